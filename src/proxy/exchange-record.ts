@@ -1,0 +1,59 @@
+import type { RefusalCode } from '../refusal.ts';
+
+/** How an exchange ended, where its status alone does not say. */
+export type Outcome =
+  | 'answered'
+  /** The client left before it had all. */
+  | 'client_aborted'
+  /** The upstream died after the head of its answer had been passed on. */
+  | 'upstream_aborted'
+  /** The drain's deadline, or a compromise, cut it. */
+  | 'cut';
+
+/** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
+export interface ExchangeRecord {
+  readonly id: string;
+  /** `-` where nobody was recognised. */
+  readonly client: string;
+  /** `master-3`; `-` where nobody was recognised. */
+  readonly generation: string;
+  readonly method: string;
+  readonly group: string;
+  readonly template: string;
+  /** 0: nothing was answered. */
+  readonly status: number;
+  readonly refusal: RefusalCode | undefined;
+  readonly outcome: Outcome;
+  readonly websocket: boolean;
+  /** From `x-litellm-model-group`; '' where LiteLLM named none. */
+  readonly model: string;
+  readonly address: string;
+  /** Milliseconds, from the head of the request to the end of the answer. */
+  readonly durationMs: number;
+  /** Milliseconds to the head of the answer; -1: none came. */
+  readonly firstByteMs: number;
+  /** Milliseconds of the sidecar's own before the request was sent on; -1: it never was. */
+  readonly overheadMs: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
+
+/** What the traffic path tells as it happens; each is called often and must not throw or wait. */
+export interface TrafficEvents {
+  onExchangeEnd(record: ExchangeRecord): void;
+  /** A request was sent again, and why. */
+  onRetry(kind: 'reused_connection'): void;
+  /** LiteLLM could not be asked, or broke off. */
+  onUpstreamError(kind: UpstreamErrorKind): void;
+}
+
+export type UpstreamErrorKind = 'connect' | 'reset' | 'timeout' | 'protocol' | 'aborted';
+
+/** What is under way, read at each scrape. */
+export interface TrafficGauges {
+  inFlight(): number;
+  /** Answers of type text/event-stream under way. */
+  streams(): number;
+  websockets(): number;
+  held(): number;
+}
