@@ -1,0 +1,37 @@
+/** RESULTS.md: the conditions of a run, then its figures. */
+import { figuresText, foreignShare, percent, table } from './report.js';
+
+/**
+ * @param {object} given
+ * @param {import('./targets.js').Figures} given.figures
+ * @param {import('./report.js').Peers} given.peers
+ * @param {readonly string[]} given.absent peers that are not installed
+ * @param {ReturnType<import('./machine.js').describeMachine>} given.machine
+ * @param {boolean} given.pinned
+ * @param {import('./options.js').Options['effort']} given.effort
+ * @param {Date} given.date
+ * @param {number} given.seconds of the whole run
+ */
+export function resultsText({ figures, peers, absent, machine, pinned, effort, date, seconds }) {
+  const foreign = foreignShare(figures);
+  const { rounds, json, sse, streams } = effort;
+  return `# Results of \`npm run bench\`
+
+Written by the bench; a full run replaces it. Figures are medians over rounds in which every peer had its turn,
+so compare them within one run and not between two.
+
+- ${date.toISOString().slice(0, 10)}, ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${process.versions.node}; the run took ${Math.round(seconds)} s.
+- ${pinned ? 'One core for the proxy, one for load generator and upstream together.' : 'Processes were not pinned to cores: no taskset, or one core alone.'} Others took ${percent(foreign)} of the proxy's core.
+- JSON: ${rounds.json} rounds of ${json.measureMs} ms after ${json.warmMs} ms of warm-up; SSE: ${rounds.sse} rounds of ${sse.measureMs} ms after ${sse.warmMs} ms. Closed loops over keep-alive connections, each answer compared with what the upstream sends.
+- Streams: ${streams.count.toLocaleString('en-GB')} at once through a fresh process that was warmed by a second of JSON; ${streams.ticking} of them receive one chunk each second. KB are thousands of bytes, resident memory after opening or after ${streams.watchSeconds} s of chunks, whichever is more, less that before.
+- Each peer was validated first: the right key gets the right body (and the upstream the right request), a wrong key and none get 401, chunks pass as they come.
+- A peer whose own core is not near 100 % was held back by the load generator and the upstream: its throughput here is a lower bound.
+${absent.length > 0 ? `- Not installed: ${absent.join(', ')}.\n` : ''}
+${table(
+  ['peer', 'version', 'as measured'],
+  peers.map(({ name, version, about }) => [name, version, about]),
+)}
+
+${figuresText(figures, peers)}
+`;
+}
