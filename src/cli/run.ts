@@ -1,0 +1,71 @@
+import { CommanderError, type OutputConfiguration } from 'commander';
+import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
+import { type Actions, createProgram } from './program.ts';
+import { say, type Terminal } from './terminal.ts';
+import { revoice } from './usage-voice.ts';
+import { readVersion } from './version.ts';
+
+/**
+ * Runs one command line. `interrupts` hands out a signal for Ctrl-C, to the commands that have
+ * something to show by then. Resolves to the exit code; undefined where `serve` sets its own.
+ */
+export async function runCommandLine(
+  terminal: Terminal,
+  args: readonly string[],
+  interrupts: () => AbortSignal,
+): Promise<ExitCode | undefined> {
+  let code: ExitCode | undefined = EXIT.ok;
+  // Each command is loaded when it is called: `key new` need not wait for an HTTP server to load.
+  const actions: Actions = {
+    async serve() {
+      const { serve } = await import('./serve.ts');
+      await serve({ env: terminal.env, cwd: terminal.cwd });
+      code = undefined;
+    },
+    async keyNew() {
+      const { keyNew } = await import('./key.ts');
+      code = keyNew(terminal);
+    },
+    async keyShow() {
+      const [{ keyShow }, { keyPlace }] = await Promise.all([
+        import('./key.ts'),
+        import('./settings.ts'),
+      ]);
+      code = keyShow(terminal, keyPlace(terminal));
+    },
+    async config(flags) {
+      const { showConfig } = await import('./settings.ts');
+      code = showConfig(terminal, flags);
+    },
+    async check(flags) {
+      const [{ check }, { resolveTarget }] = await Promise.all([
+        import('./check.ts'),
+        import('./check-target.ts'),
+      ]);
+      const { model: models, stream, json, timeout: timeoutMs } = flags;
+      const options = { models, stream, json, timeoutMs };
+      code = await check(terminal, resolveTarget(terminal, flags), options, interrupts());
+    },
+  };
+  const output: OutputConfiguration = {
+    writeOut: (text) => terminal.stdout.write(text),
+    writeErr: (text) => terminal.stderr.write(text),
+    outputError: (text) => {
+      const { message, hints } = revoice(text);
+      say(terminal, message, hints);
+    },
+  };
+  try {
+    await createProgram(readVersion(), actions, output).parseAsync([...args], { from: 'user' });
+    return code;
+  } catch (error) {
+    return explain(terminal, error);
+  }
+}
+
+function explain(terminal: Terminal, error: unknown): ExitCode {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (!(error instanceof CommandError)) throw error;
+  say(terminal, error.message, error.hints);
+  return error.exitCode;
+}

@@ -1,0 +1,38 @@
+import { styleText } from 'node:util';
+
+/** A stream that a person may be looking at. */
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+}
+
+/** All that a command knows of the process it runs in: `cli.ts` passes the real one, a test its own. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Results, and nothing else: it may stand in `$(…)` or before a pipe. */
+  readonly stdout: Output;
+  readonly stderr: Output;
+}
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Whether a person is there to see movement. */
+export function isLive(terminal: Terminal, output: Output): boolean {
+  return output.isTTY === true && terminal.env['TERM'] !== 'dumb';
+}
+
+/** A text in a style, or as it is where colours are not wanted (https://no-color.org). */
+export function paint(terminal: Terminal, output: Output, style: Style, text: string): string {
+  const wanted = isLive(terminal, output) && (terminal.env['NO_COLOR'] ?? '') === '';
+  return wanted ? styleText(style, text, { validateStream: false }) : text;
+}
+
+/** Says something on stderr: lower case, no full stop, the hints below it. */
+export function say(terminal: Terminal, message: string, hints: readonly string[] = []): void {
+  const { stderr } = terminal;
+  const name = paint(terminal, stderr, 'bold', 'sidecar');
+  const tail = hints.map((hint) => `  ${paint(terminal, stderr, 'cyan', 'hint')}: ${hint}\n`);
+  stderr.write(`${name}: ${message}\n${tail.join('')}`);
+}

@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest';
+import { formatMs, renderJson, renderSummary, renderTable } from '../../src/cli/check-report.ts';
+
+const rows = [
+  { model: 'mock', outcome: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },
+  {
+    model: 'openai/gpt-4o',
+    outcome: { state: 'failed', error: '401 Incorrect API key', status: 401, latencyMs: 1512 },
+  },
+  { model: 'openai/*', outcome: { state: 'skipped', error: 'a pattern' } },
+  { model: 'slow', outcome: { state: 'unfinished' } },
+] as const;
+const plain = (_style: string, text: string): string => text;
+
+test('the table shows model, result, latency and first byte', () => {
+  expect(`\n${renderTable(rows, false, plain, 100)}\n`).toBe(`
+┌───────────────┬───────────────────────┬─────────┬────────────┐
+│ model         │ result                │ latency │ first byte │
+├───────────────┼───────────────────────┼─────────┼────────────┤
+│ mock          │ ok                    │  412 ms │     398 ms │
+├───────────────┼───────────────────────┼─────────┼────────────┤
+│ openai/gpt-4o │ 401 Incorrect API key │   1.5 s │          - │
+├───────────────┼───────────────────────┼─────────┼────────────┤
+│ openai/*      │ skipped: a pattern    │       - │          - │
+├───────────────┼───────────────────────┼─────────┼────────────┤
+│ slow          │ not finished          │       - │          - │
+└───────────────┴───────────────────────┴─────────┴────────────┘
+`);
+});
+
+test('a long error wraps within the width', () => {
+  const error = 'word '.repeat(40).trim();
+  const long = [{ model: 'm', outcome: { state: 'failed', error, latencyMs: 5 } }] as const;
+  const lines = renderTable(long, true, plain, 80).split('\n');
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+  expect(lines.join('').match(/word/g)).toHaveLength(40);
+  expect(lines[1]).toContain('first event');
+});
+
+test('no colour is asked for but by the painter', () => {
+  const styles: string[] = [];
+  renderTable(rows, false, (style, text) => `${styles.push(style)}${text}`, 100);
+  expect(styles).toEqual(['green', 'red', 'yellow', 'dim']);
+  expect(renderTable(rows, false, plain, 100)).not.toContain('\u001b');
+});
+
+test('the summary counts what there is', () => {
+  expect(renderSummary(rows)).toBe('1 of 4 ok, 1 failed, 1 skipped, 1 not finished');
+  expect(renderSummary(rows.slice(0, 1))).toBe('1 of 1 ok');
+});
+
+test('json holds every row and the verdict', () => {
+  expect(JSON.parse(renderJson(new URL('http://127.0.0.1:4000'), rows.slice(0, 2)))).toEqual({
+    url: 'http://127.0.0.1:4000/',
+    passed: false,
+    ok: 1,
+    failed: 1,
+    skipped: 0,
+    unfinished: 0,
+    models: [
+      { model: 'mock', state: 'ok', latencyMs: 412, firstByteMs: 398 },
+      {
+        model: 'openai/gpt-4o',
+        state: 'failed',
+        error: '401 Incorrect API key',
+        status: 401,
+        latencyMs: 1512,
+      },
+    ],
+  });
+});
+
+test.each([
+  [undefined, '-'],
+  [0, '0 ms'],
+  [999, '999 ms'],
+  [1000, '1.0 s'],
+  [61_234, '61.2 s'],
+])('%s milliseconds are %s', (ms, text) => {
+  expect(formatMs(ms)).toBe(text);
+});
