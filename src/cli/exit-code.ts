@@ -20,10 +20,18 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
   readonly exitCode: ExitCode;
   readonly hints: readonly string[];
+  /** Lines to show before it, as they are: the end of a log, a list of mistakes. */
+  readonly detail: readonly string[];
 
-  constructor(message: string, exitCode: ExitCode = EXIT.failed, hints: readonly string[] = []) {
+  constructor(
+    message: string,
+    exitCode: ExitCode = EXIT.failed,
+    hints: readonly string[] = [],
+    detail: readonly string[] = [],
+  ) {
     super(message);
     this.exitCode = exitCode;
     this.hints = hints;
+    this.detail = detail;
   }
 }

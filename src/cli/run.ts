@@ -1,7 +1,7 @@
 import { CommanderError, type OutputConfiguration } from 'commander';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
 import { type Actions, createProgram } from './program.ts';
-import { say, type Terminal } from './terminal.ts';
+import { say, sayError, type Terminal } from './terminal.ts';
 import { revoice } from './usage-voice.ts';
 import { readVersion } from './version.ts';
 
@@ -66,6 +66,6 @@ export async function runCommandLine(
 function explain(terminal: Terminal, error: unknown): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (!(error instanceof CommandError)) throw error;
-  say(terminal, error.message, error.hints);
+  sayError(terminal, error);
   return error.exitCode;
 }

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import type { CommandError } from './exit-code.ts';
 
 /** A stream that a person may be looking at. */
 export interface Output {
@@ -35,4 +36,10 @@ export function say(terminal: Terminal, message: string, hints: readonly string[
   const name = paint(terminal, stderr, 'bold', 'sidecar');
   const tail = hints.map((hint) => `  ${paint(terminal, stderr, 'cyan', 'hint')}: ${hint}\n`);
   stderr.write(`${name}: ${message}\n${tail.join('')}`);
+}
+
+/** Says how a command ended, and what led to it. */
+export function sayError(terminal: Terminal, { message, hints, detail }: CommandError): void {
+  for (const line of detail) terminal.stderr.write(`${line}\n`);
+  say(terminal, message, hints);
 }

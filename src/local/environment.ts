@@ -33,13 +33,6 @@ export function litellmEnvironment(
   };
 }
 
-export interface SidecarPlan {
-  readonly slots: string;
-  readonly upstreamPorts: readonly [number, number];
-  readonly port: number;
-  readonly opsPort: number;
-}
-
 /** Where `npm run local` differs from the sidecar's defaults; the operator's own word comes first. */
 const DEFAULTS: Environment = {
   SIDECAR_HOST: '127.0.0.1',
@@ -50,23 +43,32 @@ const DEFAULTS: Environment = {
   SIDECAR_DRAIN_DELAY: '0s',
 };
 
-/** Settings that are not the operator's here: the LiteLLM is one of its own. */
-export const OWN_SETTINGS = ['SIDECAR_UPSTREAM', 'SIDECAR_UPSTREAM_KEY', 'SIDECAR_SLOTS'] as const;
+export interface LocalPorts {
+  readonly traffic: number;
+  readonly ops: number;
+  /** Of LiteLLM in slots a and b. */
+  readonly litellm: readonly [number, number];
+}
 
-/** What the sidecar runs with; `dotenv` is what it will read by itself, and may not be overruled. */
+/**
+ * What the sidecar runs with. It reads `.env` (here `dotenv`) by itself, beneath its environment:
+ * a default must not overrule that. `ports` are set once they are known to be free.
+ */
 export function sidecarEnvironment(
   shell: Environment,
   dotenv: Environment,
-  plan: SidecarPlan,
+  slots: string,
+  ports?: LocalPorts,
 ): Record<string, string | undefined> {
-  const [a, b] = plan.upstreamPorts;
   const defaults = Object.entries(DEFAULTS).filter(([name]) => dotenv[name] === undefined);
+  const [a, b] = ports?.litellm ?? [1, 2];
   return {
     ...Object.fromEntries(defaults),
     ...shell,
+    // The LiteLLM is one of our own, whatever stands elsewhere for another way to run.
     SIDECAR_UPSTREAM: `http://127.0.0.1:${a},http://127.0.0.1:${b}`,
-    SIDECAR_SLOTS: plan.slots,
-    SIDECAR_PORT: String(plan.port),
-    SIDECAR_OPS_PORT: String(plan.opsPort),
+    SIDECAR_UPSTREAM_KEY: '',
+    SIDECAR_SLOTS: slots,
+    ...(ports && { SIDECAR_PORT: String(ports.traffic), SIDECAR_OPS_PORT: String(ports.ops) }),
   };
 }

@@ -108,9 +108,10 @@ async function runLogged(command: string, args: readonly string[], run: LoggedRu
   await new Promise((done) => log.end(done));
   if (run.signal.aborted) throw new CommandError('interrupted', EXIT.interrupted);
   if (how === undefined) return;
-  throw new CommandError(`${args[1]} failed (${how})`, EXIT.unavailable, [
-    ...tailOf(run.log, TAIL_LINES),
+  const hints = [
     `all of its output is in ${run.log}; the next run starts anew`,
     'without a way to pypi: PIP_INDEX_URL or PIP_FIND_LINKS, or LITELLM_BIN=/path/to/litellm',
-  ]);
+  ];
+  const message = `${args[1]} failed (${how})`;
+  throw new CommandError(message, EXIT.unavailable, hints, tailOf(run.log, TAIL_LINES));
 }

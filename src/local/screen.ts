@@ -1,5 +1,5 @@
 /** Where a client's key is found, for whoever wants to paste a command. */
-export interface KeyPlace {
+export interface KeyWords {
   /** For people: `state/keys/master`, `LITELLM_MASTER_KEY in .env`. */
   readonly place: string;
   /** A shell word that yields it. */
@@ -10,7 +10,7 @@ export interface Running {
   /** `http://127.0.0.1:4000`, without a slash at its end. */
   readonly traffic: string;
   readonly ops: string;
-  readonly key: KeyPlace;
+  readonly key: KeyWords;
   /** One that will answer; undefined: none is listed. */
   readonly model: string | undefined;
   readonly logs: readonly string[];
