@@ -1,0 +1,14 @@
+import { CommandError } from '../cli/exit-code.ts';
+import { sayError } from '../cli/terminal.ts';
+import { runLocal } from './run.ts';
+import { onInterrupt } from './signals.ts';
+
+const { env, stdout, stderr, platform } = process;
+const terminal = { env, cwd: process.cwd(), stdout, stderr };
+try {
+  process.exitCode = await runLocal(terminal, { platform, onInterrupt });
+} catch (error) {
+  if (!(error instanceof CommandError)) throw error;
+  sayError(terminal, error);
+  process.exitCode = error.exitCode;
+}

@@ -1,0 +1,119 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CommandError, EXIT, type ExitCode } from '../cli/exit-code.ts';
+import { runSteps } from '../cli/progress.ts';
+import { keyPlaceOf } from '../cli/settings.ts';
+import { paint, say, type Terminal } from '../cli/terminal.ts';
+import { startChild } from './child.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import { tailOf } from './log-tail.ts';
+import { type Prepared, prepare } from './prepare.ts';
+import { untilReady } from './ready.ts';
+import { describe, listedModels, localUrl } from './running.ts';
+import { renderScreen } from './screen.ts';
+import { type End, type Supervisor, supervise } from './supervise.ts';
+
+/** The folder that holds `dist` and `deploy`. */
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const TAIL_LINES = 20;
+
+export interface LocalOptions {
+  readonly platform: string;
+  /** Calls back for each Ctrl-C; returns the undo. */
+  onInterrupt(callback: () => void): () => void;
+}
+
+/** `npm run local`: LiteLLM and the sidecar, until Ctrl-C. Throws `CommandError`. */
+export async function runLocal(terminal: Terminal, options: LocalOptions): Promise<ExitCode> {
+  const layout = layoutOf(terminal.cwd);
+  const stop = new AbortController();
+  let supervisor: Supervisor | undefined;
+  const forget = options.onInterrupt(() => {
+    const first = !stop.signal.aborted;
+    stop.abort(new CommandError('interrupted', EXIT.interrupted));
+    if (supervisor === undefined) return;
+    if (first) say(terminal, 'finishes what is in hand', ['Ctrl-C again ends it at once']);
+    supervisor.interrupt();
+  });
+  try {
+    const prepared = await prepare(terminal, layout, options.platform, stop.signal);
+    stop.signal.throwIfAborted();
+    supervisor = start(terminal, layout, prepared);
+    const failure = await comeUp(terminal, layout, prepared, supervisor, stop.signal);
+    if (failure !== undefined) supervisor.interrupt();
+    return conclude(terminal, await supervisor.ended, failure);
+  } finally {
+    forget();
+  }
+}
+
+function start(terminal: Terminal, layout: Layout, prepared: Prepared): Supervisor {
+  const { cwd } = terminal;
+  const launcher = startChild({
+    name: 'litellm',
+    command: 'sh',
+    // Nobody but this machine reaches it.
+    args: [join(PROJECT, 'deploy', 'launch-litellm.sh'), '--host', '127.0.0.1'],
+    cwd,
+    env: prepared.litellmEnv,
+    log: layout.litellmLog,
+  });
+  const sidecar = startChild({
+    name: 'the sidecar',
+    command: process.execPath,
+    args: [join(PROJECT, 'dist', 'main.js')],
+    cwd,
+    env: prepared.sidecarEnv,
+    log: layout.sidecarLog,
+  });
+  return supervise(sidecar, launcher);
+}
+
+/** Waits and shows the screen. Resolves to what went wrong; the end of a process is not that. */
+async function comeUp(
+  terminal: Terminal,
+  layout: Layout,
+  { settings, ports }: Prepared,
+  supervisor: Supervisor,
+  stop: AbortSignal,
+): Promise<CommandError | undefined> {
+  const { config } = settings;
+  const traffic = localUrl(config.host, ports.traffic);
+  const ops = localUrl(config.opsHost, ports.ops);
+  const died = new AbortController();
+  void supervisor.ended.then(() => died.abort(new CommandError('a process ended')));
+  const signal = AbortSignal.any([stop, died.signal]);
+  try {
+    const wait = async (note: (text: string) => void): Promise<string> => {
+      const started = performance.now();
+      await untilReady(ops, signal, () => note(tailOf(layout.litellmLog, 1)[0] ?? ''));
+      return `${((performance.now() - started) / 1000).toFixed(1)} s`;
+    };
+    const step = { title: 'start litellm and the sidecar', run: wait };
+    await runSteps(terminal, [step], { concurrency: 1, keepGoing: false });
+    const place = keyPlaceOf(settings);
+    const models = await listedModels(traffic, place, signal);
+    if (signal.aborted) return undefined;
+    const running = describe(place, { traffic, ops }, models, layout, terminal.cwd);
+    const bold = (text: string): string => paint(terminal, terminal.stdout, 'bold', text);
+    terminal.stdout.write(renderScreen(running, bold));
+    return undefined;
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    if (error instanceof CommandError) return withTail(error, layout.litellmLog);
+    throw error;
+  }
+}
+
+const withTail = ({ message, exitCode }: CommandError, log: string): CommandError =>
+  new CommandError(message, exitCode, [`all that it said is in ${log}`], tailOf(log, TAIL_LINES));
+
+function conclude(terminal: Terminal, end: End, failure: CommandError | undefined): ExitCode {
+  if (failure !== undefined) throw failure;
+  if (end.kind === 'finished') return EXIT.ok;
+  if (end.kind === 'killed') return EXIT.interrupted;
+  const { name, log } = end.child;
+  for (const line of tailOf(log, TAIL_LINES)) terminal.stderr.write(`${line}\n`);
+  say(terminal, `${name} ended by itself (${end.how})`, [`all that it said is in ${log}`]);
+  return EXIT.failed;
+}

@@ -1,0 +1,81 @@
+import { execFileSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+import { chooseModel, keyWords, localUrl } from '../../src/local/running.ts';
+import { renderScreen, shellQuote } from '../../src/local/screen.ts';
+import { Secret } from '../../src/secret.ts';
+
+const running = {
+  traffic: 'http://127.0.0.1:4000',
+  ops: 'http://127.0.0.1:4001',
+  key: { place: 'cat state/keys/master', shell: '$(cat state/keys/master)' },
+  model: 'mock',
+  logs: ['.local/sidecar.log', '.local/litellm.log'],
+};
+const plain = (text: string): string => text;
+
+test('one screen says where it listens, how to read the key, and what to paste', () => {
+  expect(renderScreen(running, plain)).toBe(`
+litellm-sidecar is up
+
+  traffic  http://127.0.0.1:4000
+  metrics  http://127.0.0.1:4001/metrics
+  key      cat state/keys/master
+  logs     .local/sidecar.log, .local/litellm.log
+
+try it
+
+  curl http://127.0.0.1:4000/v1/chat/completions \\
+    -H "Authorization: Bearer $(cat state/keys/master)" \\
+    -H 'content-type: application/json' \\
+    -d '{"model":"mock","messages":[{"role":"user","content":"hello"}]}'
+
+Ctrl-C ends it once what is in hand is finished, a second one at once
+`);
+});
+
+test('without a model it says where to add one', () => {
+  const screen = renderScreen({ ...running, model: undefined }, plain);
+  expect(screen).toContain('add one to config.yaml');
+  expect(screen).toContain('"model":"MODEL"');
+});
+
+test.each(['plain', "it's", '$(rm -rf x)', 'a b\n`c`', ''])(
+  'the shell reads %j as one word',
+  (word) => {
+    const printed = execFileSync('sh', ['-c', `printf %s ${shellQuote(word)}`], {
+      encoding: 'utf8',
+    });
+    expect(printed).toBe(word);
+  },
+);
+
+test.each([
+  ['127.0.0.1', 'http://127.0.0.1:80'],
+  ['0.0.0.0', 'http://127.0.0.1:80'],
+  ['::', 'http://[::1]:80'],
+  ['fe80::1', 'http://[fe80::1]:80'],
+  ['gateway.internal', 'http://gateway.internal:80'],
+])('who listens on %s is reached at %s', (host, url) => {
+  expect(localUrl(host, 80)).toBe(url);
+});
+
+test('the mock model is preferred, a pattern is never taken', () => {
+  expect(chooseModel(['gpt', 'mock'])).toBe('mock');
+  expect(chooseModel(['openai/*', 'gpt'])).toBe('gpt');
+  expect(chooseModel(['openai/*'])).toBeUndefined();
+});
+
+test('the screen never holds a key', () => {
+  const key = new Secret('sk-secret-secret');
+  const file = '/here/my state/keys/master';
+  const made = keyWords({ kind: 'made', where: file, file, key }, '/here');
+  expect(made.shell).toBe("$(cat 'my state/keys/master')");
+  const declared = keyWords(
+    { kind: 'declared', where: 'LITELLM_MASTER_KEY in .env', key },
+    '/here',
+  );
+  expect(declared).toEqual({
+    place: 'yours (LITELLM_MASTER_KEY in .env)',
+    shell: '$LITELLM_MASTER_KEY',
+  });
+});

@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { onInterrupt } from '../../src/local/signals.ts';
+
+test('one press that comes twice counts once, a second press counts', () => {
+  let time = 1000;
+  let presses = 0;
+  const forget = onInterrupt(
+    () => {
+      presses += 1;
+    },
+    () => time,
+  );
+  process.emit('SIGINT');
+  time += 20;
+  process.emit('SIGINT');
+  expect(presses).toBe(1);
+  time += 400;
+  process.emit('SIGTERM');
+  expect(presses).toBe(2);
+  forget();
+  time += 400;
+  expect(process.listenerCount('SIGHUP')).toBe(0);
+});

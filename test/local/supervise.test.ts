@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest';
+import type { Child } from '../../src/local/child.ts';
+import { supervise } from '../../src/local/supervise.ts';
+
+/** A process that ends when the test says so, and writes down what it was told. */
+function fakeChild(name: string, told: string[]) {
+  let exit: (how: string) => void = () => undefined;
+  const exited = new Promise<string>((resolve) => {
+    exit = resolve;
+  });
+  const child: Child = {
+    name,
+    log: `${name}.log`,
+    exited,
+    end: () => told.push(`end ${name}`),
+    kill: () => {
+      told.push(`kill ${name}`);
+      exit('signal SIGKILL');
+    },
+  };
+  return { child, exit };
+}
+
+function setUp() {
+  const told: string[] = [];
+  const sidecar = fakeChild('sidecar', told);
+  const litellm = fakeChild('litellm', told);
+  return { told, sidecar, litellm, supervisor: supervise(sidecar.child, litellm.child) };
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('the sidecar ends first, and litellm only once the sidecar has gone', async () => {
+  const { told, sidecar, litellm, supervisor } = setUp();
+  supervisor.interrupt();
+  await settle();
+  expect(told).toEqual(['end sidecar']);
+  sidecar.exit('exit code 0');
+  await settle();
+  expect(told).toEqual(['end sidecar', 'end litellm']);
+  litellm.exit('exit code 0');
+  expect(await supervisor.ended).toEqual({ kind: 'finished' });
+});
+
+test('a second interrupt ends both at once', async () => {
+  const { told, supervisor } = setUp();
+  supervisor.interrupt();
+  supervisor.interrupt();
+  expect(told).toEqual(['end sidecar', 'kill sidecar', 'kill litellm']);
+  expect(await supervisor.ended).toEqual({ kind: 'killed' });
+});
+
+test('where litellm dies, the sidecar is ended, and it is said who died', async () => {
+  const { told, sidecar, litellm, supervisor } = setUp();
+  litellm.exit('exit code 3');
+  await settle();
+  expect(told).toEqual(['end sidecar']);
+  sidecar.exit('exit code 0');
+  expect(await supervisor.ended).toEqual({
+    kind: 'died',
+    child: litellm.child,
+    how: 'exit code 3',
+  });
+});
+
+test('where the sidecar dies, litellm is ended', async () => {
+  const { told, sidecar, litellm, supervisor } = setUp();
+  sidecar.exit('exit code 64');
+  await settle();
+  expect(told).toContain('end litellm');
+  litellm.exit('exit code 0');
+  expect(await supervisor.ended).toMatchObject({ kind: 'died', how: 'exit code 64' });
+});
+
+test('an interrupt while the rest is ended after a death is a second one', async () => {
+  const { told, litellm, supervisor } = setUp();
+  litellm.exit('signal SIGKILL');
+  await settle();
+  supervisor.interrupt();
+  expect(told).toEqual(['end sidecar', 'kill sidecar', 'kill litellm']);
+  expect(await supervisor.ended).toEqual({ kind: 'killed' });
+});
