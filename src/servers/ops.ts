@@ -1,0 +1,149 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** The ops port. Each answers GET and HEAD; anything else is 404 with this list. */
+const ENDPOINTS = {
+  '/livez': 'the process is there',
+  '/readyz': 'requests can be served; 503 says what it waits for',
+  '/metrics': 'Prometheus text format',
+} as const;
+
+export interface OpsOptions {
+  readonly metrics: {
+    render(): Promise<string>;
+    readonly contentType: string;
+  };
+  /** Asked at each `/readyz`; `waitingFor` is empty where it is ready. */
+  readonly isReady: () => { readonly ready: boolean; readonly waitingFor: readonly string[] };
+  /** Told of an endpoint that failed; its caller gets 500 without the reason. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export interface OpsServer {
+  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
+  listen(host: string, port: number): Promise<{ readonly port: number }>;
+  /** Answers under way are finished within a second; then everything is closed. */
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+  readonly allow?: string;
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+const ALLOWED = 'GET, HEAD';
+
+/** Probes and scrapers have no body, few headers, and take milliseconds: these are wide. */
+const LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 3_000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 1_000,
+  // above the common scrape interval of 60 s, so that a scraper's connection is kept
+  keepAliveTimeout: 75_000,
+} as const;
+/** A reader that takes nothing of its answer for so long is cut. */
+const IDLE_MS = 30_000;
+const MAX_CONNECTIONS = 256;
+const CLOSE_WITHIN_MS = 1_000;
+
+const text = (status: number, body: string): Answer => ({ status, type: TEXT, body: `${body}\n` });
+
+const createAnswers = (
+  options: OpsOptions,
+): Record<keyof typeof ENDPOINTS, () => Answer | Promise<Answer>> => ({
+  '/livez': () => text(200, 'ok'),
+  '/readyz': () => {
+    const { ready, waitingFor } = options.isReady();
+    const body = JSON.stringify({ ready, waitingFor });
+    return { ...text(ready ? 200 : 503, body), type: 'application/json' };
+  },
+  '/metrics': async () => ({
+    status: 200,
+    type: options.metrics.contentType,
+    body: await options.metrics.render(),
+  }),
+});
+
+const notFound = text(
+  404,
+  ['not found; this port has', ...Object.entries(ENDPOINTS).map((row) => row.join('  '))].join(
+    '\n',
+  ),
+);
+const notAllowed: Answer = { ...text(405, `allowed: ${ALLOWED}`), allow: ALLOWED };
+
+const isEndpoint = (path: string): path is keyof typeof ENDPOINTS => Object.hasOwn(ENDPOINTS, path);
+
+/** A body is never read: its connection ends with the answer, or it would be the next request. */
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+
+const send = (response: ServerResponse, answer: Answer, last: boolean): void => {
+  response.writeHead(answer.status, {
+    'content-type': answer.type,
+    'content-length': Buffer.byteLength(answer.body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(answer.allow !== undefined && { allow: answer.allow }),
+    ...(last && { connection: 'close' }),
+  });
+  response.end(answer.body);
+};
+
+const listen = (server: Server, host: string, port: number): Promise<{ port: number }> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve({ port: (server.address() as AddressInfo).port });
+    });
+  });
+
+const close = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS);
+    // the one error there is says that it was not listening: closed already
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+
+/** The ops port: liveness, readiness and metrics, for probes and scrapers inside the network. */
+export const createOpsServer = (options: OpsOptions): OpsServer => {
+  const answers = createAnswers(options);
+  let closing = false;
+
+  const answerTo = async (request: IncomingMessage): Promise<Answer> => {
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    if (!isEndpoint(path)) return notFound;
+    if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed;
+    try {
+      return await answers[path]();
+    } catch (error) {
+      options.onError?.(error);
+      return text(500, 'failed; the log says why');
+    }
+  };
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    void answerTo(request).then((answer) => send(response, answer, closing || hasBody(request)));
+  };
+  const server = createServer(LIMITS, serve);
+  // an expected 100 is not given: nobody reads what would follow
+  server.on('checkContinue', serve);
+  server.maxConnections = MAX_CONNECTIONS;
+  server.setTimeout(IDLE_MS);
+
+  return {
+    listen: (host, port) => listen(server, host, port),
+    close: () => {
+      closing = true;
+      return close(server);
+    },
+  };
+};

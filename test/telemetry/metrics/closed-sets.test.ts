@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { exchange } from '../exchange.ts';
+import { labelValues, parseSeries } from '../exposition.ts';
+import { startMetrics } from '../start-metrics.ts';
+
+describe('closed sets', () => {
+  it('a scanner of 100,000 paths, methods and statuses adds no series beyond them', async () => {
+    const { events, render } = startMetrics();
+    for (let index = 0; index < 100_000; index += 1) {
+      const refused = { refusal: 'unknown_key', overheadMs: -1, client: '-' } as const;
+      events.onExchangeEnd(
+        exchange({
+          ...refused,
+          group: `/scan/${index}`,
+          template: `/scan/${index}`,
+          method: `M${index}`,
+          status: index % 1000,
+        }),
+      );
+    }
+    const text = await render();
+    const family = 'litellm_sidecar_requests_total';
+    expect(labelValues(text, family, 'route')).toEqual(new Set(['other']));
+    expect(labelValues(text, family, 'method')).toEqual(new Set(['other']));
+    const statuses = Array.from({ length: 500 }, (_, index) => String(100 + index));
+    expect(labelValues(text, family, 'status')).toEqual(new Set([...statuses, 'none', 'other']));
+    const requests = [...parseSeries(text)].filter(([key]) => key.startsWith(family));
+    expect(requests).toHaveLength(502);
+    expect(requests.reduce((sum, [, value]) => sum + value, 0)).toBe(100_000);
+  });
+
+  it('names 50 clients and counts the rest as other', async () => {
+    const { events, series, render } = startMetrics();
+    for (let index = 0; index < 60; index += 1) {
+      events.onExchangeEnd(exchange({ client: `client-${index}` }));
+    }
+    events.onExchangeEnd(exchange({ client: '-' }));
+    const at = await series();
+    const clients = labelValues(await render(), 'litellm_sidecar_requests_total', 'client');
+    expect(clients.size).toBe(52);
+    expect(clients).toContain('client-49');
+    expect(clients).not.toContain('client-50');
+    expect(
+      at.get(
+        'litellm_sidecar_requests_total{client="other",route="chat",method="POST",status="200"}',
+      ),
+    ).toBe(10);
+  });
+
+  it('stays under 5,000 series in all, loses no count, and keeps the class of a status', async () => {
+    const metrics = startMetrics({
+      routeGroups: Array.from({ length: 90 }, (_, index) => `g${index}`),
+    });
+    const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'PROPFIND'];
+    let count = 0;
+    for (let client = 0; client < 60; client += 1) {
+      for (let group = 0; group < 90; group += 1) {
+        for (const status of [0, 101, 200, 302, 404, 503, 599, 777]) {
+          const method = methods[count % methods.length] as string;
+          metrics.events.onExchangeEnd(
+            exchange({ client: `c${client}`, group: `g${group}`, method, status }),
+          );
+          count += 1;
+        }
+      }
+    }
+    const at = await metrics.series();
+    expect(at.size).toBeLessThan(5000);
+    const requests = [...at].filter(([key]) => key.startsWith('litellm_sidecar_requests_total'));
+    expect(requests.reduce((sum, [, value]) => sum + value, 0)).toBe(count);
+    const folded = (status: string) =>
+      at.get(
+        `litellm_sidecar_requests_total{client="other",route="other",method="other",status="${status}"}`,
+      );
+    for (const status of ['1xx', '2xx', '3xx', '4xx', '5xx', 'none', 'other']) {
+      expect(folded(status)).toBeGreaterThan(0);
+    }
+  });
+});
