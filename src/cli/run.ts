@@ -1,7 +1,7 @@
 import { CommanderError, type OutputConfiguration } from 'commander';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
 import { type Actions, createProgram } from './program.ts';
-import { say, sayError, type Terminal } from './terminal.ts';
+import { hasColours, say, sayError, type Terminal } from './terminal.ts';
 import { revoice } from './usage-voice.ts';
 import { readVersion } from './version.ts';
 
@@ -27,15 +27,22 @@ export async function runCommandLine(
       code = keyNew(terminal);
     },
     async keyShow() {
-      const [{ keyShow }, { keyPlace }] = await Promise.all([
+      const [{ keyShow }, { keyPlaceOf, readClientSettings }] = await Promise.all([
         import('./key.ts'),
         import('./settings.ts'),
       ]);
-      code = keyShow(terminal, keyPlace(terminal));
+      code = keyShow(terminal, keyPlaceOf(readClientSettings(terminal)));
     },
-    async config(flags) {
-      const { showConfig } = await import('./settings.ts');
-      code = showConfig(terminal, flags);
+    async config({ json }) {
+      const [{ renderConfig }, { readSettings }] = await Promise.all([
+        import('./config.ts'),
+        import('./settings.ts'),
+      ]);
+      const settings = readSettings(terminal);
+      for (const warning of settings.warnings) say(terminal, warning);
+      const { stdout } = terminal;
+      const view = { json, color: hasColours(terminal, stdout), width: stdout.columns };
+      stdout.write(renderConfig(settings, view));
     },
     async check(flags) {
       const [{ check }, { resolveTarget }] = await Promise.all([

@@ -24,10 +24,14 @@ export function isLive(terminal: Terminal, output: Output): boolean {
   return output.isTTY === true && terminal.env['TERM'] !== 'dumb';
 }
 
-/** A text in a style, or as it is where colours are not wanted (https://no-color.org). */
+/** Whether colours are wanted (https://no-color.org). */
+export function hasColours(terminal: Terminal, output: Output): boolean {
+  return isLive(terminal, output) && (terminal.env['NO_COLOR'] ?? '') === '';
+}
+
+/** A text in a style, or as it is where colours are not wanted. */
 export function paint(terminal: Terminal, output: Output, style: Style, text: string): string {
-  const wanted = isLive(terminal, output) && (terminal.env['NO_COLOR'] ?? '') === '';
-  return wanted ? styleText(style, text, { validateStream: false }) : text;
+  return hasColours(terminal, output) ? styleText(style, text, { validateStream: false }) : text;
 }
 
 /** Says something on stderr: lower case, no full stop, the hints below it. */

@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import { CommandError, EXIT } from '../cli/exit-code.ts';
 import { runSteps } from '../cli/progress.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
-import type { Terminal } from '../cli/terminal.ts';
-import { readEnvFile } from './env-file.ts';
+import { say, type Terminal } from '../cli/terminal.ts';
+import { readDotenv } from '../config/dotenv-file.ts';
 import { type LocalPorts, litellmEnvironment, sidecarEnvironment } from './environment.ts';
 import { installSteps, isInstalled, litellmIn } from './install.ts';
 import type { Layout } from './layout.ts';
@@ -37,12 +37,13 @@ export async function prepare(
   }
   const { env, cwd } = terminal;
   const { slots } = layout;
-  const dotenv = readEnvFile(resolve(cwd, env['SIDECAR_ENV_FILE'] ?? '.env'));
+  const dotenv = variablesIn(resolve(cwd, env['SIDECAR_ENV_FILE'] || '.env'));
   const settings = readSettings({ env: sidecarEnvironment(env, dotenv, slots), cwd });
+  for (const warning of settings.warnings) say(terminal, warning);
   const ports = await choosePorts(settings);
   const bin = await findLitellm(terminal, layout, platform, signal);
   mkdirSync(slots, { recursive: true, mode: 0o700 });
-  const provider = readEnvFile(resolve(cwd, 'litellm.env'));
+  const provider = variablesIn(resolve(cwd, 'litellm.env'));
   const plan = { bin, slots, ports: ports.litellm };
   return {
     settings,
@@ -51,6 +52,10 @@ export async function prepare(
     litellmEnv: litellmEnvironment(env, dotenv, provider, plan),
   };
 }
+
+/** What is wrong with `.env` is told by `readSettings`. */
+const variablesIn = (file: string): Readonly<Record<string, string>> =>
+  readDotenv(file).source.values;
 
 async function choosePorts({ config }: SettingsInForce): Promise<LocalPorts> {
   const loopback = { host: '127.0.0.1', port: 0, setting: '' };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CommandError, EXIT, type ExitCode } from '../cli/exit-code.ts';
+import { localUrl } from '../cli/local-url.ts';
 import { runSteps } from '../cli/progress.ts';
 import { keyPlaceOf } from '../cli/settings.ts';
 import { paint, say, type Terminal } from '../cli/terminal.ts';
@@ -9,7 +10,7 @@ import { type Layout, layoutOf } from './layout.ts';
 import { tailOf } from './log-tail.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import { untilReady } from './ready.ts';
-import { describe, listedModels, localUrl } from './running.ts';
+import { describe, listedModels } from './running.ts';
 import { renderScreen } from './screen.ts';
 import { type End, type Supervisor, supervise } from './supervise.ts';
 

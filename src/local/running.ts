@@ -7,13 +7,6 @@ import { type KeyWords, type Running, shellQuote } from './screen.ts';
 
 const ONE_LOOK_MS = 5000;
 
-/** A URL for this machine to use, of an address to listen on: 0.0.0.0 means "all", and is no address. */
-export function localUrl(host: string, port: number): string {
-  if (host === '0.0.0.0') return `http://127.0.0.1:${port}`;
-  if (host === '::') return `http://[::1]:${port}`;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
 /** How a person gets at the key, and how a shell does. */
 export function keyWords(place: KeyPlace, cwd: string): KeyWords {
   switch (place.kind) {

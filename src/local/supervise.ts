@@ -2,7 +2,8 @@ import type { Child } from './child.ts';
 
 /** How the two ended: as asked, at once, or because one of them died. */
 export type End =
-  | { readonly kind: 'finished' | 'killed' }
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'killed' }
   | { readonly kind: 'died'; readonly child: Child; readonly how: string };
 
 export interface Supervisor {

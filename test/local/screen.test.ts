@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { chooseModel, keyWords, localUrl } from '../../src/local/running.ts';
+import { chooseModel, keyWords } from '../../src/local/running.ts';
 import { renderScreen, shellQuote } from '../../src/local/screen.ts';
 import { Secret } from '../../src/secret.ts';
 
@@ -48,16 +48,6 @@ test.each(['plain', "it's", '$(rm -rf x)', 'a b\n`c`', ''])(
     expect(printed).toBe(word);
   },
 );
-
-test.each([
-  ['127.0.0.1', 'http://127.0.0.1:80'],
-  ['0.0.0.0', 'http://127.0.0.1:80'],
-  ['::', 'http://[::1]:80'],
-  ['fe80::1', 'http://[fe80::1]:80'],
-  ['gateway.internal', 'http://gateway.internal:80'],
-])('who listens on %s is reached at %s', (host, url) => {
-  expect(localUrl(host, 80)).toBe(url);
-});
 
 test('the mock model is preferred, a pattern is never taken', () => {
   expect(chooseModel(['gpt', 'mock'])).toBe('mock');
