@@ -1,0 +1,204 @@
+import type { Dialect, RouteClass } from './route.ts';
+
+/**
+ * Every route that is more than management, and the families of those that are not, so that a metric
+ * tells them apart. A line at the margin heads the paths below it:
+ *
+ *     class group [anthropic|google] [mcp] [key-in-query] # source, and why
+ *
+ * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
+ * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
+ * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to whatever names more.
+ * Of two other patterns that fit the first counts.
+ * What stands nowhere is management: what LiteLLM leaves open without a key is closed here.
+ */
+const TABLE = `
+health health # public_routes; health_endpoints/_health_endpoints.py; matched to the letter
+  /health/liveliness /health/liveness /health/readiness
+
+denied denied # CVE-2026-42203: template injection
+  /prompts/test/*
+denied denied # CVE-2026-40217: code execution
+  /guardrails/test_custom_code/*
+denied denied # CVE-2026-42271: code execution
+  /mcp-rest/test/*
+denied denied # GHSA-hhww-mrg2-969h: script injection, and open without a key
+  /sso/debug/*
+denied denied # GHSA-g5ff-637f-6q2m: reads the master key; in openai_routes all the same
+  /utils/transform_request/*
+
+inference chat # openai_routes
+  (/v1)/chat/completions /cursor/chat/completions
+  /engines/{model:path}/chat/completions /openai/deployments/{model:path}/chat/completions
+inference completions # openai_routes
+  (/v1)/completions
+  /engines/{model:path}/completions /openai/deployments/{model:path}/completions
+inference embeddings # openai_routes
+  (/v1)/embeddings
+  /engines/{model:path}/embeddings /openai/deployments/{model:path}/embeddings
+inference responses # openai_routes; WebSocket too: response_api_endpoints/endpoints.py
+  (/v1)/responses (/v1)/responses/compact (/v1)/responses/input_tokens
+  (/v1)/responses/{response} (/v1)/responses/{response}/cancel
+  (/v1)/responses/{response}/input_items
+  /openai/v1/responses /openai/v1/responses/compact /openai/v1/responses/input_tokens
+  /openai/v1/responses/{response} /openai/v1/responses/{response}/cancel
+  /openai/v1/responses/{response}/input_items
+inference messages anthropic # anthropic_routes
+  /v1/messages /v1/messages/count_tokens
+  /claude_code_gateway/v1/messages /claude_code_gateway/v1/messages/count_tokens
+inference generate_content google key-in-query # google_routes; auth/user_api_key_auth.py
+  /v1beta/models/{model:path}:generateContent /v1beta/models/{model:path}:streamGenerateContent
+  /models/{model:path}:generateContent /models/{model:path}:streamGenerateContent
+inference generate_content google # google_routes; LiteLLM reads no ?key= here
+  /v1beta/models/{model:path}:countTokens /models/{model:path}:countTokens
+inference interactions google # google_routes
+  /interactions /interactions/{interaction} /interactions/{interaction}/cancel
+  /v1beta/interactions /v1beta/interactions/{interaction}
+  /v1beta/interactions/{interaction}/cancel
+  /v1beta/agents /v1beta/agents/{agent} /v1beta/agents/{agent}/versions
+inference realtime # openai_routes: WebSocket, and the HTTP side of WebRTC
+  (/v1)/realtime (/v1)/realtime/client_secrets (/v1)/realtime/calls
+  (/v1)/realtime/transcription_sessions
+  /openai/v1/realtime /openai/v1/realtime/client_secrets /openai/v1/realtime/calls
+  /openai/v1/realtime/transcription_sessions
+inference models # openai_routes; model_info_routes, which leave out the providers' keys
+  (/v1)/models (/v1)/model/info /model_group/info /utils/model_info /utils/token_counter
+  /cursor/models /cursor/v1/models
+inference images # openai_routes
+  (/v1)/images/generations (/v1)/images/edits
+  /openai/deployments/{model:path}/images/generations
+  /openai/deployments/{model:path}/images/edits
+inference videos # openai_routes
+  (/v1)/videos (/v1)/videos/characters (/v1)/videos/edits (/v1)/videos/extensions
+  (/v1)/videos/{video} (/v1)/videos/{video}/content (/v1)/videos/{video}/remix
+inference audio # openai_routes
+  (/v1)/audio/speech (/v1)/audio/transcriptions
+inference moderations # openai_routes
+  (/v1)/moderations
+inference rerank # openai_routes
+  (/v1)/rerank /v2/rerank
+inference ocr # openai_routes
+  (/v1)/ocr
+inference decisions # openai_routes
+  (/v1)/decisions (/v1)/systemone
+inference batches # openai_routes
+  (/v1)/batches (/v1)/batches/{batch:path}/cancel (/v1)/batches/{batch:path}
+inference files # openai_routes
+  (/v1)/files (/v1)/files/{file:path}/content (/v1)/files/{file:path}
+inference fine_tuning # openai_routes
+  (/v1)/fine_tuning/jobs (/v1)/fine_tuning/jobs/{job:path}/cancel
+inference assistants # openai_routes
+  (/v1)/assistants (/v1)/assistants/{assistant:path}
+  (/v1)/threads (/v1)/threads/{thread} (/v1)/threads/{thread}/messages (/v1)/threads/{thread}/runs
+inference vector_stores # openai_routes
+  (/v1)/vector_stores (/v1)/vector_stores/{store} (/v1)/vector_stores/{store:path}/search
+  (/v1)/vector_stores/{store}/files (/v1)/vector_stores/{store}/files/{file}
+  (/v1)/vector_stores/{store}/files/{file}/content (/v1)/vector_store/list
+inference containers # openai_routes
+  (/v1)/containers/*
+inference search # openai_routes
+  (/v1)/search (/v1)/search/tools (/v1)/search/{tool}
+inference search # litellm_native_routes
+  (/v1)/rag/ingest (/v1)/rag/query
+inference skills anthropic # anthropic_routes
+  /v1/skills /v1/skills/{skill} /claude-code/marketplace.json
+inference moderations # apply_guardrail_routes
+  /guardrails/apply_guardrail
+inference mcp mcp # mcp_inference_routes
+  /mcp/* /v1/mcp/tools /mcp-rest/tools/list /mcp-rest/tools/call
+inference a2a # agent_inference_routes
+  /a2a/{agent} /a2a/{agent}/message/send /a2a/{agent}/message/stream
+  /a2a/{agent}/.well-known/agent-card.json
+
+passthrough anthropic_api anthropic # mapped_pass_through_routes
+  /anthropic/*
+passthrough google_api google key-in-query # pass_through_endpoints/llm_passthrough_endpoints.py
+  /gemini/* /vertex_ai/{rest:path}:generateContent /vertex_ai/{rest:path}:streamGenerateContent
+  /vertex-ai/{rest:path}:generateContent /vertex-ai/{rest:path}:streamGenerateContent
+passthrough google_api google # mapped_pass_through_routes; /vertex_ai/live is a WebSocket
+  /vertex_ai/* /vertex-ai/* /vertex_ai/live /vertex_ai/discovery/*
+passthrough openai_api # mapped_pass_through_routes; WebSocket too
+  /openai/* /openai_passthrough/*
+passthrough azure_api # mapped_pass_through_routes
+  /azure/* /azure_ai/* /azure_speech/*
+passthrough aws_api # mapped_pass_through_routes
+  /bedrock/* /comprehendmedical/* /transcribe/*
+passthrough provider_api # mapped_pass_through_routes
+  /assemblyai/* /eu.assemblyai/* /cohere/* /cursor/* /deepgram/* /fal_ai/* /gigachat/*
+  /langfuse/* /milvus/* /mistral/* /nvidia_nim/* /openrouter/* /tinyfish/* /typesafe/* /vllm/*
+  /watsonx/*
+
+management mcp mcp # neither list: _experimental/mcp_server/server.py
+  /{server}/mcp /toolset/{toolset}/mcp
+management mcp_admin # mcp_inference_routes: /token makes keys, /introspect reads others' sessions
+  /token /introspect
+management mcp_admin # mcp_management_routes; discoverable_endpoints.py, open at LiteLLM
+  /v1/mcp/* /authorize/* /callback /register /revoke /.well-known/*
+  /{server}/authorize /{server}/token /{server}/register
+management settings # anthropic_routes: a POST gives Claude Code's users other code to run
+  /claude-code/plugins/*
+management messages anthropic # neither list: for the shape of the answer
+  /v1/messages/*
+management keys # key_management_routes
+  /key/* /v2/key/* /jwt/* /credentials/*
+management accounts # management_routes
+  /user/* /v2/user/* /team/* /v2/team/* /organization/* /v2/organization/* /customer/*
+  /project/* /management/* /scim/* /onboarding/* /access_group/* /v1/access_group/*
+  /v1/unified_access_group/*
+management spend # spend_tracking_routes, global_spend_tracking_routes
+  /spend/* /global/* /budget/* /tag/* /cost/* /usage/* /cloudzero/* /vantage/*
+management deployments # management_routes
+  /model/* /v1/model/* /v2/model/* /model_group/* /model_hub/* /fallback/* /auto_router/*
+management settings # neither list
+  /config/* /config_overrides/* /settings /get/* /update/* /cache/* /callbacks/*
+management policies # neither list
+  /guardrails/* /v2/guardrails/* /apply_guardrail /policies/* /policy/* /prompts/*
+management pages # info_routes: /health calls every provider
+  /health/* /debug/* /metrics/* /test
+management pages # public_routes, ui_routes, open at LiteLLM
+  / /ui/* /_next/* /litellm-asset-prefix/* /public/* /sso/* /login /docs/* /redoc /swagger/*
+  /openapi.json /routes
+`;
+
+/** The paths under one heading. */
+export interface Row {
+  readonly class: RouteClass;
+  readonly group: string;
+  readonly dialect: Dialect;
+  readonly mcp: boolean;
+  readonly keyInQuery: boolean;
+  readonly source: string;
+  /** Patterns, as above but with `(/v1)` written out. */
+  readonly paths: readonly string[];
+}
+
+const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
+const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
+const OPTIONS: readonly string[] = ['anthropic', 'google', 'mcp', 'key-in-query'];
+
+/** The rows of the table, in its order. A heading that cannot be read ends the process at its start. */
+export const ROWS: readonly Row[] = TABLE.trim()
+  .split(/\n+(?! )/)
+  .map(readBlock);
+
+function readBlock(block: string): Row {
+  const [heading = '', ...lines] = block.split('\n');
+  const [, kind = '', group = '', words = '', source = ''] = HEADING.exec(heading) ?? [];
+  const options = words.split(' ').slice(1);
+  if (!CLASSES.includes(kind) || !options.every((option) => OPTIONS.includes(option))) {
+    throw new Error(`the route table cannot be read at "${heading}"`);
+  }
+  return {
+    class: kind as RouteClass,
+    group,
+    dialect: (['anthropic', 'google'] as const).find((name) => options.includes(name)) ?? 'openai',
+    mcp: options.includes('mcp'),
+    keyInQuery: options.includes('key-in-query'),
+    source,
+    paths: lines.flatMap((line) => line.trim().split(' ')).flatMap(withAndWithoutVersion),
+  };
+}
+
+function withAndWithoutVersion(path: string): string[] {
+  return path.startsWith('(/v1)') ? [`/v1${path.slice(5)}`, path.slice(5)] : [path];
+}
