@@ -18,6 +18,7 @@ const STATUS_OF = {
   headers_too_large: 431,
   body_too_large: 413,
   too_many_failures: 429,
+  sidecar_failed: 500,
   upstream_unavailable: 503,
   draining: 503,
   overloaded: 503,

@@ -10,8 +10,8 @@ export type Outcome =
   /** The drain's deadline, or a compromise, cut it. */
   | 'cut';
 
-/** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
-export interface ExchangeRecord {
+/** Who asked for what. */
+export interface CallerRecord {
   readonly id: string;
   /** `-` where nobody was recognised. */
   readonly client: string;
@@ -20,6 +20,11 @@ export interface ExchangeRecord {
   readonly method: string;
   readonly group: string;
   readonly template: string;
+  readonly address: string;
+}
+
+/** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
+export interface ExchangeRecord extends CallerRecord {
   /** 0: nothing was answered. */
   readonly status: number;
   readonly refusal: RefusalCode | undefined;
@@ -27,7 +32,6 @@ export interface ExchangeRecord {
   readonly websocket: boolean;
   /** From `x-litellm-model-group`; '' where LiteLLM named none. */
   readonly model: string;
-  readonly address: string;
   /** Milliseconds, from the head of the request to the end of the answer. */
   readonly durationMs: number;
   /** Milliseconds to the head of the answer; -1: none came. */

@@ -1,9 +1,6 @@
 /** How a route is treated; the order is that of growing caution. */
 export type RouteClass = 'health' | 'inference' | 'passthrough' | 'management' | 'denied';
 
-/** What a client may be given; `full` includes the others. */
-export type Scope = 'inference' | 'passthrough' | 'full';
-
 /** Whose error shape a client of this route reads. */
 export type Dialect = 'openai' | 'anthropic' | 'google';
 

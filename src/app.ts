@@ -1,0 +1,257 @@
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { singleKeySnapshot } from './keyring/snapshot.ts';
+import { inBlocks } from './proxy/address.ts';
+import { type Connections, createConnections } from './proxy/connections.ts';
+import type { Policy } from './proxy/decide.ts';
+import type { TrafficEvents } from './proxy/exchange-record.ts';
+import { createExchanges, type Exchanges } from './proxy/exchanges.ts';
+import { createFailureLimiter } from './proxy/failures.ts';
+import { createGateway } from './proxy/gateway.ts';
+import type { ForwardRules } from './proxy/headers.ts';
+import { createHold } from './proxy/hold.ts';
+import { createReplayBudget } from './proxy/upload.ts';
+import { createWebSocketUpstream } from './proxy/websocket-upstream.ts';
+import { createOpsServer } from './servers/ops.ts';
+import { createTrafficServer, type TrafficServer } from './servers/traffic.ts';
+import { StartupError } from './startup-error.ts';
+import { madeKeyPath, readStartupKeys, type StartupKeys } from './store/startup-keys.ts';
+import type { Log } from './telemetry/log.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { createProbe } from './upstream/probe.ts';
+import { canConnect } from './upstream/reach.ts';
+import { createRouteTable, ROUTE_GROUPS } from './upstream/routes.ts';
+import { createSlots } from './upstream/slots.ts';
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** The sidecar's own version, and Node's. */
+  readonly version: string;
+  readonly nodeVersion: string;
+}
+
+/** A sidecar that runs. */
+export interface App {
+  readonly port: number;
+  readonly opsPort: number;
+  /**
+   * Stops as a server behind a load balancer should: not ready at once, serving on for
+   * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is left.
+   */
+  drain(): Promise<void>;
+}
+
+/** Milliseconds: what a check of the connection may take while requests wait for it. */
+const RECONNECT_TIMEOUT_MS = 1000;
+
+/**
+ * Builds the sidecar and starts it: the only place that knows every part.
+ *
+ * @throws StartupError where it cannot start, with what to do
+ */
+export async function startApp(options: AppOptions): Promise<App> {
+  const { config, log } = options;
+  const keys = await readStartupKeys(config);
+  for (const warning of keys.warnings) log.warn({}, warning);
+  sayKey(config, keys, log);
+  await placeSlot(config, keys);
+  const traffic = buildTraffic(options, keys);
+  const ops = createOpsServer({
+    metrics: traffic.metrics,
+    isReady: traffic.readiness,
+    onError: (err) => log.error({ err }, 'an ops endpoint failed'),
+  });
+  const { port: opsPort } = await listening(ops, config.opsHost, config.opsPort, 'OPS_');
+  const { port } = await listening(traffic.server, config.host, config.port, '');
+  return {
+    port,
+    opsPort,
+    async drain() {
+      await traffic.drain();
+      await ops.close();
+    },
+  };
+}
+
+function sayKey(config: Config, keys: StartupKeys, log: Log): void {
+  if (keys.clientKey === 'declared') {
+    log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
+    return;
+  }
+  const file = madeKeyPath(config.state);
+  const made = keys.clientKey === 'made' ? 'a key was made for clients' : 'clients present the key';
+  log.info({ file }, `${made}: read it with \`sidecar key show\``);
+}
+
+/** With a launcher: LiteLLM starts when its slot is there, and runs on if it is the same as before. */
+async function placeSlot(config: Config, keys: StartupKeys): Promise<void> {
+  if (config.slots === undefined) return;
+  try {
+    const slots = createSlots({ folder: config.slots });
+    await slots.place('a', { key: keys.upstreamKey, config: config.litellmConfig });
+  } catch (cause) {
+    throw new StartupError('state', `LiteLLM's slot cannot be made: ${(cause as Error).message}`, {
+      hint: 'see SIDECAR_SLOTS and SIDECAR_LITELLM_CONFIG',
+      cause,
+    });
+  }
+}
+
+async function listening(
+  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
+  host: string,
+  port: number,
+  prefix: string,
+): Promise<{ readonly port: number }> {
+  try {
+    return await server.listen(host, port);
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException;
+    const why = { EADDRINUSE: 'it is in use', EACCES: 'it is not allowed' }[code] ?? code;
+    throw new StartupError('port', `cannot listen on ${host}:${port}: ${why}`, {
+      hint: `set SIDECAR_${prefix}PORT or SIDECAR_${prefix}HOST, or stop what listens there`,
+      cause,
+    });
+  }
+}
+
+function policyOf(config: Config, keys: StartupKeys): Policy {
+  const { managementAllowFrom } = config;
+  return {
+    rootPath: config.rootPath,
+    classify: createRouteTable(config),
+    credential: { keyHeader: config.keyHeader },
+    keepProviderAuth: config.keepProviderAuth,
+    bodyLimit: config.bodyLimit,
+    admission: {
+      keyring: singleKeySnapshot(keys.clientDigest),
+      mayManageFrom: managementAllowFrom.length === 0 ? () => true : inBlocks(managementAllowFrom),
+    },
+  };
+}
+
+/** What is known of LiteLLM, and what waits for it. */
+function watchUpstream({ config, log, clock }: AppOptions) {
+  const [upstream] = config.upstreams;
+  const probe = createProbe({
+    origin: upstream,
+    rootPath: config.rootPath,
+    onChange: (up) => log[up ? 'info' : 'warn']({}, up ? 'LiteLLM answers' : 'LiteLLM is away'),
+  });
+  const hold = createHold({
+    holdMs: config.holdMs,
+    most: config.holdMax,
+    elapsed: clock.elapsed,
+    canConnect: () => canConnect(upstream, RECONNECT_TIMEOUT_MS),
+    onChange: () => probe.wake(),
+  });
+  return { probe, hold, isUp: () => probe.up() && !hold.away() };
+}
+
+type Watch = ReturnType<typeof watchUpstream>;
+
+function buildMetrics(options: AppOptions, exchanges: Exchanges, { hold, isUp }: Watch) {
+  return createMetrics({
+    gauges: {
+      inFlight: () => exchanges.count('all'),
+      streams: () => exchanges.count('streams'),
+      websockets: () => exchanges.count('websockets'),
+      held: hold.size,
+    },
+    upstreamUp: () => new Map([['a', isUp()]]),
+    version: options.version,
+    node: options.nodeVersion,
+    routeGroups: ROUTE_GROUPS,
+    clock: options.clock,
+  });
+}
+
+function forwardRules({ publicUrl, keyHeader, upstreams: [upstream] }: Config): ForwardRules {
+  return { host: publicUrl?.host ?? upstream.host, publicUrl, keyHeader };
+}
+
+/** The traffic port and all that is behind it. */
+function buildTraffic(options: AppOptions, keys: StartupKeys) {
+  const { config, log, clock } = options;
+  const [upstream] = config.upstreams;
+  const { connectTimeoutMs, answerTimeoutMs, uploadIdleMs } = config;
+  const exchanges = createExchanges(clock);
+  const watch = watchUpstream(options);
+  const metrics = buildMetrics(options, exchanges, watch);
+  const connections = createConnections({ origin: upstream.origin, connectTimeoutMs });
+  const events: TrafficEvents = {
+    ...metrics.events,
+    onExchangeEnd(record) {
+      metrics.events.onExchangeEnd(record);
+      log.access(record);
+    },
+  };
+  const shared = { hold: watch.hold, exchanges, events, elapsed: clock.elapsed };
+  const askUpgrade = createWebSocketUpstream({ upstream, connectTimeoutMs });
+  const policy = policyOf(config, keys);
+  const authorization = `Bearer ${keys.upstreamKey.reveal()}`;
+  const phase = { stopping: false, draining: false };
+  const gateway = createGateway({
+    policy: () => policy,
+    upstreamAuthorization: () => authorization,
+    exchange: {
+      ...shared,
+      connections,
+      rules: forwardRules(config),
+      answerTimeoutMs,
+      uploadIdleMs,
+    },
+    tunnel: { ...shared, askUpgrade },
+    failures: createFailureLimiter(config.failuresPerMinute),
+    isTrustedProxy: inBlocks(config.trustedProxies),
+    replayBytes: config.replayBytes,
+    replayBudget: createReplayBudget(config.replayTotalBytes),
+    isReady: () => !phase.stopping && watch.isUp(),
+    isDraining: () => phase.draining,
+  });
+  const server = createTrafficServer({ gateway, headersTimeoutMs: config.headersTimeoutMs });
+  const parts = { server, exchanges, connections, watch, phase };
+  return {
+    server,
+    metrics,
+    readiness: () => readiness(watch, phase.stopping),
+    drain: () => drain(options, parts),
+  };
+}
+
+function readiness({ probe }: Watch, stopping: boolean) {
+  const waitingFor = [
+    ...(probe.answeredOnce() ? [] : ['LiteLLM has not answered yet']),
+    ...(stopping ? ['stopping'] : []),
+  ];
+  return { ready: waitingFor.length === 0, waitingFor };
+}
+
+interface Parts {
+  readonly server: TrafficServer;
+  readonly exchanges: Exchanges;
+  readonly connections: Connections;
+  readonly watch: Watch;
+  readonly phase: { stopping: boolean; draining: boolean };
+}
+
+async function drain({ config, log }: AppOptions, parts: Parts): Promise<void> {
+  const { server, exchanges, connections, watch, phase } = parts;
+  phase.stopping = true;
+  log.info({ ms: config.drainDelayMs }, 'not ready any more, serving on for load balancers');
+  await new Promise((resolve) => {
+    setTimeout(resolve, config.drainDelayMs);
+  });
+  phase.draining = true;
+  server.stopListening();
+  log.info({ left: exchanges.count('all') }, 'finishing what is under way');
+  const cut = await exchanges.drain(config.drainMs);
+  if (cut > 0) log.warn({ cut }, 'time is up: some exchanges were cut');
+  watch.probe.stop();
+  watch.hold.close();
+  exchanges.close();
+  await server.close();
+  connections.destroy();
+}

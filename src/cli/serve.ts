@@ -1,0 +1,73 @@
+import closeWithGrace from 'close-with-grace';
+import { type App, startApp } from '../app.ts';
+import { systemClock } from '../clock.ts';
+import { loadConfig } from '../config/load.ts';
+import { formatMistakes } from '../config/mistakes.ts';
+import type { Config } from '../config.ts';
+import { StartupError } from '../startup-error.ts';
+import { createLog, type Log } from '../telemetry/log.ts';
+import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
+import { readVersion } from './version.ts';
+
+const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
+  configuration: EXIT.configuration,
+  state: EXIT.cannotCreate,
+  port: EXIT.unavailable,
+};
+
+const STDERR = 2;
+
+/**
+ * Runs the sidecar until a signal: the first one drains it, the second ends it at once. An uncaught
+ * error ends it too, with the drain and an exit code of 1: a proxy in an unknown state serves nobody.
+ *
+ * @throws CommandError where it cannot start
+ */
+export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): Promise<void> {
+  const loaded = loadConfig(options);
+  if (!loaded.ok) {
+    throw new CommandError(
+      'the configuration has mistakes',
+      EXIT.configuration,
+      [],
+      [formatMistakes(loaded.mistakes)],
+    );
+  }
+  const { config } = loaded;
+  const log = openLog(config);
+  for (const warning of loaded.warnings) log.warn({}, warning);
+  const app = await start(config, log);
+  const { port, opsPort } = app;
+  closeWithGrace({ delay: false, logger: false }, async ({ err, signal }) => {
+    if (err) log.error({ err }, 'an error nobody caught: stopping');
+    else log.info({ signal }, 'stopping; a second signal ends it at once');
+    await app.drain();
+    log.info({}, 'stopped');
+    log.flush();
+  });
+  log.info({ port, opsPort, version: readVersion() }, 'ready');
+  log.flush();
+}
+
+function openLog({ logLevel, logFormat }: Config): Log {
+  const { isTTY } = process.stderr;
+  const format = logFormat === 'auto' ? (isTTY ? 'pretty' : 'json') : logFormat;
+  const colour = isTTY && (process.env['NO_COLOR'] ?? '') === '';
+  return createLog({ level: logLevel, format, destination: STDERR, clock: systemClock, colour });
+}
+
+async function start(config: Config, log: Log): Promise<App> {
+  try {
+    return await startApp({
+      config,
+      log,
+      clock: systemClock,
+      version: readVersion(),
+      nodeVersion: process.versions.node,
+    });
+  } catch (error) {
+    log.flush();
+    if (!(error instanceof StartupError)) throw error;
+    throw new CommandError(error.message, EXIT_OF[error.kind], [error.hint]);
+  }
+}

@@ -1,0 +1,65 @@
+import ipaddr from 'ipaddr.js';
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+type Block = readonly [Address, number];
+
+/** Whether an address lies in any of the blocks. */
+export type InBlocks = (address: string) => boolean;
+
+const parse = (text: string): Address | undefined =>
+  ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
+
+/** A v4 address in v6 clothes (`::ffff:10.0.0.1`, as a dual-stack socket says it) is the v4 address. */
+export const plainAddress = (text: string): string =>
+  text.startsWith('::ffff:') && text.includes('.') ? text.slice(7) : text;
+
+/**
+ * A test for CIDR blocks; bare addresses are blocks of one.
+ *
+ * @param cidrs checked already, when the configuration was read
+ */
+export function inBlocks(cidrs: readonly string[]): InBlocks {
+  if (cidrs.length === 0) return () => false;
+  const blocks = cidrs.map(readBlock);
+  return (text) => {
+    const address = parse(text);
+    if (address === undefined) return false;
+    return blocks.some(
+      ([base, bits]) => base.kind() === address.kind() && address.match(base, bits),
+    );
+  };
+}
+
+function readBlock(cidr: string): Block {
+  if (cidr.includes('/')) return ipaddr.parseCIDR(cidr);
+  const address = ipaddr.process(cidr);
+  return [address, address.kind() === 'ipv4' ? 32 : 128];
+}
+
+/**
+ * Whose request it is: the peer, or where the peer is a trusted proxy, the last address in
+ * `X-Forwarded-For` that is not one. Text that is no address ends the search at the proxy that sent it.
+ */
+export function clientAddress(
+  peer: string,
+  forwardedFor: string | undefined,
+  isTrusted: InBlocks,
+): string {
+  let client = plainAddress(peer);
+  if (forwardedFor === undefined || !isTrusted(client)) return client;
+  const hops = forwardedFor.split(',').map((hop) => hop.trim());
+  for (const hop of hops.reverse()) {
+    if (!ipaddr.isValid(hop)) return client;
+    client = plainAddress(hop);
+    if (!isTrusted(client)) return client;
+  }
+  return client;
+}
+
+/** The unit that a limit counts by: an IPv6 caller owns a /64 at least (RFC 6177). */
+export function limitKey(text: string): string {
+  const address = parse(text);
+  if (address === undefined || address.kind() === 'ipv4') return text;
+  const [a = 0, b = 0, c = 0, d = 0] = (address as ipaddr.IPv6).parts;
+  return `${[a, b, c, d].map((part) => part.toString(16)).join(':')}::/64`;
+}

@@ -1,0 +1,91 @@
+import type { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { Connection, Connections } from './connections.ts';
+
+/** What an attempt tells the exchange it is made for. */
+export interface AttemptOwner {
+  onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void;
+  /** False: the client is slower than LiteLLM; `resume` goes on. */
+  onAnswerData(chunk: Buffer): boolean;
+  onAnswerEnd(rawTrailers: readonly Buffer[]): void;
+  onAttemptError(attempt: Attempt, error: Error): void;
+}
+
+/** What is sent. */
+export interface AttemptRequest {
+  readonly method: Dispatcher.HttpMethod;
+  readonly path: string;
+  readonly headers: string[];
+  readonly body: Buffer | Readable | null;
+}
+
+/** One try to send a request, on one connection, and what comes back on it. */
+export class Attempt implements Dispatcher.DispatchHandler {
+  /** Its connection had carried another exchange before: it may have died of old age. */
+  readonly reused: boolean;
+  /** When the request was written, on the monotonic clock; -1: not yet. */
+  sentAt = -1;
+  readonly #owner: AttemptOwner;
+  readonly #connections: Connections;
+  readonly #connection: Connection;
+  readonly #elapsed: () => number;
+  #controller: Dispatcher.DispatchController | undefined;
+  #cancelled: Error | undefined;
+
+  constructor(
+    owner: AttemptOwner,
+    options: { connections: Connections; fresh: boolean; elapsed: () => number },
+  ) {
+    this.#owner = owner;
+    this.#connections = options.connections;
+    this.#elapsed = options.elapsed;
+    this.#connection = options.fresh ? options.connections.takeFresh() : options.connections.take();
+    this.reused = this.#connection.reused;
+  }
+
+  send(request: AttemptRequest): void {
+    this.#connection.client.dispatch(request, this);
+  }
+
+  /** Ends it, whether it was sent or still waits for its connection. */
+  cancel(reason: Error): void {
+    this.#cancelled = reason;
+    this.#controller?.abort(reason);
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.sentAt = this.#elapsed();
+    if (this.#cancelled !== undefined) controller.abort(this.#cancelled);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    statusText = '',
+  ): void {
+    // LiteLLM sends no 1xx of its own, and a 100 is answered here.
+    if (status < 200) return;
+    this.#owner.onAnswerHead(status, statusText, controller.rawHeaders as Buffer[]);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#owner.onAnswerData(chunk)) controller.pause();
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    this.#controller = undefined;
+    this.#connections.give(this.#connection);
+    this.#owner.onAnswerEnd((controller.rawTrailers ?? []) as Buffer[]);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#controller = undefined;
+    this.#owner.onAttemptError(this, error);
+  }
+}

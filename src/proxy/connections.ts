@@ -1,0 +1,92 @@
+import { Client } from 'undici';
+
+/** One connection to the upstream, used by one exchange at a time. */
+export interface Connection {
+  readonly client: Client;
+  /** Whether its socket has carried an exchange before: only such a one may die of old age. */
+  reused: boolean;
+  /** Its socket is gone; it is not used again. */
+  dead: boolean;
+}
+
+/**
+ * Idle keep-alive, milliseconds: below uvicorn's 5 s and gunicorn's 2 s, so that it is we who close
+ * an idle connection and not LiteLLM while a request is on its way.
+ */
+const KEEP_ALIVE_MS = 1000;
+/** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
+const MAX_HEADER_SIZE = 64 * 1024;
+
+export interface Connections {
+  /** An idle connection, the youngest first, or a new one. */
+  take(): Connection;
+  /** A connection that was never used, for a second try. */
+  takeFresh(): Connection;
+  /** Gives a connection back whose exchange ended whole. */
+  give(connection: Connection): void;
+  /** Ends the idle ones and whatever is still in use. */
+  destroy(): void;
+}
+
+/**
+ * The connections to one upstream, without a limit: an LLM's answers are slow, and a queue here would
+ * be a queue nobody sees. Each is an undici `Client` of its own, so that it is known whether a socket
+ * was used before, and taking one costs the same with ten thousand open.
+ */
+export function createConnections(options: {
+  origin: string;
+  connectTimeoutMs: number;
+}): Connections {
+  const all = new Set<Connection>();
+  let idle: Connection[] = [];
+  let idleDead = 0;
+
+  const bury = (connection: Connection): void => {
+    if (connection.dead) return;
+    connection.dead = true;
+    all.delete(connection);
+    idleDead++;
+    if (idleDead > 64 && idleDead > idle.length / 2) {
+      idle = idle.filter(({ dead }) => !dead);
+      idleDead = 0;
+    }
+    void connection.client.destroy().catch(() => undefined);
+  };
+
+  const takeFresh = (): Connection => {
+    const client = new Client(options.origin, {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      connectTimeout: options.connectTimeoutMs,
+      maxHeaderSize: MAX_HEADER_SIZE,
+      // LiteLLM's own limit is 6000 s and streams have no heartbeat: ours are checked elsewhere.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      pipelining: 1,
+    });
+    const connection: Connection = { client, reused: false, dead: false };
+    all.add(connection);
+    client.on('disconnect', () => bury(connection));
+    client.on('connectionError', () => bury(connection));
+    return connection;
+  };
+
+  return {
+    take() {
+      for (let last = idle.pop(); last !== undefined; last = idle.pop()) {
+        if (!last.dead) return last;
+      }
+      idleDead = 0;
+      return takeFresh();
+    },
+    takeFresh,
+    give(connection) {
+      if (connection.dead) return;
+      connection.reused = true;
+      idle.push(connection);
+    },
+    destroy() {
+      for (const connection of all) bury(connection);
+    },
+  };
+}

@@ -1,0 +1,129 @@
+import type { Generation } from '../keyring/snapshot.ts';
+import { isRefusal, type Refusal, refusal } from '../refusal.ts';
+import type { Classify, Route } from '../upstream/route.ts';
+import { type AdmissionRules, admit, isPreflight } from './admission.ts';
+import {
+  type Credential,
+  type CredentialRules,
+  readCredential,
+  withoutKeyParameters,
+} from './credential.ts';
+import type { Head } from './head.ts';
+import { checkFraming, readTarget, type Target } from './target.ts';
+
+/** What decisions are made by; replaced as a whole when any of it changes. */
+export interface Policy {
+  readonly rootPath: string;
+  readonly classify: Classify;
+  readonly credential: CredentialRules;
+  readonly keepProviderAuth: boolean;
+  /** Bytes; 0: no limit. */
+  readonly bodyLimit: number;
+  readonly admission: AdmissionRules;
+}
+
+/** What is done with a request. `route` and `generation` are set as far as they were found out. */
+export type Decision =
+  | {
+      readonly kind: 'forward';
+      readonly route: Route;
+      /** Undefined: a preflight, which gets no key of LiteLLM's either. */
+      readonly generation: Generation | undefined;
+      /** The bytes of the request target that LiteLLM gets. */
+      readonly target: string;
+      readonly keepAuthorization: boolean;
+    }
+  | { readonly kind: 'health'; readonly route: Route }
+  | {
+      readonly kind: 'refuse';
+      readonly route: Route;
+      readonly generation: Generation | undefined;
+      readonly refusal: Refusal;
+    };
+
+/** A request that has no readable target belongs to no route. */
+export const UNROUTED: Route = {
+  group: 'other',
+  class: 'management',
+  dialect: 'openai',
+  template: '-',
+  mcp: false,
+  keyInQuery: false,
+};
+
+/** Target, then credential, then admission. A crash in any of them is a refusal: it fails closed. */
+export function decide(
+  head: Head,
+  caller: { address: string; websocket: boolean },
+  policy: Policy,
+): Decision {
+  try {
+    return decideOrThrow(head, caller, policy);
+  } catch (cause) {
+    const failed = refusal('sidecar_failed', 'the gateway failed to judge this request', { cause });
+    return { kind: 'refuse', route: UNROUTED, generation: undefined, refusal: failed };
+  }
+}
+
+function decideOrThrow(
+  head: Head,
+  caller: { address: string; websocket: boolean },
+  policy: Policy,
+): Decision {
+  const refuse = (no: Refusal, route = UNROUTED, generation?: Generation): Decision => ({
+    kind: 'refuse',
+    route,
+    generation,
+    refusal: no,
+  });
+  const unsafe = checkFraming(head);
+  if (unsafe !== undefined) return refuse(unsafe);
+  const target = readTarget(head.target, policy.rootPath);
+  if (isRefusal(target)) return refuse(target);
+  const route = policy.classify(target.path);
+  if (route.class === 'health') return { kind: 'health', route };
+
+  const credential = readCredential(head, policy.credential, {
+    query: route.keyInQuery ? target.rawQuery : undefined,
+    subprotocols: caller.websocket ? head.subprotocols : undefined,
+  });
+  if (credential !== undefined && isRefusal(credential)) return refuse(credential, route);
+  const request = { route, preflight: isPreflight(head), address: caller.address };
+  const verdict = admit(request, credential, policy.admission);
+  if ('refusal' in verdict) return refuse(verdict.refusal, route, verdict.generation);
+  const { bodyLimit } = policy;
+  if (bodyLimit > 0 && Number(head.contentLength ?? 0) > bodyLimit) {
+    return refuse(bodyTooLarge(bodyLimit), route, verdict.generation);
+  }
+  return {
+    kind: 'forward',
+    route,
+    generation: verdict.generation,
+    target: route.keyInQuery ? targetWithoutKey(target) : head.target,
+    keepAuthorization: keepsAuthorization(credential, route, policy),
+  };
+}
+
+/** The refusal of a body above the limit, in bytes, whether it was announced or came in chunks. */
+export const bodyTooLarge = (limit: number): Refusal =>
+  refusal('body_too_large', `the body is larger than this gateway takes (${limit} bytes)`);
+
+function targetWithoutKey({ rawPath, rawQuery }: Target): string {
+  if (rawQuery === undefined) return rawPath;
+  const rest = withoutKeyParameters(rawQuery);
+  return rest === '' ? rawPath : `${rawPath}?${rest}`;
+}
+
+/** Where the key came in a header of its own, `Authorization` may be meant for somebody behind LiteLLM. */
+function keepsAuthorization(
+  credential: Credential | undefined,
+  route: Route,
+  policy: Policy,
+): boolean {
+  if (!route.mcp && !policy.keepProviderAuth) return false;
+  return (
+    credential !== undefined &&
+    credential.carrier !== 'authorization' &&
+    credential.carrier === (policy.credential.keyHeader ?? 'x-litellm-api-key')
+  );
+}

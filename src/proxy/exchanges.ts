@@ -1,0 +1,79 @@
+/** Something under way between a client and the upstream: a request with its answer, or a WebSocket. */
+export interface Live {
+  readonly websocket: boolean;
+  readonly eventStream: boolean;
+  /** `master-3`; `-`: a preflight. */
+  readonly generation: string;
+  /** Called about each second with the monotonic time: the place for limits on time. */
+  tick(now: number): void;
+  /** The sidecar is going: end when that cuts nothing short. */
+  drain(): void;
+  /** Ends it now, visibly. */
+  cut(): void;
+}
+
+/** All that is under way. Registering returns the undo. */
+export interface Exchanges {
+  add(live: Live): () => void;
+  count(kind: 'all' | 'streams' | 'websockets'): number;
+  /**
+   * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
+   * Whoever comes while it waits is asked as well.
+   */
+  drain(deadlineMs: number): Promise<number>;
+  /** Ends at once what a test picks. Returns how many. */
+  cut(test: (live: Live) => boolean): number;
+  /** Stops the clock of the limits. */
+  close(): void;
+}
+
+const TICK_MS = 1000;
+
+export function createExchanges(options: { elapsed: () => number }): Exchanges {
+  const all = new Set<Live>();
+  let draining = false;
+  let onEmpty: (() => void) | undefined;
+  const timer = setInterval(() => {
+    const now = options.elapsed();
+    for (const live of all) live.tick(now);
+  }, TICK_MS);
+  timer.unref();
+
+  const cut = (test: (live: Live) => boolean): number => {
+    const picked = [...all].filter(test);
+    for (const live of picked) live.cut();
+    return picked.length;
+  };
+
+  return {
+    add(live) {
+      all.add(live);
+      if (draining) live.drain();
+      return () => {
+        if (all.delete(live) && all.size === 0) onEmpty?.();
+      };
+    },
+    count(kind) {
+      if (kind === 'all') return all.size;
+      let found = 0;
+      for (const live of all) {
+        if (kind === 'streams' ? live.eventStream : live.websocket) found++;
+      }
+      return found;
+    },
+    async drain(deadlineMs) {
+      draining = true;
+      for (const live of all) live.drain();
+      if (all.size === 0) return 0;
+      let timeout: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        onEmpty = resolve;
+        timeout = setTimeout(resolve, deadlineMs);
+      });
+      clearTimeout(timeout);
+      return cut(() => true);
+    },
+    cut,
+    close: () => clearInterval(timer),
+  };
+}

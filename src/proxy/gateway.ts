@@ -1,0 +1,198 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
+import { type InBlocks, plainAddress } from './address.ts';
+import { callerRecord, newRequestId } from './caller.ts';
+import { bodyTooLarge, type Decision, type Policy, UNROUTED } from './decide.ts';
+import { Exchange, type ExchangeContext } from './exchange.ts';
+import * as refusals from './exchange-refusals.ts';
+import type { FailureLimiter } from './failures.ts';
+import { hasBody } from './head.ts';
+import { forwardHeaders } from './headers.ts';
+import { answerHealth } from './health.ts';
+import { answeredHere, createJudge, type Judged, refusalContextOf } from './judge.ts';
+import { refuseRequest, refuseSocket } from './refuse.ts';
+import { Tunnel, type TunnelContext } from './tunnel.ts';
+import { createTurnAway } from './turn-away.ts';
+import { type ReplayBudget, Upload } from './upload.ts';
+
+/** Everything the traffic port works with. */
+export interface GatewayOptions {
+  /** Replaced as a whole when the keyring changes. */
+  readonly policy: () => Policy;
+  /** `Bearer …` of the key that LiteLLM runs with. */
+  readonly upstreamAuthorization: () => string;
+  readonly exchange: ExchangeContext;
+  readonly tunnel: TunnelContext;
+  readonly failures: FailureLimiter;
+  readonly isTrustedProxy: InBlocks;
+  readonly replayBytes: number;
+  readonly replayBudget: ReplayBudget;
+  /** LiteLLM answers, and we are not about to stop. */
+  readonly isReady: () => boolean;
+  /** New requests are no longer served. */
+  readonly isDraining: () => boolean;
+}
+
+/** `Expect`: nothing, `100-continue`, or something nobody serves (RFC 9110 §10.1.1). */
+export type Expectation = 'none' | 'continue' | 'unknown';
+
+/** What the traffic server hands over. No verb throws. */
+export interface Gateway {
+  onRequest(request: IncomingMessage, response: ServerResponse, expect: Expectation): void;
+  /** A WebSocket upgrade; `head` is what came behind it. */
+  onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
+  onConnect(request: IncomingMessage, socket: Socket): void;
+  /** What came could not be read as HTTP; `code` is Node's. */
+  onUnreadable(socket: Socket, code: string): void;
+}
+
+type Forward = Extract<Decision, { kind: 'forward' }>;
+
+export function createGateway(options: GatewayOptions): Gateway {
+  const { elapsed, events } = options.exchange;
+  const judge = createJudge({ ...options, elapsed });
+  const turnAway = createTurnAway({ failures: options.failures, events, elapsed });
+
+  return {
+    onRequest(request, response, expect) {
+      const judged = judge(request, false);
+      const { decision } = judged;
+      const no = verdictOf(decision, options.isDraining(), expect);
+      if (no !== undefined) {
+        const close = no.code === 'bad_request' || no.code === 'draining';
+        const context = { ...refusalContextOf(judged), close };
+        turnAway(judged, no, (final) => refuseRequest(request, response, final, context));
+      } else if (decision.kind === 'forward') {
+        if (expect === 'continue') response.writeContinue();
+        forward(judged, decision, { request, response }, options);
+      } else {
+        const status = answerHealth(response, judged.caller, options.isReady());
+        const durationMs = elapsed() - judged.startedAt;
+        events.onExchangeEnd(
+          answeredHere(judged.caller, { status, refusal: undefined, durationMs }),
+        );
+      }
+    },
+
+    onUpgrade(request, socket, head) {
+      const judged = judge(request, true);
+      const { decision } = judged;
+      const no = verdictOf(decision, options.isDraining(), 'none');
+      if (no === undefined && decision.kind === 'forward') {
+        if (head.length > 0) socket.unshift(head);
+        openTunnel(judged, decision, { request, socket }, options);
+      } else {
+        const reason = no ?? refusal('bad_request', 'this route is no WebSocket');
+        const context = refusalContextOf(judged);
+        turnAway(judged, reason, (final) => refuseSocket(socket, final, context));
+      }
+    },
+
+    onConnect(request, socket) {
+      const judged = judge(request, false);
+      const no = verdictOf(judged.decision, false, 'none') ?? refusals.unknownExpectation();
+      const context = refusalContextOf(judged);
+      turnAway(judged, no, (final) => refuseSocket(socket, final, context));
+    },
+
+    onUnreadable(socket, code) {
+      const no = unreadable(code);
+      if (no === undefined) {
+        socket.destroy();
+        return;
+      }
+      const address = plainAddress(socket.remoteAddress ?? '');
+      const requestId = newRequestId();
+      const unrouted: Decision = { kind: 'health', route: UNROUTED };
+      const caller = callerRecord(requestId, '-', address, unrouted);
+      refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
+      const status = statusOf(no.code);
+      events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
+    },
+  };
+}
+
+/** Why a request is not forwarded; undefined: it is, or it is answered here. */
+function verdictOf(
+  decision: Decision,
+  isDraining: boolean,
+  expect: Expectation,
+): Refusal | undefined {
+  if (decision.kind === 'health') return undefined;
+  if (decision.kind === 'refuse') return decision.refusal;
+  if (isDraining) return refusals.draining();
+  return expect === 'unknown' ? refusals.unknownExpectation() : undefined;
+}
+
+/** Node's word for why it could not read on; undefined: nobody is there to be told. */
+function unreadable(code: string): Refusal | undefined {
+  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
+  const codes: Record<string, [RefusalCode, string]> = {
+    ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the head of the request took too long'],
+    HPE_HEADER_OVERFLOW: ['headers_too_large', 'the head of the request is too large'],
+  };
+  const [refused, message] = codes[code] ?? ['bad_request', 'this could not be read as HTTP/1.1'];
+  return refusal(refused, message);
+}
+
+function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
+  const { generation, keepAuthorization } = decision;
+  return forwardHeaders(judged.head, options.exchange.rules, {
+    requestId: judged.caller.id,
+    peer: judged.from.peer,
+    peerTrusted: judged.from.trusted,
+    upstreamAuthorization: generation === undefined ? undefined : options.upstreamAuthorization(),
+    keepAuthorization,
+  });
+}
+
+function forward(
+  judged: Judged,
+  decision: Forward,
+  ends: { request: IncomingMessage; response: ServerResponse },
+  options: GatewayOptions,
+): void {
+  const { head, caller, startedAt } = judged;
+  const limit = options.policy().bodyLimit;
+  const upload = hasBody(head)
+    ? new Upload(ends.request, {
+        replayBytes: options.replayBytes,
+        budget: options.replayBudget,
+        limit,
+        now: options.exchange.elapsed,
+        onTooLarge: () => exchange.abandon(bodyTooLarge(limit)),
+      })
+    : undefined;
+  const exchange: Exchange = new Exchange(options.exchange, {
+    ...ends,
+    decision,
+    method: head.method as Dispatcher.HttpMethod,
+    headers: headersFor(judged, decision, options),
+    upload,
+    origin: head.origin,
+    caller,
+    startedAt,
+  });
+  // A body that came in the same packet as the head is there when this turn of the parser ends.
+  if (upload === undefined) exchange.start();
+  else queueMicrotask(() => exchange.start());
+}
+
+function openTunnel(
+  judged: Judged,
+  decision: Forward,
+  ends: { request: IncomingMessage; socket: Socket },
+  options: GatewayOptions,
+): void {
+  const tunnel = new Tunnel(options.tunnel, {
+    ...ends,
+    target: decision.target,
+    headers: headersFor(judged, decision, options),
+    refusal: refusalContextOf(judged),
+    caller: judged.caller,
+    startedAt: judged.startedAt,
+  });
+  tunnel.start();
+}

@@ -1,0 +1,180 @@
+import { KEY_HEADERS, OVERRIDING_HEADER, withoutKeySubprotocols } from './credential.ts';
+import type { Head } from './head.ts';
+
+/** RFC 9110 §7.6.1, and what older proxies put beside it. */
+const HOP_BY_HOP = [
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+];
+/** Said to a proxy, or answered by this one. */
+const OURS = ['proxy-authorization', 'proxy-authenticate', 'expect', 'host', 'x-request-id'];
+/** Anybody can write these; they are made anew from what the socket says. */
+const FORWARDED = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-prefix',
+  'x-forwarded-proto',
+  'x-forwarded-server',
+  'x-forwarded-ssl',
+  'x-forwarded-user',
+  'x-forwarded-email',
+  'x-real-ip',
+];
+
+const NEVER_SENT_ON: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  ...OURS,
+  ...FORWARDED,
+  ...KEY_HEADERS,
+  OVERRIDING_HEADER,
+]);
+
+const NEVER_SENT_BACK: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'proxy-authenticate']);
+
+/** What is the same for every request of a sidecar. */
+export interface ForwardRules {
+  /** `Host` of the upstream, or of the public URL. */
+  readonly host: string;
+  readonly publicUrl: URL | undefined;
+  readonly keyHeader: string | undefined;
+}
+
+/** What is known of one request once it is admitted. */
+export interface ForwardFacts {
+  readonly requestId: string;
+  /** The peer's own address. */
+  readonly peer: string;
+  readonly peerTrusted: boolean;
+  /** `Bearer …` of the upstream key; undefined: a preflight. */
+  readonly upstreamAuthorization: string | undefined;
+  /** The client's `Authorization` is not ours to take. */
+  readonly keepAuthorization: boolean;
+}
+
+/** A host and a port as `Host` may hold them (RFC 3986 §3.2.2), and nothing that quotes or spaces. */
+const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+
+/** The fields that LiteLLM gets: name, value, name, value. */
+export function forwardHeaders(head: Head, rules: ForwardRules, facts: ForwardFacts): string[] {
+  const out: string[] = ['host', rules.host];
+  const { names, values } = head;
+  for (let at = 0; at < names.length; at++) {
+    const name = names[at] ?? '';
+    if (isSentOn(name, head, rules, facts)) out.push(name, values[at] ?? '');
+  }
+  const subprotocols =
+    head.subprotocols === undefined ? undefined : withoutKeySubprotocols(head.subprotocols);
+  if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
+  pushForwarded(out, head, rules, facts);
+  out.push('x-request-id', facts.requestId);
+  if (facts.upstreamAuthorization !== undefined) {
+    const carrier = facts.keepAuthorization ? 'x-litellm-api-key' : 'authorization';
+    out.push(rules.keyHeader ?? carrier, facts.upstreamAuthorization);
+  }
+  return out;
+}
+
+function isSentOn(name: string, head: Head, rules: ForwardRules, facts: ForwardFacts): boolean {
+  if (head.connectionOptions.includes(name)) return false;
+  if (NEVER_SENT_ON.has(name)) return name === 'authorization' && facts.keepAuthorization;
+  return name !== rules.keyHeader && name !== 'sec-websocket-protocol';
+}
+
+function pushForwarded(out: string[], head: Head, rules: ForwardRules, facts: ForwardFacts): void {
+  const said = (name: string): string | undefined => {
+    if (!facts.peerTrusted) return undefined;
+    const at = head.names.indexOf(name);
+    return at < 0 ? undefined : head.values[at];
+  };
+  const before = said('x-forwarded-for');
+  out.push('x-forwarded-for', before === undefined ? facts.peer : `${before}, ${facts.peer}`);
+  const proto = rules.publicUrl?.protocol.slice(0, -1) ?? said('x-forwarded-proto') ?? 'http';
+  out.push('x-forwarded-proto', proto);
+  const host = rules.publicUrl?.host ?? said('x-forwarded-host') ?? head.host;
+  if (host !== undefined && HOST.test(host)) out.push('x-forwarded-host', host);
+}
+
+/** What is read of an answer's head on its way to the client. */
+export interface AnswerHead {
+  /** Name, value, name, value, as they came. */
+  readonly headers: string[];
+  /** LiteLLM's `x-litellm-model-group`, '' where it named none. */
+  readonly model: string;
+  readonly eventStream: boolean;
+}
+
+/** RFC 9110 §8.3.1: parameters may follow, and the case does not matter. */
+const EVENT_STREAM = /^text\/event-stream\s*(?:;|$)/i;
+
+/**
+ * The fields that the client gets.
+ *
+ * @param raw names and values as undici read them, one after the other
+ */
+export function answerHeaders(
+  raw: readonly (Buffer | string)[],
+  rules: ForwardRules,
+  requestId: string,
+): AnswerHead {
+  const headers: string[] = [];
+  let model = '';
+  let eventStream = false;
+  let hasRequestId = false;
+  const dropped = optionsNamed(raw);
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = text(raw[at]);
+    const lower = name.toLowerCase();
+    if (NEVER_SENT_BACK.has(lower) || dropped?.includes(lower) === true) continue;
+    let value = text(raw[at + 1]);
+    if (lower === 'content-type') eventStream = EVENT_STREAM.test(value);
+    else if (lower === 'x-litellm-model-group') model = value;
+    else if (lower === 'location') value = clientLocation(value, rules);
+    else if (lower === 'x-request-id') hasRequestId = true;
+    headers.push(name, value);
+  }
+  if (!hasRequestId) headers.push('x-request-id', requestId);
+  return { headers, model, eventStream };
+}
+
+const text = (value: Buffer | string | undefined): string =>
+  typeof value === 'string' ? value : (value?.toString('latin1') ?? '');
+
+/** Trailers, as they came (RFC 9110 §6.5). */
+export function answerTrailers(raw: readonly (Buffer | string)[]): [string, string][] {
+  const out: [string, string][] = [];
+  for (let at = 0; at + 1 < raw.length; at += 2) out.push([text(raw[at]), text(raw[at + 1])]);
+  return out;
+}
+
+/** The fields that the answer's own `Connection` names; nearly always none. */
+function optionsNamed(raw: readonly (Buffer | string)[]): string[] | undefined {
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at];
+    if (name?.length !== 10 || text(name).toLowerCase() !== 'connection') continue;
+    const value = text(raw[at + 1]).toLowerCase();
+    if (value !== 'keep-alive' && value !== 'close') return value.split(/\s*,\s*/);
+  }
+  return undefined;
+}
+
+/**
+ * A `Location` that names the upstream means this gateway: LiteLLM builds it from the Host it was
+ * sent, with `http` or `https` by its own guess. Without a public URL the path alone is sent, which is
+ * right wherever the client is (RFC 9110 §10.2.2).
+ */
+export function clientLocation(value: string, rules: ForwardRules): string {
+  const match = /^https?:\/\/([^/?#]*)(.*)$/i.exec(value);
+  if (match === null) return value;
+  const [, authority = '', rest = ''] = match;
+  if (authority.toLowerCase() !== rules.host.toLowerCase()) return value;
+  const path = rest.startsWith('/') ? rest : `/${rest}`;
+  const { publicUrl } = rules;
+  if (publicUrl === undefined) return path;
+  return publicUrl.origin + publicUrl.pathname.replace(/\/$/, '') + path;
+}

@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http';
+
+/** RFC 9112 §9.6: how long, and how much, is read of a body nobody wants before the connection goes. */
+const LINGER_MS = 2000;
+const LINGER_BYTES = 1024 * 1024;
+
+/**
+ * Reads and forgets what a client is still sending although it has its answer. Closing at once would
+ * reset the connection, and the reset may overtake the answer. Calls `done` once, at the body's end or
+ * at the limit; past the limit the connection must be closed.
+ */
+export function discardRest(request: IncomingMessage, done: (ended: boolean) => void): void {
+  if (request.readableEnded || request.destroyed) {
+    done(request.readableEnded);
+    return;
+  }
+  let bytes = 0;
+  const onData = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    if (bytes > LINGER_BYTES) finish(false);
+  };
+  const onEnd = (): void => finish(true);
+  const onClose = (): void => finish(false);
+  const timer = setTimeout(() => finish(false), LINGER_MS);
+  function finish(ended: boolean): void {
+    clearTimeout(timer);
+    request.off('data', onData).off('end', onEnd).off('close', onClose);
+    done(ended);
+  }
+  request.on('data', onData).on('end', onEnd).on('close', onClose);
+  request.resume();
+}

@@ -1,0 +1,77 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type Refusal, statusOf } from '../refusal.ts';
+import { errorBody } from '../upstream/error-body.ts';
+import type { Dialect } from '../upstream/route.ts';
+import { discardRest } from './linger.ts';
+
+/** To whom a refusal is said. */
+export interface RefusalContext {
+  readonly dialect: Dialect;
+  readonly requestId: string;
+  readonly origin: string | undefined;
+}
+
+const EXPOSED = 'x-request-id, x-sidecar-refusal, retry-after';
+
+/** The answer that a refusal makes: its status, its fields (name, value, …) and its body. */
+export function refusalAnswer(
+  refusal: Refusal,
+  context: RefusalContext,
+): { status: number; headers: string[]; body: string } {
+  const body = errorBody(context.dialect, refusal);
+  const status = statusOf(refusal.code);
+  const headers = [
+    ...['content-type', 'application/json'],
+    ...['content-length', String(Buffer.byteLength(body))],
+    ...['x-sidecar-refusal', refusal.code],
+    ...['x-request-id', context.requestId],
+    ...['cache-control', 'no-store'],
+  ];
+  // RFC 9110 §11.6.1: a 401 names the scheme.
+  if (status === 401) headers.push('www-authenticate', 'Bearer');
+  if (refusal.retryAfter !== undefined) headers.push('retry-after', String(refusal.retryAfter));
+  if (context.origin !== undefined) {
+    headers.push('access-control-allow-origin', context.origin);
+    headers.push('access-control-expose-headers', EXPOSED, 'vary', 'Origin');
+  }
+  return { status, headers, body };
+}
+
+/**
+ * Answers a request with a refusal. A body that is still coming is not wanted: the connection is
+ * closed, but only after the client had the time to read why.
+ *
+ * @param close whether the connection ends even if the request was read whole
+ */
+export function refuseRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  refusal: Refusal,
+  context: RefusalContext & { close: boolean },
+): void {
+  const { status, headers, body } = refusalAnswer(refusal, context);
+  const whole = request.complete;
+  if (context.close || !whole) headers.push('connection', 'close');
+  response.writeHead(status, headers);
+  if (whole) {
+    response.end(body);
+    return;
+  }
+  response.write(body);
+  discardRest(request, () => response.end());
+}
+
+/** Says a refusal on a bare socket, where no request could be read or an upgrade was asked for. */
+export function refuseSocket(socket: Duplex, refusal: Refusal, context: RefusalContext): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, headers, body } = refusalAnswer(refusal, context);
+  const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`];
+  for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`);
+  lines.push(`date: ${new Date().toUTCString()}`, 'connection: close', '', body);
+  socket.on('error', () => socket.destroy());
+  socket.end(lines.join('\r\n'), () => socket.destroy());
+}

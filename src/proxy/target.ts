@@ -1,0 +1,94 @@
+import { type Refusal, refusal } from '../refusal.ts';
+import type { Head } from './head.ts';
+
+/** A request target that means the same to every parser on its way. */
+export interface Target {
+  /** Percent-decoded once, the root path removed: what LiteLLM's router will match. */
+  readonly path: string;
+  /** The target's path and query, byte for byte; the query without its question mark. */
+  readonly rawPath: string;
+  readonly rawQuery: string | undefined;
+}
+
+/** Nothing to decode and nothing to doubt: nearly every request. */
+const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9_~.:@-]*)+\/?$/;
+/** RFC 3986 without the fragment, the backslash and the characters it never allows. */
+const ALLOWED = /^[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+$/;
+const SEPARATOR_ENCODED_TWICE = /%(?:2e|2f|5c|3b|3f|23|25|0|1|7f)/i;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
+const UNSAFE_DECODED = /[\x00-\x1f\x7f\\;]/;
+const CARRIES_NO_CHUNKED_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+const bad = (message: string): Refusal => refusal('bad_target', message);
+
+/**
+ * Reads the request target in origin-form (RFC 9112 §3.2.1). Whatever two parsers could read in two
+ * ways is refused rather than cleaned: the bytes that were judged are the bytes that are sent.
+ *
+ * @param rootPath LiteLLM's SERVER_ROOT_PATH, '' or like `/llm`
+ */
+export function readTarget(target: string, rootPath: string): Target | Refusal {
+  const mark = target.indexOf('?');
+  const rawPath = mark < 0 ? target : target.slice(0, mark);
+  const rawQuery = mark < 0 ? undefined : target.slice(mark + 1);
+  if (!rawPath.startsWith('/')) return bad('the request target must be a path that begins with /');
+  if (rawQuery !== undefined && !/^[\x21\x22\x24-\x7e]*$/.test(rawQuery)) {
+    return bad('the query holds a character that a URL cannot hold');
+  }
+  const path = PLAIN.test(rawPath) ? rawPath : decodePath(rawPath);
+  if (typeof path !== 'string') return path;
+  return { path: withoutRoot(path, rootPath), rawPath, rawQuery };
+}
+
+function decodePath(rawPath: string): string | Refusal {
+  if (!ALLOWED.test(rawPath)) return bad('the path holds a character that a URL cannot hold');
+  let path: string;
+  try {
+    path = decodeURIComponent(rawPath);
+  } catch {
+    return bad('the path holds a percent-encoding that is not UTF-8');
+  }
+  if (UNSAFE_DECODED.test(path)) {
+    return bad('the path holds a backslash, a semicolon or a control character');
+  }
+  if (SEPARATOR_ENCODED_TWICE.test(path)) return bad('the path is percent-encoded twice');
+  const segments = path.split('/').slice(1);
+  const empty = segments.indexOf('');
+  if (empty >= 0 && empty < segments.length - 1) return bad('the path holds an empty segment');
+  if (segments.some((segment) => segment === '.' || segment === '..')) {
+    return bad('the path holds a dot segment');
+  }
+  return path;
+}
+
+function withoutRoot(path: string, rootPath: string): string {
+  if (rootPath === '' || !path.startsWith(rootPath)) return path;
+  const rest = path.slice(rootPath.length);
+  if (rest === '') return '/';
+  return rest.startsWith('/') ? rest : path;
+}
+
+/**
+ * Refuses what two HTTP parsers could frame in two ways (RFC 9112 §6.1, §6.3, §11.2). Node refuses
+ * some of these by itself; here they stand whole, and a change of Node's changes nothing.
+ */
+export function checkFraming(head: Head): Refusal | undefined {
+  const no = (message: string): Refusal => refusal('bad_request', message);
+  const { transferEncoding } = head;
+  if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
+  if (head.repeated.has('host')) return no('Host stands twice');
+  if (head.host === undefined && !head.http10) return no('HTTP/1.1 wants a Host');
+  if (head.repeated.has('content-length')) return no('Content-Length stands twice');
+  if (transferEncoding === undefined) return undefined;
+  if (head.contentLength !== undefined) {
+    return no('Content-Length and Transfer-Encoding stand together');
+  }
+  if (head.repeated.has('transfer-encoding') || transferEncoding.toLowerCase() !== 'chunked') {
+    return no('only the transfer coding "chunked", once, is served');
+  }
+  if (head.http10) return no('HTTP/1.0 knows no Transfer-Encoding');
+  if (CARRIES_NO_CHUNKED_BODY.has(head.method)) {
+    return no(`a ${head.method} request with a chunked body is not served`);
+  }
+  return undefined;
+}

@@ -1,0 +1,162 @@
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+
+/** Bytes that all exchanges together may keep for a second try. */
+export interface ReplayBudget {
+  /** False: there is no room, and nothing was taken. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
+export function createReplayBudget(totalBytes: number): ReplayBudget {
+  let left = totalBytes;
+  return {
+    take(bytes) {
+      if (bytes > left) return false;
+      left -= bytes;
+      return true;
+    },
+    give(bytes) {
+      left += bytes;
+    },
+  };
+}
+
+export interface UploadOptions {
+  /** Bytes of one body that are kept for a second try. */
+  readonly replayBytes: number;
+  readonly budget: ReplayBudget;
+  /** Bytes a body may have; 0: no limit. */
+  readonly limit: number;
+  readonly now: () => number;
+  /** The body grew beyond the limit. */
+  readonly onTooLarge: () => void;
+}
+
+/**
+ * The body of a request on its way up. What came with the head in one piece goes up with the head in
+ * one piece; everything else is streamed as it comes. Until the answer's head is there, what was sent
+ * is kept, within limits, because a reused connection may turn out to be dead.
+ */
+export class Upload {
+  /** Bytes read from the client so far. */
+  bytes = 0;
+  /** When the last of them came, on the monotonic clock. */
+  lastAt: number;
+  readonly #request: IncomingMessage;
+  readonly #options: UploadOptions;
+  /** A body that was there at once; it is held until the answer begins. */
+  #whole: Buffer | undefined;
+  /** What a second try would send first; undefined: too much went by, or there was no room. */
+  #kept: Buffer[] | undefined = [];
+  #keptBytes = 0;
+  #current: RequestBody | undefined;
+
+  constructor(request: IncomingMessage, options: UploadOptions) {
+    this.#request = request;
+    this.#options = options;
+    this.lastAt = options.now();
+  }
+
+  /** The body for the next try; `replayable` must hold unless it is the first. */
+  open(): Buffer | Readable {
+    const request = this.#request;
+    if (this.#whole !== undefined) return this.#whole;
+    if (this.bytes === 0 && request.complete) {
+      this.#whole = (request.read() as Buffer | null) ?? Buffer.alloc(0);
+      this.#count(this.#whole);
+      // With its body read the request ends, and its connection can serve the next.
+      request.resume();
+      return this.#whole;
+    }
+    const kept = this.#kept ?? [];
+    if (request.readableEnded) return Buffer.concat(kept);
+    this.#current?.destroy();
+    this.#current = new RequestBody(request, this, kept);
+    return this.#current;
+  }
+
+  get replayable(): boolean {
+    return this.#whole !== undefined || this.#kept !== undefined;
+  }
+
+  /** Whether the client is the one that is waited for. */
+  get waitsForClient(): boolean {
+    return !this.#request.complete && this.#current !== undefined && !this.#request.isPaused();
+  }
+
+  /** No second try will come: what was kept is let go. */
+  release(): void {
+    this.#options.budget.give(this.#keptBytes);
+    this.#keptBytes = 0;
+    this.#kept = undefined;
+    this.#whole = undefined;
+  }
+
+  /** @internal Counts and keeps a chunk as it goes by; false: it is one too many. */
+  note(chunk: Buffer): boolean {
+    this.#keep(chunk);
+    return this.#count(chunk);
+  }
+
+  #count(chunk: Buffer): boolean {
+    this.bytes += chunk.length;
+    this.lastAt = this.#options.now();
+    const { limit } = this.#options;
+    if (limit === 0 || this.bytes <= limit) return true;
+    this.#options.onTooLarge();
+    return false;
+  }
+
+  #keep(chunk: Buffer): void {
+    if (this.#kept === undefined) return;
+    const fits = this.#keptBytes + chunk.length <= this.#options.replayBytes;
+    if (!fits || !this.#options.budget.take(chunk.length)) {
+      this.release();
+      return;
+    }
+    this.#kept.push(chunk);
+    this.#keptBytes += chunk.length;
+  }
+}
+
+/**
+ * A stream of the request's body that can be destroyed without destroying the request: undici
+ * destroys the body of what failed, and the client still has to be told.
+ */
+class RequestBody extends Readable {
+  readonly #source: IncomingMessage;
+  readonly #detach: () => void;
+
+  constructor(source: IncomingMessage, upload: Upload, first: readonly Buffer[]) {
+    super();
+    this.#source = source;
+    for (const chunk of first) this.push(chunk);
+    const onData = (chunk: Buffer): void => {
+      if (!upload.note(chunk)) this.destroy(new Error('the body is too large'));
+      else if (!this.push(chunk)) source.pause();
+    };
+    const onEnd = (): void => {
+      this.push(null);
+    };
+    const onClose = (): void => {
+      if (!source.complete) this.destroy(new Error('the client left in its body'));
+    };
+    this.#detach = () => {
+      source.off('data', onData).off('end', onEnd).off('close', onClose);
+    };
+    source.on('data', onData).on('end', onEnd).on('close', onClose);
+    source.pause();
+  }
+
+  override _read(): void {
+    this.#source.resume();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#detach();
+    // Somebody else may be reading it away by now.
+    if (this.#source.listenerCount('data') === 0) this.#source.pause();
+    done(error);
+  }
+}

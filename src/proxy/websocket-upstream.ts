@@ -1,0 +1,87 @@
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { createProxyServer } from 'http-proxy-3';
+import { Gate } from './gate.ts';
+
+/** What is heard of an upgrade that LiteLLM is asked for. */
+export interface UpgradeHooks {
+  /** The connection stands: from now on a failure is an answer that did not come. */
+  onSent(): void;
+  /** 101, or whatever LiteLLM says instead; its head is on its way to the client. */
+  onAnswer(status: number): void;
+  onError(error: Error): void;
+}
+
+/** An upgrade under way. */
+export interface UpgradeAttempt {
+  readonly gate: Gate;
+  /** Before the 101 http-proxy-3 would leave LiteLLM asked when the client goes. */
+  abort(): void;
+}
+
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  /** The bytes of the request target. */
+  readonly target: string;
+  /** The fields LiteLLM gets: name, value, name, value. */
+  readonly headers: readonly string[];
+}
+
+/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
+export type AskUpgrade = (it: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
+
+export function createWebSocketUpstream(options: {
+  upstream: URL;
+  connectTimeoutMs: number;
+}): AskUpgrade {
+  const onRequest = new WeakMap<object, (asked: ClientRequest) => void>();
+  const proxy = createProxyServer({ target: options.upstream.href, ws: true, prependPath: false });
+  proxy.on('proxyReqWs', (asked, _request, gate) => onRequest.get(gate)?.(asked));
+  // Each upgrade hears of its own errors through its callback.
+  proxy.on('error', () => undefined);
+
+  return (it, hooks) => {
+    const gate = new Gate(it.socket);
+    let asked: ClientRequest | undefined;
+    onRequest.set(gate, (request) => {
+      asked = request;
+      // The bytes that were judged, not http-proxy-3's reading of them.
+      request.path = it.target;
+      request.once('socket', (socket) => {
+        limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
+      });
+      request.once('upgrade', () => {
+        gate.opened();
+        hooks.onAnswer(101);
+      });
+      request.once('response', ({ statusCode = 0 }) => hooks.onAnswer(statusCode));
+    });
+    it.request.headers = asHeaderObject(it.headers);
+    proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, hooks.onError);
+    return { gate, abort: () => asked?.destroy() };
+  };
+}
+
+/** Node's own time limit begins with the connection; an unreachable address needs one before. */
+function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void): void {
+  const timer = setTimeout(() => {
+    socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
+  }, timeoutMs);
+  socket.once('connect', () => {
+    clearTimeout(timer);
+    onConnected();
+  });
+  socket.once('close', () => clearTimeout(timer));
+}
+
+function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
+  const out: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const name = flat[at] ?? '';
+    const value = flat[at + 1] ?? '';
+    const before = out[name];
+    out[name] = before === undefined ? value : [before, value].flat();
+  }
+  return out;
+}

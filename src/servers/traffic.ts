@@ -1,0 +1,127 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Gateway } from '../proxy/gateway.ts';
+
+export interface TrafficServerOptions {
+  readonly gateway: Gateway;
+  /** Milliseconds a client may take for the head of a request; 0: no limit. */
+  readonly headersTimeoutMs: number;
+}
+
+export interface TrafficServer {
+  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
+  listen(host: string, port: number): Promise<{ readonly port: number }>;
+  /** Takes no new connections; those with nothing under way are closed, now and at each call. */
+  stopListening(): void;
+  /** Closes what is left. */
+  close(): Promise<void>;
+}
+
+/** Load balancers idle at 60 s: they must be the ones who close first. */
+const KEEP_ALIVE_MS = 75_000;
+const MAX_HEADER_SIZE = 32 * 1024;
+const CHECK_EVERY_MS = 1000;
+
+/** The port that clients talk to. It owns sockets and parsing; what is served, the gateway decides. */
+export function createTrafficServer(options: TrafficServerOptions): TrafficServer {
+  const { gateway } = options;
+  const server = createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: options.headersTimeoutMs,
+    // A body may take as long as it keeps coming: the exchanges watch over that.
+    requestTimeout: 0,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    maxHeaderSize: MAX_HEADER_SIZE,
+    insecureHTTPParser: false,
+    // The gateway refuses a missing Host with a body that SDKs can read.
+    requireHostHeader: false,
+  });
+  /** The latest answer on each connection: a parse error must not be written into its middle. */
+  const latest = new WeakMap<Socket, ServerResponse>();
+
+  const serve =
+    (expect: 'none' | 'continue' | 'unknown') =>
+    (request: IncomingMessage, response: ServerResponse): void => {
+      latest.set(request.socket, response);
+      gateway.onRequest(request, response, expect);
+    };
+  server.on('request', serve('none'));
+  server.on('checkContinue', serve('continue'));
+  server.on('checkExpectation', serve('unknown'));
+  server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    gateway.onConnect(request, socket);
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (isWebSocket(request)) gateway.onUpgrade(request, socket, head);
+    else serveAsPlain(server, request, socket, head);
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const response = latest.get(socket);
+    const answering = response !== undefined && !response.writableFinished;
+    if (answering && response.headersSent) socket.destroy();
+    else gateway.onUnreadable(socket, error.code ?? '');
+  });
+
+  return {
+    listen: (host, port) => listen(server, host, port),
+    stopListening() {
+      if (server.listening) server.close();
+      server.closeIdleConnections();
+    },
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+async function listen(server: Server, host: string, port: number): Promise<{ port: number }> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return { port: (server.address() as AddressInfo).port };
+}
+
+const isWebSocket = (request: IncomingMessage): boolean =>
+  request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket';
+
+/** Fields that only speak of the upgrade (RFC 7540 §3.2 has the second). */
+const ABOUT_UPGRADE = /^(?:upgrade|http2-settings|connection)$/i;
+
+/**
+ * Any upgrade but WebSocket is a plain request (RFC 9110 §7.8: a server may ignore it), but with an
+ * `upgrade` listener Node has stopped parsing by now, and would lose a POST that Java's client sends
+ * with `Upgrade: h2c`. So its head is put back in front of its body, without the upgrade, and the
+ * connection is served from its beginning. `Connection` goes too: its other options are kept.
+ */
+function serveAsPlain(
+  server: Server,
+  request: IncomingMessage,
+  socket: Socket,
+  rest: Buffer,
+): void {
+  const { rawHeaders } = request;
+  const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    const value = rawHeaders[at + 1] ?? '';
+    if (!ABOUT_UPGRADE.test(name)) lines.push(`${name}: ${value}`);
+    else if (name.toLowerCase() === 'connection') lines.push(`${name}: ${otherOptions(value)}`);
+  }
+  const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+  socket.unshift(Buffer.concat([head, rest]));
+  server.emit('connection', socket);
+}
+
+function otherOptions(connection: string): string {
+  const others = connection
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => !/^(?:upgrade|http2-settings)$/i.test(option));
+  return others.length === 0 ? 'keep-alive' : others.join(', ');
+}
