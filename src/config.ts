@@ -1,10 +1,19 @@
 import type { Secret } from './secret.ts';
 
-/** What the sidecar runs with. Durations are milliseconds, sizes are bytes; 0 means "no limit". */
+export { type LoadedConfig, loadConfig, type Surroundings } from './config/load.ts';
+export { formatMistakes, type Mistake } from './config/mistakes.ts';
+export { type Origins, type ParsedConfig, parseConfig } from './config/parse.ts';
+
+/**
+ * What the sidecar runs with; `config/settings.ts` has the variable of each field. Durations are
+ * milliseconds to 2^31 - 1, sizes are bytes. 0 means "no limit" where a field says nothing else.
+ */
 export interface Config {
   readonly host: string;
+  /** 0: a free one. */
   readonly port: number;
   readonly opsHost: string;
+  /** 0: a free one. */
   readonly opsPort: number;
   /** Folder of the keyring and of published keys. */
   readonly state: string;
@@ -21,10 +30,12 @@ export interface Config {
 
   /** LiteLLM's SERVER_ROOT_PATH: '' or '/llm', without a slash at its end. */
   readonly rootPath: string;
+  /** `http:` or `https:`, no query, no credentials; a path is what stands before `rootPath`. */
   readonly publicUrl: URL | undefined;
   /** Lower case; undefined: LiteLLM's own carriers. */
   readonly keyHeader: string | undefined;
   readonly keepProviderAuth: boolean;
+  /** Decoded paths without the root path, `/*` at the end covers what lies below, too. */
   readonly inferencePaths: readonly string[];
   readonly denyPaths: readonly string[];
   readonly allowPaths: readonly string[];
@@ -36,16 +47,22 @@ export interface Config {
   readonly failuresPerMinute: number;
 
   readonly bodyLimit: number;
+  /** 0: no body is kept for a second try. */
   readonly replayBytes: number;
+  /** At least `replayBytes`; 0: no body is kept for a second try. */
   readonly replayTotalBytes: number;
 
+  /** 0: nobody waits. */
   readonly holdMs: number;
+  /** 0: nobody waits. */
   readonly holdMax: number;
   readonly headersTimeoutMs: number;
   readonly uploadIdleMs: number;
   readonly connectTimeoutMs: number;
   readonly answerTimeoutMs: number;
+  /** 0: no delay. */
   readonly drainDelayMs: number;
+  /** 0: what is in flight is cut at once. */
   readonly drainMs: number;
 
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';

@@ -17,7 +17,7 @@ export interface InForce {
 export interface ConfigView {
   readonly json: boolean;
   readonly color: boolean;
-  /** Columns of the terminal; undefined: as wide as the longest value. */
+  /** Columns of the terminal; undefined: as wide as the longest values. */
   readonly width?: number | undefined;
 }
 
@@ -30,6 +30,7 @@ interface Row {
 }
 
 const HIDDEN = '(set, hidden)';
+const NOT_SET = '(not set)';
 
 /** The text of `sidecar config`: each setting, its value, where it came from. No secret's value. */
 export function renderConfig(inForce: InForce, view: ConfigView): string {
@@ -66,34 +67,43 @@ const PLAIN_BORDER = {
 function asTable(rows: readonly Row[], { color, width }: ConfigView): string {
   const paint = (style: 'bold' | 'dim', text: string): string =>
     color ? styleText(style, text, { validateStream: false }) : text;
-  const widths = columnsOf(rows, width);
+  const [values, origins] = widthsOf(rows, width);
   const table = new Table({
     head: ['setting', 'value', 'from'].map((title) => paint('bold', title)),
     chars: PLAIN_BORDER,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
-    ...(widths === undefined
-      ? {}
-      : { colWidths: widths, wordWrap: true, wrapOnWordBoundary: false }),
   });
   for (const { name, value, origin } of rows) {
-    const usual = origin === DEFAULT;
-    const shown = value === '' ? '(not set)' : value;
-    table.push([name, usual ? paint('dim', shown) : shown, usual ? paint('dim', origin) : origin]);
+    // Broken here: the table itself would break the escapes of a colour, too.
+    const cell = (text: string, columns: number): string =>
+      brokenAt(columns, text)
+        .map((line) => (origin === DEFAULT ? paint('dim', line) : line))
+        .join('\n');
+    table.push([name, cell(value === '' ? NOT_SET : value, values), cell(origin, origins)]);
   }
   return `${table.toString().replaceAll(/ +$/gm, '')}\n`;
 }
 
-/** The widths of the columns where a terminal is too narrow for all; names are never broken. */
-function columnsOf(rows: readonly Row[], width: number | undefined): number[] | undefined {
-  const longest = (pick: (row: Row) => string): number =>
-    Math.max(...rows.map((row) => pick(row).length), '(not set)'.length);
-  const [names, values, origins] = [
-    longest((row) => row.name),
-    longest((row) => row.value),
-    longest((row) => row.origin),
-  ];
-  if (width === undefined || names + values + origins + 4 <= width) return undefined;
-  const left = Math.max(width - names - 4, 40);
-  const narrow = Math.min(origins, Math.floor(left / 2));
-  return [names, Math.min(values, left - narrow), narrow];
+/** Columns for values and for origins; names are never broken, nor anything to less than 16. */
+function widthsOf(rows: readonly Row[], width = Infinity): readonly [number, number] {
+  const longest = (texts: readonly string[]): number =>
+    Math.max(...texts.map((text) => text.length));
+  const left = Math.max(width - longest(rows.map(({ name }) => name)) - 4, 32);
+  const origins = longest(rows.map(({ origin }) => origin));
+  const values = longest([NOT_SET, ...rows.map(({ value }) => value)]);
+  if (values + origins <= left) return [values, origins];
+  const narrow = Math.min(origins, Math.max(16, left - values));
+  return [left - narrow, narrow];
+}
+
+/** Lines of so many characters, broken after a comma where there is one. */
+function brokenAt(columns: number, text: string): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest.length > columns) {
+    const end = rest.slice(0, columns).lastIndexOf(',') + 1 || columns;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end);
+  }
+  return [...lines, rest];
 }

@@ -1,0 +1,34 @@
+import type { Config } from '../config.ts';
+import type { Mistake } from './mistakes.ts';
+import { SETTINGS } from './settings.ts';
+import { showSize } from './size.ts';
+
+/** What is wrong between settings that are right by themselves; a field that is missing was wrong. */
+export function contradictions(config: Partial<Config>): Mistake[] {
+  return [samePort(config), smallTotal(config)].filter((mistake) => mistake !== undefined);
+}
+
+const EVERYWHERE: readonly unknown[] = ['0.0.0.0', '::'];
+
+function samePort({ host, port, opsHost, opsPort }: Partial<Config>): Mistake | undefined {
+  if (port === undefined || port === 0 || port !== opsPort) return undefined;
+  if (host === undefined || opsHost === undefined) return undefined;
+  if (host !== opsHost && ![host, opsHost].some((each) => EVERYWHERE.includes(each))) {
+    return undefined;
+  }
+  return {
+    name: SETTINGS.opsPort.name,
+    found: `${port}, as for ${SETTINGS.port.name}`,
+    allowed: 'a port of its own',
+  };
+}
+
+function smallTotal({ replayBytes, replayTotalBytes }: Partial<Config>): Mistake | undefined {
+  if (replayBytes === undefined || replayTotalBytes === undefined) return undefined;
+  if (replayTotalBytes === 0 || replayTotalBytes >= replayBytes) return undefined;
+  return {
+    name: SETTINGS.replayTotalBytes.name,
+    found: showSize(replayTotalBytes),
+    allowed: `at least ${SETTINGS.replayBytes.name}, which is ${showSize(replayBytes)}, or 0`,
+  };
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+
+/** How a setting's text becomes its value, and back. `read(show(value))` is the value again. */
+export interface Kind<T> {
+  /** From trimmed text; '' is "not set". A custom issue's message is a hint for the operator. */
+  readonly schema: z.ZodType<T, string>;
+  /** What may be written, as a phrase. */
+  readonly allowed: string;
+  /** Never shown, and also taken from the file that `NAME_FILE` names. */
+  readonly secret?: true;
+  show(value: T): string;
+}
+
+/** A value, or what to tell the operator ('' where `allowed` says it all). */
+export type Reading<T> = { readonly value: T } | { readonly hint: string };
+
+export const got = <T>(value: T): Reading<T> => ({ value });
+export const wrong = (hint = ''): Reading<never> => ({ hint });
+
+/** A schema of a function that reads text. */
+export const reading = <T>(read: (text: string) => Reading<T>): z.ZodType<T, string> =>
+  z.string().transform((text, context) => {
+    const result = read(text);
+    if ('value' in result) return result.value;
+    context.addIssue({ code: 'custom', message: result.hint });
+    return z.NEVER;
+  });
+
+/** The same kind, where nothing may be set at all. */
+export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
+  ...kind,
+  schema: z
+    .string()
+    .transform((text) => (text === '' ? undefined : text))
+    .pipe(kind.schema.optional()),
+  show: (value) => (value === undefined ? '' : kind.show(value)),
+});
+
+/** Several, with commas between them. Commas alone are a mistake: an empty list may mean "everybody". */
+export const listOf = <T>(kind: Kind<T>, allowed: string): Kind<readonly T[]> => ({
+  ...kind,
+  allowed,
+  schema: reading((text) => {
+    const places = splitList(text);
+    return places.length === 0 && text !== ''
+      ? wrong('there is nothing between the commas')
+      : got(places);
+  }).pipe(z.array(kind.schema)),
+  show: (values) => values.map((value) => kind.show(value)).join(','),
+});
+
+/** The places of a comma list that hold something. */
+export const splitList = (text: string): string[] =>
+  text
+    .split(',')
+    .map((place) => place.trim())
+    .filter((place) => place !== '');

@@ -1,0 +1,117 @@
+import type { Config } from '../config.ts';
+import { contradictions } from './contradictions.ts';
+import { createMask, type Mask, type Mistake, quote } from './mistakes.ts';
+import { misplaced, misspeltKey, unknownNames } from './names.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
+import { SETTINGS } from './settings.ts';
+import { DEFAULT, type Found, find, type Source, valueIn } from './sources.ts';
+
+/** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
+export type Origins = { readonly [F in keyof Config]: string };
+
+export type ParsedConfig =
+  | {
+      readonly ok: true;
+      readonly config: Config;
+      readonly origins: Origins;
+      /** For the log: it runs, and somebody should look at it. No secret's value. */
+      readonly warnings: readonly string[];
+    }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+/**
+ * The configuration that these sources make, or all that is wrong with them. Pure; never throws.
+ *
+ * Of several sources the first counts; for the declared key a key file comes first, then `.env`, then
+ * the environment. Key files are read by who calls, into sources of their own.
+ */
+export function parseConfig(sources: readonly Source[]): ParsedConfig {
+  const mask = createMask(sources);
+  const mistakes: Mistake[] = [];
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  for (const [field, setting] of Object.entries<AnySetting>(SETTINGS)) {
+    const clash = twoWays(setting, sources) ?? unreadFile(setting, sources, mask);
+    const found = find(sources, setting);
+    const result = clash ?? read(setting, found, mask);
+    if ('allowed' in result) {
+      mistakes.push(result);
+      continue;
+    }
+    values[field] = result.value;
+    origins[field] = found?.source.name ?? DEFAULT;
+  }
+  mistakes.push(...contradictions(values as Partial<Config>));
+  mistakes.push(...misplaced(sources), ...unknownNames(sources));
+  if (mistakes.length > 0) return { ok: false, mistakes };
+  const warnings = [...shadowedKey(sources), ...misspeltKey(sources)];
+  // The table has each field of Config, with a schema of its type: `Settings` says so.
+  return { ok: true, config: values as unknown as Config, origins: origins as Origins, warnings };
+}
+
+function read(
+  { name, kind, default: fallback }: AnySetting,
+  found: Found | undefined,
+  mask: Mask,
+): Mistake | { value: unknown } {
+  const result = kind.schema.safeParse(found?.text ?? fallback);
+  if (result.success) return { value: result.data };
+  const [issue] = result.error.issues;
+  const hint = issue?.code === 'custom' ? mask(issue.message) : '';
+  const shown = kind.secret === true ? 'a value that is not shown' : quote(found?.text ?? '', mask);
+  return {
+    name,
+    found: found === undefined ? 'nothing' : `${shown} (${found.source.name})`,
+    allowed: kind.allowed,
+    ...(hint === '' ? {} : { hint }),
+  };
+}
+
+/** `NAME` beside `NAME_FILE`: nobody can say which of them was meant. */
+function twoWays(setting: AnySetting, sources: readonly Source[]): Mistake | undefined {
+  const fileName = fileNameOf(setting);
+  if (fileName === undefined) return undefined;
+  const said = sources.filter((source) => source.keyFile !== true);
+  const byValue = said.filter((source) => valueIn(source, setting.name) !== undefined);
+  const byFile = said.filter((source) => valueIn(source, fileName) !== undefined);
+  // The declared key has an order between the places, and so a meaning where they differ.
+  const first =
+    setting.dotenvFirst === true ? byValue.find((source) => byFile.includes(source)) : byValue[0];
+  if (first === undefined || byFile.length === 0) return undefined;
+  return {
+    name: setting.name,
+    found: `${setting.name} (${first.name}) and ${fileName} (${byFile[0]?.name})`,
+    allowed: 'one of the two',
+  };
+}
+
+/** A file that was named and not read must not look like "not set": a key would be made instead. */
+function unreadFile(
+  setting: AnySetting,
+  sources: readonly Source[],
+  mask: Mask,
+): Mistake | undefined {
+  const fileName = fileNameOf(setting);
+  const named = fileName === undefined ? undefined : find(sources, setting, fileName);
+  if (fileName === undefined || named === undefined) return undefined;
+  const wasRead = sources.some(
+    (source) => source.keyFile === true && valueIn(source, setting.name) !== undefined,
+  );
+  if (wasRead) return undefined;
+  const found = `${quote(named.text, mask)} (${named.source.name}): it was not read`;
+  return { name: fileName, found, allowed: 'the path of a file that holds the key' };
+}
+
+/** Several places that declare different keys: one counts, and the others are easily taken for it. */
+function shadowedKey(sources: readonly Source[]): string[] {
+  const { name } = SETTINGS.declaredKey;
+  const counting = find(sources, SETTINGS.declaredKey);
+  const others = sources.filter((source) => {
+    const text = valueIn(source, name);
+    return text !== undefined && text !== counting?.text;
+  });
+  return others.map(
+    (other) =>
+      `${name} stands in ${other.name} with another value: ${counting?.source.name} counts`,
+  );
+}

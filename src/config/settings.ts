@@ -1,0 +1,185 @@
+import { optional } from './kind.ts';
+import { blocks, host, keyHeader } from './network-kinds.ts';
+import { pathPatterns, rootPath } from './path-kinds.ts';
+import { declaredSecret, flag, headerSecret, integer, oneOf, path, port } from './plain-kinds.ts';
+import { REQUEST_SETTINGS } from './request-settings.ts';
+import type { AnySetting, Setting, Settings } from './setting.ts';
+import { publicUrl, upstreams } from './url-kinds.ts';
+
+/** The table: it makes the parser, `sidecar config`, `.env.example` and the README's table. */
+export const SETTINGS: Settings = {
+  declaredKey: {
+    name: 'LITELLM_MASTER_KEY',
+    section: 'Keys',
+    kind: optional(declaredSecret),
+    default: '',
+    dotenvFirst: true,
+    text: 'what clients present; not set: a key is made and kept in the state folder',
+  },
+  upstreamKey: {
+    name: 'SIDECAR_UPSTREAM_KEY',
+    section: 'Keys',
+    kind: optional(headerSecret),
+    default: '',
+    text: 'what LiteLLM itself runs with, where SIDECAR_SLOTS is not set',
+  },
+  keyHeader: {
+    name: 'SIDECAR_KEY_HEADER',
+    section: 'Keys',
+    kind: optional(keyHeader),
+    default: '',
+    text: "the one header that carries the key; not set: LiteLLM's own carriers",
+  },
+  keepProviderAuth: {
+    name: 'SIDECAR_KEEP_PROVIDER_AUTH',
+    section: 'Keys',
+    kind: flag,
+    default: 'false',
+    text: 'with a key in x-litellm-api-key, Authorization is passed on: it is meant for the provider',
+  },
+  failuresPerMinute: {
+    name: 'SIDECAR_FAILURES_PER_MINUTE',
+    section: 'Keys',
+    kind: integer(0, 1_000_000),
+    default: '20',
+    text: 'wrong keys that one address may try each minute; 0: no limit',
+  },
+
+  upstreams: {
+    name: 'SIDECAR_UPSTREAM',
+    section: 'LiteLLM',
+    kind: upstreams,
+    default: '',
+    required: true,
+    text: 'where LiteLLM runs, or the two places (slots) where it may run',
+  },
+  slots: {
+    name: 'SIDECAR_SLOTS',
+    section: 'LiteLLM',
+    kind: optional(path),
+    default: '',
+    text: "the folder that LiteLLM's launcher reads; not set: LiteLLM is started by somebody else",
+  },
+  litellmConfig: {
+    name: 'SIDECAR_LITELLM_CONFIG',
+    section: 'LiteLLM',
+    kind: optional(path),
+    default: '',
+    text: "LiteLLM's config.yaml, or the folder that holds it; copied into the slot",
+  },
+  rootPath: {
+    name: 'SIDECAR_ROOT_PATH',
+    section: 'LiteLLM',
+    kind: rootPath,
+    default: '',
+    text: 'the SERVER_ROOT_PATH that LiteLLM runs with',
+  },
+
+  host: {
+    name: 'SIDECAR_HOST',
+    section: 'Places',
+    kind: host,
+    default: '0.0.0.0',
+    text: 'the address that clients reach',
+  },
+  port: {
+    name: 'SIDECAR_PORT',
+    section: 'Places',
+    kind: port,
+    default: '4000',
+    text: 'the port that clients reach',
+  },
+  opsHost: {
+    name: 'SIDECAR_OPS_HOST',
+    section: 'Places',
+    kind: host,
+    default: '127.0.0.1',
+    text: 'the address of /livez, /readyz and /metrics',
+  },
+  opsPort: {
+    name: 'SIDECAR_OPS_PORT',
+    section: 'Places',
+    kind: port,
+    default: '4001',
+    text: 'the port of /livez, /readyz and /metrics',
+  },
+  publicUrl: {
+    name: 'SIDECAR_PUBLIC_URL',
+    section: 'Places',
+    kind: optional(publicUrl),
+    default: '',
+    text: 'how clients call this gateway, for redirects and forwarded headers',
+  },
+  trustedProxies: {
+    name: 'SIDECAR_TRUSTED_PROXIES',
+    section: 'Places',
+    kind: blocks,
+    default: '',
+    text: 'proxies whose X-Forwarded-* headers are believed; not set: nobody',
+  },
+  state: {
+    name: 'SIDECAR_STATE',
+    section: 'Places',
+    kind: path,
+    default: './state',
+    text: 'the folder of the keyring and of keys that were made',
+  },
+
+  managementAllowFrom: {
+    name: 'SIDECAR_MANAGEMENT_ALLOW_FROM',
+    section: 'Routes',
+    kind: blocks,
+    default: '',
+    text: "addresses that may reach LiteLLM's management routes; not set: all",
+  },
+  inferencePaths: {
+    name: 'SIDECAR_INFERENCE_PATHS',
+    section: 'Routes',
+    kind: pathPatterns,
+    default: '',
+    text: 'more paths that a key for inference may use',
+  },
+  denyPaths: {
+    name: 'SIDECAR_DENY_PATHS',
+    section: 'Routes',
+    kind: pathPatterns,
+    default: '',
+    text: 'more paths that nobody may use',
+  },
+  allowPaths: {
+    name: 'SIDECAR_ALLOW_PATHS',
+    section: 'Routes',
+    kind: pathPatterns,
+    default: '',
+    text: 'paths that are closed by default and shall be management routes',
+  },
+
+  ...REQUEST_SETTINGS,
+
+  logLevel: {
+    name: 'SIDECAR_LOG_LEVEL',
+    section: 'Log',
+    kind: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    default: 'info',
+    text: 'the least severe level that is logged',
+  },
+  logFormat: {
+    name: 'SIDECAR_LOG_FORMAT',
+    section: 'Log',
+    kind: oneOf(['auto', 'json', 'pretty']),
+    default: 'auto',
+    text: 'json lines, or pretty for people; auto: pretty on a terminal',
+  },
+};
+
+/** No field of the configuration: it says where the rest of it is. */
+export const ENV_FILE: Setting<string> = {
+  name: 'SIDECAR_ENV_FILE',
+  section: 'Places',
+  kind: path,
+  default: '.env',
+  text: 'the file with settings, which need not be there; known in the environment only',
+};
+
+/** Every row, in the order of the documents. */
+export const EVERY_SETTING: readonly AnySetting[] = [...Object.values(SETTINGS), ENV_FILE];

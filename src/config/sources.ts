@@ -1,0 +1,63 @@
+import type { AnySetting } from './setting.ts';
+import { ENV_FILE } from './settings.ts';
+
+export const ENVIRONMENT = 'environment';
+export const DOTENV = '.env';
+export const DEFAULT = 'default';
+
+/** A place that settings come from. Of several, the first that has a value counts. */
+export interface Source {
+  /** For people: `environment`, `.env`, or the path of a key file. */
+  readonly name: string;
+  readonly values: Readonly<Record<string, string>>;
+  /** It is what a `NAME_FILE` names, and holds that one secret. */
+  readonly keyFile?: true;
+}
+
+/** A value and where it was found. */
+export interface Found {
+  readonly text: string;
+  readonly source: Source;
+}
+
+/** Trimmed; undefined where nothing, or an empty text, is set: compose hands on empty variables. */
+export function valueIn(source: Source, name: string): string | undefined {
+  if (!Object.hasOwn(source.values, name)) return undefined;
+  const text = source.values[name]?.trim() ?? '';
+  return text === '' || isInjected(source, name, text) ? undefined : text;
+}
+
+/** The value that counts, and where it is. */
+export function find(
+  sources: readonly Source[],
+  setting: AnySetting,
+  name: string = setting.name,
+): Found | undefined {
+  for (const source of inOrder(sources, setting)) {
+    const text = valueIn(source, name);
+    if (text !== undefined) return { text, source };
+  }
+  return undefined;
+}
+
+/** Key files first; then as they stand, but for a setting whose home is `.env`. */
+function inOrder(sources: readonly Source[], setting: AnySetting): readonly Source[] {
+  if (setting.dotenvFirst !== true) return sources;
+  const rank = (source: Source): number => Number(source.name === ENVIRONMENT);
+  return [...sources].sort((a, b) => rank(a) - rank(b));
+}
+
+const SERVICE = /^SIDECAR(?:_[A-Z0-9_]+)?_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/;
+const SERVICE_PORT = /^SIDECAR(?:_[A-Z0-9_]+)?_PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?$/;
+const SERVICE_URL = /^(?:tcp|udp|sctp):\/\//;
+
+/**
+ * Whether Kubernetes put a variable there, for a Service named `sidecar` or `sidecar-…`: it makes
+ * Docker-link variables for every Service of a namespace, `SIDECAR_PORT=tcp://10.0.0.1:4000` among
+ * them (Kubernetes documentation, "Service", environment variables).
+ */
+export function isInjected(source: Source, name: string, text: string): boolean {
+  if (source.name !== ENVIRONMENT || name === ENV_FILE.name) return false;
+  if (SERVICE.test(name) || SERVICE_PORT.test(name)) return true;
+  return /^SIDECAR(?:_[A-Z0-9_]+)?_PORT$/.test(name) && SERVICE_URL.test(text);
+}
