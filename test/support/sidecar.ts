@@ -1,0 +1,122 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startApp } from '../../src/app.ts';
+import { systemClock } from '../../src/clock.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { formatMistakes } from '../../src/config/mistakes.ts';
+import { generateKey } from '../../src/keyring/key-format.ts';
+import { madeKeyPath } from '../../src/store/startup-keys.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+
+/** A sidecar in this process, on ports of its own, with a state folder that goes when it stops. */
+export interface Sidecar {
+  readonly port: number;
+  readonly opsPort: number;
+  /** `http://127.0.0.1:<port>`. */
+  readonly url: string;
+  /** What clients present. */
+  readonly key: string;
+  /** What LiteLLM gets, as `Bearer …`. */
+  readonly upstreamKey: string;
+  readonly state: string;
+  /** Every log line so far, parsed. */
+  readonly logLines: () => readonly LogLine[];
+  /** The log as it was written, to look for what must not be there. */
+  readonly logText: () => string;
+  /** The access lines among them: one to a finished exchange. */
+  readonly accessLines: () => readonly LogLine[];
+  /** `/metrics` of the ops port; a scrape is cached for a second, so the first is the fresh one. */
+  readonly metrics: () => Promise<string>;
+  /** Its own drain, once: what `serve` does at the first signal. */
+  readonly drain: () => Promise<void>;
+  /** Drains (unless a test did) and removes the state folder. */
+  readonly stop: () => Promise<void>;
+}
+
+export type LogLine = { readonly level: string; readonly msg: string } & Readonly<
+  Record<string, unknown>
+>;
+
+/** Environment variables; undefined takes one of the defaults below away. */
+export type Settings = Readonly<Record<string, string | undefined>>;
+
+const LOOPBACK = '127.0.0.1';
+
+/**
+ * Starts a sidecar as `sidecar serve` composes it, but for the process around it.
+ *
+ * @param upstream the port of the upstream on the loopback, or a URL
+ * @param settings more of the environment. Defaults: ports 0, no drain delay, 200 ms of drain, no hold,
+ *   a fresh declared key and another one for LiteLLM
+ */
+export async function startSidecar(
+  upstream: number | string,
+  settings: Settings = {},
+): Promise<Sidecar> {
+  const folder = await mkdtemp(join(tmpdir(), 'sidecar-'));
+  const lines: string[] = [];
+  const declared = generateKey();
+  const upstreamKey = settings['SIDECAR_UPSTREAM_KEY'] ?? generateKey();
+  const env: Settings = {
+    SIDECAR_UPSTREAM: typeof upstream === 'number' ? `http://${LOOPBACK}:${upstream}` : upstream,
+    SIDECAR_UPSTREAM_KEY: upstreamKey,
+    LITELLM_MASTER_KEY: declared,
+    SIDECAR_STATE: join(folder, 'state'),
+    SIDECAR_HOST: LOOPBACK,
+    SIDECAR_PORT: '0',
+    SIDECAR_OPS_HOST: LOOPBACK,
+    SIDECAR_OPS_PORT: '0',
+    SIDECAR_HOLD: '0',
+    SIDECAR_DRAIN_DELAY: '0',
+    SIDECAR_DRAIN: '200ms',
+    ...settings,
+  };
+  const loaded = loadConfig({ env, cwd: folder });
+  if (!loaded.ok) throw new Error(formatMistakes(loaded.mistakes));
+  const { config } = loaded;
+  const log = createLog({
+    level: config.logLevel,
+    format: 'json',
+    destination: { write: (text) => lines.push(text) },
+    clock: systemClock,
+  });
+  const app = await startApp({
+    config,
+    log,
+    clock: systemClock,
+    version: '0.0.0-test',
+    nodeVersion: process.versions.node,
+  });
+  let drained: Promise<void> | undefined;
+  const drain = (): Promise<void> => {
+    drained ??= app.drain();
+    return drained;
+  };
+  const logText = (): string => lines.join('');
+  const logLines = (): LogLine[] =>
+    logText()
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as LogLine);
+  return {
+    port: app.port,
+    opsPort: app.opsPort,
+    url: `http://${LOOPBACK}:${app.port}`,
+    key: env['LITELLM_MASTER_KEY'] ?? (await readFile(madeKeyPath(config.state), 'utf8')).trim(),
+    upstreamKey,
+    state: config.state,
+    logLines,
+    logText,
+    accessLines: () => logLines().filter(({ msg }) => msg === 'request'),
+    async metrics() {
+      const response = await fetch(`http://${LOOPBACK}:${app.opsPort}/metrics`);
+      return await response.text();
+    },
+    drain,
+    async stop() {
+      await drain();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
