@@ -119,7 +119,7 @@ async function main(folder) {
 const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
 const clean = async () => {
   await stopAll();
-  rmSync(folder, { recursive: true, force: true });
+  if (!process.env.KEEP) rmSync(folder, { recursive: true, force: true }); else say(folder);
 };
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
   process.once(signal, async () => {

@@ -57,7 +57,8 @@ export async function startNginx({ upstreamPort, key, folder, core }) {
     `daemon off; worker_processes 1; pid ${join(folder, 'pid')};
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 worker_rlimit_nofile ${Math.min(fileLimit(), 65_536)};
-events { worker_connections ${2 * maxConnections() + 100}; }
+# With less than a sixteenth of them free, nginx begins to close what it can.
+events { worker_connections 24000; }
 http {
 ${temp}
   access_log off;
