@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { readDuration } from '../config/duration.ts';
+import { CommandError, EXIT } from './exit-code.ts';
 
 /** undici, which is beneath fetch, gives up after 300 s by itself. */
 const LONGEST_MS = 300_000;
@@ -12,14 +13,20 @@ export function parseTimeout(text: string): number {
   throw new InvalidArgumentError(`it wants a duration from 1ms to 5m, such as 30s${hint}`);
 }
 
-/** A URL of a gateway: http or https, a path where it stands under one. */
+/**
+ * A URL of a gateway: http or https, a path where it stands under one. Throws commander's
+ * `InvalidArgumentError`, or `CommandError` where the value must not be repeated.
+ */
 export function parseGatewayUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError('it wants http:// or https:// and a host');
   }
   if (url.username !== '' || url.password !== '') {
-    throw new InvalidArgumentError('it may hold no user and no password; use --key-file');
+    // Not commander's error, which would repeat the password.
+    throw new CommandError('--url may hold no user and no password', EXIT.usage, [
+      'the key goes into a file, and its path to --key-file',
+    ]);
   }
   if (url.search !== '' || url.hash !== '') {
     throw new InvalidArgumentError('it may hold no ? and no #');

@@ -49,7 +49,8 @@ export function oneLine(text: string, longest = LONGEST): string {
 }
 
 /** LiteLLM adds its routing to a provider's message; it says nothing about what went wrong. */
-const ROUTING = /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=).*$/s;
+const ROUTING =
+  /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=|LiteLLM: model group ').*$/s;
 
 /** It also says the kind of error twice, once with its own name before it. */
 const TWICE = /^litellm\.(\w+): \1: /;

@@ -35,7 +35,9 @@ export function resolveTarget(terminal: Terminal, { url, keyFile }: TargetFlags)
 function fromFile(file: string): Credential {
   const key = readKeyFile(file);
   if (key !== undefined) return { key, keySource: file };
-  throw new CommandError(`there is no key file ${file}`, EXIT.failed, [
+  // A key that was put where its file's name belongs is not repeated.
+  const shown = /sk-/.test(file) ? 'of this name' : file;
+  throw new CommandError(`there is no key file ${shown}`, EXIT.failed, [
     '--key-file wants the path of a file that holds the key, not the key',
   ]);
 }

@@ -1,13 +1,13 @@
-import { Command, type OutputConfiguration } from 'commander';
+import { Command, Option, type OutputConfiguration } from 'commander';
 import { parseGatewayUrl, parseTimeout } from './check-options.ts';
 
 /** The options of `sidecar check` as commander gives them. */
 export interface CheckFlags {
   readonly url?: URL;
   readonly keyFile?: string;
-  readonly model: readonly string[];
-  readonly stream: boolean;
-  readonly json: boolean;
+  readonly model?: readonly string[];
+  readonly stream?: boolean;
+  readonly json?: boolean;
   /** Milliseconds. */
   readonly timeout: number;
 }
@@ -17,7 +17,7 @@ export interface Actions {
   serve(): Promise<void>;
   keyNew(): Promise<void>;
   keyShow(): Promise<void>;
-  config(flags: { readonly json: boolean }): Promise<void>;
+  config(flags: { readonly json?: boolean }): Promise<void>;
   check(flags: CheckFlags): Promise<void>;
 }
 
@@ -40,6 +40,8 @@ Exit codes:
   1   it failed, for instance a model in \`sidecar check\`
   2   the command line is wrong
   64  the configuration is wrong; all mistakes are told at once
+  69  a port is in use
+  73  the state folder cannot be written
   130 Ctrl-C
 `;
 
@@ -63,22 +65,25 @@ The key goes to stdout alone, the file that holds it to stderr:
 A key that you declared (LITELLM_MASTER_KEY) is not repeated: the exit code is 1.
 `;
 
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+];
 
 function addCheck(program: Command, actions: Actions): void {
   program
     .command('check')
     .description('ask every model of the gateway for a few words, through the sidecar')
-    .option(
-      '--url <url>',
-      'the gateway (default: the one that the settings describe)',
-      parseGatewayUrl,
+    .option('--url <url>', 'the gateway (default: this one, by its settings)', parseGatewayUrl)
+    .option('--key-file <file>', 'a file that holds the key to present')
+    .option('--model <name>', 'only this model; may be repeated', collect)
+    .option('--stream', 'ask for streams; measure the first event, expect [DONE] at the end')
+    .option('--json', 'one json document instead of the table')
+    .addOption(
+      new Option('--timeout <duration>', 'how long one answer may take, up to 5m')
+        .argParser(parseTimeout)
+        .default(30_000, '30s'),
     )
-    .option('--key-file <file>', 'a file with the key to present')
-    .option('--model <name>', 'only this model; may be repeated', collect, [])
-    .option('--stream', 'ask for streams; measure the first event, expect [DONE] at the end', false)
-    .option('--json', 'one json document instead of the table', false)
-    .option('--timeout <duration>', 'how long one answer may take, up to 5m', parseTimeout, 30_000)
     .addHelpText('after', CHECK_EPILOGUE)
     .action((flags: CheckFlags) => actions.check(flags));
 }
@@ -114,8 +119,8 @@ export function createProgram(
   program
     .command('config')
     .description('show the settings in force and where each came from; secrets stay hidden')
-    .option('--json', 'one json document instead of the table', false)
-    .action((flags: { readonly json: boolean }) => actions.config(flags));
+    .option('--json', 'one json document instead of the table')
+    .action((flags: { readonly json?: boolean }) => actions.config(flags));
   addCheck(program, actions);
   return program;
 }

@@ -33,7 +33,7 @@ export async function runCommandLine(
       ]);
       code = keyShow(terminal, keyPlaceOf(readClientSettings(terminal)));
     },
-    async config({ json }) {
+    async config({ json = false }) {
       const [{ renderConfig }, { readSettings }] = await Promise.all([
         import('./config.ts'),
         import('./settings.ts'),
@@ -49,7 +49,7 @@ export async function runCommandLine(
         import('./check.ts'),
         import('./check-target.ts'),
       ]);
-      const { model: models, stream, json, timeout: timeoutMs } = flags;
+      const { model: models = [], stream = false, json = false, timeout: timeoutMs } = flags;
       const options = { models, stream, json, timeoutMs };
       code = await check(terminal, resolveTarget(terminal, flags), options, interrupts());
     },

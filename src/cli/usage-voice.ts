@@ -13,8 +13,10 @@ export function revoice(text: string): Usage {
   const message = first
     .replace(/^error: /, '')
     .replace(/\.+$/, '')
-    .replace(/\. /, ': ');
+    .replace(/\. ([A-Z])/, (_, start: string) => `: ${start.toLowerCase()}`);
   const [, nearest] = /^\(Did you mean (.+)\?\)$/.exec(rest.join(' ').trim()) ?? [];
-  const hint = nearest === undefined ? 'sidecar --help lists them all' : `did you mean ${nearest}?`;
-  return { message, hints: [hint] };
+  if (nearest !== undefined) return { message, hints: [`did you mean ${nearest}?`] };
+  // What is wrong with an argument says itself what is right.
+  const hints = / is invalid: /.test(message) ? [] : ['sidecar --help lists them all'];
+  return { message, hints };
 }

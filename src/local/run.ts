@@ -87,7 +87,7 @@ async function comeUp(
   try {
     const wait = async (note: (text: string) => void): Promise<string> => {
       const started = performance.now();
-      await untilReady(ops, signal, () => note(tailOf(layout.litellmLog, 1)[0] ?? ''));
+      await untilReady(ops, signal, () => note(lastWords(layout.litellmLog)));
       return `${((performance.now() - started) / 1000).toFixed(1)} s`;
     };
     const step = { title: 'start litellm and the sidecar', run: wait };
@@ -105,6 +105,12 @@ async function comeUp(
     throw error;
   }
 }
+
+/** The launcher puts the slot before each line; litellm's banner has empty ones. */
+const lastWords = (log: string): string =>
+  tailOf(log, TAIL_LINES)
+    .map((line) => line.replace(/^\[[ab]\] */, ''))
+    .findLast((line) => line !== '') ?? '';
 
 const withTail = ({ message, exitCode }: CommandError, log: string): CommandError =>
   new CommandError(message, exitCode, [`all that it said is in ${log}`], tailOf(log, TAIL_LINES));

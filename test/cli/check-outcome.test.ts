@@ -58,6 +58,13 @@ test('takes LiteLLM’s repeated names and its routing out of a provider’s mes
   );
 });
 
+test('takes out what LiteLLM 1.104 says of its router', () => {
+  const message =
+    "this is a mock rate limit error\nLiteLLM: model group 'm' failed with the error above. " +
+    'No fallback was attempted.';
+  expect(errorMessageIn({ error: { message } })).toBe('this is a mock rate limit error');
+});
+
 test('one line holds no escape sequence, no line break and no more than it may', () => {
   expect(oneLine('\u001b[31mred\u001b[0m\r\n\tx\u0000 y')).toBe('[31mred [0m x y');
   expect(oneLine('a'.repeat(50), 10)).toBe(`${'a'.repeat(9)}…`);
