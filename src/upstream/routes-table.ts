@@ -176,10 +176,17 @@ const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
 const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
 const OPTIONS: readonly string[] = ['anthropic', 'google', 'mcp', 'key-in-query'];
 
-/** The rows of the table, in its order. A heading that cannot be read ends the process at its start. */
-export const ROWS: readonly Row[] = TABLE.trim()
-  .split(/\n+(?! )/)
-  .map(readBlock);
+/**
+ * Reads such a table, in its order.
+ *
+ * @throws Error at a heading that cannot be read, which ends the process at its start
+ */
+export function readRows(table: string): Row[] {
+  return table
+    .trim()
+    .split(/\n+(?! )/)
+    .map(readBlock);
+}
 
 function readBlock(block: string): Row {
   const [heading = '', ...lines] = block.split('\n');
@@ -202,3 +209,6 @@ function readBlock(block: string): Row {
 function withAndWithoutVersion(path: string): string[] {
   return path.startsWith('(/v1)') ? [`/v1${path.slice(5)}`, path.slice(5)] : [path];
 }
+
+/** The rows of the route table. */
+export const ROWS: readonly Row[] = readRows(TABLE);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RouteClass } from '../../src/upstream/route.ts';
 import { createRouteTable, ROUTE_GROUPS } from '../../src/upstream/routes.ts';
-import { ROWS } from '../../src/upstream/routes-table.ts';
+import { ROWS, readRows } from '../../src/upstream/routes-table.ts';
 import { LITELLM_ROUTES, pathsOf } from './litellm-routes.ts';
 
 const classify = createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [] });
@@ -101,6 +101,13 @@ describe('the table', () => {
     }
   });
 
+  it.each(['inferance chat # x', 'inference chat mpc # x', 'inference chat', 'chat # x'])(
+    'is not read with the heading "%s"',
+    (heading) => {
+      expect(() => readRows(`${heading}\n  /b`)).toThrow(`at "${heading}"`);
+    },
+  );
+
   it('has few groups, each a label that a metric can carry', () => {
     expect(new Set(ROUTE_GROUPS).size).toBe(ROUTE_GROUPS.length);
     expect(ROUTE_GROUPS.length).toBeLessThanOrEqual(45);
@@ -140,6 +147,8 @@ describe('classify', () => {
     ['/metrics', 'management'],
     ['/V1/chat/completions', 'management'],
     ['/v1/chat/completions/more', 'management'],
+    ['/a2a/x/.well-known/agent-card.json', 'inference'],
+    ['/a2a/x/.well-known/agent-cardXjson', 'management'],
     ['/mcp/register', 'management'],
     ['/mcp/github', 'inference'],
     ['/github/mcp', 'management'],

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import type { Route } from '../../src/upstream/route.ts';
+import { indexRoutes, lookUp } from '../../src/upstream/routes-index.ts';
+
+const routeOf = (template: string): Route => ({
+  group: 'other',
+  class: 'management',
+  dialect: 'openai',
+  template,
+  mcp: false,
+  keyInQuery: false,
+});
+
+const finder = (...patterns: string[]) => {
+  const index = indexRoutes(patterns.map((pattern) => [pattern, routeOf(pattern)] as const));
+  return (path: string) => lookUp(index, path)?.template;
+};
+
+describe('lookUp', () => {
+  it('lets the first of two patterns win, and all of them over what is below', () => {
+    const find = finder('/a/*', '/a/{x:path}/end', '/a/{x}', '/a/{y}/end', '/a/is');
+    expect(find('/a/is')).toBe('/a/is');
+    expect(find('/a/b')).toBe('/a/{x}');
+    expect(find('/a/b/end')).toBe('/a/{x:path}/end');
+    expect(find('/a/b/c/end')).toBe('/a/{x:path}/end');
+    expect(find('/a/b/c')).toBe('/a/*');
+    expect(find('/a')).toBe('/a/*');
+    expect(find('/ab')).toBeUndefined();
+  });
+
+  it('ends a literal where its segment ends, at any depth', () => {
+    const find = finder('/a/b/c/*', '/a/b/d/{x}');
+    expect(find('/a/b/c')).toBe('/a/b/c/*');
+    expect(find('/a/b/c/d/e')).toBe('/a/b/c/*');
+    expect(find('/a/b/cd')).toBeUndefined();
+    expect(find('/a/b/d/e')).toBe('/a/b/d/{x}');
+    expect(find('/a/b/d/e/f')).toBeUndefined();
+  });
+
+  it('takes what is special to a regular expression as it stands', () => {
+    const find = finder('/a.b/{x}/c+d(e)', '/a.b/{x}:go');
+    expect(find('/a.b/1/c+d(e)')).toBe('/a.b/{x}/c+d(e)');
+    expect(find('/a.b/1/ccde')).toBeUndefined();
+    expect(find('/axb/1:go')).toBeUndefined();
+    expect(find('/a.b/1:go')).toBe('/a.b/{x}:go');
+    expect(find('/a.b/:go')).toBeUndefined();
+  });
+
+  it('knows an open first segment where there are exactly two', () => {
+    const find = finder('/{server}/mcp', '/a/*');
+    expect(find('/a/mcp')).toBe('/{server}/mcp');
+    expect(find('/b/mcp')).toBe('/{server}/mcp');
+    expect(find('/a/b/mcp')).toBe('/a/*');
+    expect(find('/b/c/mcp')).toBeUndefined();
+    expect(find('/mcp')).toBeUndefined();
+  });
+
+  it('finds nothing in what is no path', () => {
+    const find = finder('/{server}/mcp', '/a/*', '/a/{x}');
+    for (const path of ['', '/', '//', 'a', 'a/b', '//mcp/', '\u0000']) {
+      expect(find(path)).toBeUndefined();
+    }
+  });
+});
+
+describe('indexRoutes', () => {
+  it.each(['/a/{x:path}/{y:path}', '/{x}/b/c', '/{x}'])('refuses %s', (pattern) => {
+    expect(() => finder(pattern)).toThrow(pattern);
+  });
+});
