@@ -20,7 +20,10 @@ const codeOf = (error: Error): string => ('code' in error ? String(error.code) :
  */
 export function readFailure(error: Error, sent: boolean): Failure {
   const code = codeOf(error);
-  if (sent) return { kind: 'died', error: isProtocolError(code) ? 'protocol' : 'reset' };
+  if (sent) {
+    const isProtocol = error.name === 'HTTPParserError' || isProtocolError(code);
+    return { kind: 'died', error: isProtocol ? 'protocol' : 'reset' };
+  }
   if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') return { kind: 'stale' };
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') {
     return { kind: 'unsendable' };
@@ -28,7 +31,10 @@ export function readFailure(error: Error, sent: boolean): Failure {
   return { kind: 'away' };
 }
 
-/** llhttp's errors, undici's own about the answer, and Node's about fields it will not write. */
+/**
+ * Node's errors of llhttp, undici's own about the answer, and Node's about fields it will not write.
+ * undici's errors of llhttp are known by their name: their code is missing.
+ */
 const isProtocolError = (code: string): boolean =>
   code.startsWith('HPE_') ||
   code.startsWith('UND_ERR_RES') ||
