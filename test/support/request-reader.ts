@@ -20,6 +20,9 @@ export interface BodyReader {
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LINE_END = Buffer.from('\r\n');
 
+/** What comes next. `raw`: everything is body; `ignore`: nobody reads on. */
+type State = 'head' | 'length' | 'size' | 'data' | 'dataEnd' | 'trailers' | 'raw' | 'ignore';
+
 /**
  * Cuts the bytes of one connection into requests: strict, small, and for what the sidecar sends
  * (RFC 9112 §6). Undefined from `onHead`: the rest of the connection is not read. Behind an upgrade
@@ -30,8 +33,7 @@ const LINE_END = Buffer.from('\r\n');
 export function createRequestReader(onHead: (head: SeenHead) => BodyReader | undefined) {
   let buffered: Buffer = Buffer.alloc(0);
   let body: BodyReader | undefined;
-  let state: 'head' | 'length' | 'size' | 'data' | 'dataEnd' | 'trailers' | 'raw' | 'ignore' =
-    'head';
+  let state = 'head' as State;
   let left = 0;
   let trailers: string[] = [];
 
@@ -64,7 +66,7 @@ export function createRequestReader(onHead: (head: SeenHead) => BodyReader | und
     }
     return true;
   };
-  const payload = (next: typeof state): boolean => {
+  const payload = (next: State): boolean => {
     if (buffered.length === 0) return false;
     const chunk = take(Math.min(left, buffered.length));
     left -= chunk.length;
@@ -75,7 +77,7 @@ export function createRequestReader(onHead: (head: SeenHead) => BodyReader | und
     return true;
   };
   /** Goes one step; false: more bytes are needed. */
-  const steps: Record<typeof state, () => boolean> = {
+  const steps: Record<State, () => boolean> = {
     head() {
       const text = takeUntil(HEAD_END);
       return text === undefined ? false : begin(text);

@@ -1,0 +1,46 @@
+import { afterEach } from 'vitest';
+import { type FakeUpstream, type Script, startFakeUpstream } from './fake-upstream.ts';
+import { type Settings, type Sidecar, startSidecar } from './sidecar.ts';
+
+/** A sidecar and the LiteLLM behind it. */
+export interface Stage {
+  readonly sidecar: Sidecar;
+  readonly upstream: FakeUpstream;
+}
+
+/** Makes stages, and takes them down after each test of the file it is called in. */
+export function createStages() {
+  const ends: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+  return async (options: { script?: Script; settings?: Settings } = {}): Promise<Stage> => {
+    const upstream = await startFakeUpstream(options.script);
+    ends.push(upstream.stop);
+    const sidecar = await startSidecar(upstream.port, options.settings);
+    ends.push(sidecar.stop);
+    return { sidecar, upstream };
+  };
+}
+
+/** Resolves once a look at something finds what it waits for. For what tells nobody: gauges, logs. */
+export async function eventually<Found>(look: () => Found | undefined): Promise<Found> {
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5);
+    });
+  }
+}
+
+/** The one access line with this property, once it was written. */
+export const accessLine = (sidecar: Sidecar, outcome?: string) =>
+  eventually(() => sidecar.accessLines().find((line) => line['outcome'] === outcome));
+
+/** A series of the sidecar's metrics; 0 where it is not there. */
+export async function series(sidecar: Sidecar, name: string): Promise<number> {
+  const text = await sidecar.metrics();
+  const line = text.split('\n').find((each) => each.startsWith(`litellm_sidecar_${name} `));
+  return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(' ') + 1));
+}
