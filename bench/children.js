@@ -17,7 +17,12 @@ export function start(command, args, { core, env, cwd, output, ipc = false }) {
   // Node raises its soft limit on files by itself, nginx and HAProxy from their configuration.
   const [file = command, ...rest] = [...pinned, command, ...args];
   const child = spawn(file, rest, {
-    stdio: ['ignore', log, output === undefined ? 'inherit' : log, ...(ipc ? [/** @type {const} */ ('ipc')] : [])],
+    stdio: [
+      'ignore',
+      log,
+      output === undefined ? 'inherit' : log,
+      ...(ipc ? [/** @type {const} */ ('ipc')] : []),
+    ],
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });

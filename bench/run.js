@@ -119,7 +119,8 @@ async function main(folder) {
 const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
 const clean = async () => {
   await stopAll();
-  if (!process.env.KEEP) rmSync(folder, { recursive: true, force: true }); else say(folder);
+  if (!process.env.KEEP) rmSync(folder, { recursive: true, force: true });
+  else say(folder);
 };
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
   process.once(signal, async () => {

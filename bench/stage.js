@@ -70,7 +70,7 @@ export async function createStage({ cores, key, folder }) {
         ...result,
         proxyBusy: (after.proxy - before.proxy) / wall,
         restBusy: (after.rest - before.rest) / wall,
-        foreign: (after.core - before.core - (after.proxy - before.proxy)) / wall,
+        foreign: Math.max(0, (after.core - before.core - after.proxy + before.proxy) / wall),
       };
     },
     resident: residentKiB,

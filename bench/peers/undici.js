@@ -29,6 +29,10 @@ serveFromEnvironment(({ upstream, refused }) => {
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding']);
 
+/** @param {import('node:http').ServerResponse} response */
+const flush = (response) =>
+  response.headersSent && !response.writableEnded && response.flushHeaders();
+
 /**
  * undici 7's inner interface: its newer one is wrapped around this and parses headers once more.
  * @param {import('node:http').ServerResponse} response
@@ -48,7 +52,8 @@ const createHandler = (response) => ({
     }
     response.on('drain', resume);
     response.writeHead(status, headers);
-    response.flushHeaders();
+    // A stream's head does not wait for its first event; an answer's leaves with the body.
+    if (!response.hasHeader('content-length')) setImmediate(flush, response);
     return true;
   },
   onData: (chunk) => response.write(chunk),
