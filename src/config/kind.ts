@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /** How a setting's text becomes its value, and back. `read(show(value))` is the value again. */
 export interface Kind<T> {
-  /** From trimmed text; '' is "not set". A custom issue's message is a hint for the operator. */
+  /** From trimmed text; '' is "not set". */
   readonly schema: z.ZodType<T, string>;
   /** What may be written, as a phrase. */
   readonly allowed: string;
@@ -22,9 +22,19 @@ export const reading = <T>(read: (text: string) => Reading<T>): z.ZodType<T, str
   z.string().transform((text, context) => {
     const result = read(text);
     if ('value' in result) return result.value;
-    context.addIssue({ code: 'custom', message: result.hint });
+    // Not the message: zod puts words of its own where that is empty.
+    context.addIssue({ code: 'custom', params: { hint: result.hint } });
     return z.NEVER;
   });
+
+/** The value of a text, by its kind. */
+export function readAs<T>(kind: Kind<T>, text: string): Reading<T> {
+  const result = kind.schema.safeParse(text);
+  if (result.success) return got(result.data);
+  const [issue] = result.error.issues;
+  const hint: unknown = issue?.code === 'custom' ? issue.params?.['hint'] : undefined;
+  return wrong(typeof hint === 'string' ? hint : '');
+}
 
 /** The same kind, where nothing may be set at all. */
 export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({

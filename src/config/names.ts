@@ -27,13 +27,20 @@ export const unknownNames = (sources: readonly Source[]): Mistake[] =>
 
 /** The value is left out: what was meant may be a secret. */
 function unknown(name: string, source: Source): Mistake {
-  const near = nearest(name.slice(PREFIX.length), OURS);
+  const hint = hintFor(name);
   return {
     name,
     found: `a name that is not known (${source.name})`,
     allowed: 'the names in .env.example',
-    ...(near === undefined ? {} : { hint: `did you mean ${PREFIX}${near}?` }),
+    ...(hint === undefined ? {} : { hint }),
   };
+}
+
+function hintFor(name: string): string | undefined {
+  const bare = name.replace(/_FILE$/, '');
+  if (KNOWN_NAMES.includes(bare)) return `only secrets are read from files: set ${bare} itself`;
+  const near = nearest(name.slice(PREFIX.length), OURS);
+  return near === undefined ? undefined : `did you mean ${PREFIX}${near}?`;
 }
 
 /** What says where `.env` is cannot stand in it. */

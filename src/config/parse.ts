@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { contradictions } from './contradictions.ts';
+import { readAs } from './kind.ts';
 import { createMask, type Mask, type Mistake, quote } from './mistakes.ts';
 import { misplaced, misspeltKey, unknownNames } from './names.ts';
 import { type AnySetting, fileNameOf } from './setting.ts';
@@ -54,16 +55,14 @@ function read(
   found: Found | undefined,
   mask: Mask,
 ): Mistake | { value: unknown } {
-  const result = kind.schema.safeParse(found?.text ?? fallback);
-  if (result.success) return { value: result.data };
-  const [issue] = result.error.issues;
-  const hint = issue?.code === 'custom' ? mask(issue.message) : '';
+  const result = readAs(kind, found?.text ?? fallback);
+  if ('value' in result) return result;
   const shown = kind.secret === true ? 'a value that is not shown' : quote(found?.text ?? '', mask);
   return {
     name,
     found: found === undefined ? 'nothing' : `${shown} (${found.source.name})`,
     allowed: kind.allowed,
-    ...(hint === '' ? {} : { hint }),
+    ...(result.hint === '' ? {} : { hint: mask(result.hint) }),
   };
 }
 

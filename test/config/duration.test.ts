@@ -51,11 +51,15 @@ describe('a duration', () => {
 
   it('takes no longer than a timer of Node can hold', () => {
     fc.assert(
-      fc.property(fc.nat({ max: 10 ** 9 }), fc.constantFrom('ms', 's', 'm', 'h', 'd'), (n, unit) => {
-        const result = readDuration(`${n}${unit}`);
-        if ('value' in result) expect(result.value).toBeLessThan(2 ** 31);
-        else expect(result.hint).toBe('that is more than 24d');
-      }),
+      fc.property(
+        fc.nat({ max: 10 ** 9 }),
+        fc.constantFrom('ms', 's', 'm', 'h', 'd'),
+        (n, unit) => {
+          const result = readDuration(`${n}${unit}`);
+          if ('value' in result) expect(result.value).toBeLessThan(2 ** 31);
+          else expect(result.hint).toBe('that is more than 24d');
+        },
+      ),
     );
   });
 });

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { type Kind, readAs } from '../../src/config/kind.ts';
+import { SECTIONS } from '../../src/config/setting.ts';
+import { EVERY_SETTING, SETTINGS } from '../../src/config/settings.ts';
+
+describe('the table of settings', () => {
+  it('has each name once', () => {
+    const names = EVERY_SETTING.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const name of names) expect(name).toMatch(/^(?:SIDECAR(?:_[A-Z]+)+|LITELLM_MASTER_KEY)$/);
+  });
+
+  it('keeps the sections in their order', () => {
+    const order = Object.values(SETTINGS).map(({ section }) => SECTIONS.indexOf(section));
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+  });
+
+  it.each(EVERY_SETTING.map((setting) => [setting.name, setting] as const))(
+    '%s has a default that can be read and shown, or none and is required',
+    (_name, setting) => {
+      const kind: Kind<unknown> = setting.kind;
+      const result = readAs(kind, setting.default);
+      expect('value' in result).toBe(setting.required !== true);
+      if ('value' in result) expect(readAs(kind, kind.show(result.value))).toEqual(result);
+    },
+  );
+
+  it.each(EVERY_SETTING.map((setting) => [setting.name, setting.text, setting.kind] as const))(
+    '%s is told in one line',
+    (_name, text, kind) => {
+      expect(text).toMatch(/^[^\n]{10,97}[^\n.]$/);
+      expect(kind.allowed).not.toBe('');
+    },
+  );
+
+  it('marks what is secret', () => {
+    const secrets = EVERY_SETTING.filter(({ kind }) => kind.secret === true);
+    expect(secrets.map(({ name }) => name)).toEqual(['LITELLM_MASTER_KEY', 'SIDECAR_UPSTREAM_KEY']);
+  });
+});
