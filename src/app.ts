@@ -10,7 +10,8 @@ import { createFailureLimiter } from './proxy/failures.ts';
 import { createGateway } from './proxy/gateway.ts';
 import type { ForwardRules } from './proxy/headers.ts';
 import { createHold } from './proxy/hold.ts';
-import { createReplayBudget } from './proxy/upload.ts';
+import { createReplayBudget, type UploadRules } from './proxy/upload.ts';
+import { upstreamKeyFields } from './proxy/upstream-key.ts';
 import { createWebSocketUpstream } from './proxy/websocket-upstream.ts';
 import { createOpsServer } from './servers/ops.ts';
 import { createTrafficServer, type TrafficServer } from './servers/traffic.ts';
@@ -172,6 +173,11 @@ function forwardRules({ publicUrl, keyHeader, upstreams: [upstream] }: Config): 
   return { host: publicUrl?.host ?? upstream.host, publicUrl, keyHeader };
 }
 
+function uploadRules(config: Config, { elapsed }: Clock): UploadRules {
+  const { replayBytes, bodyLimit: limit } = config;
+  return { replayBytes, budget: createReplayBudget(config.replayTotalBytes), limit, elapsed };
+}
+
 /** The traffic port and all that is behind it. */
 function buildTraffic(options: AppOptions, keys: StartupKeys) {
   const { config, log, clock } = options;
@@ -191,11 +197,11 @@ function buildTraffic(options: AppOptions, keys: StartupKeys) {
   const shared = { hold: watch.hold, exchanges, events, elapsed: clock.elapsed };
   const askUpgrade = createWebSocketUpstream({ upstream, connectTimeoutMs });
   const policy = policyOf(config, keys);
-  const authorization = `Bearer ${keys.upstreamKey.reveal()}`;
+  const upstreamKey = upstreamKeyFields(keys.upstreamKey, config.keyHeader);
   const phase = { stopping: false, draining: false };
   const gateway = createGateway({
     policy: () => policy,
-    upstreamAuthorization: () => authorization,
+    upstreamKey: () => upstreamKey,
     exchange: {
       ...shared,
       connections,
@@ -206,8 +212,7 @@ function buildTraffic(options: AppOptions, keys: StartupKeys) {
     tunnel: { ...shared, askUpgrade },
     failures: createFailureLimiter(config.failuresPerMinute),
     isTrustedProxy: inBlocks(config.trustedProxies),
-    replayBytes: config.replayBytes,
-    replayBudget: createReplayBudget(config.replayTotalBytes),
+    upload: uploadRules(config, clock),
     isReady: () => !phase.stopping && watch.isUp(),
     isDraining: () => phase.draining,
   });

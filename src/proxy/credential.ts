@@ -33,6 +33,8 @@ export interface OtherPlaces {
   readonly query: string | undefined;
   /** `Sec-WebSocket-Protocol` of an upgrade; undefined elsewhere. */
   readonly subprotocols: string | undefined;
+  /** The route takes the key as the password of `Authorization: Basic` (RFC 7617) as well. */
+  readonly basic: boolean;
 }
 
 const twice = (carrier: string): Refusal =>
@@ -53,7 +55,7 @@ export function readCredential(
     const at = head.names.indexOf(carrier);
     if (at < 0) continue;
     if (head.repeated.size > 0 && head.repeated.has(carrier)) return twice(carrier);
-    found ??= fromHeader(carrier, head.values[at] ?? '');
+    found ??= fromHeader(carrier, head.values[at] ?? '', places.basic);
   }
   if (rules.keyHeader !== undefined) return found;
   const elsewhere = [
@@ -75,8 +77,13 @@ const asCarrier =
   (key: string): Credential => ({ carrier, key });
 
 /** `Authorization` wants its scheme (RFC 6750 §2.1); elsewhere a `Bearer ` is optional. */
-function fromHeader(carrier: string, value: string): Credential | undefined {
+function fromHeader(carrier: string, value: string, basic: boolean): Credential | undefined {
   if (value === '') return undefined;
+  const credentials = basic ? /^basic +([A-Za-z0-9+/=]+)$/i.exec(value)?.[1] : undefined;
+  if (credentials !== undefined) {
+    const pair = Buffer.from(credentials, 'base64').toString();
+    return { carrier, key: pair.slice(pair.indexOf(':') + 1) };
+  }
   const bearer = /^bearer +/i.exec(value);
   if (bearer !== null) return { carrier, key: value.slice(bearer[0].length) };
   // What is not a Bearer token opens nothing; the empty key is found in no keyring.

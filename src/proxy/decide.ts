@@ -49,6 +49,7 @@ export const UNROUTED: Route = {
   template: '-',
   mcp: false,
   keyInQuery: false,
+  keyPlace: 'bearer',
 };
 
 /** Target, then credential, then admission. A crash in any of them is a refusal: it fails closed. */
@@ -86,6 +87,7 @@ function decideOrThrow(
   const credential = readCredential(head, policy.credential, {
     query: route.keyInQuery ? target.rawQuery : undefined,
     subprotocols: caller.websocket ? head.subprotocols : undefined,
+    basic: route.keyPlace === 'basic',
   });
   if (credential !== undefined && isRefusal(credential)) return refuse(credential, route);
   const request = { route, preflight: isPreflight(head), address: caller.address };

@@ -15,20 +15,20 @@ import { answeredHere, createJudge, type Judged, refusalContextOf } from './judg
 import { refuseRequest, refuseSocket } from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { createTurnAway } from './turn-away.ts';
-import { type ReplayBudget, Upload } from './upload.ts';
+import { isAllHere, Upload, type UploadRules } from './upload.ts';
+import type { UpstreamKeyField } from './upstream-key.ts';
 
 /** Everything the traffic port works with. */
 export interface GatewayOptions {
   /** Replaced as a whole when the keyring changes. */
   readonly policy: () => Policy;
-  /** `Bearer …` of the key that LiteLLM runs with. */
-  readonly upstreamAuthorization: () => string;
+  /** Carries the key that LiteLLM runs with; replaced when that changes. */
+  readonly upstreamKey: () => UpstreamKeyField;
   readonly exchange: ExchangeContext;
   readonly tunnel: TunnelContext;
   readonly failures: FailureLimiter;
   readonly isTrustedProxy: InBlocks;
-  readonly replayBytes: number;
-  readonly replayBudget: ReplayBudget;
+  readonly upload: UploadRules;
   /** LiteLLM answers, and we are not about to stop. */
   readonly isReady: () => boolean;
   /** New requests are no longer served. */
@@ -63,7 +63,10 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (no !== undefined) {
         const close = no.code === 'bad_request' || no.code === 'draining';
         const context = { ...refusalContextOf(judged), close };
-        turnAway(judged, no, (final) => refuseRequest(request, response, final, context));
+        turnAway(judged, no, (final) => {
+          const whole = isAllHere(request, judged.head.contentLength);
+          refuseRequest(request, response, final, { ...context, whole });
+        });
       } else if (decision.kind === 'forward') {
         if (expect === 'continue') response.writeContinue();
         forward(judged, decision, { request, response }, options);
@@ -138,12 +141,15 @@ function unreadable(code: string): Refusal | undefined {
 }
 
 function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
-  const { generation, keepAuthorization } = decision;
+  const { generation, keepAuthorization, route } = decision;
   return forwardHeaders(judged.head, options.exchange.rules, {
     requestId: judged.caller.id,
     peer: judged.from.peer,
     peerTrusted: judged.from.trusted,
-    upstreamAuthorization: generation === undefined ? undefined : options.upstreamAuthorization(),
+    upstreamKey:
+      generation === undefined
+        ? undefined
+        : options.upstreamKey()(route.keyPlace, keepAuthorization),
     keepAuthorization,
   });
 }
@@ -155,18 +161,16 @@ function forward(
   options: GatewayOptions,
 ): void {
   const { head, caller, startedAt } = judged;
-  const limit = options.policy().bodyLimit;
+  const { request, response } = ends;
+  const { upload: rules } = options;
   const upload = hasBody(head)
-    ? new Upload(ends.request, {
-        replayBytes: options.replayBytes,
-        budget: options.replayBudget,
-        limit,
-        now: options.exchange.elapsed,
-        onTooLarge: () => exchange.abandon(bodyTooLarge(limit)),
+    ? new Upload(request, head.contentLength, rules, () => {
+        exchange.abandon(bodyTooLarge(rules.limit));
       })
     : undefined;
   const exchange: Exchange = new Exchange(options.exchange, {
-    ...ends,
+    request,
+    response,
     decision,
     method: head.method as Dispatcher.HttpMethod,
     headers: headersFor(judged, decision, options),

@@ -51,8 +51,8 @@ export interface ForwardFacts {
   /** The peer's own address. */
   readonly peer: string;
   readonly peerTrusted: boolean;
-  /** `Bearer …` of the upstream key; undefined: a preflight. */
-  readonly upstreamAuthorization: string | undefined;
+  /** The field that carries the upstream key; undefined: a preflight. */
+  readonly upstreamKey: readonly [name: string, value: string] | undefined;
   /** The client's `Authorization` is not ours to take. */
   readonly keepAuthorization: boolean;
 }
@@ -73,10 +73,7 @@ export function forwardHeaders(head: Head, rules: ForwardRules, facts: ForwardFa
   if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
   pushForwarded(out, head, rules, facts);
   out.push('x-request-id', facts.requestId);
-  if (facts.upstreamAuthorization !== undefined) {
-    const carrier = facts.keepAuthorization ? 'x-litellm-api-key' : 'authorization';
-    out.push(rules.keyHeader ?? carrier, facts.upstreamAuthorization);
-  }
+  if (facts.upstreamKey !== undefined) out.push(...facts.upstreamKey);
   return out;
 }
 

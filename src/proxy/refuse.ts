@@ -28,6 +28,8 @@ export function refusalAnswer(
     ...['x-request-id', context.requestId],
     ...['cache-control', 'no-store'],
   ];
+  // Where Anthropic's SDKs look for the id of a request.
+  if (context.dialect === 'anthropic') headers.push('request-id', context.requestId);
   // RFC 9110 §11.6.1: a 401 names the scheme.
   if (status === 401) headers.push('www-authenticate', 'Bearer');
   if (refusal.retryAfter !== undefined) headers.push('retry-after', String(refusal.retryAfter));
@@ -42,19 +44,19 @@ export function refusalAnswer(
  * Answers a request with a refusal. A body that is still coming is not wanted: the connection is
  * closed, but only after the client had the time to read why.
  *
- * @param close whether the connection ends even if the request was read whole
+ * @param context.whole whether the body is here already, or there is none
+ * @param context.close whether the connection ends even then
  */
 export function refuseRequest(
   request: IncomingMessage,
   response: ServerResponse,
   refusal: Refusal,
-  context: RefusalContext & { close: boolean },
+  context: RefusalContext & { close: boolean; whole: boolean },
 ): void {
   const { status, headers, body } = refusalAnswer(refusal, context);
-  const whole = request.complete;
-  if (context.close || !whole) headers.push('connection', 'close');
+  if (context.close || !context.whole) headers.push('connection', 'close');
   response.writeHead(status, headers);
-  if (whole) {
+  if (context.whole) {
     response.end(body);
     return;
   }

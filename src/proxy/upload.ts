@@ -22,15 +22,26 @@ export function createReplayBudget(totalBytes: number): ReplayBudget {
   };
 }
 
-export interface UploadOptions {
+/** What is the same for every body. */
+export interface UploadRules {
   /** Bytes of one body that are kept for a second try. */
   readonly replayBytes: number;
   readonly budget: ReplayBudget;
   /** Bytes a body may have; 0: no limit. */
   readonly limit: number;
-  readonly now: () => number;
-  /** The body grew beyond the limit. */
-  readonly onTooLarge: () => void;
+  /** The monotonic clock, milliseconds. */
+  readonly elapsed: () => number;
+}
+
+/**
+ * Whether all of a request's body is in this process already. Node says `complete` a moment later
+ * than the last byte of a body of known length is there.
+ */
+export function isAllHere(request: IncomingMessage, contentLength: string | undefined): boolean {
+  return (
+    request.complete ||
+    (contentLength !== undefined && request.readableLength === Number(contentLength))
+  );
 }
 
 /**
@@ -44,7 +55,9 @@ export class Upload {
   /** When the last of them came, on the monotonic clock. */
   lastAt: number;
   readonly #request: IncomingMessage;
-  readonly #options: UploadOptions;
+  readonly #contentLength: string | undefined;
+  readonly #rules: UploadRules;
+  readonly #onTooLarge: () => void;
   /** A body that was there at once; it is held until the answer begins. */
   #whole: Buffer | undefined;
   /** What a second try would send first; undefined: too much went by, or there was no room. */
@@ -52,17 +65,24 @@ export class Upload {
   #keptBytes = 0;
   #current: RequestBody | undefined;
 
-  constructor(request: IncomingMessage, options: UploadOptions) {
+  constructor(
+    request: IncomingMessage,
+    contentLength: string | undefined,
+    rules: UploadRules,
+    onTooLarge: () => void,
+  ) {
     this.#request = request;
-    this.#options = options;
-    this.lastAt = options.now();
+    this.#contentLength = contentLength;
+    this.#rules = rules;
+    this.#onTooLarge = onTooLarge;
+    this.lastAt = rules.elapsed();
   }
 
   /** The body for the next try; `replayable` must hold unless it is the first. */
   open(): Buffer | Readable {
     const request = this.#request;
     if (this.#whole !== undefined) return this.#whole;
-    if (this.bytes === 0 && request.complete) {
+    if (this.bytes === 0 && isAllHere(request, this.#contentLength)) {
       this.#whole = (request.read() as Buffer | null) ?? Buffer.alloc(0);
       this.#count(this.#whole);
       // With its body read the request ends, and its connection can serve the next.
@@ -87,7 +107,7 @@ export class Upload {
 
   /** No second try will come: what was kept is let go. */
   release(): void {
-    this.#options.budget.give(this.#keptBytes);
+    this.#rules.budget.give(this.#keptBytes);
     this.#keptBytes = 0;
     this.#kept = undefined;
     this.#whole = undefined;
@@ -101,17 +121,17 @@ export class Upload {
 
   #count(chunk: Buffer): boolean {
     this.bytes += chunk.length;
-    this.lastAt = this.#options.now();
-    const { limit } = this.#options;
+    this.lastAt = this.#rules.elapsed();
+    const { limit } = this.#rules;
     if (limit === 0 || this.bytes <= limit) return true;
-    this.#options.onTooLarge();
+    this.#onTooLarge();
     return false;
   }
 
   #keep(chunk: Buffer): void {
     if (this.#kept === undefined) return;
-    const fits = this.#keptBytes + chunk.length <= this.#options.replayBytes;
-    if (!fits || !this.#options.budget.take(chunk.length)) {
+    const fits = this.#keptBytes + chunk.length <= this.#rules.replayBytes;
+    if (!fits || !this.#rules.budget.take(chunk.length)) {
       this.release();
       return;
     }

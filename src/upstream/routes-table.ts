@@ -1,10 +1,10 @@
-import type { Dialect, RouteClass } from './route.ts';
+import type { Dialect, KeyPlace, RouteClass } from './route.ts';
 
 /**
  * Every route that is more than management, and the families of those that are not, so that a metric
  * tells them apart. A line at the margin heads the paths below it:
  *
- *     class group [anthropic|google] [mcp] [key-in-query] # source, and why
+ *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key] # source, and why
  *
  * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
@@ -112,8 +112,10 @@ inference a2a # agent_inference_routes
 
 passthrough anthropic_api anthropic # mapped_pass_through_routes
   /anthropic/*
+passthrough google_api google key-in-query goog-key # gemini_proxy_route reads no other header
+  /gemini/*
 passthrough google_api google key-in-query # pass_through_endpoints/llm_passthrough_endpoints.py
-  /gemini/* /vertex_ai/{rest:path}:generateContent /vertex_ai/{rest:path}:streamGenerateContent
+  /vertex_ai/{rest:path}:generateContent /vertex_ai/{rest:path}:streamGenerateContent
   /vertex-ai/{rest:path}:generateContent /vertex-ai/{rest:path}:streamGenerateContent
 passthrough google_api google # mapped_pass_through_routes; /vertex_ai/live is a WebSocket
   /vertex_ai/* /vertex-ai/* /vertex_ai/live /vertex_ai/discovery/*
@@ -123,9 +125,11 @@ passthrough azure_api # mapped_pass_through_routes
   /azure/* /azure_ai/* /azure_speech/*
 passthrough aws_api # mapped_pass_through_routes
   /bedrock/* /comprehendmedical/* /transcribe/*
+passthrough provider_api basic-key # vertex_ai_endpoints/langfuse_endpoints.py reads Basic alone
+  /langfuse/*
 passthrough provider_api # mapped_pass_through_routes
   /assemblyai/* /eu.assemblyai/* /cohere/* /cursor/* /deepgram/* /fal_ai/* /gigachat/*
-  /langfuse/* /milvus/* /mistral/* /nvidia_nim/* /openrouter/* /tinyfish/* /typesafe/* /vllm/*
+  /milvus/* /mistral/* /nvidia_nim/* /openrouter/* /tinyfish/* /typesafe/* /vllm/*
   /watsonx/*
 
 management mcp mcp # neither list: _experimental/mcp_server/server.py
@@ -167,6 +171,7 @@ export interface Row {
   readonly dialect: Dialect;
   readonly mcp: boolean;
   readonly keyInQuery: boolean;
+  readonly keyPlace: KeyPlace;
   readonly source: string;
   /** Patterns, as above but with `(/v1)` written out. */
   readonly paths: readonly string[];
@@ -174,7 +179,10 @@ export interface Row {
 
 const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
 const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
-const OPTIONS: readonly string[] = ['anthropic', 'google', 'mcp', 'key-in-query'];
+const OPTIONS: readonly string[] = [
+  ...['anthropic', 'google', 'mcp', 'key-in-query'],
+  ...['goog-key', 'basic-key'],
+];
 
 /**
  * Reads such a table, in its order.
@@ -201,9 +209,15 @@ function readBlock(block: string): Row {
     dialect: (['anthropic', 'google'] as const).find((name) => options.includes(name)) ?? 'openai',
     mcp: options.includes('mcp'),
     keyInQuery: options.includes('key-in-query'),
+    keyPlace: keyPlaceOf(options),
     source,
     paths: lines.flatMap((line) => line.trim().split(' ')).flatMap(withAndWithoutVersion),
   };
+}
+
+function keyPlaceOf(options: readonly string[]): KeyPlace {
+  if (options.includes('goog-key')) return 'google';
+  return options.includes('basic-key') ? 'basic' : 'bearer';
 }
 
 function withAndWithoutVersion(path: string): string[] {

@@ -20,7 +20,7 @@ const PATH = /^\/$|^(?:\/[^/*]+)+\/?$/;
 const PATH_OR_NONE = /^(?:\/[^/*]+)*$/;
 
 const DENIED_GROUP = 'denied';
-const PLAIN = { dialect: 'openai', mcp: false, keyInQuery: false } as const;
+const PLAIN = { dialect: 'openai', mcp: false, keyInQuery: false, keyPlace: 'bearer' } as const;
 const OTHER = routeOf({ class: 'management', group: 'other', ...PLAIN }, '/*');
 
 /** Every `group` that a route can have: the closed set of a metric label. */
@@ -111,6 +111,6 @@ function routesOf(row: Row): (readonly [string, Route])[] {
 }
 
 function routeOf(row: Omit<Row, 'source' | 'paths'>, template: string): Route {
-  const { group, dialect, mcp, keyInQuery } = row;
-  return Object.freeze({ group, class: row.class, dialect, template, mcp, keyInQuery });
+  const { group, dialect, mcp, keyInQuery, keyPlace } = row;
+  return Object.freeze({ group, class: row.class, dialect, template, mcp, keyInQuery, keyPlace });
 }

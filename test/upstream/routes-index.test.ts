@@ -9,6 +9,7 @@ const routeOf = (template: string): Route => ({
   template,
   mcp: false,
   keyInQuery: false,
+  keyPlace: 'bearer',
 });
 
 const finder = (...patterns: string[]) => {
