@@ -1,0 +1,95 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { installSteps, isInstalled, litellmIn } from '../../src/local/install.ts';
+
+let base: string;
+let folder: string;
+const stop = new AbortController();
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'sidecar-install-'));
+  folder = join(base, 'litellm');
+});
+afterEach(() => rm(base, { recursive: true }));
+
+/** A python3 that can be asked, makes a venv with itself in it, and installs as `pip` says. */
+async function fakePython(pip: string): Promise<void> {
+  const file = join(base, 'python3');
+  const script = `#!/bin/sh
+case "$1 $2" in
+  -c*import*) echo '{"version": [3, 12, 1], "venv": true}' ;;
+  '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  '-m pip') ${pip} ;;
+esac
+`;
+  await writeFile(file, script);
+  await chmod(file, 0o755);
+}
+
+const GOOD = 'echo Collecting litellm; echo; echo Done; : > "$(dirname "$0")/litellm"';
+
+async function install(signal: AbortSignal = stop.signal) {
+  const notes: string[] = [];
+  const words: string[] = [];
+  const env = { PATH: `${base}:${process.env['PATH']}` };
+  const log = join(base, 'pip.log');
+  for (const step of installSteps({ folder, log, env, platform: 'linux', signal })) {
+    words.push(await step.run((line) => notes.push(line)));
+  }
+  return { notes, words, log };
+}
+
+test('once all is there, it counts; pip is heard and logged meanwhile', async () => {
+  await fakePython(GOOD);
+  expect(await isInstalled(folder)).toBe(false);
+  const { notes, words, log } = await install();
+  expect(words[0]).toBe('python 3.12.1');
+  expect(notes).toEqual(['Collecting litellm', 'Done']);
+  expect(await readFile(log, 'utf8')).toContain('Collecting litellm\n');
+  expect(await isInstalled(folder)).toBe(true);
+});
+
+test.each([
+  ['the program is gone', () => rm(litellmIn(folder))],
+  ['it was for another version', () => writeFile(join(folder, 'installed-by-sidecar'), 'older')],
+  ['its python is gone', () => rm(join(folder, 'bin/python'))],
+])('it no longer counts where %s', async (_case, spoil) => {
+  await fakePython(GOOD);
+  await install();
+  await spoil();
+  expect(await isInstalled(folder)).toBe(false);
+});
+
+test('a pip that fails is told with the end of what it said, and does not count', async () => {
+  await fakePython(`${GOOD}; echo 'ERROR: no space left' >&2; exit 2`);
+  await expect(install()).rejects.toMatchObject({
+    message: 'pip failed (2)',
+    exitCode: 69,
+    detail: expect.arrayContaining(['ERROR: no space left']),
+  });
+  expect(await isInstalled(folder)).toBe(false);
+});
+
+test('an interrupted pip is ended, does not count, and leaves nothing to the next try', async () => {
+  await fakePython('echo started; exec sleep 600');
+  const interrupt = new AbortController();
+  const steps = installSteps({
+    folder,
+    log: join(base, 'pip.log'),
+    env: { PATH: `${base}:${process.env['PATH']}` },
+    platform: 'linux',
+    signal: interrupt.signal,
+  });
+  await steps[0]?.run(() => undefined);
+  await writeFile(join(folder, 'half'), '');
+  const ended = steps[1]?.run(() => interrupt.abort());
+  await expect(ended).rejects.toMatchObject({ message: 'interrupted', exitCode: 130 });
+  expect(await isInstalled(folder)).toBe(false);
+
+  await fakePython(GOOD);
+  await install();
+  expect(existsSync(join(folder, 'half'))).toBe(false);
+});
