@@ -46,14 +46,21 @@ export interface RequestHead {
   readonly rawHeaders: readonly string[];
 }
 
-/** Reads the head of a request in one pass over its raw fields. Never fails. */
+/** More than any client sends. Node drops in silence what comes beyond its own limit of 1,000. */
+export const MOST_FIELDS = 200;
+
+/**
+ * Reads the head of a request in one pass over its raw fields; of more than `MOST_FIELDS`, one too many.
+ * Never fails.
+ */
 export function readHead(request: RequestHead): Head {
   const raw = request.rawHeaders;
+  const end = Math.min(raw.length, 2 * (MOST_FIELDS + 1));
   const names: string[] = [];
   const values: string[] = [];
   let repeated: Set<string> | undefined;
   let connectionOptions = NONE;
-  for (let at = 0; at + 1 < raw.length; at += 2) {
+  for (let at = 0; at + 1 < end; at += 2) {
     const name = lower(raw[at] ?? '');
     const value = raw[at + 1] ?? '';
     if (names.includes(name)) repeated = (repeated ?? new Set()).add(name);

@@ -1,5 +1,5 @@
 import { type Refusal, refusal } from '../refusal.ts';
-import type { Head } from './head.ts';
+import { type Head, MOST_FIELDS } from './head.ts';
 
 /** A request target that means the same to every parser on its way. */
 export interface Target {
@@ -75,6 +75,10 @@ function withoutRoot(path: string, rootPath: string): string {
 export function checkFraming(head: Head): Refusal | undefined {
   const no = (message: string): Refusal => refusal('bad_request', message);
   const { transferEncoding } = head;
+  // Beyond them Node hides fields by which its own parser frames the body all the same.
+  if (head.names.length > MOST_FIELDS) {
+    return refusal('headers_too_large', `the head has more than ${MOST_FIELDS} fields`);
+  }
   if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
   if (head.repeated.has('host')) return no('Host stands twice');
   if (head.host === undefined && !head.http10) return no('HTTP/1.1 wants a Host');
