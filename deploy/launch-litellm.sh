@@ -86,7 +86,8 @@ keep() {
     fi
     dismiss
 
-    if [ -n "$stopping" ] && [ -z "$leaving" ]; then
+    # Not before the slot was looked at as empty: the signal may have come since.
+    if [ -n "$stopping" ] && [ -z "$current$leaving" ]; then
       exit 0
     elif [ -z "$current" ] || [ -n "$running" ]; then
       life=$((life + 1))
