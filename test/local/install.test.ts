@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { installSteps, isInstalled, litellmIn } from '../../src/local/install.ts';
+import { fakePython } from './fake-python.ts';
 
 let base: string;
 let folder: string;
@@ -14,20 +15,6 @@ beforeEach(async () => {
   folder = join(base, 'litellm');
 });
 afterEach(() => rm(base, { recursive: true }));
-
-/** A python3 that can be asked, makes a venv with itself in it, and installs as `pip` says. */
-async function fakePython(pip: string): Promise<void> {
-  const file = join(base, 'python3');
-  const script = `#!/bin/sh
-case "$1 $2" in
-  -c*import*) echo '{"version": [3, 12, 1], "venv": true}' ;;
-  '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-  '-m pip') ${pip} ;;
-esac
-`;
-  await writeFile(file, script);
-  await chmod(file, 0o755);
-}
 
 const GOOD = 'echo Collecting litellm; echo; echo Done; : > "$(dirname "$0")/litellm"';
 
@@ -43,7 +30,7 @@ async function install(signal: AbortSignal = stop.signal) {
 }
 
 test('once all is there, it counts; pip is heard and logged meanwhile', async () => {
-  await fakePython(GOOD);
+  await fakePython(base, GOOD);
   expect(await isInstalled(folder)).toBe(false);
   const { notes, words, log } = await install();
   expect(words[0]).toBe('python 3.12.1');
@@ -57,14 +44,14 @@ test.each([
   ['it was for another version', () => writeFile(join(folder, 'installed-by-sidecar'), 'older')],
   ['its python is gone', () => rm(join(folder, 'bin/python'))],
 ])('it no longer counts where %s', async (_case, spoil) => {
-  await fakePython(GOOD);
+  await fakePython(base, GOOD);
   await install();
   await spoil();
   expect(await isInstalled(folder)).toBe(false);
 });
 
 test('a pip that fails is told with the end of what it said, and does not count', async () => {
-  await fakePython(`${GOOD}; echo 'ERROR: no space left' >&2; exit 2`);
+  await fakePython(base, `${GOOD}; echo 'ERROR: no space left' >&2; exit 2`);
   await expect(install()).rejects.toMatchObject({
     message: 'pip failed (2)',
     exitCode: 69,
@@ -74,7 +61,7 @@ test('a pip that fails is told with the end of what it said, and does not count'
 });
 
 test('an interrupted pip is ended, does not count, and leaves nothing to the next try', async () => {
-  await fakePython('echo started; exec sleep 600');
+  await fakePython(base, 'echo started; exec sleep 600');
   const interrupt = new AbortController();
   const steps = installSteps({
     folder,
@@ -89,7 +76,7 @@ test('an interrupted pip is ended, does not count, and leaves nothing to the nex
   await expect(ended).rejects.toMatchObject({ message: 'interrupted', exitCode: 130 });
   expect(await isInstalled(folder)).toBe(false);
 
-  await fakePython(GOOD);
+  await fakePython(base, GOOD);
   await install();
   expect(existsSync(join(folder, 'half'))).toBe(false);
 });

@@ -1,13 +1,14 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { fakePython } from '../local/fake-python.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/local/main.js', import.meta.url));
 const LITELLM = fileURLToPath(new URL('../local/serving-litellm.js', import.meta.url));
@@ -205,37 +206,14 @@ test('without python3 it says what to install', async () => {
   expect(stderr).toMatch(/hint: .*python3/);
 });
 
-/** A python3 whose pip copies the fake, or fails where the file `broken` is there. */
-async function fakePython(): Promise<string> {
-  const bin = join(cwd, 'bin');
-  const python = join(bin, 'python3');
-  await mkdir(bin);
-  await writeFile(
-    python,
-    `#!/bin/sh
-case "$1 $2" in
-  -c*import*) echo '{"version": [3, 12, 1], "venv": true}' ;;
-  -c*) ;;
-  '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-  '-m pip')
-    echo "Collecting litellm"
-    if [ -e '${cwd}/broken' ]; then echo 'ERROR: no such index' >&2; exit 1; fi
-    cp '${LITELLM}' "$(dirname "$0")/litellm" ;;
-esac
-`,
-  );
-  await chmod(python, 0o755);
-  return `${bin}:${PLAIN.PATH}`;
-}
-
 test('litellm is installed, and an installation that broke off is made anew', async () => {
-  const PATH = await fakePython();
-  await writeFile(join(cwd, 'broken'), '');
+  const PATH = `${cwd}:${PLAIN.PATH}`;
+  await fakePython(cwd, 'echo Collecting litellm; echo "ERROR: no such index" >&2; exit 1');
   const failed = await start({ PATH }).ended;
   expect(failed.code).toBe(69);
   expect(failed.stderr).toContain('ERROR: no such index\nsidecar: pip failed (1)\n');
 
-  await rm(join(cwd, 'broken'));
+  await fakePython(cwd, `echo Done; cp '${LITELLM}' "$(dirname "$0")/litellm"`);
   const second = start({ PATH });
   await second.says('stdout', 'Ctrl-C ends it');
   second.press();
