@@ -15,14 +15,13 @@ import { upstreamKeyFields } from './proxy/upstream-key.ts';
 import { createWebSocketUpstream } from './proxy/websocket-upstream.ts';
 import { createOpsServer } from './servers/ops.ts';
 import { createTrafficServer, type TrafficServer } from './servers/traffic.ts';
-import { StartupError } from './startup-error.ts';
-import { madeKeyPath, readStartupKeys, type StartupKeys } from './store/startup-keys.ts';
+import { listenOrExplain, placeSlot, sayKey } from './startup.ts';
+import { readStartupKeys, type StartupKeys } from './store/startup-keys.ts';
 import type { Log } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createProbe } from './upstream/probe.ts';
 import { canConnect } from './upstream/reach.ts';
 import { createRouteTable, ROUTE_GROUPS } from './upstream/routes.ts';
-import { createSlots } from './upstream/slots.ts';
 
 export interface AppOptions {
   readonly config: Config;
@@ -64,8 +63,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     isReady: traffic.readiness,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
   });
-  const { port: opsPort } = await listening(ops, config.opsHost, config.opsPort, 'OPS_');
-  const { port } = await listening(traffic.server, config.host, config.port, '');
+  const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
+  const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
   return {
     port,
     opsPort,
@@ -74,48 +73,6 @@ export async function startApp(options: AppOptions): Promise<App> {
       await ops.close();
     },
   };
-}
-
-function sayKey(config: Config, keys: StartupKeys, log: Log): void {
-  if (keys.clientKey === 'declared') {
-    log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
-    return;
-  }
-  const file = madeKeyPath(config.state);
-  const made = keys.clientKey === 'made' ? 'a key was made for clients' : 'clients present the key';
-  log.info({ file }, `${made}: read it with \`sidecar key show\``);
-}
-
-/** With a launcher: LiteLLM starts when its slot is there, and runs on if it is the same as before. */
-async function placeSlot(config: Config, keys: StartupKeys): Promise<void> {
-  if (config.slots === undefined) return;
-  try {
-    const slots = createSlots({ folder: config.slots });
-    await slots.place('a', { key: keys.upstreamKey, config: config.litellmConfig });
-  } catch (cause) {
-    throw new StartupError('state', `LiteLLM's slot cannot be made: ${(cause as Error).message}`, {
-      hint: 'see SIDECAR_SLOTS and SIDECAR_LITELLM_CONFIG',
-      cause,
-    });
-  }
-}
-
-async function listening(
-  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
-  host: string,
-  port: number,
-  prefix: string,
-): Promise<{ readonly port: number }> {
-  try {
-    return await server.listen(host, port);
-  } catch (cause) {
-    const { code = '' } = cause as NodeJS.ErrnoException;
-    const why = { EADDRINUSE: 'it is in use', EACCES: 'it is not allowed' }[code] ?? code;
-    throw new StartupError('port', `cannot listen on ${host}:${port}: ${why}`, {
-      hint: `set SIDECAR_${prefix}PORT or SIDECAR_${prefix}HOST, or stop what listens there`,
-      cause,
-    });
-  }
 }
 
 function policyOf(config: Config, keys: StartupKeys): Policy {

@@ -1,47 +1,14 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
-import type { Connections } from './connections.ts';
-import type { Decision } from './decide.ts';
-import type { CallerRecord, ExchangeRecord, Outcome, TrafficEvents } from './exchange-record.ts';
+import type { ExchangeContext, ExchangeRequest } from './exchange-context.ts';
+import type { ExchangeRecord, Outcome } from './exchange-record.ts';
 import * as refusals from './exchange-refusals.ts';
-import type { Exchanges, Live } from './exchanges.ts';
-import { answerHeaders, answerTrailers, type ForwardRules } from './headers.ts';
-import type { Hold, Waiter } from './hold.ts';
+import type { Live } from './exchanges.ts';
+import { answerHeaders, answerTrailers } from './headers.ts';
+import type { Waiter } from './hold.ts';
 import { discardRest } from './linger.ts';
 import { refuseRequest } from './refuse.ts';
-import type { Upload } from './upload.ts';
 import { readFailure } from './upstream-error.ts';
-
-/** What all exchanges share. */
-export interface ExchangeContext {
-  readonly connections: Connections;
-  readonly hold: Hold;
-  readonly exchanges: Exchanges;
-  readonly events: TrafficEvents;
-  readonly rules: ForwardRules;
-  readonly elapsed: () => number;
-  /** Milliseconds; 0: no limit. */
-  readonly answerTimeoutMs: number;
-  readonly uploadIdleMs: number;
-}
-
-/** One admitted request. */
-export interface ExchangeRequest {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly decision: Extract<Decision, { kind: 'forward' }>;
-  readonly method: Dispatcher.HttpMethod;
-  /** The fields LiteLLM gets: name, value, name, value. */
-  readonly headers: string[];
-  /** Undefined: the request has no body. */
-  readonly upload: Upload | undefined;
-  readonly origin: string | undefined;
-  readonly caller: CallerRecord;
-  /** When its head was there, on the monotonic clock. */
-  readonly startedAt: number;
-}
 
 /** A reused connection that dies later than this after the send was maybe paid for: no second try. */
 const RETRY_WITHIN_MS = 1000;
