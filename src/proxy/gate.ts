@@ -19,6 +19,7 @@ export class Gate extends Duplex {
   #open: 'no' | 'after_head' | 'yes' = 'no';
   #closing = false;
   #closed = false;
+  #released = false;
   readonly #detach: () => void;
 
   constructor(socket: Socket) {
@@ -57,14 +58,15 @@ export class Gate extends Duplex {
     if (this.#open === 'yes' && this.#frames.atBoundary()) this.#sayGoodbye();
   }
 
-  /** Leaves the socket to somebody else. */
+  /** Leaves the socket to somebody else: whatever http-proxy-3 still does to the gate stays here. */
   release(): void {
+    this.#released = true;
     this.#detach();
     this.#socket.pause();
   }
 
   override _read(): void {
-    this.#socket.resume();
+    if (!this.#released) this.#socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
@@ -80,7 +82,7 @@ export class Gate extends Duplex {
 
   /** What of a chunk the client may still get. */
   #pass(chunk: Buffer): Buffer {
-    if (this.#closed) return Buffer.alloc(0);
+    if (this.#closed || this.#released) return Buffer.alloc(0);
     if (this.#open === 'no') return chunk;
     if (this.#open === 'after_head') {
       this.#open = 'yes';
@@ -101,7 +103,7 @@ export class Gate extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#socket.end();
+    if (!this.#released) this.#socket.end();
     done();
   }
 

@@ -46,6 +46,10 @@ export class Tunnel implements Live, Waiter {
     this.#it = it;
     this.#unregister = context.exchanges.add(this);
     it.socket.on('error', () => it.socket.destroy());
+    // A socket of Node's server stays half open: before there is an answer, its end is its leaving.
+    it.socket.once('end', () => {
+      if (this.#status === 0) it.socket.destroy();
+    });
     it.socket.once('close', () => this.#onClose());
   }
 
@@ -112,7 +116,7 @@ export class Tunnel implements Live, Waiter {
   #onError(error: Error): void {
     const { socket } = this.#it;
     const { events, hold } = this.#context;
-    if (socket.destroyed) return;
+    if (socket.destroyed || this.#outcome !== 'answered') return;
     if (this.#status !== 0) {
       events.onUpstreamError('aborted');
       this.#outcome = 'upstream_aborted';

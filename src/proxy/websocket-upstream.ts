@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createProxyServer } from 'http-proxy-3';
 import { Gate } from './gate.ts';
 
@@ -15,7 +16,10 @@ export interface UpgradeHooks {
 /** An upgrade under way. */
 export interface UpgradeAttempt {
   readonly gate: Gate;
-  /** Before the 101 http-proxy-3 would leave LiteLLM asked when the client goes. */
+  /**
+   * Ends the connection to LiteLLM. Before the 101 http-proxy-3 would leave LiteLLM asked when the
+   * client goes; after it, it would wait for LiteLLM to close.
+   */
   abort(): void;
 }
 
@@ -33,6 +37,7 @@ export type AskUpgrade = (it: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAtt
 
 export function createWebSocketUpstream(options: {
   upstream: URL;
+  /** 0: no limit. */
   connectTimeoutMs: number;
 }): AskUpgrade {
   const onRequest = new WeakMap<object, (asked: ClientRequest) => void>();
@@ -44,6 +49,7 @@ export function createWebSocketUpstream(options: {
   return (it, hooks) => {
     const gate = new Gate(it.socket);
     let asked: ClientRequest | undefined;
+    let upgraded: Duplex | undefined;
     onRequest.set(gate, (request) => {
       asked = request;
       // The bytes that were judged, not http-proxy-3's reading of them.
@@ -51,23 +57,31 @@ export function createWebSocketUpstream(options: {
       request.once('socket', (socket) => {
         limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
       });
-      request.once('upgrade', () => {
+      request.once('upgrade', (_answer, socket) => {
+        upgraded = socket;
         gate.opened();
         hooks.onAnswer(101);
       });
-      request.once('response', ({ statusCode = 0 }) => hooks.onAnswer(statusCode));
+      request.once('response', (answer) => {
+        hooks.onAnswer(answer.statusCode ?? 0);
+        // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
+        answer.once('close', () => {
+          if (!answer.complete) hooks.onError(new Error('LiteLLM broke off'));
+        });
+      });
     });
     it.request.headers = asHeaderObject(it.headers);
     proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, hooks.onError);
-    return { gate, abort: () => asked?.destroy() };
+    return { gate, abort: () => void (upgraded ?? asked)?.destroy() };
   };
 }
 
 /** Node's own time limit begins with the connection; an unreachable address needs one before. */
 function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void): void {
-  const timer = setTimeout(() => {
+  const giveUp = (): void => {
     socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
-  }, timeoutMs);
+  };
+  const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
   socket.once('connect', () => {
     clearTimeout(timer);
     onConnected();
