@@ -5,13 +5,15 @@ import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts
 import { type InBlocks, plainAddress } from './address.ts';
 import { callerRecord, newRequestId } from './caller.ts';
 import { bodyTooLarge, type Decision, type Policy, UNROUTED } from './decide.ts';
-import { Exchange, type ExchangeContext } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import type { ExchangeContext } from './exchange-context.ts';
 import * as refusals from './exchange-refusals.ts';
 import type { FailureLimiter } from './failures.ts';
 import { hasBody } from './head.ts';
 import { forwardHeaders } from './headers.ts';
 import { answerHealth } from './health.ts';
 import { answeredHere, createJudge, type Judged, refusalContextOf } from './judge.ts';
+import { isServedNoMore, serveNoMore } from './linger.ts';
 import { refuseRequest, refuseSocket } from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { createTurnAway } from './turn-away.ts';
@@ -57,11 +59,13 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   return {
     onRequest(request, response, expect) {
+      if (isServedNoMore(request.socket)) return;
       const judged = judge(request, false);
       const { decision } = judged;
       const no = verdictOf(decision, options.isDraining(), expect);
       if (no !== undefined) {
-        const close = no.code === 'bad_request' || no.code === 'draining';
+        const close = ENDS_CONNECTION.has(no.code);
+        if (close) serveNoMore(request.socket);
         const context = { ...refusalContextOf(judged), close };
         turnAway(judged, no, (final) => {
           const whole = isAllHere(request, judged.head.contentLength);
@@ -116,6 +120,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
   };
 }
+
+/** After these nobody can be sure where the next request begins, or there shall be none. */
+const ENDS_CONNECTION: ReadonlySet<RefusalCode> = new Set([
+  'bad_request',
+  'headers_too_large',
+  'draining',
+]);
 
 /** Why a request is not forwarded; undefined: it is, or it is answered here. */
 function verdictOf(

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 /** RFC 9112 §9.6: how long, and how much, is read of a body nobody wants before the connection goes. */
 const LINGER_MS = 2000;
@@ -30,3 +31,21 @@ export function discardRest(request: IncomingMessage, done: (ended: boolean) => 
   request.on('data', onData).on('end', onEnd).on('close', onClose);
   request.resume();
 }
+
+/**
+ * The same for a bare socket whose last bytes are on their way: what still comes is read and
+ * forgotten until the client closes too, or its time is up.
+ */
+export function lingerThenDestroy(socket: Duplex): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+  socket.resume();
+}
+
+/** Connections that end with an answer that is under way. */
+const ending = new WeakSet<Duplex>();
+
+/** What comes on this connection from now on is not served any more (RFC 9112 §9.6). */
+export const serveNoMore = (socket: Duplex): void => void ending.add(socket);
+
+export const isServedNoMore = (socket: Duplex): boolean => ending.has(socket);

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { type Refusal, statusOf } from '../refusal.ts';
 import { errorBody } from '../upstream/error-body.ts';
 import type { Dialect } from '../upstream/route.ts';
-import { discardRest } from './linger.ts';
+import { discardRest, lingerThenDestroy, serveNoMore } from './linger.ts';
 
 /** To whom a refusal is said. */
 export interface RefusalContext {
@@ -54,7 +54,10 @@ export function refuseRequest(
   context: RefusalContext & { close: boolean; whole: boolean },
 ): void {
   const { status, headers, body } = refusalAnswer(refusal, context);
-  if (context.close || !context.whole) headers.push('connection', 'close');
+  if (context.close || !context.whole) {
+    headers.push('connection', 'close');
+    serveNoMore(request.socket);
+  }
   response.writeHead(status, headers);
   if (context.whole) {
     response.end(body);
@@ -75,5 +78,6 @@ export function refuseSocket(socket: Duplex, refusal: Refusal, context: RefusalC
   for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]}: ${headers[at + 1]}`);
   lines.push(`date: ${new Date().toUTCString()}`, 'connection: close', '', body);
   socket.on('error', () => socket.destroy());
-  socket.end(lines.join('\r\n'), () => socket.destroy());
+  socket.end(lines.join('\r\n'));
+  lingerThenDestroy(socket);
 }
