@@ -48,19 +48,21 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
   server.on('request', serve('none'));
   server.on('checkContinue', serve('continue'));
   server.on('checkExpectation', serve('unknown'));
+  const answering = (socket: Socket): ServerResponse | undefined => {
+    const response = latest.get(socket);
+    return response?.writableFinished === false ? response : undefined;
+  };
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
-    gateway.onConnect(request, socket);
+    // Behind a request that has no answer yet, what is said on the bare socket would be taken for it.
+    if (answering(socket) !== undefined) socket.destroy();
+    else gateway.onConnect(request, socket);
   });
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    if (isWebSocket(request)) gateway.onUpgrade(request, socket, head);
+    if (answering(socket) !== undefined) socket.destroy();
+    else if (isWebSocket(request)) gateway.onUpgrade(request, socket, head);
     else serveAsPlain(server, request, socket, head);
   });
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    const response = latest.get(socket);
-    const answering = response !== undefined && !response.writableFinished;
-    if (answering && response.headersSent) socket.destroy();
-    else gateway.onUnreadable(socket, error.code ?? '');
-  });
+  server.on('clientError', createErrorListener(gateway, answering));
 
   return {
     listen: (host, port) => listen(server, host, port),
@@ -73,6 +75,29 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
       server.closeAllConnections();
       await closed;
     },
+  };
+}
+
+/** What is done where Node cannot read on, or has waited too long for a head. */
+function createErrorListener(
+  gateway: Gateway,
+  answering: (socket: Socket) => ServerResponse | undefined,
+): (error: NodeJS.ErrnoException, socket: Socket) => void {
+  /** Node tells of the same connection again with each packet that comes. */
+  const told = new WeakSet<Socket>();
+  return ({ code = '' }, socket) => {
+    if (told.has(socket)) return;
+    told.add(socket);
+    const response = answering(socket);
+    // Load balancers and browsers open connections ahead: one that was never used goes without a word.
+    const unused = code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0;
+    if (unused || code === 'ECONNRESET') socket.destroy();
+    else if (response === undefined) gateway.onUnreadable(socket, code);
+    // It stands behind a request that is whole: that one's answer is the last.
+    else if (response.req.complete) response.once('close', () => socket.destroySoon());
+    // It stands in a request's body, whose turn may not have come, or whose answer may have begun.
+    else if (response.socket === null || response.headersSent) socket.destroy();
+    else gateway.onUnreadable(socket, code);
   };
 }
 
