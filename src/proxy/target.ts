@@ -14,9 +14,13 @@ export interface Target {
 const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9_~.:@-]*)+\/?$/;
 /** RFC 3986 without the fragment, the backslash and the characters it never allows. */
 const ALLOWED = /^[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+$/;
-const SEPARATOR_ENCODED_TWICE = /%(?:2e|2f|5c|3b|3f|23|25|0|1|7f)/i;
+/**
+ * After decoding, what is still encoded and hides something: separators, control characters, or what
+ * needs no encoding at all (RFC 3986 §2.3), and spells a route's name for whoever decodes again.
+ */
+const ENCODED_TWICE = /%(?:2[35d-f]|3[0-9abf]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9aef]|[01])/i;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
-const UNSAFE_DECODED = /[\x00-\x1f\x7f\\;]/;
+const UNSAFE_DECODED = /[\x00-\x1f\x7f-\x9f\\;]/;
 const CARRIES_NO_CHUNKED_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 const bad = (message: string): Refusal => refusal('bad_target', message);
@@ -51,7 +55,7 @@ function decodePath(rawPath: string): string | Refusal {
   if (UNSAFE_DECODED.test(path)) {
     return bad('the path holds a backslash, a semicolon or a control character');
   }
-  if (SEPARATOR_ENCODED_TWICE.test(path)) return bad('the path is percent-encoded twice');
+  if (ENCODED_TWICE.test(path)) return bad('the path is percent-encoded twice');
   const segments = path.split('/').slice(1);
   const empty = segments.indexOf('');
   if (empty >= 0 && empty < segments.length - 1) return bad('the path holds an empty segment');
@@ -80,6 +84,8 @@ export function checkFraming(head: Head): Refusal | undefined {
     return refusal('headers_too_large', `the head has more than ${MOST_FIELDS} fields`);
   }
   if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
+  // It would send the client's request back to it, with LiteLLM's key in it (RFC 9110 §9.3.8).
+  if (head.method === 'TRACE') return no('TRACE is not served');
   if (head.repeated.has('host')) return no('Host stands twice');
   if (head.host === undefined && !head.http10) return no('HTTP/1.1 wants a Host');
   if (head.repeated.has('content-length')) return no('Content-Length stands twice');
