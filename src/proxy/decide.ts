@@ -8,7 +8,7 @@ import {
   readCredential,
   withoutKeyParameters,
 } from './credential.ts';
-import type { Head } from './head.ts';
+import { type Head, hasBody } from './head.ts';
 import { checkFraming, readTarget, type Target } from './target.ts';
 
 /** What decisions are made by; replaced as a whole when any of it changes. */
@@ -79,6 +79,9 @@ function decideOrThrow(
   });
   const unsafe = checkFraming(head);
   if (unsafe !== undefined) return refuse(unsafe);
+  if (caller.websocket && hasBody(head)) {
+    return refuse(refusal('bad_request', 'a WebSocket upgrade has no body'));
+  }
   const target = readTarget(head.target, policy.rootPath);
   if (isRefusal(target)) return refuse(target);
   const route = policy.classify(target.path);
