@@ -89,12 +89,18 @@ function pushForwarded(out: string[], head: Head, rules: ForwardRules, facts: Fo
     const at = head.names.indexOf(name);
     return at < 0 ? undefined : head.values[at];
   };
-  const before = said('x-forwarded-for');
+  // A proxy may append a line of its own instead of to the line it got (RFC 9110 §5.3).
+  const before = facts.peerTrusted ? joined(head, 'x-forwarded-for') : undefined;
   out.push('x-forwarded-for', before === undefined ? facts.peer : `${before}, ${facts.peer}`);
   const proto = rules.publicUrl?.protocol.slice(0, -1) ?? said('x-forwarded-proto') ?? 'http';
   out.push('x-forwarded-proto', proto);
   const host = rules.publicUrl?.host ?? said('x-forwarded-host') ?? head.host;
   if (host !== undefined && HOST.test(host)) out.push('x-forwarded-host', host);
+}
+
+function joined({ names, values }: Head, name: string): string | undefined {
+  const lines = values.filter((value, at) => names[at] === name && value !== '');
+  return lines.length === 0 ? undefined : lines.join(', ');
 }
 
 /** What is read of an answer's head on its way to the client. */
@@ -170,7 +176,8 @@ export function clientLocation(value: string, rules: ForwardRules): string {
   if (match === null) return value;
   const [, authority = '', rest = ''] = match;
   if (authority.toLowerCase() !== rules.host.toLowerCase()) return value;
-  const path = rest.startsWith('/') ? rest : `/${rest}`;
+  // Two slashes at its beginning would make its first segment a host (RFC 3986 §4.2).
+  const path = rest.replace(/^[/\\]*/, '/');
   const { publicUrl } = rules;
   if (publicUrl === undefined) return path;
   return publicUrl.origin + publicUrl.pathname.replace(/\/$/, '') + path;
