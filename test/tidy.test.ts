@@ -1,0 +1,186 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+/** The rules that ARCHITECTURE.md states, held here so that nobody has to remember them. */
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const SRC = join(ROOT, 'src');
+
+const walk = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
+
+interface Source {
+  readonly path: string;
+  readonly text: string;
+  readonly lines: readonly string[];
+  /** What it imports: files of this project from its root, packages by name. */
+  readonly imports: readonly string[];
+}
+
+const read = (path: string): Source => {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  const found = text.matchAll(
+    /^\s*(?:(?:import|export)\b[^;']*?from |import |.*?import\()'([^']+)'/gm,
+  );
+  const imports = [...found].map(([, name = '']) =>
+    name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(path), name)) : name,
+  );
+  return { path, text, lines: text.trimEnd().split('\n'), imports };
+};
+
+const sources = walk(SRC).map(read);
+const tests = walk(join(ROOT, 'test')).map(read);
+
+/** Floor by floor; a file may import from lower floors only, and from its own folder. */
+const FLOORS: readonly (readonly RegExp[])[] = [
+  [/^src\/(config|secret|clock|refusal|startup-error)\.ts$/, /^src\/config\//],
+  [/^src\/keyring\//],
+  [/^src\/(store|upstream)\//],
+  [/^src\/(rotation|proxy)\//],
+  [/^src\/(servers|telemetry)\//],
+  [/^src\/(app|startup)\.ts$/],
+  [/^src\/(main|cli)\.ts$/, /^src\/(cli|local)\//],
+];
+
+const floorOf = (path: string): number =>
+  FLOORS.findIndex((patterns) => patterns.some((pattern) => pattern.test(path)));
+
+/** Two folders of one floor that must not know each other. */
+const room = (path: string): string => (path.split('/').length > 2 ? dirname(path) : 'src');
+
+const packageOf = (name: string): string =>
+  name.startsWith('@') ? name.split('/').slice(0, 2).join('/') : (name.split('/')[0] ?? '');
+
+/** Which folders may import what; everybody else may not. */
+const ONLY_IN: Record<string, RegExp> = {
+  undici: /^src\/(proxy|upstream)\//,
+  'http-proxy-3': /^src\/(proxy|upstream)\//,
+  'prom-client': /^src\/telemetry\/metrics/,
+  pino: /^src\/telemetry\/log/,
+  'pino-pretty': /^src\/telemetry\/log/,
+  commander: /^src\/cli/,
+  'node:child_process': /^src\/local\//,
+};
+
+/** Where a secret's plaintext may be asked for: it is digested, sent, stored or shown to its owner. */
+const REVEALS =
+  /^src\/(secret\.ts|config\/|store\/|proxy\/upstream-key\.ts|upstream\/slots\.ts|cli\/(key|key-place|check[\w-]*)\.ts)/;
+
+describe('the code is tidy', () => {
+  it('has a floor for each file', () => {
+    expect(sources.filter(({ path }) => floorOf(path) < 0).map(({ path }) => path)).toEqual([]);
+  });
+
+  it('imports from lower floors only', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => name.startsWith('src/'))
+        .filter((name) => {
+          const [own, other] = [floorOf(path), floorOf(name)];
+          if (other !== own) return other > own;
+          // On floors 0, 5 and 6 the files are one group; elsewhere folders keep to themselves.
+          if (own === 0 || own >= 5) return false;
+          return room(path).split('/')[1] !== room(name).split('/')[1];
+        })
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps each library in its place', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .map(packageOf)
+        .filter((name) => ONLY_IN[name]?.test(path) === false)
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('imports nothing that package.json does not list', () => {
+    const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    const listed = new Set(Object.keys(manifest.dependencies));
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => !name.startsWith('src/') && !name.startsWith('node:'))
+        .filter((name) => !listed.has(packageOf(name)))
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('touches the process on floor 6 alone', () => {
+    const wrong = sources.filter(
+      ({ path, text }) => floorOf(path) < 6 && /\b(?:process|console)\s*[.[]/.test(code(text)),
+    );
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('asks for the plaintext of a secret in few places', () => {
+    const wrong = sources.filter(
+      ({ path, text }) => text.includes('.reveal()') && !REVEALS.test(path),
+    );
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('reads no time but the clock it is given, on the lower floors', () => {
+    const wrong = sources.filter(
+      ({ path, text }) =>
+        floorOf(path) < 4 &&
+        path !== 'src/clock.ts' &&
+        /\b(?:Date\.now|performance\.now|new Date\(\))/.test(
+          code(text).replace(/new Date\(\)\.toUTCString/g, ''),
+        ),
+    );
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('has files to 250 lines and lines to 100 characters', () => {
+    const wrong = sources.flatMap(({ path, lines }) => [
+      ...(lines.length > 250 ? [`${path}: ${lines.length} lines`] : []),
+      ...lines.flatMap((line, at) => (line.length > 100 ? [`${path}:${at + 1} is long`] : [])),
+    ]);
+    expect(wrong).toEqual([]);
+  });
+
+  it('has functions to 60 lines', () => {
+    expect(sources.flatMap(longFunctions)).toEqual([]);
+  });
+
+  it('has no file named after nothing', () => {
+    const wrong = sources.filter(({ path }) =>
+      /(?:^|[/-])(?:utils?|helpers?|common|misc|manager)[.-]/.test(path),
+    );
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('leaves nothing open, in code or tests', () => {
+    const marks = new RegExp(['TO', 'DO|FIX', 'ME|\\.on', 'ly\\(|it\\.to', 'do'].join(''));
+    const wrong = [...sources, ...tests].filter(({ text }) => marks.test(text));
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+});
+
+/** The text without comments and strings, roughly: enough to look for words. */
+function code(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+}
+
+/** By indentation, which the formatter keeps: a function ends at a brace in its own column. */
+function longFunctions({ path, lines }: Source): string[] {
+  const begins =
+    /^(\s*)(?:export |async |function|(?:static|override|get|set) )*(?:function\b|[\w#]+\s*(?:<.*>)?\(.*\{$|const \w+ = .*=>\s*\{$)/;
+  const wrong: string[] = [];
+  lines.forEach((line, at) => {
+    const indent = begins.exec(line)?.[1];
+    if (indent === undefined || /^\s*(?:if|for|while|switch|return|else)\b/.test(line)) return;
+    const end = lines.findIndex(
+      (other, below) => below > at && /^\s*\}/.test(other) && other.search(/\S/) === indent.length,
+    );
+    if (end - at + 1 > 60) wrong.push(`${path}:${at + 1} (${end - at + 1} lines)`);
+  });
+  return wrong;
+}
