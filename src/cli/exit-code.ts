@@ -9,6 +9,8 @@ export const EXIT = {
   configuration: 64,
   /** EX_UNAVAILABLE: something that must be installed or free is not. */
   unavailable: 69,
+  /** EX_CANTCREAT: the state folder cannot be written. */
+  cannotCreate: 73,
   /** 128 + SIGINT. */
   interrupted: 130,
 } as const;
