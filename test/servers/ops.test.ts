@@ -100,7 +100,7 @@ describe('endpoints', () => {
     expect([status, headers.allow]).toEqual([405, 'GET, HEAD']);
   });
 
-  it.each(['/', '/metrics/', '/METRICS', '/livez/../metrics', '/constructor', '/%6detrics'])(
+  it.each(['/', '/metrics/', '/METRICS', '/livez/../metrics', '/%6detrics'])(
     '%s is 404 with the list',
     async (path) => {
       const { port } = await start();
@@ -138,15 +138,16 @@ describe('connections', () => {
     expect(got.match(/^connection: close/gim)).toHaveLength(1);
   });
 
-  it('end with the answer to a request that has a body, which is not read', async () => {
-    const { port } = await start();
-    const got = await exchangeRaw(
-      port,
-      'POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n',
-    );
-    expect(got).toMatch(/^HTTP\/1\.1 405 /);
-    expect(got).toMatch(/^connection: close/im);
-  });
+  it.each(['', 'Expect: 100-continue\r\n'])(
+    'end with the answer to a request that has a body, which is not read (%j)',
+    async (expect100) => {
+      const { port } = await start();
+      const head = `POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n${expect100}\r\n`;
+      const got = await exchangeRaw(port, head);
+      expect(got).toMatch(/^HTTP\/1\.1 405 /);
+      expect(got).toMatch(/^connection: close/im);
+    },
+  );
 
   it('with a head above 8 KiB are answered 431 and closed', async () => {
     const { port } = await start();

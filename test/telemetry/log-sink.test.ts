@@ -52,9 +52,11 @@ describe('createFileSink', () => {
   it('waits for a reader that stalls, and loses nothing below its limit', async () => {
     const { reader, writer } = openPipe();
     const onLost = vi.fn();
-    const sink = createFileSink(writer, { threshold: 4096, onLost });
+    const sink = createFileSink(writer, { threshold: 100_000, onLost });
     const lines = numbered(4000); // 324 KB; the pipe takes 64
     for (const line of lines) sink.write(line);
+    // the 200 ms of those behind the stalled write run out meanwhile
+    await new Promise((resolve) => setTimeout(resolve, 250));
     let got = '';
     await vi.waitFor(
       () => {
