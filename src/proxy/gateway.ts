@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
-import { type InBlocks, plainAddress } from './address.ts';
-import { callerRecord, newRequestId } from './caller.ts';
-import { bodyTooLarge, type Decision, type Policy, UNROUTED } from './decide.ts';
+import { type Refusal, type RefusalCode, refusal } from '../refusal.ts';
+import type { InBlocks } from './address.ts';
+import { bodyTooLarge, type Decision, type Policy } from './decide.ts';
 import { Exchange } from './exchange.ts';
 import type { ExchangeContext } from './exchange-context.ts';
 import * as refusals from './exchange-refusals.ts';
@@ -17,6 +16,7 @@ import { isServedNoMore, serveNoMore } from './linger.ts';
 import { refuseRequest, refuseSocket } from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { createTurnAway } from './turn-away.ts';
+import { refuseUnreadable } from './unreadable.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
 import type { UpstreamKeyField } from './upstream-key.ts';
 
@@ -104,20 +104,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       turnAway(judged, no, (final) => refuseSocket(socket, final, context));
     },
 
-    onUnreadable(socket, code) {
-      const no = unreadable(code);
-      if (no === undefined) {
-        socket.destroy();
-        return;
-      }
-      const address = plainAddress(socket.remoteAddress ?? '');
-      const requestId = newRequestId();
-      const unrouted: Decision = { kind: 'health', route: UNROUTED };
-      const caller = callerRecord(requestId, '-', address, unrouted);
-      refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
-      const status = statusOf(no.code);
-      events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
-    },
+    onUnreadable: (socket, code) => refuseUnreadable(socket, code, events),
   };
 }
 
@@ -138,17 +125,6 @@ function verdictOf(
   if (decision.kind === 'refuse') return decision.refusal;
   if (isDraining) return refusals.draining();
   return expect === 'unknown' ? refusals.unknownExpectation() : undefined;
-}
-
-/** Node's word for why it could not read on; undefined: nobody is there to be told. */
-function unreadable(code: string): Refusal | undefined {
-  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
-  const codes: Record<string, [RefusalCode, string]> = {
-    ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the head of the request took too long'],
-    HPE_HEADER_OVERFLOW: ['headers_too_large', 'the head of the request is too large'],
-  };
-  const [refused, message] = codes[code] ?? ['bad_request', 'this could not be read as HTTP/1.1'];
-  return refusal(refused, message);
 }
 
 function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
