@@ -35,6 +35,8 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
   }
   const { config } = loaded;
   const log = openLog(config);
+  // Whatever ends the process, the last lines say why.
+  process.on('exit', log.flush);
   for (const warning of loaded.warnings) log.warn({}, warning);
   const app = await start(config, log);
   const { port, opsPort } = app;

@@ -51,6 +51,8 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   /** Sends it, or lets it wait where LiteLLM is known to be away. */
   start(): void {
     if (this.#closed) return;
+    // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
+    if (this.#overheadMs < 0) this.#overheadMs = this.#context.elapsed() - this.#it.startedAt;
     if (this.#context.hold.away()) this.#wait();
     else this.#send(false);
   }
@@ -60,7 +62,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   }
 
   expire(): void {
-    this.#refuse(refusals.away());
+    this.#refuseUnsent(refusals.away());
   }
 
   tick(now: number): void {
@@ -95,7 +97,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
 
   #wait(): void {
     const deadline = this.#context.hold.enter(this, this.#holdDeadline);
-    if (deadline === false) this.#refuse(refusals.tooManyWait());
+    if (deadline === false) this.#refuseUnsent(refusals.tooManyWait());
     else this.#holdDeadline = deadline;
   }
 
@@ -105,10 +107,6 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     const body = upload?.open() ?? null;
     // Reading the body may have shown that it is too large.
     if (this.#verdict !== undefined) return;
-    // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
-    if (this.#overheadMs < 0 && this.#holdDeadline === undefined) {
-      this.#overheadMs = elapsed() - this.#it.startedAt;
-    }
     this.#attempt = new Attempt(this, { connections, fresh, elapsed });
     this.#attempt.send({ method, path: decision.target, headers, body });
   }
@@ -189,6 +187,11 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   #mayRetry(attempt: Attempt): boolean {
     const early = this.#context.elapsed() - attempt.sentAt < RETRY_WITHIN_MS;
     return attempt.reused && !this.#retried && early && (this.#it.upload?.replayable ?? true);
+  }
+
+  #refuseUnsent(no: Refusal): void {
+    this.#overheadMs = -1;
+    this.#refuse(no);
   }
 
   #refuse(no: Refusal): void {

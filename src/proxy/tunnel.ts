@@ -60,6 +60,8 @@ export class Tunnel implements Live, Waiter {
   /** Asks LiteLLM, or waits where it is known to be away. */
   start(): void {
     if (this.#it.socket.destroyed) return;
+    // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
+    if (this.#overheadMs < 0) this.#overheadMs = this.#context.elapsed() - this.#it.startedAt;
     if (this.#context.hold.away()) this.#wait();
     else this.#ask();
   }
@@ -69,7 +71,7 @@ export class Tunnel implements Live, Waiter {
   }
 
   expire(): void {
-    this.#refuse(refusals.away());
+    this.#refuseUnsent(refusals.away());
   }
 
   tick(): void {
@@ -88,7 +90,7 @@ export class Tunnel implements Live, Waiter {
 
   #wait(): void {
     const deadline = this.#context.hold.enter(this, this.#holdDeadline);
-    if (deadline === false) this.#refuse(refusals.tooManyWait());
+    if (deadline === false) this.#refuseUnsent(refusals.tooManyWait());
     else this.#holdDeadline = deadline;
     // That the client left is heard only while its socket is read; before the 101 it says nothing.
     this.#it.socket.resume();
@@ -97,9 +99,6 @@ export class Tunnel implements Live, Waiter {
   #ask(): void {
     const { elapsed } = this.#context;
     this.#sent = false;
-    if (this.#overheadMs < 0 && this.#holdDeadline === undefined) {
-      this.#overheadMs = elapsed() - this.#it.startedAt;
-    }
     this.#attempt = this.#context.askUpgrade(this.#it, {
       onSent: () => {
         this.#sent = true;
@@ -133,6 +132,11 @@ export class Tunnel implements Live, Waiter {
       hold.markAway();
       this.#wait();
     }
+  }
+
+  #refuseUnsent(no: Refusal): void {
+    this.#overheadMs = -1;
+    this.#refuse(no);
   }
 
   #refuse(no: Refusal): void {
