@@ -1,0 +1,118 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateKey } from '../../src/keyring/key-format.ts';
+import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
+import { createLitellm, type Litellm } from '../support/litellm.ts';
+import { type SidecarProcess, startSidecarProcess } from '../support/sidecar-process.ts';
+
+/** A client's gateway as it is in earnest: sidecar, LiteLLM, and a provider behind it. */
+export interface Stage {
+  readonly folder: string;
+  readonly provider: FakeProvider;
+  readonly litellm: Litellm;
+  readonly sidecar: SidecarProcess;
+  /** What clients present. */
+  readonly key: string;
+  /** What LiteLLM runs with. */
+  readonly upstreamKey: string;
+  /** What LiteLLM shows the provider. */
+  readonly providerKey: string;
+  stop(): Promise<void>;
+}
+
+export const MODELS = {
+  mock: 'mock',
+  /** LiteLLM makes a 429 of it. */
+  limited: 'mock-429',
+  /** As in the shipped config.yaml, but the provider is ours. */
+  nvidia: 'nvidia-llama-3-1-405b',
+  slashes: 'meta/llama-3.1/instruct',
+  embeddings: 'embeddings',
+  /** The provider refuses LiteLLM's key. */
+  broken: 'broken',
+} as const;
+
+export const MOCK_ANSWER = "Hello from LiteLLM's mock.";
+
+const configFor = (provider: string, api_key: string): object => {
+  const at = { api_base: `${provider}/v1`, api_key };
+  const mock = (answer: string) => ({
+    model: 'openai/gpt-4o',
+    api_key: 'none',
+    mock_response: answer,
+  });
+  const rows: readonly (readonly [string, object])[] = [
+    [MODELS.mock, mock(MOCK_ANSWER)],
+    [MODELS.limited, mock('litellm.RateLimitError')],
+    [MODELS.nvidia, { model: 'nvidia_nim/meta/llama-3.1-405b-instruct', ...at }],
+    [MODELS.slashes, { model: 'openai/paced', ...at }],
+    [MODELS.embeddings, { model: 'openai/text-embedding-3-small', ...at }],
+    [MODELS.broken, { model: 'openai/broken', ...at }],
+  ];
+  return {
+    model_list: rows.map(([model_name, litellm_params]) => ({ model_name, litellm_params })),
+    litellm_settings: {
+      include_cost_in_streaming_usage: true,
+      // Else each stream of a Llama model asks huggingface.co for a tokenizer, and all others wait.
+      disable_hf_tokenizer_download: true,
+    },
+    // A model that fails shall fail at once.
+    router_settings: { num_retries: 0 },
+    general_settings: {
+      master_key: 'os.environ/LITELLM_MASTER_KEY',
+      always_include_stream_usage: true,
+    },
+  };
+};
+
+/** Starts all three; resolves when a request would be answered. */
+export async function setStage(): Promise<Stage> {
+  const folder = await mkdtemp(join(tmpdir(), 'sidecar-litellm-'));
+  const provider = await startFakeProvider();
+  const key = generateKey();
+  const upstreamKey = generateKey();
+  const providerKey = 'the-key-of-the-provider';
+  const litellm = await createLitellm({
+    folder: join(folder, 'litellm'),
+    masterKey: upstreamKey,
+    config: configFor(provider.url, providerKey),
+    env: {
+      // A key that reached its log is to be seen there.
+      LITELLM_DISABLE_REDACT_SECRETS: 'true',
+      GEMINI_API_BASE: provider.url,
+      GEMINI_API_KEY: providerKey,
+      LANGFUSE_HOST: provider.url,
+      LANGFUSE_PUBLIC_KEY: 'pk-lf-test',
+      LANGFUSE_SECRET_KEY: providerKey,
+    },
+  });
+  const home = join(folder, 'sidecar');
+  await mkdir(home);
+  const [sidecar] = await Promise.all([
+    startSidecarProcess(home, {
+      SIDECAR_UPSTREAM: litellm.url,
+      SIDECAR_UPSTREAM_KEY: upstreamKey,
+      LITELLM_MASTER_KEY: key,
+      SIDECAR_LOG_LEVEL: 'trace',
+      // A busy machine starts LiteLLM slowly, and all wrong keys come from one address.
+      SIDECAR_HOLD: '2m',
+      SIDECAR_FAILURES_PER_MINUTE: '0',
+    }),
+    litellm.start(),
+  ]);
+  return {
+    folder,
+    provider,
+    litellm,
+    sidecar,
+    key,
+    upstreamKey,
+    providerKey,
+    async stop() {
+      await Promise.all([sidecar.stop(), litellm.stop()]);
+      await provider.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
