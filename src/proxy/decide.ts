@@ -126,6 +126,8 @@ function keepsAuthorization(
   policy: Policy,
 ): boolean {
   if (!route.mcp && !policy.keepProviderAuth) return false;
+  // Here LiteLLM's own key goes there.
+  if (route.keyPlace === 'basic') return false;
   return (
     credential !== undefined &&
     credential.carrier !== 'authorization' &&
