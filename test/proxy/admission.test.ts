@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import { inBlocks } from '../../src/proxy/address.ts';
+import { type AdmissionRules, admit, isPreflight } from '../../src/proxy/admission.ts';
+import { createRouteTable } from '../../src/upstream/routes.ts';
+import { headOf } from '../support/heads.ts';
+import { KEYS, OPEN_TABLE, policyWith } from '../support/policies.ts';
+
+const classify = createRouteTable(OPEN_TABLE);
+const rules = policyWith().admission;
+
+const ROUTES = {
+  inference: '/v1/chat/completions',
+  passthrough: '/anthropic/v1/messages',
+  management: '/key/generate',
+  unnamed: '/no/such/route',
+  denied: '/prompts/test',
+} as const;
+
+interface Asked {
+  key?: string;
+  preflight?: boolean;
+  address?: string;
+  rules?: AdmissionRules;
+}
+
+/** Who was let in, or the code of the refusal. */
+const ask = (path: string, asked: Asked = {}): string => {
+  const { key, preflight = false, address = '192.0.2.1' } = asked;
+  const credential = key === undefined ? undefined : { carrier: 'authorization', key };
+  const request = { route: classify(path), preflight, address };
+  const verdict = admit(request, credential, asked.rules ?? rules);
+  if ('refusal' in verdict) return verdict.refusal.code;
+  return verdict.generation?.client ?? 'nobody';
+};
+
+describe('admission', () => {
+  it.each([
+    ['full', 'inference', 'full'],
+    ['full', 'passthrough', 'full'],
+    ['full', 'management', 'full'],
+    ['full', 'unnamed', 'full'],
+    ['full', 'denied', 'route_denied'],
+    ['inference', 'inference', 'inference'],
+    ['inference', 'passthrough', 'scope_denied'],
+    ['inference', 'management', 'scope_denied'],
+    ['inference', 'unnamed', 'scope_denied'],
+    ['inference', 'denied', 'route_denied'],
+    ['passthrough', 'inference', 'scope_denied'],
+    ['passthrough', 'passthrough', 'passthrough'],
+    ['passthrough', 'management', 'scope_denied'],
+    ['passthrough', 'denied', 'route_denied'],
+    ['retiring', 'management', 'retiring'],
+    ['retired', 'inference', 'expired_key'],
+    ['revoked', 'inference', 'revoked_key'],
+    ['revoked', 'denied', 'route_denied'],
+  ] as const)('with the key "%s" on a route that is %s: %s', (name, route, expected) => {
+    expect(ask(ROUTES[route], { key: KEYS[name] })).toBe(expected);
+  });
+
+  it('tells a key that nobody holds from one that is no key', () => {
+    const [last = ''] = KEYS.full.slice(-1);
+    const mistyped = KEYS.full.slice(0, -1) + (last === 'a' ? 'b' : 'a');
+    expect(ask(ROUTES.inference)).toBe('missing_key');
+    expect(ask(ROUTES.inference, { key: '' })).toBe('malformed_key');
+    expect(ask(ROUTES.inference, { key: mistyped })).toBe('malformed_key');
+    const none = { ...rules, keyring: { byDigest: new Map() } };
+    expect(ask(ROUTES.inference, { key: KEYS.full, rules: none })).toBe('unknown_key');
+  });
+
+  it('says whose key it was', () => {
+    const request = { route: classify(ROUTES.inference), preflight: false, address: '' };
+    const of = (key: string) => admit(request, { carrier: 'x', key }, rules).generation?.client;
+    expect(of(KEYS.retired)).toBe('retired');
+    expect(of(KEYS.revoked)).toBe('revoked');
+    expect(of(KEYS.passthrough)).toBe('passthrough');
+    expect(of('sk-nobody')).toBeUndefined();
+  });
+
+  it('lets a preflight through without a key, but not on a denied row', () => {
+    for (const route of ['inference', 'passthrough', 'management', 'unnamed'] as const) {
+      expect(ask(ROUTES[route], { preflight: true })).toBe('nobody');
+      // Whatever it presents, it is nobody's request.
+      expect(ask(ROUTES[route], { preflight: true, key: KEYS.revoked })).toBe('nobody');
+    }
+    expect(ask(ROUTES.denied, { preflight: true })).toBe('route_denied');
+  });
+
+  it('takes management from the addresses that are allowed, and all else from anywhere', () => {
+    const mayManageFrom = inBlocks(['10.0.0.0/8', '2001:db8::/32']);
+    const closed = { ...rules, mayManageFrom };
+    const from = (route: keyof typeof ROUTES, address: string) =>
+      ask(ROUTES[route], { key: KEYS.full, rules: closed, address });
+    expect(from('management', '10.1.2.3')).toBe('full');
+    expect(from('management', '2001:db8::5')).toBe('full');
+    expect(from('management', '192.0.2.1')).toBe('address_denied');
+    expect(from('unnamed', '192.0.2.1')).toBe('address_denied');
+    expect(from('management', '')).toBe('address_denied');
+    expect(from('inference', '192.0.2.1')).toBe('full');
+    expect(from('passthrough', '192.0.2.1')).toBe('full');
+    // Scope first: an address list is no help to a smaller key.
+    const small = { key: KEYS.inference, rules: closed, address: '10.1.2.3' };
+    expect(ask(ROUTES.management, small)).toBe('scope_denied');
+  });
+});
+
+describe('a preflight', () => {
+  const CORS = ['Origin: https://app', 'Access-Control-Request-Method: POST'];
+  it.each([
+    [true, 'OPTIONS /v1/models', CORS],
+    [true, 'OPTIONS /v1/models', [...CORS, 'Content-Length: 0']],
+    [false, 'OPTIONS /v1/models', CORS.slice(0, 1)],
+    [false, 'OPTIONS /v1/models', CORS.slice(1)],
+    [false, 'OPTIONS /v1/models', [...CORS, 'Content-Length: 2']],
+    [false, 'GET /v1/models', CORS],
+    [false, 'POST /v1/models', CORS],
+  ])('is %s for %s with %j', (expected, line, fields) => {
+    expect(isPreflight(headOf(line, fields))).toBe(expected);
+  });
+});
