@@ -162,6 +162,16 @@ test('Ctrl-C waits for what is in hand, a second one does not', async () => {
   expect(await litellmAnswers()).toBe(false);
 });
 
+test('a terminal that is closed ends both in order', async () => {
+  const { child, ended, says } = start();
+  await says('stdout', 'Ctrl-C ends it');
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.kill('SIGHUP');
+  expect((await ended).code).toBe(0);
+  expect(await litellmAnswers()).toBe(false);
+});
+
 test('a sidecar that cannot start takes litellm with it, and the end of its log is shown', async () => {
   await writeFile(join(cwd, 'state'), 'a file where a folder belongs');
   const { code, stdout, stderr } = await start().ended;
