@@ -1,0 +1,32 @@
+// A provider with OpenAI's chat API, in a container of its own: it answers with the key it was
+// shown, in one piece or in three, so that a test sees whose key came through.
+import { createServer } from 'node:http';
+
+const chunk = (delta, finish) => ({
+  id: 'chatcmpl-1',
+  object: 'chat.completion.chunk',
+  created: 1,
+  model: 'meta/llama-3.1-405b-instruct',
+  choices: [{ index: 0, delta, finish_reason: finish }],
+});
+
+const server = createServer(async (request, response) => {
+  const parts = [];
+  for await (const part of request) parts.push(part);
+  const { stream } = JSON.parse(Buffer.concat(parts).toString());
+  const words = ['shown ', request.headers.authorization ?? 'nothing', ' by LiteLLM'];
+  if (stream) {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const chunks = [...words.map((content) => chunk({ content }, null)), chunk({}, 'stop')];
+    for (const each of chunks) response.write(`data: ${JSON.stringify(each)}\n\n`);
+    response.end('data: [DONE]\n\n');
+    return;
+  }
+  response.writeHead(200, { 'content-type': 'application/json' });
+  const message = { role: 'assistant', content: words.join('') };
+  const choices = [{ index: 0, message, finish_reason: 'stop' }];
+  const usage = { prompt_tokens: 1, completion_tokens: 3, total_tokens: 4 };
+  response.end(JSON.stringify({ ...chunk({}, null), object: 'chat.completion', choices, usage }));
+});
+server.listen(8080);
+process.on('SIGTERM', () => process.exit());
