@@ -1,0 +1,66 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
+import { createMetrics } from '../src/telemetry/metrics.ts';
+import { ROUTE_GROUPS } from '../src/upstream/routes.ts';
+
+const ROOT = new URL('..', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
+const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'SECURITY.md', 'CHANGELOG.md'] as const;
+
+/** Every `code span` of a text. */
+const spans = (text: string): string[] =>
+  [...text.matchAll(/`([^`\n]+)`/g)].map(([, it]) => it ?? '');
+
+describe('the documents say what is true', () => {
+  it.each(DOCUMENTS)('%s links to files that are there', (name) => {
+    const links = [...read(name).matchAll(/\]\(([^):]+)\)/g)].map(([, path]) => path ?? '');
+    expect(links.filter((path) => !existsSync(new URL(path, ROOT)))).toEqual([]);
+  });
+
+  it.each(DOCUMENTS)('%s names files and folders that are there', (name) => {
+    const named = spans(read(name)).filter((it) =>
+      /^(?:src|test|deploy|bench|proxy|upstream|servers)\/[\w./-]*$/.test(it),
+    );
+    const missing = named.filter(
+      (path) => ![path, `src/${path}`].some((it) => existsSync(fileURLToPath(new URL(it, ROOT)))),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it('README names npm scripts that are there', () => {
+    const { scripts } = JSON.parse(read('package.json'));
+    const named = [...read('README.md').matchAll(/npm (?:run (?:--silent )?)?(\w[\w:]*)/g)]
+      .map(([, script]) => script ?? '')
+      .filter((script) => !['ci', 'run', 'install'].includes(script));
+    expect(named.length).toBeGreaterThan(5);
+    expect(named.filter((script) => scripts[script] === undefined)).toEqual([]);
+  });
+
+  it('README has every refusal code in the row of its status', () => {
+    const rows = read('README.md').split('\n');
+    const missing = REFUSAL_CODES.filter((code) => {
+      const row = rows.find((line) => /^\| \d/.test(line) && line.includes(`\`${code}\``));
+      return row?.split('|')[1]?.includes(String(statusOf(code))) !== true;
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it('README has every family of metrics, and none that is not there', async () => {
+    const { render } = createMetrics({
+      gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
+      upstreamUp: () => new Map([['a', true]]),
+      version: '0',
+      node: '0',
+      routeGroups: ROUTE_GROUPS,
+      clock: { now: () => 0, elapsed: () => 0 },
+    });
+    const families = [...(await render()).matchAll(/^# TYPE litellm_sidecar_(\w+)/gm)];
+    const there = families.map(([, name]) => name ?? '');
+    const section = read('README.md').split('## Metrics')[1]?.split('\n## ')[0] ?? '';
+    const table = section.split('\n').filter((line) => line.startsWith('| `'));
+    const named = table.flatMap((line) => spans(line.split('|')[1] ?? ''));
+    expect(named.sort()).toEqual(there.sort());
+  });
+});
