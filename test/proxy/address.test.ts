@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { clientAddress, inBlocks, limitKey, plainAddress } from '../../src/proxy/address.ts';
+
+describe('blocks of addresses', () => {
+  it.each([
+    ['10.0.0.0/8', '10.255.0.1', true],
+    ['10.0.0.0/8', '11.0.0.1', false],
+    ['10.0.0.0/8', '::ffff:10.0.0.1', true],
+    ['192.0.2.7', '192.0.2.7', true],
+    ['192.0.2.7', '192.0.2.8', false],
+    ['2001:db8::/32', '2001:db8:1::1', true],
+    ['2001:db8::/32', '2001:db9::1', false],
+    ['::1', '::1', true],
+    ['::/0', '10.0.0.1', false],
+    ['0.0.0.0/0', '2001:db8::1', false],
+    ['10.0.0.0/8', '', false],
+    ['0.0.0.0/0', 'unknown', false],
+    ['0.0.0.0/0', '10.0.0.1:80', false],
+  ])('%s and %s: %s', (block, address, expected) => {
+    expect(inBlocks([block])(address)).toBe(expected);
+  });
+
+  it('hold nobody where there are none, and all of several', () => {
+    expect(inBlocks([])('127.0.0.1')).toBe(false);
+    const several = inBlocks(['10.0.0.0/8', '::1']);
+    expect([several('::1'), several('10.1.1.1'), several('192.0.2.1')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+});
+
+describe('the address of a client', () => {
+  const isTrusted = inBlocks(['10.0.0.0/8', 'fd00::/8']);
+  it.each([
+    ['a stranger says what he likes', '192.0.2.1', '203.0.113.7', '192.0.2.1'],
+    ['a proxy says nothing', '10.0.0.1', undefined, '10.0.0.1'],
+    ['a proxy says it', '10.0.0.1', '203.0.113.7', '203.0.113.7'],
+    ['the client lies to the proxy', '10.0.0.1', '1.1.1.1, 203.0.113.7', '203.0.113.7'],
+    ['two proxies', '10.0.0.1', '1.1.1.1, 203.0.113.7, 10.0.0.2', '203.0.113.7'],
+    ['all are proxies', '10.0.0.1', '10.0.0.3, 10.0.0.2', '10.0.0.3'],
+    ['garbage behind the proxy', '10.0.0.1', '203.0.113.7, unknown', '10.0.0.1'],
+    ['garbage farther away', '10.0.0.1', 'garbage, 10.0.0.2', '10.0.0.2'],
+    ['an empty field', '10.0.0.1', '', '10.0.0.1'],
+    ['commas alone', '10.0.0.1', ',,', '10.0.0.1'],
+    ['a port', '10.0.0.1', '203.0.113.7:443', '10.0.0.1'],
+    ['IPv6', 'fd00::1', '2001:db8::7', '2001:db8::7'],
+    ['a v4 peer on a v6 socket', '::ffff:10.0.0.1', '::ffff:203.0.113.7', '203.0.113.7'],
+  ])('where %s', (_, peer, forwardedFor, expected) => {
+    expect(clientAddress(peer, forwardedFor, isTrusted)).toBe(expected);
+  });
+
+  it('is never one that only the client wrote', () => {
+    const hop = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string(), fc.constant('10.0.0.2'));
+    fc.assert(
+      fc.property(fc.array(hop), fc.ipV4(), (said, real) => {
+        fc.pre(!isTrusted(real));
+        // The last proxy appended whom it saw.
+        expect(clientAddress('10.0.0.1', [...said, real].join(', '), isTrusted)).toBe(real);
+        expect(clientAddress(real, said.join(', '), isTrusted)).toBe(real);
+      }),
+    );
+  });
+});
+
+describe('what a limit counts by', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2:ffff::', '2001:db8:1:2::/64'],
+    ['2001:db8:1:3::', '2001:db8:1:3::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['', ''],
+  ])('of %s is %s', (address, key) => {
+    expect(limitKey(address)).toBe(key);
+  });
+
+  it('is one for all of a /64, and another for the next', () => {
+    const part = fc.integer({ min: 0, max: 0xffff });
+    const parts = fc.tuple(part, part, part, part, part, part, part, part);
+    fc.assert(
+      fc.property(parts, parts, (one, other) => {
+        const text = (it: readonly number[]) => it.map((each) => each.toString(16)).join(':');
+        const same = [...one.slice(0, 4), ...other.slice(4)];
+        fc.pre(one[0] !== 0 && one[3] !== other[3]);
+        expect(limitKey(text(same))).toBe(limitKey(text(one)));
+        expect(limitKey(text([...one.slice(0, 3), other[3], ...one.slice(4)]))).not.toBe(
+          limitKey(text(one)),
+        );
+      }),
+    );
+  });
+});
+
+it('is written plainly where a dual-stack socket does not', () => {
+  expect(plainAddress('::ffff:192.0.2.1')).toBe('192.0.2.1');
+  expect(plainAddress('::1')).toBe('::1');
+});

@@ -1,0 +1,261 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { KEY_HEADERS, OVERRIDING_HEADER } from '../../src/proxy/credential.ts';
+import {
+  answerHeaders,
+  answerTrailers,
+  clientLocation,
+  type ForwardFacts,
+  type ForwardRules,
+  forwardHeaders,
+} from '../../src/proxy/headers.ts';
+import { headOf } from '../support/heads.ts';
+
+const RULES: ForwardRules = { host: 'litellm:4000', publicUrl: undefined, keyHeader: undefined };
+const FACTS: ForwardFacts = {
+  requestId: 'id-1',
+  peer: '192.0.2.9',
+  peerTrusted: false,
+  upstreamKey: ['authorization', 'Bearer upstream'],
+  keepAuthorization: false,
+};
+const PUBLIC: ForwardRules = {
+  ...RULES,
+  host: 'llm.example.com',
+  publicUrl: new URL('https://llm.example.com'),
+};
+
+/** What LiteLLM gets: `name: value` lines. */
+const sent = (
+  fields: readonly string[],
+  facts: Partial<ForwardFacts> = {},
+  rules: ForwardRules = RULES,
+): string[] => {
+  const flat = forwardHeaders(headOf('POST /', fields), rules, { ...FACTS, ...facts });
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${flat[at + 1]}`] : []));
+};
+const named = (lines: readonly string[], name: string): string[] =>
+  lines.filter((line) => line.startsWith(`${name}: `));
+
+/** What RFC 9110 §7.6.1 names, and what stands beside it. */
+const HOP_BY_HOP = [
+  ...['connection', 'proxy-connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade'],
+  ...['proxy-authorization', 'expect'],
+];
+const CARRIERS = [...KEY_HEADERS, OVERRIDING_HEADER];
+
+describe('the fields that LiteLLM gets', () => {
+  it("are the client's own, in their order, each as often as it stands", () => {
+    const fields = ['accept: a', 'cookie: x=1', 'accept: b', 'content-type: text/plain'];
+    const lines = sent(['Host: gateway', ...fields]);
+    expect(lines.slice(1, 5)).toEqual(fields);
+  });
+
+  it('name the upstream as Host, or the public URL, never what the client says', () => {
+    expect(named(sent(['Host: evil']), 'host')).toEqual(['host: litellm:4000']);
+    expect(named(sent(['Host: evil'], {}, PUBLIC), 'host')).toEqual(['host: llm.example.com']);
+  });
+
+  it.each([...CARRIERS, ...HOP_BY_HOP])('hold no %s of the client', (name) => {
+    const lines = sent([`${name}: client`]);
+    expect(lines.filter((line) => line.includes('client'))).toEqual([]);
+  });
+
+  it("hold no field of the operator's choice that carries keys", () => {
+    const rules = { ...RULES, keyHeader: 'x-own' };
+    const upstreamKey = ['x-own', 'Bearer upstream'] as const;
+    expect(named(sent(['X-Own: client'], { upstreamKey }, rules), 'x-own')).toEqual([
+      'x-own: Bearer upstream',
+    ]);
+  });
+
+  it('hold nothing that Connection names, keys and lengths not excepted', () => {
+    const fields = [
+      ...['connection: X-Hop, authorization', 'Connection: x-litellm-api-key', 'x-hop: client'],
+      ...['authorization: client', 'x-litellm-api-key: client', 'x-kept: 1'],
+    ];
+    for (const keepAuthorization of [true, false]) {
+      const lines = sent(fields, { keepAuthorization });
+      expect(lines.filter((line) => line.includes('client'))).toEqual([]);
+      expect(lines).toContain('x-kept: 1');
+      expect(lines).toContain('authorization: Bearer upstream');
+    }
+  });
+
+  it('cannot be robbed of what the sidecar adds', () => {
+    const lines = sent([
+      'connection: host, authorization, x-forwarded-for, x-request-id, x-forwarded-proto',
+    ]);
+    expect(lines).toEqual([
+      'host: litellm:4000',
+      'x-forwarded-for: 192.0.2.9',
+      'x-forwarded-proto: http',
+      'x-request-id: id-1',
+      'authorization: Bearer upstream',
+    ]);
+  });
+
+  it("keep the client's Authorization where it is somebody else's", () => {
+    const upstreamKey = ['x-litellm-api-key', 'Bearer upstream'] as const;
+    const lines = sent(['authorization: Bearer mcp', 'x-litellm-api-key: client'], {
+      keepAuthorization: true,
+      upstreamKey,
+    });
+    expect(named(lines, 'authorization')).toEqual(['authorization: Bearer mcp']);
+    expect(named(lines, 'x-litellm-api-key')).toEqual(['x-litellm-api-key: Bearer upstream']);
+  });
+
+  it('carry no key at all on a preflight', () => {
+    const lines = sent(['authorization: client'], { upstreamKey: undefined });
+    expect(lines.filter((line) => /authorization|key|Bearer/.test(line))).toEqual([]);
+  });
+
+  it('keep the subprotocols but those with a key', () => {
+    const offered = 'sec-websocket-protocol: realtime, openai-insecure-api-key.client';
+    expect(named(sent([offered]), 'sec-websocket-protocol')).toEqual([
+      'sec-websocket-protocol: realtime',
+    ]);
+    const none = sent(['sec-websocket-protocol: openai-insecure-api-key.client']);
+    expect(named(none, 'sec-websocket-protocol')).toEqual([]);
+  });
+
+  it('hold no carrier, no hop-by-hop field and nothing that Connection names, whatever comes', () => {
+    const name = fc.constantFrom(...CARRIERS, ...HOP_BY_HOP, 'x-a', 'x-b', 'accept', 'forwarded');
+    const cased = fc.tuple(name, fc.boolean()).map(([it, up]) => (up ? it.toUpperCase() : it));
+    fc.assert(
+      fc.property(fc.array(cased), fc.array(cased), (names, hops) => {
+        const fields = names.map((each) => `${each}: client`);
+        const lines = sent([`Connection: ${hops.join(' , ')}`, ...fields]);
+        const kept = lines.filter((line) => line.endsWith(': client'));
+        const dropped = new Set(hops.map((each) => each.toLowerCase()));
+        const good = ['x-a', 'x-b', 'accept'].filter((each) => !dropped.has(each));
+        expect(new Set(kept)).toEqual(
+          new Set(
+            names
+              .map((each) => each.toLowerCase())
+              .filter((each) => good.includes(each))
+              .map((each) => `${each}: client`),
+          ),
+        );
+      }),
+    );
+  });
+});
+
+describe('the X-Forwarded-* fields', () => {
+  const said = [
+    ...['Host: gateway:4000', 'X-Forwarded-For: 203.0.113.7', 'x-forwarded-for: 10.0.0.1'],
+    ...['X-Forwarded-Proto: https', 'X-Forwarded-Host: llm.example.com', 'Forwarded: for=evil'],
+    ...['X-Forwarded-Port: 1', 'X-Forwarded-Prefix: /evil', 'X-Real-IP: evil'],
+  ];
+  const about = (lines: readonly string[]) =>
+    lines.filter((line) => /^(?:x-forwarded|forwarded|x-real)/.test(line));
+
+  it('of a stranger are replaced', () => {
+    expect(about(sent(said))).toEqual([
+      'x-forwarded-for: 192.0.2.9',
+      'x-forwarded-proto: http',
+      'x-forwarded-host: gateway:4000',
+    ]);
+  });
+
+  it('of a trusted proxy are kept, and the peer is appended to all their lines', () => {
+    expect(about(sent(said, { peerTrusted: true }))).toEqual([
+      'x-forwarded-for: 203.0.113.7, 10.0.0.1, 192.0.2.9',
+      'x-forwarded-proto: https',
+      'x-forwarded-host: llm.example.com',
+    ]);
+  });
+
+  it('say what the public URL says', () => {
+    expect(about(sent(said, {}, PUBLIC))).toEqual([
+      'x-forwarded-for: 192.0.2.9',
+      'x-forwarded-proto: https',
+      'x-forwarded-host: llm.example.com',
+    ]);
+  });
+
+  it.each(['a b', 'evil"', 'a,b', 'http://x', 'a/b', '<script>', ''])(
+    'hold no Host that is none: %s',
+    (host) => {
+      expect(named(sent([`Host: ${host}`]), 'x-forwarded-host')).toEqual([]);
+    },
+  );
+  it.each(['gateway', 'gateway:4000', '[::1]:4000', '10.0.0.1'])('hold the Host %s', (host) => {
+    expect(named(sent([`Host: ${host}`]), 'x-forwarded-host')).toEqual([
+      `x-forwarded-host: ${host}`,
+    ]);
+  });
+});
+
+describe('the fields that the client gets', () => {
+  const got = (fields: readonly string[], rules = RULES) => {
+    const raw = fields.flatMap((line) => {
+      const at = line.indexOf(': ');
+      return [Buffer.from(line.slice(0, at)), Buffer.from(line.slice(at + 2), 'latin1')];
+    });
+    return answerHeaders(raw, rules, 'id-1');
+  };
+
+  it("are LiteLLM's, as they came, and the id of the request", () => {
+    const { headers } = got(['Content-Type: a', 'set-cookie: a', 'Set-Cookie: b', 'x: \xe9']);
+    expect(headers).toEqual([
+      ...['Content-Type', 'a', 'set-cookie', 'a', 'Set-Cookie', 'b', 'x', '\xe9'],
+      ...['x-request-id', 'id-1'],
+    ]);
+    expect(got(['X-Request-Id: own']).headers).toEqual(['X-Request-Id', 'own']);
+  });
+
+  it.each([
+    [['Connection: close', 'Keep-Alive: timeout=5', 'Transfer-Encoding: chunked', 'x: 1']],
+    [['connection: X-Hop ,x-other', 'x-hop: 1', 'X-Other: 1', 'x: 1']],
+    [['Upgrade: h2', 'proxy-authenticate: Basic', 'te: x', 'Proxy-Connection: x', 'x: 1']],
+  ])('hold nothing that is between LiteLLM and the sidecar: %j', (fields) => {
+    expect(got(fields).headers).toEqual(['x', '1', 'x-request-id', 'id-1']);
+  });
+
+  it('keep the WWW-Authenticate of an MCP server', () => {
+    expect(got(['WWW-Authenticate: Bearer resource_metadata="x"']).headers).toContain(
+      'Bearer resource_metadata="x"',
+    );
+  });
+
+  it.each([
+    ['text/event-stream', true],
+    ['Text/Event-Stream; charset=utf-8', true],
+    ['text/event-stream ;x', true],
+    ['text/event-streams', false],
+    ['application/json', false],
+  ])('tell that %s is a stream of events: %s', (type, eventStream) => {
+    expect(got([`content-type: ${type}`, 'X-LiteLLM-Model-Group: gpt']).eventStream).toBe(
+      eventStream,
+    );
+    expect(got(['X-LiteLLM-Model-Group: gpt']).model).toBe('gpt');
+  });
+
+  it('have their trailers beside them', () => {
+    expect(answerTrailers(['X-Sum', Buffer.from('1')])).toEqual([['X-Sum', '1']]);
+  });
+});
+
+describe('a Location', () => {
+  const nested: ForwardRules = { ...PUBLIC, publicUrl: new URL('https://llm.example.com/gw/') };
+  it.each([
+    ['http://litellm:4000/ui/', RULES, '/ui/'],
+    ['https://LiteLLM:4000/v1/models?a=b#c', RULES, '/v1/models?a=b#c'],
+    ['http://litellm:4000', RULES, '/'],
+    ['http://litellm:4000?a', RULES, '/?a'],
+    ['http://litellm:4000//evil.example/', RULES, '/evil.example/'],
+    ['http://litellm:4000/\\evil.example/', RULES, '/evil.example/'],
+    ['http://llm.example.com/ui/', PUBLIC, 'https://llm.example.com/ui/'],
+    ['http://llm.example.com/ui/', nested, 'https://llm.example.com/gw/ui/'],
+    ['/ui/', RULES, '/ui/'],
+    ['https://accounts.example/login?next=http://litellm:4000/', RULES, undefined],
+    ['http://litellm:4000@evil.example/', RULES, undefined],
+    ['http://litellm:4000.evil.example/', RULES, undefined],
+    ['http://litellm:5000/', RULES, undefined],
+    ['ftp://litellm:4000/', RULES, undefined],
+  ])('of %s', (value, rules, expected) => {
+    expect(clientLocation(value, rules)).toBe(expected ?? value);
+  });
+});
