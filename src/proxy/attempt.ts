@@ -31,6 +31,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #elapsed: () => number;
   #controller: Dispatcher.DispatchController | undefined;
   #cancelled: Error | undefined;
+  /** What its connection had read before: bytes of earlier answers. */
+  #readBefore = 0;
 
   constructor(
     owner: AttemptOwner,
@@ -41,6 +43,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#elapsed = options.elapsed;
     this.#connection = options.fresh ? options.connections.takeFresh() : options.connections.take();
     this.reused = this.#connection.reused;
+  }
+
+  /** A byte of its answer came, though perhaps no whole head. */
+  get answerBegan(): boolean {
+    return this.#bytesRead > this.#readBefore;
+  }
+
+  get #bytesRead(): number {
+    return this.#connection.socket?.bytesRead ?? 0;
   }
 
   send(request: AttemptRequest): void {
@@ -60,6 +71,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.sentAt = this.#elapsed();
+    if (this.reused) this.#readBefore = this.#bytesRead;
     if (this.#cancelled !== undefined) controller.abort(this.#cancelled);
   }
 

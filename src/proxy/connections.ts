@@ -1,4 +1,5 @@
-import { Client } from 'undici';
+import type { Socket } from 'node:net';
+import { buildConnector, Client } from 'undici';
 
 /** One connection to the upstream, used by one exchange at a time. */
 export interface Connection {
@@ -7,6 +8,8 @@ export interface Connection {
   reused: boolean;
   /** Its socket is gone; it is not used again. */
   dead: boolean;
+  /** Once it is connected. */
+  socket: Socket | undefined;
 }
 
 /**
@@ -53,18 +56,26 @@ export function createConnections(options: {
     void connection.client.destroy().catch(() => undefined);
   };
 
+  // One for all: undici would make one for each.
+  const connect = buildConnector({ timeout: options.connectTimeoutMs });
+
   const takeFresh = (): Connection => {
     const client = new Client(options.origin, {
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connectTimeout: options.connectTimeoutMs,
+      connect(target, done) {
+        connect(target, (...result) => {
+          connection.socket = result[1] ?? undefined;
+          done(...result);
+        });
+      },
       maxHeaderSize: MAX_HEADER_SIZE,
       // LiteLLM's own limit is 6000 s and streams have no heartbeat: ours are checked elsewhere.
       headersTimeout: 0,
       bodyTimeout: 0,
       pipelining: 1,
     });
-    const connection: Connection = { client, reused: false, dead: false };
+    const connection: Connection = { client, reused: false, dead: false, socket: undefined };
     all.add(connection);
     client.on('disconnect', () => bury(connection));
     client.on('connectionError', () => bury(connection));

@@ -1,5 +1,6 @@
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
+import { whenClosed } from './closing.ts';
 import type { ExchangeContext, ExchangeRequest } from './exchange-context.ts';
 import type { ExchangeRecord, Outcome } from './exchange-record.ts';
 import * as refusals from './exchange-refusals.ts';
@@ -41,7 +42,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     this.#context = context;
     this.#it = it;
     this.#unregister = context.exchanges.add(this);
-    it.response.once('close', () => this.#onClose());
+    whenClosed(it.request, it.response, () => this.#onClose());
   }
 
   get generation(): string {
@@ -69,9 +70,10 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     const { answerTimeoutMs, uploadIdleMs } = this.#context;
     const { upload } = this.#it;
     const sentAt = this.#attempt?.sentAt ?? -1;
+    if (this.#firstByteMs >= 0) return;
     if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
       this.abandon(refusals.uploadStalled());
-    } else if (answerTimeoutMs > 0 && sentAt >= 0 && this.#firstByteMs < 0) {
+    } else if (answerTimeoutMs > 0 && sentAt >= 0) {
       if (now - Math.max(sentAt, upload?.lastAt ?? 0) <= answerTimeoutMs) return;
       this.#context.events.onUpstreamError('timeout');
       this.abandon(refusals.answerLate());
@@ -149,14 +151,15 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   onAttemptError(attempt: Attempt, error: Error): void {
     this.#attempt = undefined;
     if (this.#closed) return;
-    if (this.#verdict !== undefined) {
-      this.#refuse(this.#verdict);
-    } else if (this.#it.response.headersSent) {
+    if (!this.#it.response.headersSent) {
+      if (this.#verdict === undefined) this.#onFailure(attempt, error);
+      else this.#refuse(this.#verdict);
+    } else if (this.#verdict !== undefined) {
+      this.cut();
+    } else {
       this.#context.events.onUpstreamError('aborted');
       this.#outcome = 'upstream_aborted';
       this.#it.response.destroy();
-    } else {
-      this.#onFailure(attempt, error);
     }
   }
 
@@ -186,7 +189,8 @@ export class Exchange implements Live, Waiter, AttemptOwner {
 
   #mayRetry(attempt: Attempt): boolean {
     const early = this.#context.elapsed() - attempt.sentAt < RETRY_WITHIN_MS;
-    return attempt.reused && !this.#retried && early && (this.#it.upload?.replayable ?? true);
+    if (!attempt.reused || attempt.answerBegan || this.#retried || !early) return false;
+    return this.#it.upload?.replayable ?? true;
   }
 
   #refuseUnsent(no: Refusal): void {

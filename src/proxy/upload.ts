@@ -97,7 +97,8 @@ export class Upload {
   }
 
   get replayable(): boolean {
-    return this.#whole !== undefined || this.#kept !== undefined;
+    if (this.#whole !== undefined) return this.#whole.length <= this.#rules.replayBytes;
+    return this.#kept !== undefined;
   }
 
   /** Whether the client is the one that is waited for. */
