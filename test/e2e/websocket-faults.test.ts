@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { callRaw } from '../support/raw-caller.ts';
-import { accessLine, createStages, eventually, series } from '../support/stage.ts';
+import { accessLine, createStages, eventually, foundAway, series } from '../support/stage.ts';
 import {
   accept,
   closed,
@@ -34,7 +34,7 @@ describe('a WebSocket whose client leaves', () => {
     await upstream.stop();
     const caller = await callRaw(sidecar.port);
     caller.send(upgradeBytes(sidecar));
-    await eventually(() => sidecar.logLines().find(({ msg }) => msg === 'LiteLLM is away'));
+    await foundAway(sidecar);
     caller.socket.end();
     await accessLine(sidecar, 'client_aborted');
     await upstream.start();
@@ -129,7 +129,7 @@ describe('a WebSocket whose upstream', () => {
     const { sidecar, upstream } = await stage({ settings: { SIDECAR_HOLD: '30s' } });
     await upstream.stop();
     const client = openWebSocket(sidecar);
-    await eventually(() => sidecar.logLines().find(({ msg }) => msg === 'LiteLLM is away'));
+    await foundAway(sidecar);
     expect(await series(sidecar, 'requests_held')).toBe(1);
     await upstream.start();
     const server = await accept(await upstream.next());

@@ -19,6 +19,8 @@ export function createStages() {
     ends.push(upstream.stop);
     const sidecar = await startSidecar(upstream.port, options.settings);
     ends.push(sidecar.stop);
+    // From here on what is said of LiteLLM's going is about what the test does to it.
+    await eventually(() => (sidecar.logText().includes('LiteLLM answers') ? true : undefined));
     return { sidecar, upstream };
   };
 }
@@ -33,6 +35,10 @@ export async function eventually<Found>(look: () => Found | undefined): Promise<
     });
   }
 }
+
+/** Resolves once the sidecar has found LiteLLM away: who asked for it is held by then. */
+export const foundAway = (sidecar: Sidecar) =>
+  eventually(() => sidecar.logLines().find(({ msg }) => msg === 'LiteLLM is away'));
 
 /** The one access line with this property, once it was written. */
 export const accessLine = (sidecar: Sidecar, outcome?: string) =>
