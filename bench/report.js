@@ -69,7 +69,8 @@ function absolutes({ loops }, peers) {
     const direct = all.get(DIRECT);
     const head = [
       'peer',
-      sse ? 'streams/s' : 'req/s',
+      sse ? 'chunks/s' : 'req/s',
+      ...(sse ? ['streams/s'] : []),
       sse ? 'chunk p50 ms' : 'p50 ms',
       sse ? 'chunk p99 ms' : 'p99 ms',
       'added p50 ms',
@@ -83,6 +84,7 @@ function absolutes({ loops }, peers) {
       return [
         [
           name,
+          ...(sse ? [whole(one.chunksPerSecond)] : []),
           whole(one.perSecond),
           number(one.p50, 3),
           number(one.p99, 3),

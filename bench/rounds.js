@@ -9,6 +9,7 @@ import { LOOPS } from './scenarios.js';
  *
  * @typedef {object} LoopFigures medians over the rounds; times in milliseconds, shares of 1
  * @property {number} perSecond
+ * @property {number} chunksPerSecond NaN: no stream
  * @property {number} p50
  * @property {number} p99
  * @property {number} proxyBusy
@@ -27,6 +28,7 @@ import { LOOPS } from './scenarios.js';
 
 const FIELDS = /** @type {const} */ ([
   'perSecond',
+  'chunksPerSecond',
   'p50',
   'p99',
   'proxyBusy',

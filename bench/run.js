@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { stopAll } from './children.js';
 import { describeMachine, fileLimit, pickCores } from './machine.js';
 import { readOptions } from './options.js';
-import { DIRECT, PEERS, SUBJECT } from './peers.js';
+import { DIRECT, PEERS, REFERENCE, SUBJECT } from './peers.js';
 import { figuresText, foreignShare, percent } from './report.js';
 import { resultsText } from './results.js';
 import { runLoop, runStart, runStreams } from './rounds.js';
@@ -16,6 +16,12 @@ import { judge } from './targets.js';
 import { validate } from './validate.js';
 
 const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
+
+/** Without these a run says nothing; of the others it takes what works. */
+const MUST = [DIRECT, REFERENCE, SUBJECT];
+
+const reason = (/** @type {unknown} */ error) =>
+  error instanceof Error ? error.message : String(error);
 
 /**
  * Starts and validates the peers that are here.
@@ -36,13 +42,40 @@ async function assemble(stage, names, key) {
     try {
       await validate(peer.name, running, key);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new Error(`${peer.name} does not do the work: ${why}`, { cause: error });
+      if (MUST.includes(peer.name)) {
+        throw new Error(`${peer.name} does not do the work: ${reason(error)}`, { cause: error });
+      }
+      say(`left out ${peer.name}, which does not do the work: ${reason(error)}`);
+      await stage.stop(running);
+      continue;
     }
     say(`validated ${peer.name} ${version}`);
     contestants.push({ name: peer.name, version, about: peer.about, peer, running });
   }
   return { contestants, absent };
+}
+
+/**
+ * @param {import('./stage.js').Stage} stage
+ * @param {Awaited<ReturnType<typeof assemble>>['contestants']} contestants
+ * @param {import('./options.js').Options['effort']['streams']} effort
+ */
+async function measureStreams(stage, contestants, effort) {
+  /** @type {import('./targets.js').Figures['streams']} */
+  const streams = new Map();
+  // Two files to a stream in the proxy, and a few of its own.
+  const count = Math.min(effort.count, Math.floor((fileLimit() - 300) / 2));
+  for (const { name, peer } of contestants) {
+    if (name === DIRECT) continue;
+    say(`measuring ${STREAMS} of ${name}`);
+    try {
+      streams.set(name, await runStreams(stage, peer, { ...effort, count }));
+    } catch (error) {
+      if (MUST.includes(name)) throw error;
+      say(`left out ${STREAMS} of ${name}: ${reason(error)}`);
+    }
+  }
+  return streams;
 }
 
 /**
@@ -64,14 +97,9 @@ async function measure(stage, contestants, { scenarios, effort }) {
   }
   for (const { running } of contestants) await stage.stop(running);
 
-  const streams = new Map();
-  // Two files to a stream in the proxy, and a few of its own.
-  const count = Math.min(effort.streams.count, Math.floor((fileLimit() - 300) / 2));
-  for (const { name, peer } of contestants) {
-    if (name === DIRECT || !scenarios.includes(STREAMS)) continue;
-    say(`measuring ${STREAMS} of ${name}`);
-    streams.set(name, await runStreams(stage, peer, { ...effort.streams, count }));
-  }
+  const streams = scenarios.includes(STREAMS)
+    ? await measureStreams(stage, contestants, effort.streams)
+    : new Map();
 
   const subject = contestants.find(({ name }) => name === SUBJECT);
   const start =
@@ -119,11 +147,12 @@ async function main(folder) {
 const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
 const clean = async () => {
   await stopAll();
-  if (!process.env.KEEP) rmSync(folder, { recursive: true, force: true });
-  else say(folder);
+  rmSync(folder, { recursive: true, force: true });
 };
+let interrupted = false;
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
   process.once(signal, async () => {
+    interrupted = true;
     await clean();
     process.exit(130);
   });
@@ -131,7 +160,7 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
 try {
   await main(folder);
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error));
+  if (!interrupted) say(reason(error));
   process.exitCode = 1;
 } finally {
   await clean();

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { rawRequest } from '../payloads.js';
 import { openConnection } from './connection.js';
 import { createSamples } from './samples.js';
@@ -5,6 +6,9 @@ import { delays } from './sse.js';
 
 /** How many connections are being opened at a time: below the backlog of every peer. */
 const OPENING = 128;
+
+/** How long a stream may take to its first chunk, in milliseconds. */
+const PATIENCE = 20_000;
 
 /** Many streams that stay open, a part of which receives a chunk each second. */
 export function createStreams() {
@@ -17,9 +21,8 @@ export function createStreams() {
   const openOne = async (/** @type {number} */ port, /** @type {Buffer} */ request) => {
     /** @type {() => void} */
     let begun = () => {};
-    const first = new Promise((resolve, reject) => {
+    const first = new Promise((resolve) => {
       begun = () => resolve(undefined);
-      setTimeout(() => reject(new Error('no first chunk within 20 s')), 20_000).unref();
     });
     const socket = await openConnection({
       port,
@@ -36,7 +39,10 @@ export function createStreams() {
     });
     sockets.add(socket);
     socket.write(request);
-    await first;
+    const late = setTimeout(() => socket.destroy(), PATIENCE);
+    await Promise.race([first, once(socket, 'close')]);
+    clearTimeout(late);
+    if (socket.destroyed) throw new Error(`stream ${sockets.size} had no first chunk`);
   };
 
   return {
