@@ -3,6 +3,8 @@ export interface Head {
   readonly method: string;
   /** The request target, byte for byte (RFC 9112 §3.2). */
   readonly target: string;
+  /** HTTP/1.0 or 1.1: Node's parser takes 0.9 and 2.0 for requests as well. */
+  readonly http1: boolean;
   readonly http10: boolean;
   /** Field names in lower case, in the order they came; `values` runs beside them. */
   readonly names: readonly string[];
@@ -42,6 +44,7 @@ const NO_NAMES: ReadonlySet<string> = new Set();
 export interface RequestHead {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
+  readonly httpVersionMajor: number;
   readonly httpVersionMinor: number;
   readonly rawHeaders: readonly string[];
 }
@@ -75,6 +78,7 @@ export function readHead(request: RequestHead): Head {
   return {
     method: request.method ?? '',
     target: request.url ?? '',
+    http1: request.httpVersionMajor === 1,
     http10: request.httpVersionMinor === 0,
     names,
     values,

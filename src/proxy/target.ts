@@ -83,6 +83,7 @@ export function checkFraming(head: Head): Refusal | undefined {
   if (head.names.length > MOST_FIELDS) {
     return refusal('headers_too_large', `the head has more than ${MOST_FIELDS} fields`);
   }
+  if (!head.http1) return no('only HTTP/1.0 and HTTP/1.1 are served');
   if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
   // It would send the client's request back to it, with LiteLLM's key in it (RFC 9110 §9.3.8).
   if (head.method === 'TRACE') return no('TRACE is not served');

@@ -47,6 +47,10 @@ describe('the framing of a request', () => {
     expect(code(POST, chunked, { http10: true })).toBe('bad_request');
   });
 
+  it.each([0, 2])('is refused in HTTP/%s', (httpVersionMajor) => {
+    expect(code('GET /v1/models', [HOST], { httpVersionMajor })).toBe('bad_request');
+  });
+
   it('is refused with more fields than Node shows', () => {
     const fields = (count: number) => Array.from({ length: count }, (_, at) => `x-${at}: y`);
     expect(code(POST, [HOST, ...fields(MOST_FIELDS - 1)])).toBeUndefined();
