@@ -1,4 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** Of each connection on which answers wait behind another's: who wants to know of its end. */
+const waiting = new WeakMap<Socket, Set<() => void>>();
 
 /**
  * Calls `done` once an answer was sent whole or its client left. An answer that waits behind another's
@@ -13,12 +17,22 @@ export function whenClosed(
     response.once('close', done);
     return;
   }
-  const { socket } = request;
+  const others = waitingOn(request.socket);
   const finish = (): void => {
-    socket.off('close', finish);
-    response.off('close', finish);
-    done();
+    if (others.delete(finish)) done();
   };
-  socket.on('close', finish);
-  response.on('close', finish);
+  others.add(finish);
+  response.once('close', finish);
+}
+
+/** One listener a connection, however many answers wait on it. */
+function waitingOn(socket: Socket): Set<() => void> {
+  const known = waiting.get(socket);
+  if (known !== undefined) return known;
+  const made = new Set<() => void>();
+  waiting.set(socket, made);
+  socket.once('close', () => {
+    for (const finish of [...made]) finish();
+  });
+  return made;
 }

@@ -86,8 +86,9 @@ export function createHold(options: {
         if (!looking) void look();
       }, RETRY_MS);
     },
-    enter(waiter, deadline = options.elapsed() + options.holdMs) {
-      if (waiting.size >= options.most) return false;
+    enter(waiter, before) {
+      if (before === undefined && waiting.size >= options.most) return false;
+      const deadline = before ?? options.elapsed() + options.holdMs;
       if (deadline <= options.elapsed()) {
         waiter.expire();
         return deadline;
