@@ -38,7 +38,8 @@ export interface App {
   readonly opsPort: number;
   /**
    * Stops as a server behind a load balancer should: not ready at once, serving on for
-   * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is left.
+   * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is
+   * left.
    */
   drain(): Promise<void>;
 }

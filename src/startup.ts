@@ -15,7 +15,9 @@ export function sayKey(config: Config, keys: StartupKeys, log: Log): void {
   log.info({ file }, `${made}: read it with \`sidecar key show\``);
 }
 
-/** With a launcher: LiteLLM starts when its slot is there, and runs on if it is the same as before. */
+/**
+ * With a launcher: LiteLLM starts when its slot is there, and runs on if it is the same as before.
+ */
 export async function placeSlot(config: Config, keys: StartupKeys): Promise<void> {
   if (config.slots === undefined) return;
   try {

@@ -5,7 +5,9 @@ import { CommandError, EXIT } from './exit-code.ts';
 /** undici, which is beneath fetch, gives up after 300 s by itself. */
 const LONGEST_MS = 300_000;
 
-/** `30s`, `1500ms`, `2m` in milliseconds: 1 ms to 5 m. Throws commander's `InvalidArgumentError`. */
+/**
+ * `30s`, `1500ms`, `2m` in milliseconds: 1 ms to 5 m. Throws commander's `InvalidArgumentError`.
+ */
 export function parseTimeout(text: string): number {
   const reading = readDuration(text);
   if ('value' in reading && reading.value >= 1 && reading.value <= LONGEST_MS) return reading.value;

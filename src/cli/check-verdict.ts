@@ -37,7 +37,10 @@ export interface StreamVerdict {
   end(): string | undefined;
 }
 
-/** A good stream has events with choices, none with an error (LiteLLM sends those under a 200), and `[DONE]` last. */
+/**
+ * A good stream has events with choices, none with an error (LiteLLM sends those under a 200), and
+ * `[DONE]` last.
+ */
 export function createStreamVerdict(): StreamVerdict {
   let fault: string | undefined;
   let last = '';

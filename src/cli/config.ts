@@ -49,7 +49,9 @@ function rowsOf({ config, origins, envFile }: InForce): Row[] {
   return [...rows, { name: ENV_FILE.name, value: envFile, secret: false, origin: '' }];
 }
 
-/** For programs: an object by name; `value` is null where nothing is set and where it is a secret. */
+/**
+ * For programs: an object by name; `value` is null where nothing is set and where it is a secret.
+ */
 function asJson(rows: readonly Row[]): string {
   const entries = rows.map(({ name, value, secret, origin }) => {
     const common = { value: secret || value === '' ? null : value, origin };

@@ -1,4 +1,6 @@
-/** What a shell learns from the end of a command; sysexits(3) where it has a number for the case. */
+/**
+ * What a shell learns from the end of a command; sysexits(3) where it has a number for the case.
+ */
 export const EXIT = {
   ok: 0,
   /** It was asked for correctly and did not succeed. */

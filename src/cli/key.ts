@@ -10,8 +10,9 @@ export function keyNew(terminal: Terminal): ExitCode {
 }
 
 /**
- * `sidecar key show`: the made key on stdout, so that it can stand in `$(…)`, and its file on stderr.
- * A declared key is not repeated: stdout stays empty, and the exit code is 1 so that a script notices.
+ * `sidecar key show`: the made key on stdout, so that it can stand in `$(…)`, and its file on
+ * stderr. A declared key is not repeated: stdout stays empty, and the exit code is 1 so that a
+ * script notices.
  */
 export function keyShow(terminal: Terminal, place: KeyPlace): ExitCode {
   switch (place.kind) {

@@ -16,7 +16,9 @@ export interface Progress {
   readonly keepGoing: boolean;
 }
 
-/** listr2 asks about stdout, but progress goes to stderr: whoever pipes the result still sees it. */
+/**
+ * listr2 asks about stdout, but progress goes to stderr: whoever pipes the result still sees it.
+ */
 class StderrRenderer extends DefaultRenderer {
   static override nonTTY = true;
 }

@@ -19,7 +19,8 @@ const STDERR = 2;
 
 /**
  * Runs the sidecar until a signal: the first one drains it, the second ends it at once. An uncaught
- * error ends it too, with the drain and an exit code of 1: a proxy in an unknown state serves nobody.
+ * error ends it too, with the drain and an exit code of 1: a proxy in an unknown state serves
+ * nobody.
  *
  * @throws CommandError where it cannot start
  */

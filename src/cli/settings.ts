@@ -26,7 +26,8 @@ export function readSettings(surroundings: Surroundings): SettingsInForce {
 
 /**
  * The settings for a command that only calls a gateway. It may run where none of the sidecar's own
- * are set, beside the containers: where LiteLLM is does not matter to it, and must not be asked for.
+ * are set, beside the containers: where LiteLLM is does not matter to it, and must not be asked
+ * for.
  */
 export function readClientSettings({ env, cwd }: Surroundings): SettingsInForce {
   const upstream = env['SIDECAR_UPSTREAM'] || 'http://127.0.0.1:4002';

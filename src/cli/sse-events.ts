@@ -1,12 +1,16 @@
 const LINE_END = /\r\n|\n|\r(?!$)/;
 
-/** Reads a server-sent event stream piece by piece; gives the data of each event that is complete. */
+/**
+ * Reads a server-sent event stream piece by piece; gives the data of each event that is complete.
+ */
 export interface EventReader {
   /** Whatever has arrived, cut anywhere; the data of the events that it completed, in order. */
   push(text: string): readonly string[];
 }
 
-/** WHATWG HTML §9.2.6: lines end in LF, CR or CRLF, `data` lines add up, an empty line dispatches. */
+/**
+ * WHATWG HTML §9.2.6: lines end in LF, CR or CRLF, `data` lines add up, an empty line dispatches.
+ */
 export function createEventReader(): EventReader {
   let rest = '';
   let data: string[] = [];

@@ -8,7 +8,9 @@ export interface Output {
   readonly columns?: number | undefined;
 }
 
-/** All that a command knows of the process it runs in: `cli.ts` passes the real one, a test its own. */
+/**
+ * All that a command knows of the process it runs in: `cli.ts` passes the real one, a test its own.
+ */
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;

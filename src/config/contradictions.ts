@@ -3,7 +3,9 @@ import type { Mistake } from './mistakes.ts';
 import { SETTINGS } from './settings.ts';
 import { showSize } from './size.ts';
 
-/** What is wrong between settings that are right by themselves; a field that is missing was wrong. */
+/**
+ * What is wrong between settings that are right by themselves; a field that is missing was wrong.
+ */
 export function contradictions(config: Partial<Config>): Mistake[] {
   return [samePort(config), smallTotal(config)].filter((mistake) => mistake !== undefined);
 }

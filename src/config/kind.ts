@@ -46,7 +46,10 @@ export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
   show: (value) => (value === undefined ? '' : kind.show(value)),
 });
 
-/** Several, with commas between them. Commas alone are a mistake: an empty list may mean "everybody". */
+/**
+ * Several, with commas between them. Commas alone are a mistake: an empty list may mean
+ * "everybody".
+ */
 export const listOf = <T>(kind: Kind<T>, allowed: string): Kind<readonly T[]> => ({
   ...kind,
   allowed,

@@ -53,7 +53,9 @@ export const misplaced = (sources: readonly Source[]): Mistake[] =>
       allowed: 'the environment only',
     }));
 
-/** A name a slip away from LITELLM_MASTER_KEY: not ours to refuse, and the key would be a made one. */
+/**
+ * A name a slip away from LITELLM_MASTER_KEY: not ours to refuse, and the key would be a made one.
+ */
 export function misspeltKey(sources: readonly Source[]): string[] {
   const { name: meant } = SETTINGS.declaredKey;
   return sources.flatMap((source) =>

@@ -1,4 +1,6 @@
-/** Edits between two words: insert, delete, replace, swap of neighbours (optimal string alignment). */
+/**
+ * Edits between two words: insert, delete, replace, swap of neighbours (optimal string alignment).
+ */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);
@@ -22,7 +24,10 @@ export function editDistance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** The known word that is nearest, where it is near enough (half of the letters) to be what was meant. */
+/**
+ * The known word that is nearest, where it is near enough (half of the letters) to be what was
+ * meant.
+ */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   // A longer word is no slip of the hand, and the distance is quadratic.
   if (word.length > 80) return undefined;

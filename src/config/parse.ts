@@ -23,8 +23,8 @@ export type ParsedConfig =
 /**
  * The configuration that these sources make, or all that is wrong with them. Pure; never throws.
  *
- * Of several sources the first counts; for the declared key a key file comes first, then `.env`, then
- * the environment. Key files are read by who calls, into sources of their own.
+ * Of several sources the first counts; for the declared key a key file comes first, then `.env`,
+ * then the environment. Key files are read by who calls, into sources of their own.
  */
 export function parseConfig(sources: readonly Source[]): ParsedConfig {
   const mask = createMask(sources);
@@ -101,7 +101,9 @@ function unreadFile(
   return { name: fileName, found, allowed: 'the path of a file that holds the key' };
 }
 
-/** Several places that declare different keys: one counts, and the others are easily taken for it. */
+/**
+ * Several places that declare different keys: one counts, and the others are easily taken for it.
+ */
 function shadowedKey(sources: readonly Source[]): string[] {
   const { name } = SETTINGS.declaredKey;
   const counting = find(sources, SETTINGS.declaredKey);

@@ -11,8 +11,8 @@ export type DeclaredKeyCheck =
   | { readonly ok: false; readonly reason: string };
 
 /**
- * Whether a key that the operator set may guard the gateway. It needs no checksum, but it must not be
- * one that everybody knows. Neither the reason nor the warning holds the value.
+ * Whether a key that the operator set may guard the gateway. It needs no checksum, but it must not
+ * be one that everybody knows. Neither the reason nor the warning holds the value.
  */
 export function checkDeclaredKey(value: string): DeclaredKeyCheck {
   const refuse = (reason: string): DeclaredKeyCheck => ({ ok: false, reason });

@@ -24,8 +24,8 @@ export interface ChildOptions {
 }
 
 /**
- * Starts a process in a group of its own: the terminal's Ctrl-C must not reach it, because the order
- * in which the two are told to stop matters.
+ * Starts a process in a group of its own: the terminal's Ctrl-C must not reach it, because the
+ * order in which the two are told to stop matters.
  */
 export function startChild({ name, command, args, cwd, env, log }: ChildOptions): Child {
   const output = openSync(log, 'w', 0o600);

@@ -23,7 +23,8 @@ export function litellmEnvironment(
   const merged = { ...litellmEnv, ...dotenv, ...shell };
   const kept = Object.entries(merged).filter(([name]) => !KEPT_FROM_LITELLM.test(name));
   return {
-    // Outside PRODUCTION litellm reads the .env of the project by itself, sidecar's secrets included.
+    // Outside PRODUCTION litellm reads the .env of the project by itself, sidecar's secrets
+    // included.
     LITELLM_MODE: 'PRODUCTION',
     ...Object.fromEntries(kept),
     LITELLM_BIN: bin,
@@ -33,7 +34,9 @@ export function litellmEnvironment(
   };
 }
 
-/** Where `npm run local` differs from the sidecar's defaults; the operator's own word comes first. */
+/**
+ * Where `npm run local` differs from the sidecar's defaults; the operator's own word comes first.
+ */
 const DEFAULTS: Environment = {
   SIDECAR_HOST: '127.0.0.1',
   SIDECAR_OPS_HOST: '127.0.0.1',

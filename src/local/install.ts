@@ -86,7 +86,9 @@ interface LoggedRun {
   readonly note?: (line: string) => void;
 }
 
-/** Runs a program, its output to a log; throws `CommandError` with the log's tail where it fails. */
+/**
+ * Runs a program, its output to a log; throws `CommandError` with the log's tail where it fails.
+ */
 async function runLogged(command: string, args: readonly string[], run: LoggedRun): Promise<void> {
   const child = spawn(command, args, {
     env: run.env,

@@ -4,7 +4,8 @@ import { runLocal } from './run.ts';
 import { onInterrupt } from './signals.ts';
 
 const { env, stdout, stderr, platform } = process;
-// A terminal that was closed (SIGHUP) takes no more words; the two processes must end in order anyway.
+// A terminal that was closed (SIGHUP) takes no more words; the two processes must end in order
+// anyway.
 for (const stream of [stdout, stderr]) stream.on('error', () => undefined);
 const terminal = { env, cwd: process.cwd(), stdout, stderr };
 try {

@@ -22,7 +22,9 @@ const KEEP_ALIVE_MS = 75_000;
 const MAX_HEADER_SIZE = 32 * 1024;
 const CHECK_EVERY_MS = 1000;
 
-/** The port that clients talk to. It owns sockets and parsing; what is served, the gateway decides. */
+/**
+ * The port that clients talk to. It owns sockets and parsing; what is served, the gateway decides.
+ */
 export function createTrafficServer(options: TrafficServerOptions): TrafficServer {
   const { gateway } = options;
   const server = createServer({
@@ -53,7 +55,8 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
     return response?.writableFinished === false ? response : undefined;
   };
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
-    // Behind a request that has no answer yet, what is said on the bare socket would be taken for it.
+    // Behind a request that has no answer yet, what is said on the bare socket would be taken for
+    // it.
     if (answering(socket) !== undefined) socket.destroy();
     else gateway.onConnect(request, socket);
   });
@@ -89,7 +92,8 @@ function createErrorListener(
     if (told.has(socket)) return;
     told.add(socket);
     const response = answering(socket);
-    // Load balancers and browsers open connections ahead: one that was never used goes without a word.
+    // Load balancers and browsers open connections ahead: one that was never used goes without a
+    // word.
     const unused = code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0;
     if (unused || code === 'ECONNRESET') socket.destroy();
     else if (response === undefined) gateway.onUnreadable(socket, code);
@@ -120,9 +124,9 @@ const ABOUT_UPGRADE = /^(?:upgrade|http2-settings|connection)$/i;
 
 /**
  * Any upgrade but WebSocket is a plain request (RFC 9110 §7.8: a server may ignore it), but with an
- * `upgrade` listener Node has stopped parsing by now, and would lose a POST that Java's client sends
- * with `Upgrade: h2c`. So its head is put back in front of its body, without the upgrade, and the
- * connection is served from its beginning. `Connection` goes too: its other options are kept.
+ * `upgrade` listener Node has stopped parsing by now, and would lose a POST that Java's client
+ * sends with `Upgrade: h2c`. So its head is put back in front of its body, without the upgrade, and
+ * the connection is served from its beginning. `Connection` goes too: its other options are kept.
  */
 function serveAsPlain(
   server: Server,

@@ -15,7 +15,8 @@ export interface KeyFile {
  * before its key is used: no crash leaves a key in use that nobody knows.
  *
  * @throws Error of Node's fs, where the folder or the file cannot be read or written
- * @throws RangeError where the file is there and empty: a new key in its place would lock clients out
+ * @throws RangeError where the file is there and empty: a new key in its place would lock clients
+ * out
  */
 export async function readOrMakeKey(path: string, make: () => string): Promise<KeyFile> {
   const found = await readIfThere(path);

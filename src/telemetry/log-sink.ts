@@ -17,14 +17,16 @@ export interface FileSinkOptions {
 
 /** No line waits longer for others. */
 const FLUSH_AFTER_MS = 200;
-/** What a reader that stalls may cost in memory, in characters; lines beyond are lost and counted. */
+/**
+ * What a reader that stalls may cost in memory, in characters; lines beyond are lost and counted.
+ */
 const MAX_BUFFERED = 4 * 1024 * 1024;
 
 const countLines = (bytes: Buffer): number => bytes.toString().split('\n').length - 1;
 
 /**
- * Lines to a file descriptor, gathered and written off the event loop: a log reader that stalls and a
- * disk that is full cost lines, never a request. It stands in for pino's own destination
+ * Lines to a file descriptor, gathered and written off the event loop: a log reader that stalls and
+ * a disk that is full cost lines, never a request. It stands in for pino's own destination
  * (sonic-boom 4.2.1), whose flush at exit never returns once its reader is gone (EPIPE) or the disk
  * is full (ENOSPC).
  */

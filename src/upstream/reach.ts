@@ -19,8 +19,8 @@ export async function canConnect(origin: URL, timeoutMs: number): Promise<boolea
 const bareHost = (origin: URL): string => origin.hostname.replace(/^\[(.*)\]$/, '$1');
 
 /**
- * Asks LiteLLM (at its root, with a slash at the end) whether it lives, without a key and without a call to any provider
- * (litellm/proxy/health_endpoints). Whatever answers below 500 is there.
+ * Asks LiteLLM (at its root, with a slash at the end) whether it lives, without a key and without a
+ * call to any provider (litellm/proxy/health_endpoints). Whatever answers below 500 is there.
  */
 export async function asksAlive(origin: URL, timeoutMs: number): Promise<boolean> {
   return await new Promise((resolve) => {

@@ -4,7 +4,9 @@ export type RouteClass = 'health' | 'inference' | 'passthrough' | 'management' |
 /** Whose error shape a client of this route reads. */
 export type Dialect = 'openai' | 'anthropic' | 'google';
 
-/** Where LiteLLM looks for its key on a route; nearly everywhere `Authorization: Bearer` is good. */
+/**
+ * Where LiteLLM looks for its key on a route; nearly everywhere `Authorization: Bearer` is good.
+ */
 export type KeyPlace = 'bearer' | 'google' | 'basic';
 
 /** What the sidecar knows of a route of LiteLLM's. Immutable and shared between requests. */
@@ -23,5 +25,8 @@ export interface Route {
   readonly keyPlace: KeyPlace;
 }
 
-/** Finds the route of a path (decoded once, root path removed); never fails: what is not named is management. */
+/**
+ * Finds the route of a path (decoded once, root path removed); never fails: what is not named is
+ * management.
+ */
 export type Classify = (path: string) => Route;

@@ -1,16 +1,16 @@
 import type { Dialect, KeyPlace, RouteClass } from './route.ts';
 
 /**
- * Every route that is more than management, and the families of those that are not, so that a metric
- * tells them apart. A line at the margin heads the paths below it:
+ * Every route that is more than management, and the families of those that are not, so that a
+ * metric tells them apart. A line at the margin heads the paths below it:
  *
  *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key] # source, and why
  *
  * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
- * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to whatever names more.
- * Of two other patterns that fit the first counts.
- * What stands nowhere is management: what LiteLLM leaves open without a key is closed here.
+ * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to whatever names
+ * more. Of two other patterns that fit the first counts. What stands nowhere is management: what
+ * LiteLLM leaves open without a key is closed here.
  */
 const TABLE = `
 health health # public_routes; health_endpoints/_health_endpoints.py; matched to the letter

@@ -23,8 +23,8 @@ export interface Family {
 }
 
 /**
- * Registers a family whose numbers are kept outside prom-client and handed over at a scrape. Its own
- * `inc` and `observe` hash the labels at each call, which a request cannot afford.
+ * Registers a family whose numbers are kept outside prom-client and handed over at a scrape. Its
+ * own `inc` and `observe` hash the labels at each call, which a request cannot afford.
  */
 export const registerFamily = (
   registry: Registry,
@@ -37,6 +37,7 @@ export const registerFamily = (
     aggregator: 'sum',
     get: async () => ({ ...metric, values: collect() }),
   };
-  // A registry calls `get` and reads `name` of what it holds; the declared type asks for its classes.
+  // A registry calls `get` and reads `name` of what it holds; the declared type asks for its
+  // classes.
   registry.registerMetric(metric as unknown as Metric);
 };

@@ -16,8 +16,9 @@ const OPEN_FDS = 'process_open_fds';
 const FD_FOLDER = '/proc/self/fd';
 
 /**
- * How many files are open; undefined where the system does not tell (not Linux). Since Linux 6.2 the
- * folder's size is their number (its filesystems/proc.rst), which costs microseconds; listing 18,000 costs 25 ms.
+ * How many files are open; undefined where the system does not tell (not Linux). Since Linux 6.2
+ * the folder's size is their number (its filesystems/proc.rst), which costs microseconds; listing
+ * 18,000 costs 25 ms.
  */
 const countOpenFiles = async (): Promise<number | undefined> => {
   try {
