@@ -67,7 +67,9 @@ const environment = (): NodeJS.ProcessEnv => {
 
 /** @param files What the operator writes into the clone before the first start, by name. */
 export const createStack = async (files: Record<string, string> = {}): Promise<Stack> => {
-  const folder = await mkdtemp(join(tmpdir(), 'compose-'));
+  const base = await mkdtemp(join(tmpdir(), 'compose-'));
+  // Not the temporary folder itself, which is closed to the user that the sidecar runs as.
+  const folder = join(base, 'clone');
   const project = `sidecar-test-${randomBytes(4).toString('hex')}`;
   const cloned = await run('git', ['clone', '--quiet', REPOSITORY, folder]);
   if (cloned.code !== 0) throw new Error(cloned.stderr);
@@ -75,9 +77,9 @@ export const createStack = async (files: Record<string, string> = {}): Promise<S
   await writeFile(join(folder, 'override.yml'), OVERRIDE);
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
 
-  const base = ['compose', '-p', project, '-f', 'docker-compose.yml', '-f', 'override.yml'];
+  const command = ['compose', '-p', project, '-f', 'docker-compose.yml', '-f', 'override.yml'];
   const compose = (args: readonly string[], input = ''): Promise<Ran> =>
-    run('docker', [...base, ...args], { cwd: folder, input });
+    run('docker', [...command, ...args], { cwd: folder, input });
   return {
     project,
     folder,
@@ -86,7 +88,7 @@ export const createStack = async (files: Record<string, string> = {}): Promise<S
       `http://${(await compose(['port', 'sidecar', String(port)])).stdout.trim()}`,
     clear: async () => {
       await compose(['down', '-v', '--remove-orphans', '--timeout', '5']);
-      await rm(folder, { recursive: true, force: true });
+      await rm(base, { recursive: true, force: true });
     },
   };
 };
