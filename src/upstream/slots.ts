@@ -102,24 +102,28 @@ export const createSlots = (options: { readonly folder: string }): Slots => {
     await sweep();
   };
 
-  // One at a time, and the leftovers of an earlier life before the first.
-  let last: Promise<unknown> = Promise.resolve();
-  let swept = false;
-  const inTurn = <Result>(verb: () => Promise<Result>): Promise<Result> => {
-    const turn = last.then(async () => {
-      if (!swept) await sweep();
-      swept = true;
-      return verb();
-    });
-    last = turn.catch(() => undefined);
-    return turn;
-  };
+  const inTurn = createTurns(sweep);
 
   return {
     place: (slot, content) => inTurn(() => place(slot, content)),
     remove: (slot) => inTurn(() => remove(slot)),
     read: (slot) => inTurn(() => digestsOf(slotFolder(slot))),
     digestConfig: async (path) => digestOfTree(await readConfigTree(path)),
+  };
+};
+
+/** Does one thing at a time; before the first `prepare`, for what an earlier life left over. */
+const createTurns = (prepare: () => Promise<void>) => {
+  let last: Promise<unknown> = Promise.resolve();
+  let prepared = false;
+  return <Result>(verb: () => Promise<Result>): Promise<Result> => {
+    const turn = last.then(async () => {
+      if (!prepared) await prepare();
+      prepared = true;
+      return verb();
+    });
+    last = turn.catch(() => undefined);
+    return turn;
   };
 };
 
