@@ -37,14 +37,10 @@ export const MOCK_ANSWER = "Hello from LiteLLM's mock.";
 
 const configFor = (provider: string, api_key: string): object => {
   const at = { api_base: `${provider}/v1`, api_key };
-  const mock = (answer: string) => ({
-    model: 'openai/gpt-4o',
-    api_key: 'none',
-    mock_response: answer,
-  });
+  const mock = (model: string, mock_response: string) => ({ model, ...at, mock_response });
   const rows: readonly (readonly [string, object])[] = [
-    [MODELS.mock, mock(MOCK_ANSWER)],
-    [MODELS.limited, mock('litellm.RateLimitError')],
+    [MODELS.mock, mock('openai/gpt-4o', MOCK_ANSWER)],
+    [MODELS.limited, mock('openai/limited', 'litellm.RateLimitError')],
     [MODELS.nvidia, { model: 'nvidia_nim/meta/llama-3.1-405b-instruct', ...at }],
     [MODELS.slashes, { model: 'openai/paced', ...at }],
     [MODELS.embeddings, { model: 'openai/text-embedding-3-small', ...at }],
@@ -57,8 +53,8 @@ const configFor = (provider: string, api_key: string): object => {
       // Else each stream of a Llama model asks huggingface.co for a tokenizer, and all others wait.
       disable_hf_tokenizer_download: true,
     },
-    // A model that fails shall fail at once.
-    router_settings: { num_retries: 0 },
+    // A model that fails shall fail at once, and each time by itself.
+    router_settings: { num_retries: 0, disable_cooldowns: true },
     general_settings: {
       master_key: 'os.environ/LITELLM_MASTER_KEY',
       always_include_stream_usage: true,

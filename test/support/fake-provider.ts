@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { createInbox } from './inbox.ts';
 
 /** A stream that a test sends by hand. */
@@ -50,7 +51,7 @@ interface Question {
 
 /**
  * Starts one on a free port of the loopback. The model `broken` is refused with 401, as a provider
- * does whose key is wrong; every other one answers.
+ * does whose key is wrong; `limited` gets no WebSocket; every other one answers.
  */
 export async function startFakeProvider(): Promise<FakeProvider> {
   const requests: ProviderRequest[] = [];
@@ -61,12 +62,12 @@ export async function startFakeProvider(): Promise<FakeProvider> {
     const path = request.url ?? '';
     requests.push({ path, headers: request.headers, body });
     const question = body === '' ? {} : (JSON.parse(body) as Question);
-    if (question.model === 'broken') return json(response, 401, WRONG_KEY);
-    if (!path.endsWith('/chat/completions')) {
-      return json(response, 200, path.endsWith('/embeddings') ? embeddings(question) : { path });
+    const { model = '', stream: asStream = false } = question;
+    if (model === 'broken' || !asStream || !path.endsWith('/chat/completions')) {
+      answerWhole(path, question, response);
+      return;
     }
-    if (question.stream !== true) return json(response, 200, completion(question));
-    const stream = openStream(response, question.model ?? '');
+    const stream = openStream(response, model);
     if (body.includes(BY_HAND)) streams.put(stream);
     else await pace(stream);
   };
@@ -74,6 +75,15 @@ export async function startFakeProvider(): Promise<FakeProvider> {
   const server = createServer((request, response) => {
     // Whoever leaves in mid-request breaks it off; what there was to see was seen.
     answer(request, response).catch(() => response.destroy());
+  });
+  const websockets = new WebSocketServer({ noServer: true });
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    requests.push({ path: request.url ?? '', headers: request.headers, body: '' });
+    const { searchParams } = new URL(request.url ?? '', 'http://provider');
+    const model = searchParams.get('model');
+    if (model === 'broken') socket.end('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n');
+    else if (model === 'limited') socket.destroy();
+    else websockets.handleUpgrade(request, socket, head, talk);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -87,9 +97,23 @@ export async function startFakeProvider(): Promise<FakeProvider> {
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
+      for (const socket of websockets.clients) socket.terminate();
       await closed;
     },
   };
+}
+
+/** Says hello, then each thing again. */
+function talk(socket: WebSocket): void {
+  socket.send(JSON.stringify({ type: 'session.created' }));
+  socket.on('message', (data) => socket.send(`{"type":"echo","of":${data}}`));
+}
+
+function answerWhole(path: string, question: Question, response: ServerResponse): void {
+  if (question.model === 'broken') json(response, 401, WRONG_KEY);
+  else if (path.endsWith('/embeddings')) json(response, 200, embeddings(question));
+  else if (path.endsWith('/chat/completions')) json(response, 200, completion(question));
+  else json(response, 200, { path });
 }
 
 function json(response: ServerResponse, status: number, body: object): void {
