@@ -4,7 +4,8 @@ import { SCENARIOS } from './scenarios.js';
 
 const HELP = `npm run bench -- [options]
 
-  --quick             a run of about 40 seconds: fewer rounds, 1,000 streams; writes nothing
+  --quick             a run of about 40 seconds: fewer rounds, 1,000 streams through
+                      http-proxy and the sidecar alone; writes nothing
   --only a,b          these peers: ${PEERS.map(({ name }) => name).join(', ')}
   --scenario a,b      these scenarios: ${SCENARIOS.join(', ')}
   --help
@@ -16,7 +17,7 @@ const FULL = {
   burnInMs: 1500,
   json: { warmMs: 250, measureMs: 950 },
   sse: { warmMs: 400, measureMs: 1200 },
-  streams: { count: 9_500, ticking: 200, settleMs: 2000, watchSeconds: 8 },
+  streams: { everyone: true, count: 9_500, ticking: 200, settleMs: 2000, watchSeconds: 8 },
 };
 
 /** @type {typeof FULL} */
@@ -25,7 +26,7 @@ const QUICK = {
   burnInMs: 500,
   json: { warmMs: 150, measureMs: 350 },
   sse: { warmMs: 200, measureMs: 500 },
-  streams: { count: 1_000, ticking: 200, settleMs: 500, watchSeconds: 2 },
+  streams: { everyone: false, count: 1_000, ticking: 200, settleMs: 500, watchSeconds: 2 },
 };
 
 /**

@@ -66,7 +66,7 @@ async function measureStreams(stage, contestants, effort) {
   // Two files to a stream in the proxy, and a few of its own.
   const count = Math.min(effort.count, Math.floor((fileLimit() - 300) / 2));
   for (const { name, peer } of contestants) {
-    if (name === DIRECT) continue;
+    if (name === DIRECT || !(effort.everyone || MUST.includes(name))) continue;
     say(`measuring ${STREAMS} of ${name}`);
     try {
       streams.set(name, await runStreams(stage, peer, { ...effort, count }));
