@@ -74,13 +74,13 @@ export const REQUEST_SETTINGS = {
     section: 'Ending',
     kind: duration,
     default: '5s',
-    text: 'told to stop: how long new requests are still served, unready, for load balancers to notice',
+    text: 'told to stop: how long new requests are still served, so that load balancers notice',
   },
   drainMs: {
     name: 'SIDECAR_DRAIN',
     section: 'Ending',
     kind: duration,
     default: '600s',
-    text: 'then: how long requests and streams in flight may take to finish; 0: they are cut at once',
+    text: 'then: how long what is in flight may take to finish; 0: it is cut at once',
   },
 } satisfies Partial<Settings>;

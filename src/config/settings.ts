@@ -35,7 +35,7 @@ export const SETTINGS: Settings = {
     section: 'Keys',
     kind: flag,
     default: 'false',
-    text: 'with a key in x-litellm-api-key, Authorization is passed on: it is meant for the provider',
+    text: 'with a key in x-litellm-api-key, Authorization is passed on, for the provider',
   },
   failuresPerMinute: {
     name: 'SIDECAR_FAILURES_PER_MINUTE',

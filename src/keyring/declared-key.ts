@@ -3,8 +3,11 @@ const SHORTEST = 12;
 /** Below this (about 190 bits of letters and digits) a key is taken with a warning. */
 const COMFORTABLE = 32;
 /** Values that stand in tutorials, in LiteLLM's own documents and in example files. */
-const KNOWN =
-  /^(?:sk-)?(?:1234\d*|x+|\*+|\.+|test|secret|key|master-?key|litellm(?:-master-key)?|password|change-?me.*|changeit|replace.*|todo|your.*|my-?(?:secret-?)?key|example.*|placeholder.*|<.*>|\$\{.*\}?|\.\.\.)$/i;
+const KNOWN = [
+  /^(?:sk-)?(?:1234\d*|x+|\*+|\.+|test|secret|key|master-?key|password|changeit|todo)$/i,
+  /^(?:sk-)?(?:litellm(?:-master-key)?|my-?(?:secret-?)?key)$/i,
+  /^(?:sk-)?(?:change-?me|replace|your|example|placeholder|<|\$\{)/i,
+];
 
 export type DeclaredKeyCheck =
   | { readonly ok: true; readonly warning?: string }
@@ -17,7 +20,8 @@ export type DeclaredKeyCheck =
 export function checkDeclaredKey(value: string): DeclaredKeyCheck {
   const refuse = (reason: string): DeclaredKeyCheck => ({ ok: false, reason });
   if (!/^[\x21-\x7e]*$/.test(value)) return refuse('it has spaces or characters outside ASCII');
-  if (KNOWN.test(value)) return refuse('it is a value that everybody knows, or a placeholder');
+  if (KNOWN.some((known) => known.test(value)))
+    return refuse('it is a value that everybody knows, or a placeholder');
   if (value.length < SHORTEST) {
     return refuse(`it has ${value.length} characters; at least ${SHORTEST} are needed`);
   }

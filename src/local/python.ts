@@ -16,7 +16,8 @@ const CANDIDATES = [
 ];
 /** Debian's python3 lacks ensurepip until python3-venv is there. */
 const QUESTION =
-  'import sys, json, importlib.util as u; print(json.dumps({"version": list(sys.version_info[:3]),' +
+  'import sys, json, importlib.util as u; ' +
+  'print(json.dumps({"version": list(sys.version_info[:3]),' +
   ' "venv": all(u.find_spec(m) for m in ("venv", "ensurepip"))}))';
 
 /** What an interpreter says of itself. */
