@@ -19,6 +19,9 @@ export interface AttemptRequest {
   readonly body: Buffer | Readable | null;
 }
 
+const isLength = (field: Buffer): boolean =>
+  field.length === 14 && field.toString('latin1').toLowerCase() === 'content-length';
+
 /** One try to send a request, on one connection, and what comes back on it. */
 export class Attempt implements Dispatcher.DispatchHandler {
   /** Its connection had carried another exchange before: it may have died of old age. */
@@ -31,6 +34,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #elapsed: () => number;
   #controller: Dispatcher.DispatchController | undefined;
   #cancelled: Error | undefined;
+  #over = false;
   /** What its connection had read before: bytes of earlier answers. */
   #readBefore = 0;
 
@@ -83,7 +87,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
   ): void {
     // LiteLLM sends no 1xx of its own, and a 100 is answered here.
     if (status < 200) return;
-    this.#owner.onAnswerHead(status, statusText, controller.rawHeaders as Buffer[]);
+    const fields = controller.rawHeaders as Buffer[];
+    this.#owner.onAnswerHead(status, statusText, fields);
+    if (status === 304 && fields.some(isLength)) this.#endWithoutBody(controller);
+  }
+
+  /** A 304 may say how long the body would have been (RFC 9110 §8.6): undici would wait for it. */
+  #endWithoutBody(controller: Dispatcher.DispatchController): void {
+    this.#controller = undefined;
+    this.#over = true;
+    this.#owner.onAnswerEnd([]);
+    controller.abort(new Error('no body follows'));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -98,6 +112,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#controller = undefined;
-    this.#owner.onAttemptError(this, error);
+    if (!this.#over) this.#owner.onAttemptError(this, error);
   }
 }
