@@ -68,13 +68,16 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
     sockets.add(socket);
     socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
     let connection = -1;
+    const gone = new Promise<void>((resolve) => {
+      for (const event of ['end', 'close', 'error']) socket.once(event, () => resolve());
+    });
     const read = createRequestReader((head) => {
       if (PROBE.test(head.rawHead)) {
         socket.end(isAlive ? OK_AND_CLOSE : UNAVAILABLE);
         return undefined;
       }
       if (connection < 0) connection = connections++;
-      const { peer, reader } = createPeer(head, socket, connection);
+      const { peer, reader } = createPeer(head, { socket, connection, gone });
       requests.push(peer);
       if (script === undefined) inbox.put(peer);
       // Its body, if it is here already, is read before the script runs.
@@ -117,7 +120,8 @@ async function listen(server: Server, port: number): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-function createPeer(head: SeenHead, socket: Socket, connection: number) {
+function createPeer(head: SeenHead, on: Pick<Peer, 'socket' | 'connection' | 'gone'>) {
+  const { socket } = on;
   const chunks: Buffer[] = [];
   const raw: Buffer[] = [];
   const trailers: string[] = [];
@@ -126,15 +130,10 @@ function createPeer(head: SeenHead, socket: Socket, connection: number) {
   const body = new Promise<Buffer>((resolve) => {
     finish = resolve;
   });
-  const gone = new Promise<void>((resolve) => {
-    for (const event of ['end', 'close', 'error']) socket.once(event, () => resolve());
-  });
   let bytes = 0;
   const peer: Peer = {
     ...head,
-    connection,
-    socket,
-    gone,
+    ...on,
     trailers,
     body,
     get bodyBytes() {
