@@ -64,16 +64,19 @@ export async function startApp(options: AppOptions): Promise<App> {
     isReady: traffic.readiness,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
   });
-  const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
-  const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
-  return {
-    port,
-    opsPort,
-    async drain() {
-      await traffic.drain();
-      await ops.close();
-    },
+  const drain = async (): Promise<void> => {
+    await traffic.drain();
+    await ops.close();
   };
+  try {
+    const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
+    const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
+    return { port, opsPort, drain };
+  } catch (error) {
+    // Whatever was begun would keep the process alive.
+    await Promise.all([traffic.close(), ops.close()]);
+    throw error;
+  }
 }
 
 function policyOf(config: Config, keys: StartupKeys): Policy {
@@ -181,6 +184,7 @@ function buildTraffic(options: AppOptions, keys: StartupKeys) {
     metrics,
     readiness: () => readiness(watch, phase.stopping),
     drain: () => drain(options, parts),
+    close: () => close(parts),
   };
 }
 
@@ -201,7 +205,7 @@ interface Parts {
 }
 
 async function drain({ config, log }: AppOptions, parts: Parts): Promise<void> {
-  const { server, exchanges, connections, watch, phase } = parts;
+  const { server, exchanges, phase } = parts;
   phase.stopping = true;
   log.info({ ms: config.drainDelayMs }, 'not ready any more, serving on for load balancers');
   await new Promise((resolve) => {
@@ -212,6 +216,10 @@ async function drain({ config, log }: AppOptions, parts: Parts): Promise<void> {
   log.info({ left: exchanges.count('all') }, 'finishing what is under way');
   const cut = await exchanges.drain(config.drainMs);
   if (cut > 0) log.warn({ cut }, 'time is up: some exchanges were cut');
+  await close(parts);
+}
+
+async function close({ server, exchanges, connections, watch }: Parts): Promise<void> {
   watch.probe.stop();
   watch.hold.close();
   exchanges.close();

@@ -28,6 +28,8 @@ export interface Exchanges {
 }
 
 const TICK_MS = 1000;
+/** What was cut is over, and recorded, when its socket is closed: a moment later. */
+const CLOSING_MS = 1000;
 
 export function createExchanges(options: { elapsed: () => number }): Exchanges {
   const all = new Set<Live>();
@@ -43,6 +45,16 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
     const picked = [...all].filter(test);
     for (const live of picked) live.cut();
     return picked.length;
+  };
+
+  const emptyWithin = async (ms: number): Promise<void> => {
+    if (all.size === 0) return;
+    let timeout: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      onEmpty = resolve;
+      timeout = setTimeout(resolve, ms);
+    });
+    clearTimeout(timeout);
   };
 
   return {
@@ -64,14 +76,10 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
     async drain(deadlineMs) {
       draining = true;
       for (const live of all) live.drain();
-      if (all.size === 0) return 0;
-      let timeout: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        onEmpty = resolve;
-        timeout = setTimeout(resolve, deadlineMs);
-      });
-      clearTimeout(timeout);
-      return cut(() => true);
+      await emptyWithin(deadlineMs);
+      const left = cut(() => true);
+      await emptyWithin(CLOSING_MS);
+      return left;
     },
     cut,
     close: () => clearInterval(timer),

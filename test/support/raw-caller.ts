@@ -82,7 +82,7 @@ export function requestBytes(
 
 /** Connects and sends one request. */
 export async function callWith(
-  sidecar: Sidecar,
+  sidecar: Pick<Sidecar, 'port' | 'key'>,
   line: string,
   options: { fields?: readonly string[]; body?: string } = {},
 ): Promise<RawCaller> {

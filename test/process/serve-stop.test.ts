@@ -1,0 +1,150 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { ask, get } from '../support/ask.ts';
+import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { callRaw, callWith, type RawCaller, requestBytes } from '../support/raw-caller.ts';
+import { serveProcess } from '../support/serve-process.ts';
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function start(settings: Readonly<Record<string, string>>) {
+  const upstream = await startFakeUpstream();
+  ends.push(upstream.stop);
+  const process = await serveProcess({ SIDECAR_UPSTREAM: upstream.url, ...settings });
+  ends.push(process.clear);
+  const sidecar = await process.ready();
+  await process.says(/LiteLLM answers/);
+  return { upstream, process, sidecar };
+}
+
+/** An event stream that has begun. */
+async function beginStream(sidecar: { port: number; key: string }, upstream: FakeUpstream) {
+  const caller = await callRaw(sidecar.port);
+  caller.send(requestBytes(sidecar, 'POST /v1/chat/completions', { body: '{"stream":true}' }));
+  const peer = await upstream.next();
+  peer.head('200 OK', 'content-type: text/event-stream', 'transfer-encoding: chunked');
+  peer.chunk('data: first\n\n');
+  await caller.until('data: first');
+  return { caller, peer };
+}
+
+const statusOf = async (port: number, path: string): Promise<number> =>
+  (await fetch(`http://127.0.0.1:${port}${path}`)).status;
+
+describe('SIGTERM', () => {
+  it('with ten streams in flight: all end whole, new ones are served meanwhile, exit code 0', async () => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '1s',
+      SIDECAR_DRAIN: '30s',
+    });
+    const streams: Awaited<ReturnType<typeof beginStream>>[] = [];
+    for (let n = 0; n < 10; n++) streams.push(await beginStream(sidecar, upstream));
+    const kept = await callWith(sidecar, 'GET /health/liveliness');
+    await kept.until('alive');
+    process.signal('SIGTERM');
+    await process.says(/not ready any more/);
+    expect(await statusOf(sidecar.opsPort, '/readyz')).toBe(503);
+    expect(await statusOf(sidecar.port, '/health/readiness')).toBe(503);
+    expect(await statusOf(sidecar.port, '/health/liveliness')).toBe(200);
+    const late = get(sidecar);
+    (await upstream.next()).answer('200 OK', 'served late');
+    expect((await late).text).toBe('served late');
+
+    await process.says(/finishing what is under way/);
+    await expect(callRaw(sidecar.port)).rejects.toThrow('ECONNREFUSED');
+    expect(await statusOf(sidecar.opsPort, '/readyz')).toBe(503);
+    for (const { peer } of streams) {
+      peer.chunk('data: last\n\n');
+      peer.write('0\r\n\r\n');
+    }
+    for (const { caller } of streams) {
+      const text = await caller.until('\r\n0\r\n\r\n');
+      expect(text).toContain('data: last');
+    }
+    expect(await process.ended).toBe(0);
+    expect(process.stderr()).toContain('"msg":"stopped"');
+    expect(process.stderr().match(/"msg":"request"/g)).toHaveLength(14);
+  });
+
+  it('refuses a request on a connection that was there, as draining, and closes it', async () => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '0',
+      SIDECAR_DRAIN: '30s',
+    });
+    const { caller, peer } = await beginStream(sidecar, upstream);
+    // Behind its head this one is no idle connection any more.
+    const halfway = await callRaw(sidecar.port);
+    const bytes = requestBytes(sidecar, 'GET /v1/models');
+    halfway.send(bytes.slice(0, -2));
+    await afterARead(sidecar);
+    process.signal('SIGTERM');
+    await process.says(/finishing what is under way/);
+    halfway.send(bytes.slice(-2));
+    await refusedAsDraining(halfway);
+    peer.write('0\r\n\r\n');
+    await caller.until('\r\n0\r\n\r\n');
+    expect(await process.ended).toBe(0);
+  });
+
+  it('and what is not over at the deadline is cut, visibly; exit code 0', async () => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '0',
+      SIDECAR_DRAIN: '50ms',
+    });
+    const { caller, peer } = await beginStream(sidecar, upstream);
+    process.signal('SIGTERM');
+    await Promise.all([caller.ended, peer.gone]);
+    expect(caller.received).not.toContain('0\r\n\r\n');
+    expect(await process.ended).toBe(0);
+    expect(process.stderr()).toContain('"outcome":"cut"');
+    expect(process.stderr()).toContain('time is up');
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)('and then %s: it ends at once', async (second) => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '0',
+      SIDECAR_DRAIN: '30s',
+    });
+    const { caller, peer } = await beginStream(sidecar, upstream);
+    process.signal('SIGTERM');
+    await process.says(/finishing what is under way/);
+    process.signal(second);
+    expect(await process.ended).toBe(1);
+    await Promise.all([caller.ended, peer.gone]);
+    expect(caller.received).not.toContain('0\r\n\r\n');
+  });
+
+  it('in the delay, and then another: it ends at once', async () => {
+    const { process } = await start({ SIDECAR_DRAIN_DELAY: '30s' });
+    process.signal('SIGTERM');
+    await process.says(/not ready any more/);
+    process.signal('SIGTERM');
+    expect(await process.ended).toBe(1);
+  });
+
+  it('with nothing to do: exit code 0, and every line is written', async () => {
+    const { upstream, process, sidecar } = await start({ SIDECAR_DRAIN_DELAY: '0' });
+    const asked = ask(sidecar);
+    asked.request.end();
+    (await upstream.next()).answer('200 OK', 'served');
+    (await asked.answer).resume();
+    process.signal('SIGTERM');
+    expect(await process.ended).toBe(0);
+    expect(process.stderr().trimEnd().split('\n').at(-1)).toContain('"msg":"stopped"');
+    expect(process.stderr()).toContain('"msg":"request"');
+  });
+});
+
+/** Resolves once the sidecar has read what was sent to it before on another connection. */
+async function afterARead(sidecar: { port: number }): Promise<void> {
+  await statusOf(sidecar.port, '/health/liveliness');
+}
+
+async function refusedAsDraining(caller: RawCaller): Promise<void> {
+  const text = await caller.until('draining');
+  expect(text).toContain('HTTP/1.1 503 Service Unavailable');
+  expect(text).toMatch(/retry-after: \d/i);
+  await caller.ended;
+}
