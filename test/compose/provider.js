@@ -15,9 +15,12 @@ const server = createServer(async (request, response) => {
   for await (const part of request) parts.push(part);
   const { stream } = JSON.parse(Buffer.concat(parts).toString());
   const words = ['shown ', request.headers.authorization ?? 'nothing', ' by LiteLLM'];
+  const usage = { prompt_tokens: 1, completion_tokens: 3, total_tokens: 4 };
   if (stream) {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const chunks = [...words.map((content) => chunk({ content }, null)), chunk({}, 'stop')];
+    const chunks = words.map((content) => chunk({ content }, null));
+    // Without usage LiteLLM counts by itself, and fetches a tokenizer from the Internet for that.
+    chunks.push(chunk({}, 'stop'), { ...chunk({}, null), choices: [], usage });
     for (const each of chunks) response.write(`data: ${JSON.stringify(each)}\n\n`);
     response.end('data: [DONE]\n\n');
     return;
@@ -25,7 +28,6 @@ const server = createServer(async (request, response) => {
   response.writeHead(200, { 'content-type': 'application/json' });
   const message = { role: 'assistant', content: words.join('') };
   const choices = [{ index: 0, message, finish_reason: 'stop' }];
-  const usage = { prompt_tokens: 1, completion_tokens: 3, total_tokens: 4 };
   response.end(JSON.stringify({ ...chunk({}, null), object: 'chat.completion', choices, usage }));
 });
 server.listen(8080);

@@ -232,7 +232,7 @@ describe('with a key that everybody knows', () => {
   });
 
   it('`up --wait` fails', async () => {
-    const up = await stack.compose(['up', '--wait', '--wait-timeout', '60']);
+    const up = await stack.compose(['up', '--wait', '--wait-timeout', '20']);
     expect(up.code).not.toBe(0);
   });
 
