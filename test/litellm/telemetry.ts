@@ -60,6 +60,8 @@ export const afterAllTraffic = (given: Given) =>
       for (const secret of [key, upstreamKey, providerKey, STRANGER]) {
         expect(told.includes(secret)).toBe(false);
       }
+      // Nor was there one to cut out.
+      expect(told).not.toContain('[redacted]');
     });
 
     test('the clients’ key stands neither in LiteLLM’s log nor at the provider', () => {
