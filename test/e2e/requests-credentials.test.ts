@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key-format.ts';
-import { KEY_HEADERS } from '../../src/proxy/credential.ts';
 import { attack, expectRefusal, sayLine } from '../support/attack.ts';
+import { KEY_CARRIERS } from '../support/key-carriers.ts';
 import { converse, head } from '../support/raw-client.ts';
 import { createStages, type Stage } from '../support/stage.ts';
 
@@ -15,7 +15,7 @@ const keysSeen = ({ upstream }: Stage): string[] =>
   upstream.requests.at(-3)?.rawHead.match(KEY_LIKE) ?? [];
 
 describe('a credential', () => {
-  it.each(KEY_HEADERS)('in %s opens, and LiteLLM gets its own key alone', async (carrier) => {
+  it.each(KEY_CARRIERS)('in %s opens, and LiteLLM gets its own key alone', async (carrier) => {
     const on = await stage({ script: sayLine });
     const field = `${carrier}: Bearer ${on.sidecar.key}`;
     const { refusals } = await attack(on, head(CHAT, HOST, field));

@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type Credential,
-  KEY_HEADERS,
   readCredential,
   withoutKeyParameters,
   withoutKeySubprotocols,
 } from '../../src/proxy/credential.ts';
 import { isRefusal } from '../../src/refusal.ts';
 import { headOf } from '../support/heads.ts';
+import { KEY_CARRIERS } from '../support/key-carriers.ts';
 
 const NOWHERE = { query: undefined, subprotocols: undefined, basic: false };
 const read = (
@@ -26,7 +26,7 @@ const says = (carrier: string): string =>
   carrier === 'authorization' ? `Authorization: Bearer k-${carrier}` : `${carrier}: k-${carrier}`;
 
 describe('a credential', () => {
-  it.each(KEY_HEADERS)('is read from %s', (carrier) => {
+  it.each(KEY_CARRIERS)('is read from %s', (carrier) => {
     expect(read([says(carrier)])).toEqual({ carrier, key: `k-${carrier}` });
     expect(read([says(carrier).toUpperCase().replace(/: .*/, ': Bearer abc')])).toEqual({
       carrier,
@@ -37,11 +37,11 @@ describe('a credential', () => {
   it('is none where nothing, or nothing but emptiness, is presented', () => {
     expect(read([])).toBeUndefined();
     expect(read(['cookie: key=sk-1', 'litellm_user_api_key: sk-1'])).toBeUndefined();
-    expect(read(KEY_HEADERS.map((carrier) => `${carrier}:`))).toBeUndefined();
+    expect(read(KEY_CARRIERS.map((carrier) => `${carrier}:`))).toBeUndefined();
   });
 
-  const pairs = KEY_HEADERS.flatMap((first, at) =>
-    KEY_HEADERS.slice(at + 1).map((second) => [first, second] as const),
+  const pairs = KEY_CARRIERS.flatMap((first, at) =>
+    KEY_CARRIERS.slice(at + 1).map((second) => [first, second] as const),
   );
   it.each(pairs)('in %s wins over one in %s, whichever stands first', (first, second) => {
     expect(key([says(first), says(second)])).toBe(`k-${first}`);
@@ -50,10 +50,13 @@ describe('a credential', () => {
     expect(key([`${first}:`, says(second)])).toBe(`k-${second}`);
   });
 
-  it.each(KEY_HEADERS)('that stands twice in %s is refused, even where another wins', (carrier) => {
-    expect(key([says(carrier), says(carrier)])).toBe('bad_request');
-    expect(key([says(KEY_HEADERS[0]), `${carrier}:`, `${carrier}: x`])).toBe('bad_request');
-  });
+  it.each(KEY_CARRIERS)(
+    'that stands twice in %s is refused, even where another wins',
+    (carrier) => {
+      expect(key([says(carrier), says(carrier)])).toBe('bad_request');
+      expect(key([says(KEY_CARRIERS[0]), `${carrier}:`, `${carrier}: x`])).toBe('bad_request');
+    },
+  );
 
   it.each([
     ['Bearer sk-a', 'sk-a'],
@@ -92,7 +95,7 @@ describe('a credential', () => {
   });
 
   it('in the query yields to every header, and is refused twice even then', () => {
-    for (const carrier of KEY_HEADERS) {
+    for (const carrier of KEY_CARRIERS) {
       expect(key([says(carrier)], { query: 'key=q' })).toBe(`k-${carrier}`);
     }
     expect(key([says('x-api-key')], { query: 'key=q&key=q' })).toBe('bad_request');
@@ -110,15 +113,15 @@ describe('a credential', () => {
   it('in a header of the operator is read there and nowhere else', () => {
     const elsewhere = { query: 'key=q', subprotocols: 'openai-insecure-api-key.s' };
     expect(key(['X-Own: Bearer sk-a', says('authorization')], elsewhere, 'x-own')).toBe('sk-a');
-    expect(key(KEY_HEADERS.map(says), elsewhere, 'x-own')).toBeUndefined();
+    expect(key(KEY_CARRIERS.map(says), elsewhere, 'x-own')).toBeUndefined();
     expect(key(['X-Own: a', 'x-own: a'], {}, 'x-own')).toBe('bad_request');
   });
 
   it('is the one of LiteLLM for any mix of carriers', () => {
-    const mix = fc.shuffledSubarray([...KEY_HEADERS], { minLength: 1 });
+    const mix = fc.shuffledSubarray([...KEY_CARRIERS], { minLength: 1 });
     fc.assert(
       fc.property(mix, (carriers) => {
-        const winner = KEY_HEADERS.find((carrier) => carriers.includes(carrier));
+        const winner = KEY_CARRIERS.find((carrier) => carriers.includes(carrier));
         expect((read(carriers.map(says)) as Credential).carrier).toBe(winner);
       }),
     );

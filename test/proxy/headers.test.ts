@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { KEY_HEADERS, OVERRIDING_HEADER } from '../../src/proxy/credential.ts';
 import { type ForwardFacts, type ForwardRules, forwardHeaders } from '../../src/proxy/headers.ts';
 import { headOf } from '../support/heads.ts';
+import { KEY_CARRIERS } from '../support/key-carriers.ts';
 
 const RULES: ForwardRules = { host: 'litellm:4000', publicUrl: undefined, keyHeader: undefined };
 const FACTS: ForwardFacts = {
@@ -35,7 +35,7 @@ const HOP_BY_HOP = [
   ...['connection', 'proxy-connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade'],
   ...['proxy-authorization', 'expect'],
 ];
-const CARRIERS = [...KEY_HEADERS, OVERRIDING_HEADER];
+const CARRIERS = [...KEY_CARRIERS, 'litellm_user_api_key'];
 
 describe('the fields that LiteLLM gets', () => {
   it("are the client's own, in their order, each as often as it stands", () => {
