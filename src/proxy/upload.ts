@@ -151,6 +151,8 @@ class RequestBody extends Readable {
 
   constructor(source: IncomingMessage, upload: Upload, first: readonly Buffer[]) {
     super();
+    // undici takes its own listener away with the request; an error nobody hears ends the process.
+    this.on('error', () => undefined);
     this.#source = source;
     for (const chunk of first) this.push(chunk);
     const onData = (chunk: Buffer): void => {

@@ -1,0 +1,194 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createReplayBudget, Upload, type UploadRules } from '../../src/proxy/upload.ts';
+
+const ends: (() => unknown)[] = [];
+afterEach(() => {
+  for (const end of ends.splice(0).reverse()) end();
+});
+
+/** A request as Node's server gives it, whose body a test sends byte for byte. */
+async function receive(
+  head: string,
+  body = '',
+): Promise<{ request: IncomingMessage; client: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.on('error', () => undefined);
+  ends.push(() => {
+    client.destroy();
+    server.close();
+  });
+  client.write(`POST / HTTP/1.1\r\nhost: a\r\n${head}\r\n\r\n${body}`);
+  const [request] = (await once(server, 'request')) as [IncomingMessage];
+  request.on('error', () => undefined);
+  // What came in the packet of the head is there one turn later.
+  await Promise.resolve();
+  return { request, client };
+}
+
+function createUpload(
+  request: IncomingMessage,
+  changes: Partial<UploadRules> = {},
+  length = request.headers['content-length'],
+) {
+  const onTooLarge = vi.fn();
+  const rules = {
+    replayBytes: 1000,
+    budget: createReplayBudget(10_000),
+    limit: 0,
+    elapsed: () => 0,
+    ...changes,
+  };
+  return { upload: new Upload(request, length, rules, onTooLarge), onTooLarge, rules };
+}
+
+/** Reads a stream until it gave this much. */
+async function read(body: Buffer | Readable, bytes: number): Promise<string> {
+  if (!(body instanceof Readable)) return String(body);
+  let text = '';
+  body.on('data', (chunk: Buffer) => {
+    text += String(chunk);
+  });
+  while (text.length < bytes) await once(body, 'data');
+  return text;
+}
+
+/** Resolves when a stream is over, in whichever way. */
+const gone = (stream: Readable): Promise<void> =>
+  new Promise((resolve) => {
+    stream.once('close', resolve);
+  });
+
+describe('the budget for second tries', () => {
+  it('gives no more than it has, and takes back', () => {
+    const budget = createReplayBudget(10);
+    expect([budget.take(6), budget.take(5), budget.take(4), budget.take(1)]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+    budget.give(6);
+    expect([budget.take(7), budget.take(6)]).toEqual([false, true]);
+  });
+});
+
+describe('a body', () => {
+  it('that came with its head goes up in one piece, and can go up again', async () => {
+    const { request } = await receive('content-length: 4', 'body');
+    const { upload } = createUpload(request);
+    expect(upload.open()).toEqual(Buffer.from('body'));
+    expect(upload.replayable).toBe(true);
+    expect(upload.open()).toEqual(Buffer.from('body'));
+    expect(upload.bytes).toBe(4);
+  });
+
+  it('that comes later goes up as it comes', async () => {
+    const { request, client } = await receive('content-length: 6', 'one');
+    const { upload } = createUpload(request);
+    const body = upload.open();
+    expect(body).toBeInstanceOf(Readable);
+    client.write('two');
+    expect(await read(body, 6)).toBe('onetwo');
+    await once(body as Readable, 'end');
+    expect(upload.bytes).toBe(6);
+  });
+
+  it('half sent starts from its beginning at the second try, and the request lives', async () => {
+    const { request, client } = await receive('transfer-encoding: chunked', '3\r\none\r\n');
+    const { upload } = createUpload(request, {}, undefined);
+    const first = upload.open() as Readable;
+    expect(await read(first, 3)).toBe('one');
+    first.destroy();
+    expect(upload.replayable).toBe(true);
+    const second = upload.open();
+    client.write('3\r\ntwo\r\n0\r\n\r\n');
+    expect(await read(second, 6)).toBe('onetwo');
+    expect(upload.bytes).toBe(6);
+  });
+
+  it('sent whole in pieces goes up whole at the second try', async () => {
+    const { request, client } = await receive('transfer-encoding: chunked', '3\r\none\r\n');
+    const { upload } = createUpload(request, {}, undefined);
+    const first = upload.open() as Readable;
+    client.write('3\r\ntwo\r\n0\r\n\r\n');
+    await read(first, 6);
+    await once(first, 'end');
+    expect(await read(upload.open(), 6)).toBe('onetwo');
+  });
+
+  it('of more than replayBytes is not kept, and its room is given back', async () => {
+    const { request, client } = await receive('content-length: 1001', 'x');
+    const { upload, rules } = createUpload(request);
+    const body = upload.open();
+    client.write('x'.repeat(1000));
+    await read(body, 1001);
+    expect(upload.replayable).toBe(false);
+    expect(rules.budget.take(10_000)).toBe(true);
+  });
+
+  it('is not kept where the budget of all is used up', async () => {
+    const { request, client } = await receive('content-length: 100', 'x');
+    const { upload } = createUpload(request, { budget: createReplayBudget(50) });
+    const body = upload.open();
+    client.write('x'.repeat(99));
+    await read(body, 100);
+    expect(upload.replayable).toBe(false);
+  });
+
+  it('let go gives its room back, once', async () => {
+    const { request } = await receive('content-length: 100', 'x'.repeat(60));
+    const budget = createReplayBudget(100);
+    const { upload } = createUpload(request, { budget });
+    await read(upload.open(), 60);
+    expect(budget.take(41)).toBe(false);
+    upload.release();
+    upload.release();
+    expect([budget.take(101), budget.take(100)]).toEqual([false, true]);
+    expect(upload.replayable).toBe(false);
+  });
+
+  it.each([
+    ['in one piece', 'content-length: 11', 'x'.repeat(11)],
+    ['in chunks', 'transfer-encoding: chunked', 'b\r\nxxxxxxxxxxx\r\n'],
+  ])('above the limit, %s, is told once', async (_, head, bytes) => {
+    const { request } = await receive(head, bytes);
+    const { upload, onTooLarge } = createUpload(request, { limit: 10 });
+    const body = upload.open();
+    if (body instanceof Readable) await gone(body.resume());
+    expect(onTooLarge).toHaveBeenCalledTimes(1);
+    expect(request.destroyed).toBe(false);
+  });
+
+  it('is not read before it is opened, nor while nobody takes it', async () => {
+    const { request, client } = await receive('content-length: 10000000', 'x');
+    const { upload } = createUpload(request);
+    client.write(Buffer.alloc(9_999_999));
+    while (request.socket.bytesRead < 60_000) await new Promise(setImmediate);
+    expect(upload.bytes).toBe(0);
+    const body = upload.open() as Readable;
+    await once(body, 'readable');
+    body.read(1);
+    while (!request.isPaused()) await new Promise(setImmediate);
+    expect(upload.bytes).toBeLessThan(1_000_000);
+    // Not the client is waited for, but whoever should take it.
+    expect(upload.waitsForClient).toBe(false);
+    body.destroy();
+  });
+
+  it('whose client leaves breaks off', async () => {
+    const { request, client } = await receive('content-length: 100', 'half');
+    const { upload } = createUpload(request);
+    const body = upload.open() as Readable;
+    await read(body, 4);
+    expect(upload.waitsForClient).toBe(true);
+    client.destroy();
+    await gone(body);
+    expect(body.errored?.message).toContain('left');
+  });
+});
