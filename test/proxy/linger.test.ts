@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { discardRest } from '../../src/proxy/linger.ts';
+
+const ends: (() => unknown)[] = [];
+afterEach(() => {
+  vi.useRealTimers();
+  for (const end of ends.splice(0).reverse()) end();
+});
+
+async function receive() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.on('error', () => undefined);
+  ends.push(() => {
+    client.destroy();
+    server.close();
+  });
+  client.write('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n');
+  const [request] = (await once(server, 'request')) as [IncomingMessage];
+  request.on('error', () => undefined);
+  return { request, client };
+}
+
+const rest = (request: IncomingMessage) => {
+  const done = vi.fn();
+  const over = new Promise<boolean>((resolve) => {
+    discardRest(request, (ended) => {
+      done();
+      resolve(ended);
+    });
+  });
+  return { over, done };
+};
+
+describe('the rest of a body nobody wants', () => {
+  it('is read to its end', async () => {
+    const { request, client } = await receive();
+    const { over, done } = rest(request);
+    client.write('4\r\nrest\r\n0\r\n\r\n');
+    expect(await over).toBe(true);
+    client.destroy();
+    await once(request.socket, 'close');
+    expect(done).toHaveBeenCalledTimes(1);
+  });
+
+  it('is given up on after 1 MiB', async () => {
+    const { request, client } = await receive();
+    const { over } = rest(request);
+    for (let n = 0; n < 40; n++) client.write(`8000\r\n${'x'.repeat(0x8000)}\r\n`);
+    expect(await over).toBe(false);
+    expect(request.destroyed).toBe(false);
+  });
+
+  it('is given up on after two seconds, however it trickles', async () => {
+    const { request, client } = await receive();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const { over, done } = rest(request);
+    client.write('1\r\nx\r\n');
+    await once(request, 'data');
+    vi.advanceTimersByTime(1999);
+    expect(done).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(1);
+    expect(await over).toBe(false);
+  });
+
+  it('ends with the client', async () => {
+    const { request, client } = await receive();
+    const { over } = rest(request);
+    client.destroy();
+    expect(await over).toBe(false);
+  });
+
+  it('was read or destroyed before: that is told at once', async () => {
+    const { request, client } = await receive();
+    client.write('0\r\n\r\n');
+    await once(request.resume(), 'end');
+    expect(await rest(request).over).toBe(true);
+    const other = await receive();
+    other.request.destroy();
+    expect(await rest(other.request).over).toBe(false);
+  });
+});
