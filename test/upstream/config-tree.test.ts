@@ -1,0 +1,154 @@
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/keyring/digest.ts';
+import { Secret } from '../../src/secret.ts';
+import { ConfigTreeError } from '../../src/upstream/config-tree.ts';
+import { createSlots } from '../../src/upstream/slots.ts';
+
+const KEY = new Secret('sk-a-key-of-the-upstream');
+const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');
+const isRoot = process.getuid?.() === 0;
+
+let base: string;
+let folder: string;
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'config-tree-'));
+  folder = join(base, 'slots');
+  await mkdir(folder);
+});
+
+afterEach(async () => {
+  await rm(base, { recursive: true, force: true });
+});
+
+/** Writes a tree of files below the test's own folder and returns its path. */
+const tree = async (name: string, files: Record<string, string>): Promise<string> => {
+  const root = join(base, name);
+  await mkdir(root, { recursive: true });
+  const write = async ([path, content]: [string, string]): Promise<void> => {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+  };
+  await Promise.all(Object.entries(files).map(write));
+  return root;
+};
+
+describe('a configuration that cannot be used', () => {
+  const refused = async (config: string): Promise<string> => {
+    const slots = createSlots({ folder });
+    await slots.place('a', { key: KEY, config: undefined });
+    const before = (await stat(join(folder, 'a'))).ino;
+    const error = await slots.place('a', { key: OTHER_KEY, config }).catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(ConfigTreeError);
+    await expect(slots.digestConfig(config)).rejects.toThrow(error.message);
+    // The slot is as it was, and nothing half-made stands beside it.
+    expect(await readdir(folder)).toEqual(['a']);
+    expect((await stat(join(folder, 'a'))).ino).toBe(before);
+    return error.message.replaceAll(base, '');
+  };
+
+  it('is not there', async () => {
+    expect(await refused(join(base, 'none.yaml'))).toBe('/none.yaml does not exist');
+  });
+
+  it('stands below a file', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    expect(await refused(join(source, 'config.yaml/x'))).toBe(
+      '/c/config.yaml/x does not exist: a part of the path is a file',
+    );
+  });
+
+  it('is a folder without a config.yaml', async () => {
+    expect(await refused(await tree('c', { 'litellm.yaml': '', 'sub/config.yaml': '' }))).toBe(
+      '/c is a folder without a config.yaml',
+    );
+  });
+
+  it('has a folder in the place of config.yaml', async () => {
+    expect(await refused(await tree('c', { 'config.yaml/x': '' }))).toBe(
+      '/c is a folder without a config.yaml',
+    );
+  });
+
+  it('has a broken link', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    await symlink('nowhere', join(source, 'models.yaml'));
+    expect(await refused(source)).toBe('/c/models.yaml does not exist, or is a broken link');
+  });
+
+  it('has a link that leads back to the folder', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    await symlink('.', join(source, 'again'));
+    expect(await refused(source)).toMatch(/again is a link that leads back to itself$/);
+  });
+
+  it('has a socket in it', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    const server = createServer().listen(join(source, 'sock'));
+    await once(server, 'listening');
+    try {
+      expect(await refused(source)).toBe('/c/sock is neither a file nor a folder');
+    } finally {
+      server.close();
+    }
+  });
+
+  it('is a whole project', async () => {
+    const files = Array.from({ length: 2001 }, (_, n) => [`${n}.js`, '']);
+    expect(
+      await refused(await tree('c', { 'config.yaml': '', ...Object.fromEntries(files) })),
+    ).toBe('/c has more than 2000 entries: name config.yaml itself, or a folder of its own');
+  });
+
+  it('has a large file beside it', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    await writeFile(join(source, 'model.bin'), Buffer.alloc(33 * 1024 * 1024));
+    expect(await refused(source)).toMatch(/has more than 32 MiB/);
+  });
+
+  it.runIf(!isRoot)('cannot be read', async () => {
+    const source = await tree('c', { 'config.yaml': '' });
+    await chmod(join(source, 'config.yaml'), 0);
+    expect(await refused(source)).toBe(
+      '/c/config.yaml cannot be read by this user: permission denied',
+    );
+  });
+});
+
+describe('digests', () => {
+  it('are the same of a file, of a folder with that file, and of the slot made from it', async () => {
+    const slots = createSlots({ folder });
+    const source = await tree('c', { 'config.yaml': 'one' });
+    const digest = await slots.digestConfig(source);
+    expect(await slots.digestConfig(join(source, 'config.yaml'))).toBe(digest);
+    await slots.place('a', { key: KEY, config: source });
+    expect(await slots.read('a')).toEqual({
+      configDigest: digest,
+      keyDigest: digestOf(KEY.reveal()),
+    });
+  });
+
+  it('do not change by what Python or an editor writes beside config.yaml', async () => {
+    const slots = createSlots({ folder });
+    const source = await tree('c', { 'config.yaml': 'one' });
+    const digest = await slots.digestConfig(source);
+    await tree('c', { '__pycache__/x.pyc': 'x', '.config.yaml.swp': 'x' });
+    expect(await slots.digestConfig(source)).toBe(digest);
+  });
+
+  it.each([
+    ['a content', { 'config.yaml': 'two', 'x/y': '' }],
+    ['a name', { 'config.yaml': 'one', 'x/z': '' }],
+    ['a file more', { 'config.yaml': 'one', 'x/y': '', z: '' }],
+    ['a border between name and content', { 'config.yaml': 'one', x: '/y' }],
+  ])('change with %s', async (_what, files) => {
+    const slots = createSlots({ folder });
+    const before = await slots.digestConfig(await tree('c', { 'config.yaml': 'one', 'x/y': '' }));
+    expect(await slots.digestConfig(await tree('d', files))).not.toBe(before);
+  });
+});
