@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateKey } from '../../src/keyring/key-format.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
-import { createLitellm, type Litellm } from '../support/litellm.ts';
+import { createLitellm, findLitellm, type Litellm } from '../support/litellm.ts';
 import { type SidecarProcess, startSidecarProcess } from '../support/sidecar-process.ts';
 
 /** A client's gateway as it is in earnest: sidecar, LiteLLM, and a provider behind it. */
@@ -62,10 +62,26 @@ const configFor = (provider: string, api_key: string): object => {
   };
 };
 
-/** Starts all three; resolves when a request would be answered. */
+/** Starts all three; resolves when a request would be answered. What began ends where one fails. */
 export async function setStage(): Promise<Stage> {
+  findLitellm();
+  const endings: (() => Promise<unknown>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const end of endings.toReversed()) await end();
+  };
+  try {
+    return { ...(await startAll(endings)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startAll(endings: (() => Promise<unknown>)[]): Promise<Omit<Stage, 'stop'>> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-litellm-'));
+  endings.push(() => rm(folder, { recursive: true, force: true }));
   const provider = await startFakeProvider();
+  endings.push(provider.stop);
   const key = generateKey();
   const upstreamKey = generateKey();
   const providerKey = 'the-key-of-the-provider';
@@ -83,32 +99,22 @@ export async function setStage(): Promise<Stage> {
       LANGFUSE_SECRET_KEY: providerKey,
     },
   });
+  endings.push(litellm.stop);
+  const isUp = litellm.start();
+  // Whether it came up is asked below; until then nobody listens.
+  isUp.catch(() => undefined);
   const home = join(folder, 'sidecar');
   await mkdir(home);
-  const [sidecar] = await Promise.all([
-    startSidecarProcess(home, {
-      SIDECAR_UPSTREAM: litellm.url,
-      SIDECAR_UPSTREAM_KEY: upstreamKey,
-      LITELLM_MASTER_KEY: key,
-      SIDECAR_LOG_LEVEL: 'trace',
-      // A busy machine starts LiteLLM slowly, and all wrong keys come from one address.
-      SIDECAR_HOLD: '2m',
-      SIDECAR_FAILURES_PER_MINUTE: '0',
-    }),
-    litellm.start(),
-  ]);
-  return {
-    folder,
-    provider,
-    litellm,
-    sidecar,
-    key,
-    upstreamKey,
-    providerKey,
-    async stop() {
-      await Promise.all([sidecar.stop(), litellm.stop()]);
-      await provider.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  const sidecar = await startSidecarProcess(home, {
+    SIDECAR_UPSTREAM: litellm.url,
+    SIDECAR_UPSTREAM_KEY: upstreamKey,
+    LITELLM_MASTER_KEY: key,
+    SIDECAR_LOG_LEVEL: 'trace',
+    // A busy machine starts LiteLLM slowly, and all wrong keys come from one address.
+    SIDECAR_HOLD: '2m',
+    SIDECAR_FAILURES_PER_MINUTE: '0',
+  });
+  endings.push(sidecar.stop);
+  await isUp;
+  return { folder, provider, litellm, sidecar, key, upstreamKey, providerKey };
 }
