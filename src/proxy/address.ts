@@ -9,7 +9,7 @@ export type InBlocks = (address: string) => boolean;
 const parse = (text: string): Address | undefined =>
   ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
 
-/** A v4 address in v6 clothes (`::ffff:10.0.0.1`, as a dual-stack socket says it) is the v4 address. */
+/** A v4 address in v6 clothes (`::ffff:10.0.0.1`, from a dual-stack socket) is the v4 address. */
 export const plainAddress = (text: string): string =>
   text.startsWith('::ffff:') && text.includes('.') ? text.slice(7) : text;
 
@@ -38,7 +38,7 @@ function readBlock(cidr: string): Block {
 
 /**
  * Whose request it is: the peer, or where the peer is a trusted proxy, the last address in
- * `X-Forwarded-For` that is not one. Text that is no address ends the search at the proxy that sent it.
+ * `X-Forwarded-For` that is not one. Text that is no address ends the search at who sent it.
  */
 export function clientAddress(
   peer: string,

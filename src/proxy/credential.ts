@@ -41,8 +41,9 @@ const twice = (carrier: string): Refusal =>
   refusal('bad_request', `${carrier} stands twice: send one key in one place`);
 
 /**
- * Finds the credential: the first carrier that is there wins, the others are ignored, as at LiteLLM.
- * Undefined: none is presented. A carrier that stands twice is refused, whether it would win or not.
+ * Finds the credential: the first carrier that is there wins, the others are ignored, as LiteLLM
+ * does. Undefined: none is presented. A carrier that stands twice is refused, whether it would win
+ * or not.
  */
 export function readCredential(
   head: Head,

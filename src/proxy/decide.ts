@@ -52,7 +52,7 @@ export const UNROUTED: Route = {
   keyPlace: 'bearer',
 };
 
-/** Target, then credential, then admission. A crash in any of them is a refusal: it fails closed. */
+/** Target, then credential, then admission. A crash in any of them is a refusal. */
 export function decide(
   head: Head,
   caller: { address: string; websocket: boolean },
@@ -119,7 +119,7 @@ function targetWithoutKey({ rawPath, rawQuery }: Target): string {
   return rest === '' ? rawPath : `${rawPath}?${rest}`;
 }
 
-/** Where the key came in a header of its own, `Authorization` may be meant for somebody behind LiteLLM. */
+/** Where the key has a header of its own, `Authorization` may be for somebody behind LiteLLM. */
 function keepsAuthorization(
   credential: Credential | undefined,
   route: Route,

@@ -53,8 +53,8 @@ export interface RequestHead {
 export const MOST_FIELDS = 200;
 
 /**
- * Reads the head of a request in one pass over its raw fields; of more than `MOST_FIELDS`, one too many.
- * Never fails.
+ * Reads the head of a request in one pass over its raw fields; of more than `MOST_FIELDS` it reads
+ * one too many. Never fails.
  */
 export function readHead(request: RequestHead): Head {
   const raw = request.rawHeaders;

@@ -57,7 +57,7 @@ export interface ForwardFacts {
   readonly keepAuthorization: boolean;
 }
 
-/** A host and a port as `Host` may hold them (RFC 3986 §3.2.2), and nothing that quotes or spaces. */
+/** A host and a port as `Host` may hold them (RFC 3986 §3.2.2): nothing that quotes or spaces. */
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /** The fields that LiteLLM gets: name, value, name, value. */
@@ -168,7 +168,7 @@ function optionsNamed(raw: readonly (Buffer | string)[]): string[] | undefined {
 
 /**
  * A `Location` that names the upstream means this gateway: LiteLLM builds it from the Host it was
- * sent, with `http` or `https` by its own guess. Without a public URL the path alone is sent, which is
+ * sent, with `http` or `https` by its own guess. Without a public URL the path alone is sent: it is
  * right wherever the client is (RFC 9110 §10.2.2).
  */
 export function clientLocation(value: string, rules: ForwardRules): string {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { CallerRecord } from './exchange-record.ts';
 
 /**
- * Answers LiteLLM's three open health routes in its stead, so that nothing reaches it without a key:
+ * Answers LiteLLM's three open health routes in its stead: nothing gets there without a key. It is
  * alive as long as this process answers; ready when LiteLLM is there too. Returns the status.
  */
 export function answerHealth(

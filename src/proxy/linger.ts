@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** RFC 9112 §9.6: how long, and how much, is read of a body nobody wants before the connection goes. */
+/** How long, and how much, is read of a body nobody wants (RFC 9112 §9.6). */
 const LINGER_MS = 2000;
 const LINGER_BYTES = 1024 * 1024;
 
 /**
- * Reads and forgets what a client is still sending although it has its answer. Closing at once would
- * reset the connection, and the reset may overtake the answer. Calls `done` once, at the body's end or
+ * Reads and forgets what a client is still sending although it has its answer. Closing at once may
+ * reset the connection, and the reset overtake the answer. Calls `done` once, at the body's end or
  * at the limit; past the limit the connection must be closed.
  */
 export function discardRest(request: IncomingMessage, done: (ended: boolean) => void): void {

@@ -15,11 +15,11 @@ const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9_~.:@-]*)+\/?$/;
 /** RFC 3986 without the fragment, the backslash and the characters it never allows. */
 const ALLOWED = /^[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+$/;
 /**
- * After decoding, what is still encoded and hides something: separators, control characters, or what
+ * What is still encoded after decoding, and hides something: separators, control characters, what
  * needs no encoding at all (RFC 3986 §2.3), and spells a route's name for whoever decodes again.
  */
 const ENCODED_TWICE = /%(?:2[35d-f]|3[0-9abf]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9aef]|[01])/i;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for.
 const UNSAFE_DECODED = /[\x00-\x1f\x7f-\x9f\\;]/;
 const CARRIES_NO_CHUNKED_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 

@@ -7,7 +7,9 @@ import { createStages, type Stage } from '../support/stage.ts';
 const stage = createStages();
 const CHAT = 'POST /v1/chat/completions';
 
-/** As java.net.http.HttpClient sends the first request to a server it has not met (JDK 11 to 21). */
+/**
+ * As java.net.http.HttpClient sends the first request to a server it has not met (JDK 11 to 21).
+ */
 const asJava = ({ sidecar }: Stage, line: string, framing: readonly string[] = []): string =>
   head(
     `${line} HTTP/1.1`,
