@@ -99,6 +99,14 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       expect(started).toMatchObject({ provider: 'sk-provider', key: '' });
     });
 
+    it('hides a master key of the container from all that it starts', async () => {
+      const nap = '#!/bin/sh\necho "sees $(printenv LITELLM_MASTER_KEY)." >&2\nexec /bin/sleep 1\n';
+      await writeFile(join(base, 'sleep'), nap, { mode: 0o755 });
+      const path = `${base}:${process.env['PATH']}`;
+      const { line } = start({ env: { LITELLM_MASTER_KEY: 'sk-of-clients', PATH: path } });
+      expect(await line(/sees/)).toBe('sees .');
+    });
+
     it('shows the key in no command line', async () => {
       await place('a', 'sk-of-a-not-to-be-seen');
       await start({ args: ['--an-argument-that-is-seen'] }).said('a', 'start');
@@ -151,6 +159,14 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       process.kill(old.pid, 'SIGUSR2');
       await line(/ended with status 0/);
       expect(await said('a', 'start')).toMatchObject({ key: 'sk-of-a', config: 'two' });
+    });
+
+    it('by its id alone: a file system gives the next folder the same inode number', async () => {
+      await place('a', 'sk-of-a');
+      const { said } = start();
+      await said('a', 'start');
+      await writeFile(join(folder, 'a/id'), 'another');
+      await said('a', 'term');
     });
 
     it('by hand: another folder under the same name is a new one', async () => {
