@@ -1,4 +1,4 @@
-import { asksAlive } from './reach.ts';
+import { askHealth } from './reach.ts';
 
 /** What is known of LiteLLM's health from asking it now and then. */
 export interface Probe {
@@ -14,11 +14,15 @@ export interface Probe {
 const UNTIL_FIRST_MS = 500;
 const STEADY_MS = 5000;
 const TIMEOUT_MS = 3000;
+/** LiteLLM's one event loop stops for seconds when it makes a page or a tokenizer: it works on. */
+const SILENCES = 3;
 
 /** Asks at once, then twice a second until the first answer, then each five seconds. */
 export function createProbe(options: {
   origin: URL;
   rootPath: string;
+  /** Milliseconds that an answer may take; 3,000 where nothing is said. */
+  timeoutMs?: number;
   /** Called with each change, the first answer included. */
   onChange: (up: boolean) => void;
 }): Probe {
@@ -27,21 +31,28 @@ export function createProbe(options: {
   let answered = false;
   let stopped = false;
   let asking = false;
+  let silences = 0;
   let timer: NodeJS.Timeout | undefined;
   const target = new URL(`${options.rootPath}/`, options.origin);
+
+  const note = (isUp: boolean): void => {
+    const changed = isUp !== up || !known;
+    answered ||= isUp;
+    up = isUp;
+    known = true;
+    if (changed) options.onChange(up);
+  };
 
   const ask = async (): Promise<void> => {
     if (asking || stopped) return;
     asking = true;
     clearTimeout(timer);
-    const answer = await asksAlive(target, TIMEOUT_MS);
+    const health = await askHealth(target, options.timeoutMs ?? TIMEOUT_MS);
     asking = false;
     if (stopped) return;
-    answered ||= answer;
-    const changed = answer !== up || !known;
-    up = answer;
-    known = true;
-    if (changed) options.onChange(up);
+    silences = health === 'silent' ? silences + 1 : 0;
+    const busy = up && silences > 0 && silences < SILENCES;
+    note(health === 'alive' || busy);
     timer = setTimeout(() => void ask(), answered && up ? STEADY_MS : UNTIL_FIRST_MS);
   };
   void ask();

@@ -18,22 +18,28 @@ export async function canConnect(origin: URL, timeoutMs: number): Promise<boolea
 /** `URL` keeps the brackets of an IPv6 address; sockets want none. */
 const bareHost = (origin: URL): string => origin.hostname.replace(/^\[(.*)\]$/, '$1');
 
+export type Health = 'alive' | 'silent' | 'away';
+
 /**
  * Asks LiteLLM (at its root, with a slash at the end) whether it lives, without a key and without a
- * call to any provider (litellm/proxy/health_endpoints). Whatever answers below 500 is there.
+ * call to any provider (litellm/proxy/health_endpoints). Whatever answers below 500 is alive; what
+ * takes the question and says nothing in time is silent, and may only be busy.
  */
-export async function asksAlive(origin: URL, timeoutMs: number): Promise<boolean> {
+export async function askHealth(origin: URL, timeoutMs: number): Promise<Health> {
   return await new Promise((resolve) => {
     const asked = request(
       new URL('health/liveliness', origin),
       { agent: false, timeout: timeoutMs },
       (answer) => {
         answer.resume();
-        resolve((answer.statusCode ?? 500) < 500);
+        resolve((answer.statusCode ?? 500) < 500 ? 'alive' : 'away');
       },
     );
-    asked.once('error', () => resolve(false));
-    asked.once('timeout', () => asked.destroy(new Error('no answer in time')));
+    asked.once('error', () => resolve('away'));
+    asked.once('timeout', () => {
+      resolve('silent');
+      asked.destroy();
+    });
     asked.end();
   });
 }

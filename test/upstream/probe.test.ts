@@ -15,16 +15,21 @@ async function start(first: number) {
   const state = { status: first, asked: 0 };
   const server = createServer((_, response) => {
     state.asked++;
-    response.writeHead(state.status).end();
+    // 0: it is busy, and says nothing.
+    if (state.status !== 0) response.writeHead(state.status).end();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  ends.push(() => server.close());
+  ends.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
   const { port } = server.address() as AddressInfo;
   const changes: boolean[] = [];
   let tell: (() => void) | undefined;
   const probe = createProbe({
     origin: new URL(`http://127.0.0.1:${port}`),
     rootPath: '',
+    timeoutMs: 100,
     onChange: (up) => {
       changes.push(up);
       tell?.();
@@ -63,6 +68,21 @@ it('woken, asks at once, and tells a change; that it answered once stays', async
   probe.wake();
   await heard();
   expect([probe.up(), probe.answeredOnce()]).toEqual([false, true]);
+  expect(changes).toEqual([true, false]);
+});
+
+it('takes LiteLLM for busy, and for away when it is silent for the third time', async () => {
+  const { probe, state, changes, heard } = await start(200);
+  await heard();
+  state.status = 0;
+  const away = heard();
+  for (const asked of [2, 3, 4]) {
+    expect(probe.up()).toBe(true);
+    probe.wake();
+    await vi.waitUntil(() => state.asked === asked);
+    if (asked < 4) await new Promise((resolve) => setTimeout(resolve, 150));
+  }
+  await away;
   expect(changes).toEqual([true, false]);
 });
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { asksAlive, canConnect } from '../../src/upstream/reach.ts';
+import { askHealth, canConnect } from '../../src/upstream/reach.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(() => {
@@ -47,33 +47,33 @@ describe('canConnect', () => {
   });
 });
 
-describe('asksAlive', () => {
+describe('askHealth', () => {
   it('asks the health route below the root path, without a key', async () => {
     const seen: unknown[] = [];
     const url = await listen((request, response) => {
       seen.push([request.method, request.url, request.headers.authorization]);
       response.end();
     });
-    expect(await asksAlive(new URL('/llm/', url), 1000)).toBe(true);
+    expect(await askHealth(new URL('/llm/', url), 1000)).toBe('alive');
     expect(seen).toEqual([['GET', '/llm/health/liveliness', undefined]]);
   });
 
   it.each([
-    [200, true],
-    [401, true],
-    [404, true],
-    [500, false],
-    [503, false],
+    [200, 'alive'],
+    [401, 'alive'],
+    [404, 'alive'],
+    [500, 'away'],
+    [503, 'away'],
   ])('takes a %i for %s', async (status, alive) => {
     const url = await listen((_, response) => response.writeHead(status).end());
-    expect(await asksAlive(url, 1000)).toBe(alive);
+    expect(await askHealth(url, 1000)).toBe(alive);
   });
 
-  it('takes no answer in time, a reset, and nobody there for a no', async () => {
+  it('tells silence from a reset and from nobody there', async () => {
     const silent = await listen(() => undefined);
-    expect(await asksAlive(silent, 50)).toBe(false);
+    expect(await askHealth(silent, 50)).toBe('silent');
     const resetting = await listen((request) => request.socket.resetAndDestroy());
-    expect(await asksAlive(resetting, 1000)).toBe(false);
-    expect(await asksAlive(await nowhere(), 1000)).toBe(false);
+    expect(await askHealth(resetting, 1000)).toBe('away');
+    expect(await askHealth(await nowhere(), 1000)).toBe('away');
   });
 });
