@@ -57,6 +57,7 @@ describe('a client that leaves', () => {
     const other = await callWith(sidecar, CHAT, { body: '{"stays":true}' });
     caller.leave();
     await accessLine(sidecar, 'client_aborted');
+    expect(await series(sidecar, 'requests_held')).toBe(1);
     await upstream.start();
     const peer = await upstream.next();
     expect(String(await peer.body)).toBe('{"stays":true}');

@@ -54,8 +54,12 @@ describe('a WebSocket whose client leaves', () => {
       peer.write(Buffer.alloc(64 * 1024, 'x'));
       await new Promise(setImmediate);
     }
+    const over = new Promise((resolve) => {
+      peer.socket.once('close', resolve);
+    });
     caller.socket.resetAndDestroy();
-    await peer.gone;
+    // Not a FIN alone: that would leave the connection half open for as long as LiteLLM likes.
+    await over;
     await eventually(() => sidecar.accessLines().find((line) => line['status'] === 101));
   });
 

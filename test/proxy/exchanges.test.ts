@@ -99,8 +99,11 @@ describe('what is under way', () => {
     );
     removals.push(...lives.map((live) => exchanges.add(live)));
     const drained = exchanges.drain(900);
+    const over = vi.fn();
+    void drained.then(over);
     await vi.advanceTimersByTimeAsync(905);
     expect(exchanges.count('all')).toBe(2);
+    expect(over).not.toHaveBeenCalled();
     await vi.advanceTimersByTimeAsync(10);
     expect(await drained).toBe(2);
     expect(exchanges.count('all')).toBe(0);
