@@ -7,7 +7,7 @@ export interface AttemptOwner {
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void;
   /** False: the client is slower than LiteLLM; `resume` goes on. */
   onAnswerData(chunk: Buffer): boolean;
-  onAnswerEnd(rawTrailers: readonly Buffer[]): void;
+  onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void;
   onAttemptError(attempt: Attempt, error: Error): void;
 }
 
@@ -32,7 +32,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #connections: Connections;
   readonly #connection: Connection;
   readonly #elapsed: () => number;
-  #controller: Dispatcher.DispatchController | undefined;
+  #abort: ((reason: Error) => void) | undefined;
+  #resume: (() => void) | undefined;
   #cancelled: Error | undefined;
   #over = false;
   /** What its connection had read before: bytes of earlier answers. */
@@ -65,53 +66,51 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** Ends it, whether it was sent or still waits for its connection. */
   cancel(reason: Error): void {
     this.#cancelled = reason;
-    this.#controller?.abort(reason);
+    this.#abort?.(reason);
   }
 
   resume(): void {
-    this.#controller?.resume();
+    this.#resume?.();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
+  // undici 7's own interface: the newer one is wrapped around it, at the cost of two objects and a
+  // second reading of the fields for each request.
+
+  onConnect(abort: (reason?: Error) => void): void {
+    this.#abort = abort;
     this.sentAt = this.#elapsed();
     if (this.reused) this.#readBefore = this.#bytesRead;
-    if (this.#cancelled !== undefined) controller.abort(this.#cancelled);
+    if (this.#cancelled !== undefined) abort(this.#cancelled);
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: unknown,
-    statusText = '',
-  ): void {
+  onHeaders(status: number, fields: Buffer[], resume: () => void, statusText: string): boolean {
     // LiteLLM sends no 1xx of its own, and a 100 is answered here.
-    if (status < 200) return;
-    const fields = controller.rawHeaders as Buffer[];
+    if (status < 200) return true;
+    this.#resume = resume;
     this.#owner.onAnswerHead(status, statusText, fields);
-    if (status === 304 && fields.some(isLength)) this.#endWithoutBody(controller);
+    if (status === 304 && fields.some(isLength)) this.#endWithoutBody();
+    return true;
   }
 
   /** A 304 may say how long the body would have been (RFC 9110 §8.6): undici would wait for it. */
-  #endWithoutBody(controller: Dispatcher.DispatchController): void {
-    this.#controller = undefined;
+  #endWithoutBody(): void {
     this.#over = true;
     this.#owner.onAnswerEnd([]);
-    controller.abort(new Error('no body follows'));
+    this.cancel(new Error('no body follows'));
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#owner.onAnswerData(chunk)) controller.pause();
+  onData(chunk: Buffer): boolean {
+    return this.#owner.onAnswerData(chunk);
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    this.#controller = undefined;
+  onComplete(trailers: (Buffer | string)[] | null): void {
+    this.#abort = undefined;
     this.#connections.give(this.#connection);
-    this.#owner.onAnswerEnd((controller.rawTrailers ?? []) as Buffer[]);
+    this.#owner.onAnswerEnd(trailers ?? []);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#controller = undefined;
+  onError(error: Error): void {
+    this.#abort = undefined;
     if (!this.#over) this.#owner.onAttemptError(this, error);
   }
 }

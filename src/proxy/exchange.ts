@@ -136,7 +136,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     return false;
   }
 
-  onAnswerEnd(rawTrailers: readonly Buffer[]): void {
+  onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void {
     const { response, request } = this.#it;
     this.#attempt = undefined;
     if (rawTrailers.length > 0) response.addTrailers(answerTrailers(rawTrailers));
