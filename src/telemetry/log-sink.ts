@@ -1,3 +1,4 @@
+import { createGather } from './log-gather.ts';
 import { createWriter, writeAllSync } from './log-writer.ts';
 
 /** Where finished lines go. */
@@ -9,7 +10,7 @@ export interface LineSink {
 }
 
 export interface FileSinkOptions {
-  /** Characters that are gathered before a write; 0 writes each line as it comes. */
+  /** Bytes that are gathered before a write; 0 writes each line as it comes. */
   readonly threshold: number;
   /** Told, once writing succeeds again, how many lines were lost meanwhile. */
   readonly onLost: (lines: number) => void;
@@ -18,9 +19,12 @@ export interface FileSinkOptions {
 /** No line waits longer for others. */
 const FLUSH_AFTER_MS = 200;
 /**
- * What a reader that stalls may cost in memory, in characters; lines beyond are lost and counted.
+ * What a reader that stalls may cost in memory, in bytes; lines beyond are lost and counted.
  */
 const MAX_BUFFERED = 4 * 1024 * 1024;
+
+/** Bytes: a line longer than that makes the buffer grow once. */
+const ROOM_FOR_ONE = 4096;
 
 const countLines = (bytes: Buffer): number => bytes.toString().split('\n').length - 1;
 
@@ -32,16 +36,15 @@ const countLines = (bytes: Buffer): number => bytes.toString().split('\n').lengt
  */
 export const createFileSink = (fd: number, { threshold, onLost }: FileSinkOptions): LineSink => {
   const writer = createWriter(fd);
-  let buffer = '';
+  const gather = createGather(threshold + ROOM_FOR_ONE);
   let timer: NodeJS.Timeout | undefined;
   let lost = 0;
 
   const start = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (buffer === '' || !writer.isIdle()) return;
-    const chunk = Buffer.from(buffer);
-    buffer = '';
+    if (gather.size() === 0 || !writer.isIdle()) return;
+    const chunk = gather.take();
     writer.send(chunk, (error) => {
       if (error) lost += countLines(chunk);
       else reportLost();
@@ -49,8 +52,8 @@ export const createFileSink = (fd: number, { threshold, onLost }: FileSinkOption
     });
   };
   const schedule = (): void => {
-    if (buffer === '') return;
-    if (buffer.length >= threshold && writer.isIdle()) start();
+    if (gather.size() === 0) return;
+    if (gather.size() >= threshold && writer.isIdle()) start();
     else timer ??= setTimeout(start, FLUSH_AFTER_MS).unref();
   };
   const reportLost = (): void => {
@@ -61,18 +64,16 @@ export const createFileSink = (fd: number, { threshold, onLost }: FileSinkOption
 
   return {
     write: (line) => {
-      if (buffer.length >= MAX_BUFFERED) {
+      if (gather.size() >= MAX_BUFFERED) {
         lost += 1;
         return;
       }
-      buffer += line;
+      gather.append(line);
       schedule();
     },
     flush: () => {
       const waiting = writer.takeBack();
-      const rest = Buffer.from(buffer);
-      buffer = '';
-      writeAllSync(fd, Buffer.concat([waiting, rest]));
+      writeAllSync(fd, Buffer.concat([waiting, gather.take()]));
     },
   };
 };
