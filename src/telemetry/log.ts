@@ -100,7 +100,7 @@ export const createLog = (options: LogOptions): Log => {
     access:
       options.format === 'json'
         ? (record) => {
-            if (access.isLevelEnabled('info')) sink.write(finish(accessLine(record, timestamp())));
+            if (access.isLevelEnabled('info')) sink.write(accessLine(record, timestamp()));
           }
         : (record) => access.info(...accessSentence(record)),
     flush: sink.flush,
