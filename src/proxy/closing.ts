@@ -5,8 +5,9 @@ import type { Socket } from 'node:net';
 const waiting = new WeakMap<Socket, Set<() => void>>();
 
 /**
- * Calls `done` once an answer was sent whole or its client left. An answer that waits behind another's
- * on its connection (RFC 9112 §9.3.2) has no socket yet, and Node does not tell it of the latter.
+ * Calls `done` once an answer was sent whole or its client left. An answer that waits behind
+ * another's on its connection (RFC 9112 §9.3.2) has no socket yet: Node does not tell it of the
+ * latter.
  */
 export function whenClosed(
   request: IncomingMessage,

@@ -11,12 +11,12 @@ import { discardRest } from './linger.ts';
 import { refuseRequest } from './refuse.ts';
 import { readFailure } from './upstream-error.ts';
 
-/** A reused connection that dies later than this after the send was maybe paid for: no second try. */
+/** A reused connection that dies later than this after the send was maybe paid for. */
 const RETRY_WITHIN_MS = 1000;
 
 /**
- * One request and its answer, from its admission to its last byte. A class, because ten thousand may
- * be open: its methods stand once, on the prototype.
+ * One request and its answer, from its admission to its last byte. A class, because ten thousand
+ * may be open: its methods stand once, on the prototype.
  */
 export class Exchange implements Live, Waiter, AttemptOwner {
   readonly websocket = false;

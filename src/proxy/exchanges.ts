@@ -1,4 +1,4 @@
-/** Something under way between a client and the upstream: a request with its answer, or a WebSocket. */
+/** Something under way between a client and LiteLLM: a request with its answer, or a WebSocket. */
 export interface Live {
   readonly websocket: boolean;
   readonly eventStream: boolean;
@@ -67,10 +67,9 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
 
   const emptyWithin = async (ms: number): Promise<void> => {
     if (all.length === 0) return;
-    let timeout: NodeJS.Timeout | undefined;
+    const timeout = setTimeout(() => onEmpty?.(), ms);
     await new Promise<void>((resolve) => {
       onEmpty = resolve;
-      timeout = setTimeout(resolve, ms);
     });
     clearTimeout(timeout);
   };

@@ -58,7 +58,7 @@ export class Gate extends Duplex {
     if (this.#open === 'yes' && this.#frames.atBoundary()) this.#sayGoodbye();
   }
 
-  /** Leaves the socket to somebody else: whatever http-proxy-3 still does to the gate stays here. */
+  /** Leaves the socket to somebody else: what http-proxy-3 still does to the gate stays here. */
   release(): void {
     this.#released = true;
     this.#detach();

@@ -45,9 +45,9 @@ export function isAllHere(request: IncomingMessage, contentLength: string | unde
 }
 
 /**
- * The body of a request on its way up. What came with the head in one piece goes up with the head in
- * one piece; everything else is streamed as it comes. Until the answer's head is there, what was sent
- * is kept, within limits, because a reused connection may turn out to be dead.
+ * The body of a request on its way up. What came with the head in one piece goes up with the head
+ * in one piece; everything else is streamed as it comes. Until the answer's head is there, what was
+ * sent is kept, within limits, because a reused connection may turn out to be dead.
  */
 export class Upload {
   /** Bytes read from the client so far. */

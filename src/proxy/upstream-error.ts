@@ -32,8 +32,8 @@ export function readFailure(error: Error, sent: boolean): Failure {
 }
 
 /**
- * Node's errors of llhttp, undici's own about the answer, and Node's about fields it will not write.
- * undici's errors of llhttp are known by their name: their code is missing.
+ * Node's errors of llhttp, undici's own about the answer, and Node's about fields it will not
+ * write. undici's errors of llhttp are known by their name: their code is missing.
  */
 const isProtocolError = (code: string): boolean =>
   code.startsWith('HPE_') ||

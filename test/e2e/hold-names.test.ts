@@ -80,7 +80,7 @@ describe('an upstream whose name does not resolve', () => {
 });
 
 describe('an upstream that takes no connection', () => {
-  /** A process that listens and is stopped, with a queue that is full: packets to it are dropped. */
+  /** A process that listens and is stopped, its queue full: packets to it are dropped. */
   async function startStalled() {
     const code = `require('http').createServer((q, s) => s.end('awake'))
       .listen(0, '127.0.0.1', 1, function () { console.log(this.address().port) })`;

@@ -41,7 +41,7 @@ describe('a WebSocket whose client leaves', () => {
     expect(upstream.requests).toHaveLength(0);
   });
 
-  it('by RST in the middle: its connection to LiteLLM ends, although much is on its way', async () => {
+  it('by RST in the middle: LiteLLM is let go, although much is on its way', async () => {
     const { sidecar, upstream } = await stage();
     const caller = await callRaw(sidecar.port);
     caller.send(upgradeBytes(sidecar));

@@ -47,7 +47,7 @@ describe('a WebSocket', () => {
     client.terminate();
   });
 
-  it("LiteLLM's close code and reason reach the client, and the client's reach LiteLLM", async () => {
+  it("LiteLLM's close code and reason reach the client, and the client's LiteLLM", async () => {
     const { sidecar, upstream } = await stage();
     const first = openWebSocket(sidecar);
     const server = await accept(await upstream.next());

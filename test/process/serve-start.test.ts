@@ -98,7 +98,7 @@ describe('npm start that cannot', () => {
     return { code, stderr: process.stderr(), cwd: process.cwd };
   }
 
-  it('for its configuration: every mistake at once, with the nearest name, and exit code 64', async () => {
+  it('for its configuration: every mistake at once, the nearest name, exit code 64', async () => {
     const { code, stderr } = await fails({
       SIDECAR_UPSTREAM: 'litellm:4000',
       SIDECAR_PROT: '4000',

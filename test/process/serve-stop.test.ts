@@ -34,7 +34,7 @@ const statusOf = async (port: number, path: string): Promise<number> =>
   (await fetch(`http://127.0.0.1:${port}${path}`)).status;
 
 describe('SIGTERM', () => {
-  it('with ten streams in flight: all end whole, new ones are served meanwhile, exit code 0', async () => {
+  it('with ten streams in flight: all end whole, and new ones are served; exit code 0', async () => {
     const { upstream, process, sidecar } = await start({
       SIDECAR_DRAIN_DELAY: '1s',
       SIDECAR_DRAIN: '30s',

@@ -25,8 +25,8 @@ type State = 'head' | 'length' | 'size' | 'data' | 'dataEnd' | 'trailers' | 'raw
 
 /**
  * Cuts the bytes of one connection into requests: strict, small, and for what the sidecar sends
- * (RFC 9112 §6). Undefined from `onHead`: the rest of the connection is not read. Behind an upgrade
- * everything is body.
+ * (RFC 9112 §6). Undefined from `onHead`: the rest of the connection is not read. Behind an
+ * upgrade everything is body.
  *
  * @throws Error where what comes is no HTTP/1.1: the sidecar sent garbage
  */

@@ -25,7 +25,7 @@ export function createStages() {
   };
 }
 
-/** Resolves once a look at something finds what it waits for. For what tells nobody: gauges, logs. */
+/** Resolves once a look finds what it waits for. For what tells nobody: gauges, logs. */
 export async function eventually<Found>(look: () => Found | undefined): Promise<Found> {
   for (;;) {
     const found = look();

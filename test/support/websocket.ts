@@ -20,7 +20,7 @@ export async function accept(peer: Peer): Promise<WebSocket> {
   });
 }
 
-/** Asks the sidecar for a WebSocket, with the key in `Authorization` unless a test says otherwise. */
+/** Asks for a WebSocket, with the key in `Authorization` unless a test says otherwise. */
 export function openWebSocket(
   sidecar: Sidecar,
   options: ClientOptions & { protocols?: string[] } = {},
