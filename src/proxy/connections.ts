@@ -33,8 +33,8 @@ export interface Connections {
 
 /**
  * The connections to one upstream, without a limit: an LLM's answers are slow, and a queue here
- * would be a queue nobody sees. Each is an undici `Client` of its own, so that it is known whether a
- * socket was used before, and taking one costs the same with ten thousand open.
+ * would be a queue nobody sees. Each is an undici `Client` of its own, so that it is known whether
+ * a socket was used before, and taking one costs the same with ten thousand open.
  */
 export function createConnections(options: {
   origin: string;

@@ -83,8 +83,8 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
     },
     count(kind) {
       if (kind === 'all') return all.length;
-      const wanted = kind === 'streams' ? 'eventStream' : 'websocket';
-      return all.filter(({ live }) => live[wanted]).length;
+      return all.filter(({ live }) => live[kind === 'streams' ? 'eventStream' : 'websocket'])
+        .length;
     },
     async drain(deadlineMs) {
       draining = true;
