@@ -37,6 +37,17 @@ interface Entry {
   place: number;
 }
 
+/** Puts the last in the place of one; false: that one was taken out before. */
+function takeOut(entry: Entry, all: Entry[]): boolean {
+  const last = all.at(-1);
+  if (entry.place < 0 || last === undefined) return false;
+  all[entry.place] = last;
+  last.place = entry.place;
+  entry.place = -1;
+  all.pop();
+  return true;
+}
+
 export function createExchanges(options: { elapsed: () => number }): Exchanges {
   // A list, and not a Set: the tables that a Set leaves behind as it is filled and emptied keep
   // exchanges alive that are over, until the next major collection (6.5 ms a scavenge, here 2).
@@ -55,16 +66,6 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
     return picked.length;
   };
 
-  const remove = (entry: Entry): void => {
-    const last = all.at(-1);
-    if (entry.place < 0 || last === undefined) return;
-    all[entry.place] = last;
-    last.place = entry.place;
-    entry.place = -1;
-    all.pop();
-    if (all.length === 0) onEmpty?.();
-  };
-
   const emptyWithin = async (ms: number): Promise<void> => {
     if (all.length === 0) return;
     const timeout = setTimeout(() => onEmpty?.(), ms);
@@ -79,7 +80,9 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
       const entry = { live, place: all.length };
       all.push(entry);
       if (draining) live.drain();
-      return () => remove(entry);
+      return () => {
+        if (takeOut(entry, all) && all.length === 0) onEmpty?.();
+      };
     },
     count(kind) {
       if (kind === 'all') return all.length;
