@@ -14,7 +14,7 @@ const HELP = `npm run bench -- [options]
 /** How often and how long; times in milliseconds unless the name says otherwise. */
 const FULL = {
   rounds: { json: 5, sse: 3, start: 7 },
-  burnInMs: 1500,
+  burnInMs: 8000,
   json: { warmMs: 250, measureMs: 950 },
   sse: { warmMs: 400, measureMs: 1200 },
   streams: { everyone: true, count: 9_500, ticking: 200, settleMs: 2000, watchSeconds: 8 },

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
-import { buildConnector, Client } from 'undici';
+import type { Client as UndiciClient } from 'undici';
+import { buildConnector, Client } from './undici-client.ts';
 
 /** One connection to the upstream, used by one exchange at a time. */
 export interface Connection {
-  readonly client: Client;
+  readonly client: UndiciClient;
   /** Whether its socket has carried an exchange before: only such a one may die of old age. */
   reused: boolean;
   /** Its socket is gone; it is not used again. */

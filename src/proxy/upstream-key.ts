@@ -6,7 +6,9 @@ type Field = readonly [name: string, value: string];
 /** The field that carries the upstream key to LiteLLM, made once for each way of carrying it. */
 export type UpstreamKeyField = (place: KeyPlace, keepAuthorization: boolean) => Field;
 
-/** @param keyHeader the one header that LiteLLM was configured to read; undefined: its own carriers */
+/**
+ * @param keyHeader the one header that LiteLLM was configured to read; undefined: its own carriers
+ */
 export function upstreamKeyFields(key: Secret, keyHeader: string | undefined): UpstreamKeyField {
   const plain = key.reveal();
   const bearer: Field = [keyHeader ?? 'authorization', `Bearer ${plain}`];

@@ -1,8 +1,9 @@
-import { Registry } from 'prom-client';
+import type { Registry as PromRegistry } from 'prom-client';
 import type { Clock } from '../clock.ts';
 import type { TrafficEvents, TrafficGauges } from '../proxy/exchange-record.ts';
 import { createDurations } from './metrics/durations.ts';
 import { createLabelSet } from './metrics/label-set.ts';
+import { Registry } from './metrics/prom-client.ts';
 import { createRefusals } from './metrics/refusals.ts';
 import { createRequests } from './metrics/requests.ts';
 import { registerRuntime } from './metrics/runtime.ts';
@@ -36,7 +37,7 @@ const MAX_ROUTE_GROUPS = 50;
 const CACHE_MS = 1000;
 
 /** Renders at most once in `CACHE_MS`; who asks meanwhile shares it. A failure is not kept. */
-const createCachedRender = (registry: Registry, clock: Clock): (() => Promise<string>) => {
+const createCachedRender = (registry: PromRegistry, clock: Clock): (() => Promise<string>) => {
   let current: { readonly since: number; readonly text: Promise<string> } | undefined;
   return () => {
     const now = clock.elapsed();

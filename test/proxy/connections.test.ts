@@ -1,3 +1,4 @@
+import 'undici'; // Its index adds `request` to the client, which these tests ask with.
 import { afterEach, expect, it } from 'vitest';
 import { type Connection, createConnections } from '../../src/proxy/connections.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';

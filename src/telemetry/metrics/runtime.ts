@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
-import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { PREFIX } from './family.ts';
+import { collectDefaultMetrics, Gauge } from './prom-client.ts';
 
 /**
  * Defaults of prom-client that are left out. Those in `_total` are gauges, which `promtool check

@@ -1,7 +1,8 @@
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { ExchangeRecord, TrafficGauges } from '../../proxy/exchange-record.ts';
 import { createCounter } from './counter.ts';
 import { PREFIX } from './family.ts';
+import { Gauge } from './prom-client.ts';
 
 /** What is under way, read at each scrape. */
 const registerGauges = (registry: Registry, gauges: TrafficGauges): void => {

@@ -1,7 +1,8 @@
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { TrafficEvents, UpstreamErrorKind } from '../../proxy/exchange-record.ts';
 import { createCounters } from './counter.ts';
 import { PREFIX } from './family.ts';
+import { Gauge } from './prom-client.ts';
 
 type RetryKind = Parameters<TrafficEvents['onRetry']>[0];
 
