@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createStack, type Ran, run, type Stack } from './stack.ts';
+import { readTranscript, scriptOf } from './transcript.ts';
 
 const UP = ['up', '--build', '--wait', '--wait-timeout', '240'];
 const LITELLM_IMAGE = 'ghcr.io/berriai/litellm:v1.104.2';
@@ -42,6 +43,19 @@ describe('with nothing set', () => {
   });
 
   afterAll(() => stack.clear());
+
+  // First: it counts a request.
+  it('prints what the README shows', async () => {
+    const steps = readTranscript();
+    expect(steps.length).toBeGreaterThan(4);
+    const at = async (port: 4000 | 4001): Promise<string> => new URL(await stack.url(port)).host;
+    const compose = `docker compose -p ${stack.project} -f docker-compose.yml -f override.yml`;
+    const where = { compose, traffic: await at(4000), ops: await at(4001) };
+    const script = scriptOf(steps, where);
+    const { stdout } = await run('sh', ['-s'], { cwd: stack.folder, input: script });
+    const printed = stdout.split(/^== \d+\n/m).slice(1);
+    expect(printed.map((text) => text.trimEnd())).toEqual(steps.map(({ output }) => output));
+  });
 
   it('a key was made, and stands in no log', async () => {
     expect(key).toMatch(/^sk-[A-Za-z0-9]{48}$/);
