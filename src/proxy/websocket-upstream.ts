@@ -1,7 +1,8 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createProxyServer } from 'http-proxy-3';
+import type { ProxyServer } from 'http-proxy-3';
 import { Gate } from './gate.ts';
 
 /** What is heard of an upgrade that LiteLLM is asked for. */
@@ -35,16 +36,29 @@ export interface UpgradeRequest {
 /** Asks LiteLLM for a WebSocket, through http-proxy-3. */
 export type AskUpgrade = (it: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
 
+/** With the first upgrade: most sidecars see none, and it is 40 ms of each start. */
+const loadHttpProxy = (): typeof import('http-proxy-3') =>
+  createRequire(import.meta.url)('http-proxy-3');
+
 export function createWebSocketUpstream(options: {
   upstream: URL;
   /** 0: no limit. */
   connectTimeoutMs: number;
 }): AskUpgrade {
   const onRequest = new WeakMap<object, (asked: ClientRequest) => void>();
-  const proxy = createProxyServer({ target: options.upstream.href, ws: true, prependPath: false });
-  proxy.on('proxyReqWs', (asked, _request, gate) => onRequest.get(gate)?.(asked));
-  // Each upgrade hears of its own errors through its callback.
-  proxy.on('error', () => undefined);
+  const open = (): ProxyServer => {
+    const { createProxyServer } = loadHttpProxy();
+    const opened = createProxyServer({
+      target: options.upstream.href,
+      ws: true,
+      prependPath: false,
+    });
+    opened.on('proxyReqWs', (asked, _request, gate) => onRequest.get(gate)?.(asked));
+    // Each upgrade hears of its own errors through its callback.
+    opened.on('error', () => undefined);
+    return opened;
+  };
+  let proxy: ProxyServer | undefined;
 
   return (it, hooks) => {
     const gate = new Gate(it.socket);
@@ -71,6 +85,7 @@ export function createWebSocketUpstream(options: {
       });
     });
     it.request.headers = asHeaderObject(it.headers);
+    proxy ??= open();
     proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, hooks.onError);
     return { gate, abort: () => void (upgraded ?? asked)?.destroy() };
   };
