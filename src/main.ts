@@ -1,7 +1,14 @@
-import { runCommandLine } from './cli/run.ts';
+import { CommandError } from './cli/exit-code.ts';
+import { serve } from './cli/serve.ts';
+import { sayError } from './cli/terminal.ts';
 
-// `npm start`: the sidecar with the environment it finds, without a command line.
+// `npm start`: the sidecar with the environment it finds, without a command line to load.
 const { env, stdout, stderr } = process;
-const terminal = { env, cwd: process.cwd(), stdout, stderr };
-const code = await runCommandLine(terminal, ['serve'], () => new AbortController().signal);
-if (code !== undefined) process.exitCode = code;
+const cwd = process.cwd();
+try {
+  await serve({ env, cwd });
+} catch (error) {
+  if (!(error instanceof CommandError)) throw error;
+  sayError({ env, cwd, stdout, stderr }, error);
+  process.exitCode = error.exitCode;
+}
