@@ -10,7 +10,7 @@ const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
 export const sidecarCheck = (given: Given) =>
   describe('sidecar check', () => {
-    const only = (...models: readonly string[]) => models.flatMap((model) => ['--model', model]);
+    const naming = (...models: readonly string[]) => models.flatMap((model) => ['--model', model]);
     const check = (args: readonly string[], keyFile = 'client.key') => {
       const { sidecar, folder } = given();
       const all = [CLI, 'check', '--url', sidecar.url, '--key-file', keyFile, ...args];
@@ -26,7 +26,7 @@ export const sidecarCheck = (given: Given) =>
     });
 
     test('of one that works and one that fails shows both, and exits with 1', async () => {
-      const { code, stdout } = await check(only(MODELS.nvidia, MODELS.broken));
+      const { code, stdout } = await check(naming(MODELS.nvidia, MODELS.broken));
       expect(row(stdout, MODELS.nvidia)).toMatch(/│ ok +│ +[\d.]+ m?s │ +[\d.]+ m?s │/);
       expect(row(stdout, MODELS.broken)).toContain('401 AuthenticationError');
       expect(stdout).toContain('1 of 2 ok, 1 failed');
@@ -36,8 +36,8 @@ export const sidecarCheck = (given: Given) =>
     test('of those that work exits with 0, streams too', async () => {
       const models = [MODELS.mock, MODELS.nvidia, MODELS.slashes];
       const [plain, stream] = await Promise.all([
-        check(only(...models)),
-        check([...only(...models), '--stream']),
+        check(naming(...models)),
+        check([...naming(...models), '--stream']),
       ]);
       for (const { code, stdout } of [plain, stream]) {
         expect(stdout).toContain('3 of 3 ok');
