@@ -1,9 +1,5 @@
 import type { Secret } from './secret.ts';
 
-export { type LoadedConfig, loadConfig, type Surroundings } from './config/load.ts';
-export { formatMistakes, type Mistake } from './config/mistakes.ts';
-export { type Origins, type ParsedConfig, parseConfig } from './config/parse.ts';
-
 /**
  * What the sidecar runs with; `config/settings.ts` has the variable of each field. Durations are
  * milliseconds to 2^31 - 1, sizes are bytes. 0 means "no limit" where a field says nothing else.
