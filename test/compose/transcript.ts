@@ -20,7 +20,7 @@ export function readTranscript(): Step[] {
 }
 
 /**
- * The steps as one script that prints a line `== n` before each. `docker compose up` is left out: it
+ * The steps as one script that prints an empty line and `== n` before each. `docker compose up` is left out: it
  * was done, under another name and on other ports.
  */
 export function scriptOf(
@@ -33,7 +33,7 @@ export function scriptOf(
         .replace('docker compose exec', `${where.compose} exec -T`)
         .replaceAll('localhost:4000', where.traffic)
         .replaceAll('localhost:4001', where.ops);
-      return `echo "== ${at}"\n${command.startsWith('docker compose up') ? 'true' : here}\n`;
+      return `printf '\\n== ${at}\\n'\n${command.startsWith('docker compose up') ? 'true' : here}\n`;
     })
     .join('');
 }

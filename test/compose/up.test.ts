@@ -53,7 +53,7 @@ describe('with nothing set', () => {
     const where = { compose, traffic: await at(4000), ops: await at(4001) };
     const script = scriptOf(steps, where);
     const { stdout } = await run('sh', ['-s'], { cwd: stack.folder, input: script });
-    const printed = stdout.split(/^== \d+\n/m).slice(1);
+    const printed = stdout.split(/\n== \d+\n/).slice(1);
     expect(printed.map((text) => text.trimEnd())).toEqual(steps.map(({ output }) => output));
   });
 
