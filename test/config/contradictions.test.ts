@@ -44,3 +44,18 @@ describe('what is kept for second tries', () => {
     ).toEqual(expected);
   });
 });
+
+describe('two places for LiteLLM', () => {
+  const upstreams = [new URL('http://a:4000'), new URL('http://a:4002')] as const;
+
+  it('want the folder of the slots', () => {
+    expect(names({ upstreams, slots: undefined })).toEqual(['SIDECAR_UPSTREAM']);
+  });
+
+  it('are right with it, and one place is right without', () => {
+    expect(names({ upstreams, slots: '/slots' })).toEqual([]);
+    expect(names({ upstreams: [upstreams[0]], slots: undefined })).toEqual([]);
+    // What was wrong by itself is said already.
+    expect(names({ upstreams })).toEqual([]);
+  });
+});
