@@ -14,7 +14,7 @@ describe('a declared key', () => {
   });
 
   it.each([
-    ...['sk-1234', 'sk-12345678901234567890', 'sk-xxxxxxxxxxxxxxxxxxxx', 'sk-XXXXXXXXXXXXXXX'],
+    ...['sk-1234', 'sk-12345678901234567890', `sk-${'x'.repeat(20)}`, `sk-${'X'.repeat(15)}`],
     ...['changeme', 'change-me-please-now', 'sk-change-me-in-production', 'replace-with-your-key'],
     ...['your-master-key', 'sk-your_key_here_please', '<your key>', 'example-key-for-the-docs'],
     ...['my-secret-key', 'litellm-master-key', '${' + 'LITELLM_MASTER_KEY}', 'sk-...', 'PASSWORD'],
