@@ -1,7 +1,8 @@
 /** Why the sidecar cannot start, in words for its operator. Holds no secret. */
 export class StartupError extends Error {
   override readonly name = 'StartupError';
-  readonly kind: 'configuration' | 'state' | 'port';
+  /** `locked`: another sidecar has the state folder. */
+  readonly kind: 'configuration' | 'state' | 'port' | 'locked';
   /** What to do about it. */
   readonly hint: string;
 

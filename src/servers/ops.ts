@@ -1,7 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { isServedNoMore, serveNoMore } from '../proxy/linger.ts';
+import type { AdminApi } from './admin-api.ts';
+import { hasBody, problemAnswer, sendAnswer } from './admin-problem.ts';
+import { createTokenGuard } from './admin-token.ts';
+import { createUnderWay } from './admin-under-way.ts';
 
-/** The ops port. Each answers GET and HEAD; anything else is 404 with this list. */
+/**
+ * The ops port. Each answers GET and HEAD; anything else is 404 with this list. What is below
+ * `/api/` is in admin-api.ts, and there only where a token opens it.
+ */
 const ENDPOINTS = {
   '/livez': 'the process is there',
   '/readyz': 'requests can be served; 503 says what it waits for',
@@ -17,6 +25,8 @@ export interface OpsOptions {
   readonly isReady: () => { readonly ready: boolean; readonly waitingFor: readonly string[] };
   /** Told of an endpoint that failed; its caller gets 500 without the reason. */
   readonly onError?: (error: unknown) => void;
+  /** Serves the admin API too, to callers with the token of this digest (`digestOf`). */
+  readonly admin?: { readonly tokenDigest: string; readonly api: AdminApi };
 }
 
 export interface OpsServer {
@@ -68,19 +78,14 @@ const createAnswers = (
   }),
 });
 
-const notFound = text(
-  404,
-  ['not found; this port has', ...Object.entries(ENDPOINTS).map((row) => row.join('  '))].join(
-    '\n',
-  ),
-);
+const notFound = (hasAdmin: boolean): Answer => {
+  const rows = Object.entries(ENDPOINTS).map((row) => row.join('  '));
+  if (hasAdmin) rows.push('/api/  the admin API, for who has its token');
+  return text(404, ['not found; this port has', ...rows].join('\n'));
+};
 const notAllowed: Answer = { ...text(405, `allowed: ${ALLOWED}`), allow: ALLOWED };
 
 const isEndpoint = (path: string): path is keyof typeof ENDPOINTS => Object.hasOwn(ENDPOINTS, path);
-
-/** A body is never read: its connection ends with the answer, or it would be the next request. */
-const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 
 const send = (response: ServerResponse, answer: Answer, last: boolean): void => {
   response.writeHead(answer.status, {
@@ -114,14 +119,33 @@ const close = (server: Server): Promise<void> =>
     server.closeIdleConnections();
   });
 
-/** The ops port: liveness, readiness and metrics, for probes and scrapers inside the network. */
+/** What is below `/api/`, for callers with the token. */
+const createAdminDoor = ({ tokenDigest, api }: NonNullable<OpsOptions['admin']>) => {
+  const guard = createTokenGuard(tokenDigest);
+  return async (request: IncomingMessage, response: ServerResponse, expects: boolean) => {
+    const actor = await guard(request);
+    if (typeof actor !== 'string') {
+      sendAnswer(request, response, problemAnswer(actor));
+      return;
+    }
+    if (expects) response.writeContinue();
+    api.handle(request, response, actor);
+  };
+};
+
+/**
+ * The ops port: liveness, readiness and metrics, for probes and scrapers inside the network, and
+ * with a token the admin API.
+ */
 export const createOpsServer = (options: OpsOptions): OpsServer => {
   const answers = createAnswers(options);
-  let closing = false;
+  const nothing = notFound(options.admin !== undefined);
+  const admin = options.admin && createAdminDoor(options.admin);
+  const underWay = createUnderWay();
 
   const answerTo = async (request: IncomingMessage): Promise<Answer> => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
-    if (!isEndpoint(path)) return notFound;
+    if (!isEndpoint(path)) return nothing;
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed;
     try {
       return await answers[path]();
@@ -130,19 +154,32 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
       return text(500, 'failed; the log says why');
     }
   };
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    void answerTo(request).then((answer) => send(response, answer, closing || hasBody(request)));
-  };
-  const server = createServer(LIMITS, serve);
-  // an expected 100 is not given: nobody reads what would follow
-  server.on('checkContinue', serve);
+  const serve =
+    (expects: boolean) =>
+    (request: IncomingMessage, response: ServerResponse): void => {
+      if (isServedNoMore(request.socket)) return;
+      underWay.add(response);
+      if (admin !== undefined && request.url?.startsWith('/api/') === true) {
+        void admin(request, response, expects).catch((error: unknown) => {
+          options.onError?.(error);
+          response.destroy();
+        });
+        return;
+      }
+      // Its body is not read: the connection ends with the answer, or it would be the next request.
+      if (hasBody(request)) serveNoMore(request.socket);
+      void answerTo(request).then((answer) => send(response, answer, hasBody(request)));
+    };
+  const server = createServer(LIMITS, serve(false));
+  // an expected 100 is given where a body is read, and nowhere else
+  server.on('checkContinue', serve(true));
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_MS);
 
   return {
     listen: (host, port) => listen(server, host, port),
     close: () => {
-      closing = true;
+      underWay.endConnections();
       return close(server);
     },
   };

@@ -1,0 +1,143 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { discardRest, serveNoMore } from '../proxy/linger.ts';
+import type { AdminError, AdminErrorCode } from '../rotation/admin.ts';
+import type { WhoView } from '../rotation/views.ts';
+
+/** The status of each code that the admin API says no with. */
+const STATUS_OF = {
+  bad_request: 400,
+  bad_client_name: 400,
+  bad_scopes: 400,
+  bad_expiry: 400,
+  bad_grace: 400,
+  unauthorized: 401,
+  origin_refused: 403,
+  not_found: 404,
+  unknown_client: 404,
+  unknown_generation: 404,
+  method_not_allowed: 405,
+  client_exists: 409,
+  client_disabled: 409,
+  client_enabled: 409,
+  master_stays: 409,
+  no_active_key: 409,
+  too_many_generations: 409,
+  rotation_under_way: 409,
+  nothing_staged: 409,
+  key_is_active: 409,
+  key_is_retiring: 409,
+  key_is_tombstone: 409,
+  key_of_another_client: 409,
+  already_ended: 409,
+  nothing_to_roll_back: 409,
+  no_rollback_after_compromise: 409,
+  in_use: 409,
+  body_too_large: 413,
+  unsupported_media_type: 415,
+  idempotency_mismatch: 422,
+  too_many_failures: 429,
+  failed: 500,
+  publish_failed: 500,
+  store_unavailable: 503,
+  starting: 503,
+  stopping: 503,
+} as const;
+
+export type ProblemCode = keyof typeof STATUS_OF;
+
+/** Why the admin API did nothing; a value, never thrown. Holds no key. */
+export interface Problem {
+  readonly code: ProblemCode;
+  readonly detail: string;
+  /** What to do, each a line. */
+  readonly hints?: readonly string[];
+  /** Of `in_use`: who would break. */
+  readonly who?: WhoView;
+  /** Each with the name of its field. */
+  readonly mistakes?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly type: 'application/json' | 'application/problem+json';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+/** Seconds; what passes by itself is soon over. */
+const RETRY_AFTER: Partial<Record<ProblemCode, string>> = {
+  starting: '1',
+  stopping: '5',
+  store_unavailable: '5',
+};
+
+export const isProblem = (value: object): value is Problem => 'code' in value && 'detail' in value;
+
+export const jsonAnswer = (status: number, body: unknown): Answer => ({
+  status,
+  type: 'application/json',
+  headers: {},
+  body,
+});
+
+/** RFC 9457; of `about:blank` the title is that of the status (§4.2.1). */
+export function problemAnswer(problem: Problem): Answer {
+  const { code, detail, hints = [], who, mistakes, headers } = problem;
+  const status = STATUS_OF[code];
+  const retryAfter = RETRY_AFTER[code];
+  return {
+    status,
+    type: 'application/problem+json',
+    headers: { ...(retryAfter !== undefined && { 'retry-after': retryAfter }), ...headers },
+    body: {
+      type: 'about:blank',
+      title: STATUS_CODES[status],
+      status,
+      detail,
+      code,
+      hints,
+      ...(who !== undefined && { who }),
+      ...(mistakes !== undefined && { mistakes }),
+    },
+  };
+}
+
+/** What a verb of `KeyAdmin` rejected with, as its caller reads it. */
+export const problemOf = ({ code, message, hints, who }: AdminError): Problem => ({
+  code: code satisfies AdminErrorCode,
+  detail: message,
+  hints,
+  ...(who !== undefined && { who }),
+});
+
+export const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+
+/**
+ * Sends an answer; of HEAD, its head. A body that is still coming is not wanted: the connection
+ * ends, but only after the client had the time to read why.
+ */
+export function sendAnswer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+): void {
+  const body = `${JSON.stringify(answer.body)}\n`;
+  const unread = hasBody(request) && !request.complete;
+  response.writeHead(answer.status, {
+    'content-type': answer.type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...answer.headers,
+    ...(unread && { connection: 'close' }),
+  });
+  if (!unread) {
+    response.end(body);
+    return;
+  }
+  serveNoMore(request.socket);
+  response.write(body);
+  discardRest(request, () => response.end());
+}

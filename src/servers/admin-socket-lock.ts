@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import { lstatSync } from 'node:fs';
+import { chmod, lstat, readdir, rename, rm, stat } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StartupError } from '../startup-error.ts';
+import { kindAt, openSocketFolder, type SocketFolder } from './admin-socket-path.ts';
+
+/**
+ * The lock on a state folder is a listening socket: a kernel closes it however its process ends, so
+ * that a connection tells a live owner from one that is gone. Taking over from one that is gone
+ * must not be two steps that two can do at once (look, then rename). So everybody who wants the
+ * lock first listens under a name of its own, which is never used again, and only then looks:
+ *
+ * 1. at the others who want it. One with a lower name goes before: give up. One with a higher name
+ *    may have looked before we were there: wait until it has given up or has the lock.
+ * 2. at the lock itself. It answers: give up. Nobody does: rename our own name to it.
+ *
+ * Of two, one listened first, and the other sees it, as one who wants the lock or as its owner. The
+ * other goes on only once that one has given up. Where nobody has the lock, the lowest gets it.
+ */
+const WAITING = /^\.admin-[0-9a-f]{16}\.sock$/;
+const waitingName = (): string => `.admin-${randomBytes(8).toString('hex')}.sock`;
+
+const LOOK_EVERY_MS = 20;
+/** Who neither gives up nor takes the lock for so long hangs, and counts as its owner. */
+const PATIENCE_MS = 5_000;
+
+export interface SocketLock {
+  /** Whether the name still is that of our socket. */
+  isStillOurs(): boolean;
+  /** Gives the name back, where it is ours; then stops to listen. */
+  release(): Promise<void>;
+}
+
+/**
+ * Listens with `server` at a path that nobody else listens at.
+ *
+ * @throws StartupError `locked` where somebody does; `state` where the folder does not allow it.
+ *   The server is closed then
+ */
+export async function lockSocket(path: string, server: Server): Promise<SocketLock> {
+  const own = waitingName();
+  const state = dirname(path);
+  const folder = await openFolder(path, own);
+  // Who connected before the permissions were set may be anybody; nobody needs an answer then.
+  const turnAway = (socket: Socket): unknown => socket.destroy();
+  server.on('connection', turnAway);
+  try {
+    await listen(server, folder.at(own));
+    await chmod(join(state, own), 0o600);
+    const { ino, dev } = await lstat(join(state, own), { bigint: true });
+    await waitForTurn(path, own, folder);
+    server.off('connection', turnAway);
+    await takeName(own, path);
+    await sweep(state, folder);
+    const isStillOurs = (): boolean => {
+      const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      return there !== undefined && there.ino === ino && there.dev === dev;
+    };
+    return {
+      isStillOurs,
+      async release() {
+        // While it still listens: who finds the name gone may have the folder. A name that cannot
+        // be taken away is one that nobody listens at.
+        if (isStillOurs()) await rm(path, { force: true }).catch(() => undefined);
+        await stop(server, folder);
+      },
+    };
+  } catch (cause) {
+    await stop(server, folder);
+    throw cause instanceof StartupError ? cause : cannotListen(path, cause);
+  }
+}
+
+async function openFolder(path: string, longest: string): Promise<SocketFolder> {
+  try {
+    // To `bind` a folder that is missing is one without permission.
+    await stat(`${dirname(path)}/.`);
+    return await openSocketFolder(dirname(path), longest);
+  } catch (cause) {
+    throw cannotListen(path, cause);
+  }
+}
+
+async function takeName(own: string, path: string): Promise<void> {
+  try {
+    await rename(join(dirname(path), own), path);
+  } catch (cause) {
+    // Only an owner takes the names of others away, where they seem dead.
+    throw codeOf(cause) === 'ENOENT' ? locked(path) : cause;
+  }
+}
+
+async function waitForTurn(path: string, own: string, folder: SocketFolder): Promise<void> {
+  const lastLook = Date.now() + PATIENCE_MS;
+  for (;;) {
+    // In this order: who gets the lock in between is seen as its owner.
+    const others = (await waiting(dirname(path), folder)).filter((name) => name !== own);
+    await checkOwner(path, folder);
+    if (others.length === 0) return;
+    if (others.some((name) => name < own) || Date.now() > lastLook) throw locked(path);
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** Those who listen and want the lock. */
+async function waiting(state: string, folder: SocketFolder): Promise<string[]> {
+  const names = (await readdir(state)).filter((name) => WAITING.test(name));
+  const alive = await Promise.all(names.map((name) => isAlive(folder.at(name))));
+  return names.filter((_, at) => alive[at]);
+}
+
+async function checkOwner(path: string, folder: SocketFolder): Promise<void> {
+  const kind = await kindAt(path);
+  if (kind === 'nothing') return;
+  if (kind === 'other') {
+    throw new StartupError('state', `${path} is in the way: it is no socket`, {
+      hint: 'move it away; the sidecar keeps its admin socket there',
+    });
+  }
+  if (await isAlive(folder.at(basename(path)))) throw locked(path);
+}
+
+/** Whether somebody listens; what it answers does not matter, it may hang. */
+function isAlive(address: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error) => {
+      const code = codeOf(error);
+      if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false);
+      // It is asked by more than the kernel queues (EAGAIN), or stopped to listen this moment.
+      else if (code === 'EAGAIN' || code === 'ECONNRESET' || code === 'EPIPE') resolve(true);
+      else reject(error);
+    });
+  });
+}
+
+/** Takes away the names of those who died while they waited. */
+async function sweep(state: string, folder: SocketFolder): Promise<void> {
+  const names = (await readdir(state)).filter((name) => WAITING.test(name));
+  await Promise.all(
+    names.map(async (name) => {
+      if (!(await isAlive(folder.at(name)))) await rm(join(state, name), { force: true });
+    }),
+  );
+}
+
+function listen(server: Server, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** Libuv takes away the name that it bound; that one is never another's. */
+async function stop(server: Server, folder: SocketFolder): Promise<void> {
+  if (server.listening) {
+    const closed = new Promise((resolve) => {
+      server.close(resolve);
+    });
+    server.closeAllConnections();
+    await closed;
+  }
+  await folder.close();
+}
+
+const codeOf = (error: unknown): unknown =>
+  error instanceof Error && 'code' in error ? error.code : undefined;
+
+const locked = (path: string): StartupError =>
+  new StartupError('locked', `another sidecar runs with the state folder ${dirname(path)}`, {
+    hint: 'stop it, or set SIDECAR_STATE to a folder of its own',
+  });
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENAMETOOLONG: 'its path is longer than a socket may have',
+  EACCES: 'the permission is missing',
+  EPERM: 'the permission is missing, or its file system has no sockets',
+  EROFS: 'it is read-only',
+  ENOENT: 'it is not there',
+  ENOTDIR: 'it is no folder',
+  ENOSPC: 'the disk is full',
+  EOPNOTSUPP: 'its file system has no sockets',
+  ENOTSUP: 'its file system has no sockets',
+};
+
+function cannotListen(path: string, cause: unknown): StartupError {
+  const code = String(codeOf(cause) ?? 'an unknown error');
+  const reason = REASONS[code] ?? code;
+  return new StartupError(
+    'state',
+    `the admin socket cannot be opened in the state folder ${dirname(path)}: ${reason}`,
+    { hint: 'set SIDECAR_STATE to a local folder that this user can write to', cause },
+  );
+}

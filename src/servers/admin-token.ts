@@ -1,0 +1,48 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { digestOf } from '../keyring/digest.ts';
+import { plainAddress } from '../proxy/address.ts';
+import { createFailureLimiter } from '../proxy/failures.ts';
+import type { Problem } from './admin-problem.ts';
+
+/** Guesses an address may make in a minute; with the right token nobody is ever locked out. */
+const FAILURES_PER_MINUTE = 10;
+
+/** Resolves to who asks, `api:10.0.0.7`, or to why that one may not. */
+export type TokenGuard = (request: IncomingMessage) => Promise<string | Problem>;
+
+/** @param tokenDigest `digestOf` the token that opens the admin API */
+export function createTokenGuard(tokenDigest: string): TokenGuard {
+  const expected = Buffer.from(tokenDigest);
+  const limiter = createFailureLimiter(FAILURES_PER_MINUTE);
+  return async ({ headers, socket }) => {
+    const address = plainAddress(socket.remoteAddress ?? '');
+    const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
+    if (token === undefined) return missing;
+    // Of digests, which have one length, and of which an attacker chooses no byte.
+    if (timingSafeEqual(Buffer.from(digestOf(token)), expected)) return `api:${address}`;
+    const wait = await limiter.count(address);
+    return wait === undefined ? wrong : tooMany(wait);
+  };
+}
+
+// RFC 6750 §3: a caller without a token is told the scheme alone.
+const missing: Problem = {
+  code: 'unauthorized',
+  detail: 'the admin API wants its token',
+  hints: ['send `authorization: Bearer` and the value of SIDECAR_ADMIN_TOKEN'],
+  headers: { 'www-authenticate': 'Bearer' },
+};
+
+const wrong: Problem = {
+  code: 'unauthorized',
+  detail: 'that is not the token of the admin API',
+  hints: ['it is the value of SIDECAR_ADMIN_TOKEN; a client key is none'],
+  headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
+};
+
+const tooMany = (seconds: number): Problem => ({
+  code: 'too_many_failures',
+  detail: `too many wrong tokens from this address; the next try is in ${seconds} s`,
+  headers: { 'retry-after': String(seconds) },
+});

@@ -1,0 +1,591 @@
+import { createServer, request as httpRequest, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
+import { createAdminApi } from '../../src/servers/admin-api.ts';
+import {
+  ask,
+  askRaw,
+  CHANGED,
+  CLIENT,
+  fakeAdmin,
+  fakeAudit,
+  KEY,
+  ROTATED,
+  STATUS,
+  WHO,
+} from './fake-admin.ts';
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close().closeAllConnections();
+});
+
+const start = async (changes: Partial<KeyAdmin> = {}) => {
+  const admin = fakeAdmin(changes);
+  const audit = fakeAudit();
+  const onError = vi.fn();
+  const api = createAdminApi({ admin, audit, onError });
+  const server = createServer((request, response) => api.handle(request, response, 'cli:alice'));
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { admin, audit, onError, server, port: (server.address() as AddressInfo).port };
+};
+
+const BY = 'cli:alice';
+const NO_FLAGS = { graceMs: undefined, compromised: false, force: false };
+
+describe('each endpoint', () => {
+  const rotation = { client: 'ci', ...NO_FLAGS, idempotencyKey: undefined };
+  it.each([
+    ['GET /api/status', {}, 200, STATUS, ['status']],
+    ['GET /api/clients', {}, 200, { clients: [CLIENT] }, ['clients']],
+    ['GET /api/clients/ci', {}, 200, CLIENT, ['client', 'ci']],
+    ['DELETE /api/clients/ci', {}, 200, CHANGED, ['remove', 'ci', false, BY]],
+    ['DELETE /api/clients/ci?force=true', {}, 200, CHANGED, ['remove', 'ci', true, BY]],
+    ['DELETE /api/clients/ci?force=false', {}, 200, CHANGED, ['remove', 'ci', false, BY]],
+    ['POST /api/clients/ci/rotate', {}, 200, ROTATED, ['rotate', rotation, BY]],
+    [
+      'POST /api/clients/ci/rotate',
+      { grace: '24h', compromised: true, force: true },
+      200,
+      ROTATED,
+      ['rotate', { ...rotation, graceMs: 86_400_000, compromised: true, force: true }, BY],
+    ],
+    [
+      'POST /api/clients/ci/rotate',
+      { grace: '0' },
+      200,
+      ROTATED,
+      ['rotate', { ...rotation, graceMs: 0 }, BY],
+    ],
+    ['POST /api/clients/ci/rollback', {}, 200, CHANGED, ['rollback', 'ci', BY]],
+    ['POST /api/clients/ci/disable', {}, 200, CHANGED, ['disable', 'ci', BY]],
+    ['POST /api/clients/ci/enable', {}, 200, CHANGED, ['enable', 'ci', BY]],
+    [
+      'POST /api/generations/ci-3/revoke',
+      {},
+      200,
+      CHANGED,
+      ['revoke', { generation: 'ci-3', force: false, compromised: false }, BY],
+    ],
+    [
+      'POST /api/generations/ci-3/revoke',
+      { force: true, compromised: true },
+      200,
+      CHANGED,
+      ['revoke', { generation: 'ci-3', force: true, compromised: true }, BY],
+    ],
+    ['GET /api/generations/ci-3/who', {}, 200, WHO, ['who', 'ci-3']],
+    [
+      'POST /api/clients',
+      { name: 'ci' },
+      201,
+      ROTATED,
+      [
+        'addClient',
+        {
+          name: 'ci',
+          scopes: ['inference'],
+          allowFrom: [],
+          expiresInMs: undefined,
+          idempotencyKey: undefined,
+        },
+        BY,
+      ],
+    ],
+    [
+      'POST /api/clients',
+      {
+        name: 'ci',
+        scopes: ['inference', 'passthrough'],
+        expires: '90d',
+        allowFrom: ['10.0.0.0/8', '192.0.2.7', 'fd00::/8'],
+      },
+      201,
+      ROTATED,
+      [
+        'addClient',
+        {
+          name: 'ci',
+          scopes: ['inference', 'passthrough'],
+          allowFrom: ['10.0.0.0/8', '192.0.2.7/32', 'fd00::/8'],
+          expiresInMs: 90 * 86_400_000,
+          idempotencyKey: undefined,
+        },
+        BY,
+      ],
+    ],
+  ])('%s %j is %i', async (route, body, status, view, call) => {
+    const { admin, port } = await start();
+    const reply = await ask({ port }, route, { body });
+    expect([reply.status, reply.json]).toEqual([status, view]);
+    expect(admin.calls).toEqual([call]);
+    expect(reply.headers).toMatchObject({
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'content-length': String(reply.text.length),
+    });
+    expect(Object.keys(reply.headers).join()).not.toContain('access-control');
+  });
+
+  it.each([
+    ['', [0, 200]],
+    ['?after=7', [7, 200]],
+    ['?after=7&limit=1000', [7, 1000]],
+    ['?limit=1', [0, 1]],
+  ])('GET /api/audit%s reads %j', async (query, asked) => {
+    const { audit, port } = await start();
+    const { status, json } = await ask({ port }, `GET /api/audit${query}`);
+    expect([status, json]).toMatchObject([200, { lines: [{ seq: 1 }], count: 1 }]);
+    expect(audit.asked).toEqual([asked]);
+  });
+
+  it('GET /api/audit/verify is its verdict', async () => {
+    const { port } = await start();
+    const { status, json } = await ask({ port }, 'GET /api/audit/verify');
+    expect([status, json]).toEqual([200, { ok: true, count: 1 }]);
+  });
+
+  it('HEAD is the head of GET, and of no POST', async () => {
+    const { port } = await start();
+    const get = await ask({ port }, 'GET /api/status');
+    const head = await ask({ port }, 'HEAD /api/status');
+    expect([head.status, head.text]).toEqual([200, '']);
+    expect(head.headers['content-length']).toBe(get.headers['content-length']);
+    expect((await ask({ port }, 'HEAD /api/clients/ci/rotate')).status).toBe(405);
+  });
+
+  it('a body may be empty, with or without its type', async () => {
+    const { admin, port } = await start();
+    await ask({ port }, 'POST /api/clients/ci/rotate');
+    await ask({ port }, 'POST /api/clients/ci/rotate', {
+      headers: { 'content-type': 'Application/JSON; charset=utf-8' },
+    });
+    expect(admin.calls).toEqual(Array(2).fill(['rotate', rotation, BY]));
+  });
+
+  it('a segment is decoded once', async () => {
+    const { admin, port } = await start();
+    await ask({ port }, 'GET /api/clients/a%2Fb%20%C3%A9');
+    await ask({ port }, 'GET /api/clients/a%252Fb');
+    await ask({ port }, 'GET /api/%63lients/ci');
+    expect(admin.calls).toEqual([
+      ['client', 'a/b é'],
+      ['client', 'a%2Fb'],
+      ['client', 'ci'],
+    ]);
+  });
+});
+
+describe('an Idempotency-Key', () => {
+  it.each([
+    ['abc-1', 'abc-1'],
+    ['"abc-1"', 'abc-1'],
+    ['"a\\"b\\\\c"', 'a"b\\c'],
+    ['a"b', 'a"b'],
+    ['x'.repeat(255), 'x'.repeat(255)],
+  ])('%s is passed on', async (header, idempotencyKey) => {
+    const { admin, port } = await start();
+    const headers = { 'idempotency-key': header };
+    await ask({ port }, 'POST /api/clients/ci/rotate', { headers });
+    await ask({ port }, 'POST /api/clients', { headers, body: { name: 'ci' } });
+    expect(admin.calls).toMatchObject([
+      ['rotate', { idempotencyKey }, BY],
+      ['addClient', { idempotencyKey }, BY],
+    ]);
+  });
+
+  it.each(['', '""', '"abc', '"a"b"', '"a\\b"', 'a b', '"a b"', 'x'.repeat(256), 'caf\xe9'])(
+    '%j is refused',
+    async (header) => {
+      const { admin, port } = await start();
+      const headers = { 'idempotency-key': header };
+      const { status, json } = await ask({ port }, 'POST /api/clients/ci/rotate', { headers });
+      expect([status, json['code']]).toEqual([400, 'bad_request']);
+      expect(json['detail']).toBe('Idempotency-Key: must be 1 to 255 visible ASCII characters');
+      expect(admin.calls).toEqual([]);
+    },
+  );
+});
+
+describe('mistakes', () => {
+  const spanOf = 'must be text: a number and its unit, such as 30s, 5m, 24h or 7d, or 0';
+  const rotate = 'POST /api/clients/ci/rotate';
+  it.each([
+    [rotate, { grace: '5' }, `grace: ${spanOf}; at most 3650d; did you mean 5s?`],
+    [rotate, { grace: 5 }, `grace: ${spanOf}; at most 3650d; did you mean 5s?`],
+    [rotate, { grace: true }, `grace: ${spanOf}; at most 3650d`],
+    [rotate, { grace: '1000y' }, `grace: ${spanOf}; at most 3650d`],
+    [rotate, { grace: '36500d' }, `grace: ${spanOf}; at most 3650d; that is more than 3650d`],
+    [rotate, { compromised: 'yes' }, 'compromised: must be true or false'],
+    [rotate, { gracee: '1h' }, 'unknown field gracee; did you mean grace?'],
+    [rotate, { nonsense: 1 }, 'unknown field nonsense; known: grace, compromised, force'],
+    [rotate, { [KEY]: 1 }, 'an unknown field; known: grace, compromised, force'],
+    ['POST /api/clients/ci/enable', { on: 1 }, 'unknown field on; there are none here'],
+    ['GET /api/status', { on: 1 }, 'unknown field on; there are none here'],
+    ['GET /api/status?all=1', {}, 'unknown parameter all; there are none here'],
+    ['POST /api/generations/ci-1/revoke', { force: 1 }, 'force: must be true or false'],
+    ['DELETE /api/clients/ci?force=1', {}, 'force: must be true or false'],
+    ['DELETE /api/clients/ci?forced=true', {}, 'unknown parameter forced; did you mean force?'],
+    ['DELETE /api/clients/ci?force=true&force=true', {}, 'a parameter stands twice'],
+    ['DELETE /api/clients/ci?__proto__=1', {}, 'unknown parameter __proto__; known: force'],
+    ['GET /api/audit?limit=0', {}, 'limit: must be a whole number from 1 to 1000'],
+    ['GET /api/audit?limit=1001', {}, 'limit: must be a whole number from 1 to 1000'],
+    ['GET /api/audit?limit=', {}, 'limit: must be a whole number from 1 to 1000'],
+    ['GET /api/audit?after=-1', {}, 'after: must be a whole number from 0 to 999999999999999'],
+    ['POST /api/clients', {}, 'name: must be text'],
+    ['POST /api/clients', { name: '' }, 'name: must not be empty'],
+    ['POST /api/clients', { name: 'ci', scopes: [] }, /^scopes: must name one at least of/],
+    ['POST /api/clients', { name: 'ci', scopes: 'full' }, /^scopes: must be a list/],
+    ['POST /api/clients', { name: 'ci', expires: '90' }, /^expires: .*did you mean 90s\?$/],
+    ['POST /api/clients', { name: 'ci', allowFrom: '10.0.0.0/8' }, /^allowFrom: must be a list/],
+    ['POST /api/clients', { name: 'ci', allowFrom: [''] }, /^allowFrom\[0\]: must be an address/],
+    ['POST /api/clients', { name: 'ci', allowFrom: [' , '] }, /^allowFrom\[0\]: must be an addr/],
+    ['POST /api/clients', { name: 'ci', allowFrom: ['10.0.0.1,10.0.0.2'] }, /^allowFrom\[0\]: /],
+    [
+      'POST /api/clients',
+      { name: 'ci', allowFrom: ['10.0.0.0/8', '10.0.0.1/8'] },
+      'allowFrom[1]: must be an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8; ' +
+        'did you mean 10.0.0.0/8, or 10.0.0.1 alone?',
+    ],
+    ['POST /api/clients', { name: 'ci', allowFrom: ['10.0.0.0/33'] }, /is from 0 to 32$/],
+  ])('%s %j', async (route, body, detail) => {
+    const { admin, audit, port } = await start();
+    const { status, json, headers } = await ask({ port }, route, { body });
+    expect(status).toBe(400);
+    expect(headers['content-type']).toBe('application/problem+json');
+    expect(json).toMatchObject({
+      type: 'about:blank',
+      title: 'Bad Request',
+      status: 400,
+      code: 'bad_request',
+      hints: [],
+    });
+    expect(json['detail']).toMatch(detail);
+    expect(json['mistakes']).toEqual([json['detail']]);
+    expect(JSON.stringify(json)).not.toContain(KEY);
+    expect([admin.calls, audit.asked]).toEqual([[], []]);
+  });
+
+  it('are all told at once', async () => {
+    const { admin, port } = await start();
+    const { json } = await ask({ port }, 'POST /api/clients?x=1', {
+      headers: { 'idempotency-key': 'a b' },
+      body: { nme: 'ci', scopes: ['admin'], expires: '5', allowFrom: ['x', 7] },
+    });
+    expect(json['detail']).toBe('the request has 8 mistakes');
+    expect((json['mistakes'] as string[]).map((line) => line.split(/[:;]/, 1)[0])).toEqual([
+      'name',
+      'scopes[0]',
+      'expires',
+      'allowFrom[0]',
+      'allowFrom[1]',
+      'unknown field nme',
+      'unknown parameter x',
+      'Idempotency-Key',
+    ]);
+    expect(admin.calls).toEqual([]);
+  });
+
+  it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
+    'a field %s is unknown, and pollutes nothing',
+    async (name) => {
+      const { admin, port } = await start();
+      const body = `{"${name}":{"force":true,"polluted":1}}`;
+      const headers = { 'content-type': 'application/json' };
+      const { status, json } = await ask({ port }, rotate, { headers, body });
+      expect([status, json['detail']]).toEqual([400, expect.stringContaining(`field ${name};`)]);
+      expect('polluted' in {}).toBe(false);
+      expect(admin.calls).toEqual([]);
+    },
+  );
+
+  it.each(['{', '{"grace":"1h"', `{"grace":"${KEY}`, 'grace=1h', '\x00', '{}{}', ' '])(
+    'malformed JSON %j is said without a word of it',
+    async (body) => {
+      const { admin, port } = await start();
+      const headers = { 'content-type': 'application/json' };
+      const { status, json } = await ask({ port }, rotate, { headers, body });
+      expect([status, json['code']]).toEqual([400, 'bad_request']);
+      expect(json['detail']).toBe('the body is not JSON in UTF-8');
+      expect(admin.calls).toEqual([]);
+    },
+  );
+
+  it('bytes that are no UTF-8 are refused, not mended', async () => {
+    const { admin, port } = await start();
+    const body = Buffer.from('{"name":"ci\xff"}', 'latin1');
+    const headers = { 'content-type': 'application/json' };
+    const { json } = await ask({ port }, 'POST /api/clients', { headers, body });
+    expect(json['detail']).toBe('the body is not JSON in UTF-8');
+    expect(admin.calls).toEqual([]);
+  });
+
+  it.each(['[]', 'null', '3', '"x"', '[{"grace":"1h"}]'])('%s is no object', async (body) => {
+    const { admin, port } = await start();
+    const headers = { 'content-type': 'application/json' };
+    const { status, json } = await ask({ port }, rotate, { headers, body });
+    expect([status, json['detail']]).toEqual([400, 'the body must be a JSON object']);
+    expect(admin.calls).toEqual([]);
+  });
+
+  it('a % that encodes nothing', async () => {
+    const { admin, port } = await start();
+    const { status, json } = await ask({ port }, 'GET /api/clients/a%zz');
+    expect([status, json['code']]).toEqual([400, 'bad_request']);
+    expect(admin.calls).toEqual([]);
+  });
+});
+
+describe('what a web page could send', () => {
+  it.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'text/plain; a=application/json',
+    'application/jsonp',
+  ])('a body of %s is 415, even an empty one', async (type) => {
+    const { admin, port } = await start();
+    for (const body of ['{}', '']) {
+      const { status, json, headers } = await ask({ port }, 'POST /api/clients/ci/rotate', {
+        headers: { 'content-type': type },
+        body,
+      });
+      expect([status, json['code']]).toEqual([415, 'unsupported_media_type']);
+      expect(headers['content-type']).toBe('application/problem+json');
+    }
+    expect(admin.calls).toEqual([]);
+  });
+
+  it('a body without a type, or in an encoding, is 415', async () => {
+    const { admin, port } = await start();
+    const route = 'POST /api/clients/ci/rotate';
+    expect((await ask({ port }, route, { body: '{}' })).status).toBe(415);
+    const headers = { 'content-encoding': 'gzip' };
+    expect((await ask({ port }, route, { headers, body: {} })).status).toBe(415);
+    expect(admin.calls).toEqual([]);
+  });
+
+  it.each(['https://evil.example', 'null', ''])('an Origin (%j) is 403', async (origin) => {
+    const { admin, port } = await start();
+    for (const route of ['GET /api/status', 'POST /api/clients/ci/rotate', 'OPTIONS /api/status']) {
+      const { status, json, headers } = await ask({ port }, route, { headers: { origin } });
+      expect([status, json['code']]).toEqual([403, 'origin_refused']);
+      expect(Object.keys(headers).join()).not.toContain('access-control');
+    }
+    expect(admin.calls).toEqual([]);
+  });
+});
+
+describe('paths and methods', () => {
+  it.each([
+    ['GET /api/statu', '/api/status'],
+    ['GET /api/status/', '/api/status'],
+    ['GET /api/STATUS', '/api/status'],
+    ['POST /api/clients/ci/rotat', '/api/clients/{name}/rotate'],
+    ['POST /api/client/ci/rotate', '/api/clients/{name}/rotate'],
+    ['GET /api/generations/ci-1/whoo', '/api/generations/{id}/who'],
+    ['GET /api/clients//rotate', '/api/clients/{name}/rotate'],
+  ])('%s is 404 with the near one and the list', async (route, near) => {
+    const { admin, port } = await start();
+    const { status, json } = await ask({ port }, route);
+    expect([status, json['code']]).toEqual([404, 'not_found']);
+    const hints = json['hints'] as string[];
+    expect(hints[0]).toBe(`did you mean ${near}?`);
+    expect(hints).toHaveLength(1 + 13);
+    expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
+    expect(admin.calls).toEqual([]);
+  });
+
+  it('a name in a path is not repeated, and a far path has no near one', async () => {
+    const { port } = await start();
+    const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
+    expect(status).toBe(404);
+    expect(text).not.toContain(KEY);
+    expect(json['hints']).toHaveLength(13);
+  });
+
+  it.each([
+    ['POST /api/status', 'GET, HEAD'],
+    ['OPTIONS /api/status', 'GET, HEAD'],
+    ['DELETE /api/clients', 'GET, HEAD, POST'],
+    ['PUT /api/clients/ci', 'GET, HEAD, DELETE'],
+    ['GET /api/clients/ci/rotate', 'POST'],
+    ['PATCH /api/generations/ci-1/revoke', 'POST'],
+  ])('%s is 405, allowed %s', async (route, allow) => {
+    const { admin, port } = await start();
+    const { status, json, headers } = await ask({ port }, route);
+    expect([status, json['code'], headers.allow]).toEqual([405, 'method_not_allowed', allow]);
+    expect(admin.calls).toEqual([]);
+  });
+});
+
+describe('what a verb rejects with', () => {
+  it.each([
+    ['unknown_client', 404],
+    ['unknown_generation', 404],
+    ['bad_grace', 400],
+    ['bad_client_name', 400],
+    ['client_exists', 409],
+    ['too_many_generations', 409],
+    ['no_rollback_after_compromise', 409],
+    ['idempotency_mismatch', 422],
+    ['publish_failed', 500],
+    ['store_unavailable', 503],
+    ['stopping', 503],
+  ] as const)('%s is %i with its words', async (code, status) => {
+    const { onError, port } = await start({
+      rotate: () => Promise.reject(new AdminError(code, 'why it is', { hints: ['what to do'] })),
+    });
+    const reply = await ask({ port }, 'POST /api/clients/ci/rotate');
+    expect(reply.status).toBe(status);
+    const { title, ...rest } = reply.json;
+    expect(title).toMatch(/^[A-Z]/);
+    expect(rest).toEqual({
+      type: 'about:blank',
+      status,
+      detail: 'why it is',
+      code,
+      hints: ['what to do'],
+    });
+    expect(reply.headers['retry-after']).toBe(status === 503 ? '5' : undefined);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('in_use says who would break', async () => {
+    const { port } = await start({
+      revoke: () => Promise.reject(new AdminError('in_use', 'used', { who: WHO })),
+    });
+    const { status, json } = await ask({ port }, 'POST /api/generations/ci-1/revoke');
+    expect([status, json['who']]).toEqual([409, WHO]);
+  });
+
+  it('a verb that throws at once is answered like one that rejects', async () => {
+    const { port } = await start({
+      client: () => {
+        throw new AdminError('unknown_client', 'no client ci');
+      },
+    });
+    expect((await ask({ port }, 'GET /api/clients/ci')).status).toBe(404);
+  });
+
+  it('an unknown error is 500 without its reason, which is told inside', async () => {
+    const { onError, port } = await start({
+      status: () => {
+        throw new Error(`inner ${KEY}`);
+      },
+    });
+    const { status, json, text } = await ask({ port }, 'GET /api/status');
+    expect([status, json['code']]).toEqual([500, 'failed']);
+    expect(text).not.toContain('inner');
+    expect(onError.mock.calls).toEqual([[new Error(`inner ${KEY}`)]]);
+  });
+});
+
+describe('connections', () => {
+  const LIMIT = 64 * 1024;
+  const padded = (bytes: number): string => {
+    const frame = '{"grace":"1h"}';
+    return frame.replace('}', `${' '.repeat(bytes - frame.length)}}`);
+  };
+  const JSON_TYPE = { 'content-type': 'application/json' };
+  const CHUNKED = { ...JSON_TYPE, 'transfer-encoding': 'chunked' };
+
+  it.each([
+    ['of a known length', JSON_TYPE],
+    ['in chunks', CHUNKED],
+  ])('a body %s has 64 KiB at most', async (_, headers) => {
+    const { admin, port } = await start();
+    const route = 'POST /api/clients/ci/rotate';
+    const fits = await ask({ port }, route, { headers, body: padded(LIMIT) });
+    expect(fits.status).toBe(200);
+    for (const bytes of [LIMIT + 1, 900_000]) {
+      const over = await ask({ port }, route, { headers, body: padded(bytes) });
+      expect([over.status, over.json['code']]).toEqual([413, 'body_too_large']);
+      expect(over.headers.connection).toBe('close');
+    }
+    expect(admin.calls).toHaveLength(1);
+  });
+
+  it('pipelined requests are answered in order', async () => {
+    const { admin, port } = await start();
+    const rotate = (more: string) =>
+      `POST /api/clients/ci/rotate HTTP/1.1\r\nHost: x\r\n${more}\r\n\r\n`;
+    const withBody = `${rotate('Content-Type: application/json\r\nContent-Length: 14')}{"grace":"1h"}`;
+    const got = await askRaw(
+      { port },
+      `${withBody}GET /api/nothing HTTP/1.1\r\nHost: x\r\n\r\n${rotate('Connection: close')}`,
+    );
+    expect(got.match(/^HTTP\/1\.1 \d+/gm)).toEqual([
+      'HTTP/1.1 200',
+      'HTTP/1.1 404',
+      'HTTP/1.1 200',
+    ]);
+    expect(admin.calls).toMatchObject([
+      ['rotate', { graceMs: 3_600_000 }, BY],
+      ['rotate', NO_FLAGS, BY],
+    ]);
+  });
+
+  it('a client that leaves in the middle of its body changes nothing', async () => {
+    const { admin, server, port } = await start();
+    const socket = connect(port, '127.0.0.1');
+    const gone = new Promise<void>((resolve) => {
+      server.once('request', (request) => {
+        request.once('data', () => socket.destroy());
+        request.once('close', () => resolve());
+      });
+    });
+    socket.write(
+      'POST /api/clients/ci/rotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
+        'Content-Length: 14\r\n\r\n{"gra',
+    );
+    await gone;
+    // the server still answers, and this one request is the only one that was made
+    await ask({ port }, 'GET /api/status');
+    expect(admin.calls).toEqual([['status']]);
+  });
+
+  it('a rotation goes on when its client has left', async () => {
+    let finish = (): void => {};
+    const done = vi.fn();
+    const { onError, server, port } = await start({
+      async rotate() {
+        await new Promise<void>((resolve) => {
+          finish = resolve;
+          request.destroy();
+        });
+        done();
+        return ROTATED;
+      },
+    });
+    const request = httpRequest({
+      port,
+      host: '127.0.0.1',
+      method: 'POST',
+      path: '/api/clients/ci/rotate',
+    });
+    request.on('error', () => undefined);
+    const left = new Promise<void>((resolve) => {
+      server.once('request', (_, response) => response.once('close', () => resolve()));
+    });
+    request.end();
+    await left;
+    finish();
+    await vi.waitFor(() => expect(done).toHaveBeenCalledOnce());
+    expect((await ask({ port }, 'GET /api/status')).status).toBe(200);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('an answer that cannot be written as JSON ends its connection and is told inside', async () => {
+    const circle: { self?: unknown } = {};
+    circle.self = circle;
+    const { onError, port } = await start({ client: () => circle as never });
+    await expect(ask({ port }, 'GET /api/clients/ci')).rejects.toMatchObject({
+      code: 'ECONNRESET',
+    });
+    expect(onError).toHaveBeenCalledOnce();
+  });
+});

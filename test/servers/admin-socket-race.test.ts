@@ -1,0 +1,106 @@
+import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openAdminSocket } from '../../src/servers/admin-socket.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
+const PROCESSES = 20;
+const ROUNDS = 15;
+
+let built: string;
+const folders: string[] = [];
+const children = new Set<ChildProcess>();
+
+const folder = async (): Promise<string> => {
+  const made = await mkdtemp(join(tmpdir(), 'sidecar-race-'));
+  folders.push(made);
+  return made;
+};
+
+beforeAll(async () => {
+  built = await folder();
+  await writeFile(join(built, 'package.json'), '{"type":"module"}');
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const config = join(built, 'tsconfig.json');
+  await writeFile(
+    config,
+    JSON.stringify({
+      extends: join(ROOT, 'tsconfig.build.json'),
+      compilerOptions: {
+        ...{ outDir: built, rootDir: join(ROOT, 'src'), sourceMap: false, noCheck: true },
+        typeRoots: [join(ROOT, 'node_modules/@types')],
+      },
+      include: [],
+      files: [join(ROOT, 'src/servers/admin-socket.ts')],
+    }),
+  );
+  await promisify(execFile)(process.execPath, [tsc, '-p', config]);
+}, 60_000);
+
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await Promise.all(folders.map((each) => rm(each, { recursive: true, force: true })));
+});
+
+const heard = async (child: ChildProcess): Promise<Record<string, unknown>> => {
+  const [message] = await once(child, 'message');
+  return message;
+};
+
+const contender = async (): Promise<ChildProcess> => {
+  const child = fork(CONTENDER, [join(built, 'servers/admin-socket.js')], { execArgv: [] });
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  await heard(child);
+  return child;
+};
+
+const contend = async (child: ChildProcess, path: string, at = 0): Promise<unknown> => {
+  const answer = heard(child);
+  child.send({ path, at });
+  return (await answer)['result'];
+};
+
+describe('processes that want one state folder', () => {
+  it('at the same instant, on a socket whose owner was killed: one gets it', async () => {
+    const path = join(await folder(), 'admin.sock');
+    const crowd = await Promise.all(Array.from({ length: PROCESSES }, contender));
+    for (let round = 0; round < ROUNDS; round++) {
+      const at = Date.now() + 30;
+      const results = await Promise.all(crowd.map((child) => contend(child, path, at)));
+      const won = crowd.filter((_, index) => results[index] === 'won');
+      expect([round, won.length]).toEqual([round, 1]);
+      expect(results.filter((result) => result === 'locked')).toHaveLength(crowd.length - 1);
+      const [owner] = won;
+      if (owner === undefined) return;
+      const still = heard(owner);
+      owner.send('still?');
+      expect(await still).toEqual({ still: true });
+      expect(await readdir(join(path, '..'))).toEqual(['admin.sock']);
+      owner.kill('SIGKILL');
+      await once(owner, 'exit');
+      crowd.splice(crowd.indexOf(owner), 1);
+    }
+  }, 60_000);
+
+  it('an owner that hangs has it; one that was killed has not', async () => {
+    const path = join(await folder(), 'admin.sock');
+    const owner = await contender();
+    expect(await contend(owner, path)).toBe('won');
+    owner.kill('SIGSTOP');
+    await expect(openAdminSocket({ path, onError: () => undefined })).rejects.toMatchObject({
+      kind: 'locked',
+    });
+    owner.kill('SIGKILL');
+    await once(owner, 'exit');
+    const socket = await openAdminSocket({ path, onError: () => undefined });
+    expect(socket.isStillOurs()).toBe(true);
+    await socket.close();
+  }, 30_000);
+});
