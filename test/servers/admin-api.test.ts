@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -509,6 +510,35 @@ describe('connections', () => {
     expect(admin.calls).toHaveLength(1);
   });
 
+  it('a body that says it is too long is refused before it comes', async () => {
+    const { port } = await start();
+    const got = await askRaw(
+      { port },
+      'POST /api/clients/ci/rotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
+        'Content-Length: 100000000\r\n\r\n',
+    );
+    expect(got).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
+  it('a client that is still sending can read why it is refused', async () => {
+    const { port } = await start();
+    const rest = 'x'.repeat(100_000);
+    const socket = connect(port, '127.0.0.1');
+    const failed = vi.fn();
+    socket.on('error', failed);
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.write(
+      'POST /api/nothing HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
+        `Content-Length: ${2 * rest.length}\r\n\r\n`,
+    );
+    const [answer] = await once(socket, 'data');
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 404 [\s\S]*connection: close/i);
+    await new Promise((resolve) => socket.write(rest, resolve));
+    await new Promise((resolve) => socket.write(rest, resolve));
+    await closed;
+    expect(failed).not.toHaveBeenCalled();
+  });
+
   it('pipelined requests are answered in order', async () => {
     const { admin, port } = await start();
     const rotate = (more: string) =>
@@ -540,7 +570,7 @@ describe('connections', () => {
     });
     socket.write(
       'POST /api/clients/ci/rotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
-        'Content-Length: 14\r\n\r\n{"gra',
+        'Content-Length: 15\r\n\r\n{"grace":"1h"}',
     );
     await gone;
     // the server still answers, and this one request is the only one that was made
