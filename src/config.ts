@@ -24,6 +24,17 @@ export interface Config {
   /** `config.yaml` or the folder that holds it. */
   readonly litellmConfig: string | undefined;
 
+  /** How long an older key stays good after a newer one was first used; at least 1 s. */
+  readonly graceMs: number;
+  /** At least `graceMs`, counted from the rotation. */
+  readonly maxGraceMs: number;
+  /** 0: no schedule. Where it is set, `publish` is not empty. */
+  readonly rotateEveryMs: number;
+  /** Beside the state folder's own file of each client. */
+  readonly publish: readonly PublishTarget[];
+  /** Opens the admin API on the ops port; undefined: it is on its socket alone. */
+  readonly adminToken: Secret | undefined;
+
   /** LiteLLM's SERVER_ROOT_PATH: '' or '/llm', without a slash at its end. */
   readonly rootPath: string;
   /** `http:` or `https:`, no query, no credentials; a path is what stands before `rootPath`. */
@@ -63,4 +74,14 @@ export interface Config {
 
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   readonly logFormat: 'auto' | 'json' | 'pretty';
+}
+
+/** Where a client's newest key is written, and kept up to date. */
+export interface PublishTarget {
+  readonly client: string;
+  readonly kind: 'file' | 'dotenv';
+  /** Absolute. */
+  readonly path: string;
+  /** The variable of a dotenv file; '' for a file that holds the key alone. */
+  readonly variable: string;
 }

@@ -1,15 +1,55 @@
 import type { Config } from '../config.ts';
+import { showDuration } from './duration.ts';
 import type { Mistake } from './mistakes.ts';
+import { publishMistakes } from './publish-places.ts';
 import { SETTINGS } from './settings.ts';
 import { showSize } from './size.ts';
 
 /**
  * What is wrong between settings that are right by themselves; a field that is missing was wrong.
+ * Relative paths start at `cwd`.
  */
-export function contradictions(config: Partial<Config>): Mistake[] {
-  return [samePort(config), smallTotal(config), secondPlace(config)].filter(
-    (mistake) => mistake !== undefined,
-  );
+export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
+  const single = [
+    longGrace(config),
+    unheardSchedule(config),
+    samePort(config),
+    smallTotal(config),
+    secondPlace(config),
+  ];
+  return [...single.filter((mistake) => mistake !== undefined), ...publishMistakes(config, cwd)];
+}
+
+function longGrace({ graceMs, maxGraceMs }: Partial<Config>): Mistake | undefined {
+  if (graceMs === undefined || maxGraceMs === undefined || graceMs <= maxGraceMs) return undefined;
+  return {
+    name: SETTINGS.graceMs.name,
+    found: showDuration(graceMs),
+    allowed: `at most ${SETTINGS.maxGraceMs.name}, which is ${showDuration(maxGraceMs)}`,
+  };
+}
+
+function unheardSchedule({ rotateEveryMs, publish }: Partial<Config>): Mistake | undefined {
+  if (rotateEveryMs === undefined || rotateEveryMs === 0 || publish?.length !== 0) return undefined;
+  const { name } = SETTINGS.publish;
+  return {
+    name: SETTINGS.rotateEveryMs.name,
+    found: `${showDuration(rotateEveryMs)}, and no ${name}`,
+    allowed: `a schedule together with ${name}`,
+    hint:
+      'a schedule that nobody hears of is a time bomb: ' +
+      `publish the key with ${name}=file:… or rotate by hand`,
+  };
+}
+
+/** A warning, where a key is replaced before the clients of the one before it had their grace. */
+export function shortInterval({ rotateEveryMs, graceMs }: Config): string[] {
+  if (rotateEveryMs === 0 || rotateEveryMs >= graceMs) return [];
+  const [every, grace] = [SETTINGS.rotateEveryMs.name, SETTINGS.graceMs.name];
+  return [
+    `${every} (${showDuration(rotateEveryMs)}) is shorter than ${grace} ` +
+      `(${showDuration(graceMs)}): several keys are in their grace at a time, and 8 are the most`,
+  ];
 }
 
 const EVERYWHERE: readonly unknown[] = ['0.0.0.0', '::'];

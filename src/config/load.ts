@@ -23,14 +23,14 @@ export type LoadedConfig = ParsedConfig & { readonly envFile: string };
  * Reads the environment, `.env`, and the files that `NAME_FILE` names. Never throws: a file that
  * cannot be read is a mistake among the others, but for a `.env` that is not there.
  */
-export function loadConfig({ env, cwd, envFile }: Surroundings): LoadedConfig {
-  const environment: Source = { name: ENVIRONMENT, values: defined(env) };
-  const named = envFile ?? find([environment], ENV_FILE)?.text ?? ENV_FILE.default;
-  const path = resolve(cwd, named);
+export function loadConfig(surroundings: Surroundings): LoadedConfig {
+  const { cwd } = surroundings;
+  const environment = environmentOf(surroundings.env);
+  const path = envFileOf(surroundings);
   const dotenv = readDotenv(path);
   const said = [environment, dotenv.source];
   const keys = readKeyFiles(said, cwd);
-  const parsed = parseConfig([...keys.sources, ...said]);
+  const parsed = parseConfig([...keys.sources, ...said], cwd);
   const faults = [...dotenv.mistakes, ...keys.mistakes];
   if (parsed.ok && faults.length === 0) {
     return { ...parsed, warnings: [...dotenv.warnings, ...parsed.warnings], envFile: path };
@@ -40,10 +40,18 @@ export function loadConfig({ env, cwd, envFile }: Surroundings): LoadedConfig {
   return { ok: false, mistakes: [...faults, ...others], envFile: path };
 }
 
-const defined = (env: Surroundings['env']): Record<string, string> =>
-  Object.fromEntries(
+export const environmentOf = (env: Surroundings['env']): Source => ({
+  name: ENVIRONMENT,
+  values: Object.fromEntries(
     Object.entries(env).filter((pair): pair is [string, string] => pair[1] !== undefined),
-  );
+  ),
+});
+
+/** The `.env` that counts, absolute, there or not. */
+export function envFileOf({ env, cwd, envFile }: Surroundings): string {
+  const named = envFile ?? find([environmentOf(env)], ENV_FILE)?.text ?? ENV_FILE.default;
+  return resolve(cwd, named);
+}
 
 /** One source for each key file that could be read. */
 function readKeyFiles(said: readonly Source[], cwd: string) {

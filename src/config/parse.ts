@@ -1,5 +1,6 @@
+import { resolve } from 'node:path';
 import type { Config } from '../config.ts';
-import { contradictions } from './contradictions.ts';
+import { contradictions, shortInterval } from './contradictions.ts';
 import { readAs } from './kind.ts';
 import { createMask, type Mask, type Mistake, quote } from './mistakes.ts';
 import { misplaced, misspeltKey, unknownNames } from './names.ts';
@@ -24,9 +25,10 @@ export type ParsedConfig =
  * The configuration that these sources make, or all that is wrong with them. Pure; never throws.
  *
  * Of several sources the first counts; for the declared key a key file comes first, then `.env`,
- * then the environment. Key files are read by who calls, into sources of their own.
+ * then the environment. Key files are read by who calls, into sources of their own. `cwd` is where
+ * relative publish targets start.
  */
-export function parseConfig(sources: readonly Source[]): ParsedConfig {
+export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig {
   const mask = createMask(sources);
   const mistakes: Mistake[] = [];
   const values: Record<string, unknown> = {};
@@ -42,13 +44,21 @@ export function parseConfig(sources: readonly Source[]): ParsedConfig {
     values[field] = result.value;
     origins[field] = found?.source.name ?? DEFAULT;
   }
-  mistakes.push(...contradictions(values as Partial<Config>));
+  for (const each of contradictions(values as Partial<Config>, cwd)) {
+    mistakes.push({ ...each, found: mask(each.found) });
+  }
   mistakes.push(...misplaced(sources), ...unknownNames(sources));
   if (mistakes.length > 0) return { ok: false, mistakes };
-  const warnings = [...shadowedKey(sources), ...misspeltKey(sources)];
   // The table has each field of Config, with a schema of its type: `Settings` says so.
-  return { ok: true, config: values as unknown as Config, origins: origins as Origins, warnings };
+  const config = withAbsoluteTargets(values as unknown as Config, cwd);
+  const warnings = [...shadowedKey(sources), ...misspeltKey(sources), ...shortInterval(config)];
+  return { ok: true, config, origins: origins as Origins, warnings };
 }
+
+const withAbsoluteTargets = (config: Config, cwd: string): Config => ({
+  ...config,
+  publish: config.publish.map((target) => ({ ...target, path: resolve(cwd, target.path) })),
+});
 
 function read(
   { name, kind, default: fallback }: AnySetting,

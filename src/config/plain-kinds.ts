@@ -66,3 +66,9 @@ export const headerSecret = secretOf(
   /^[\x21-\x7e]+$/,
   'a key of visible ASCII characters without spaces',
 );
+
+/** A password that programs present: long enough that nobody guesses it. */
+export const tokenSecret = secretOf(
+  /^[\x21-\x7e]{16,}$/,
+  'at least 16 visible ASCII characters without spaces, such as `openssl rand -hex 24` makes',
+);

@@ -4,6 +4,7 @@ import type { Kind } from './kind.ts';
 /** The headings under which the settings stand in the documents, in their order. */
 export const SECTIONS = [
   'Keys',
+  'Rotation',
   'LiteLLM',
   'Places',
   'Routes',

@@ -1,8 +1,18 @@
 import { optional } from './kind.ts';
 import { blocks, host, keyHeader } from './network-kinds.ts';
 import { pathPatterns, rootPath } from './path-kinds.ts';
-import { declaredSecret, flag, headerSecret, integer, oneOf, path, port } from './plain-kinds.ts';
+import {
+  declaredSecret,
+  flag,
+  headerSecret,
+  integer,
+  oneOf,
+  path,
+  port,
+  tokenSecret,
+} from './plain-kinds.ts';
 import { REQUEST_SETTINGS } from './request-settings.ts';
+import { ROTATION_SETTINGS } from './rotation-settings.ts';
 import type { AnySetting, Setting, Settings } from './setting.ts';
 import { publicUrl, upstreams } from './url-kinds.ts';
 
@@ -44,6 +54,8 @@ export const SETTINGS: Settings = {
     default: '20',
     text: 'wrong keys that one address may try each minute; 0: no limit',
   },
+
+  ...ROTATION_SETTINGS,
 
   upstreams: {
     name: 'SIDECAR_UPSTREAM',
@@ -102,6 +114,13 @@ export const SETTINGS: Settings = {
     kind: port,
     default: '4001',
     text: 'the port of /livez, /readyz and /metrics',
+  },
+  adminToken: {
+    name: 'SIDECAR_ADMIN_TOKEN',
+    section: 'Places',
+    kind: optional(tokenSecret),
+    default: '',
+    text: 'opens the admin API on the ops port to who presents it; not set: its socket alone',
   },
   publicUrl: {
     name: 'SIDECAR_PUBLIC_URL',

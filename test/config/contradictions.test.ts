@@ -59,3 +59,41 @@ describe('two places for LiteLLM', () => {
     expect(names({ upstreams })).toEqual([]);
   });
 });
+
+describe('a grace', () => {
+  it('is at most the longest one', () => {
+    expect(contradictions({ graceMs: 7_200_001, maxGraceMs: 7_200_000 })).toEqual([
+      {
+        name: 'SIDECAR_GRACE',
+        found: '7200001ms',
+        allowed: 'at most SIDECAR_MAX_GRACE, which is 2h',
+      },
+    ]);
+    expect(names({ graceMs: 1000, maxGraceMs: 1000 })).toEqual([]);
+    expect(names({ graceMs: 1000 })).toEqual([]);
+  });
+});
+
+describe('a schedule', () => {
+  const target = { client: 'master', kind: 'file', path: '/run/key', variable: '' } as const;
+
+  it('wants somewhere to publish', () => {
+    expect(contradictions({ rotateEveryMs: 3_600_000, publish: [] })).toEqual([
+      {
+        name: 'SIDECAR_ROTATE_EVERY',
+        found: '1h, and no SIDECAR_PUBLISH',
+        allowed: 'a schedule together with SIDECAR_PUBLISH',
+        hint:
+          'a schedule that nobody hears of is a time bomb: publish the key with ' +
+          'SIDECAR_PUBLISH=file:… or rotate by hand',
+      },
+    ]);
+  });
+
+  it('is right with it, and none is right without', () => {
+    expect(names({ rotateEveryMs: 3_600_000, publish: [target] })).toEqual([]);
+    expect(names({ rotateEveryMs: 0, publish: [] })).toEqual([]);
+    // What was wrong by itself is said already.
+    expect(names({ rotateEveryMs: 3_600_000 })).toEqual([]);
+  });
+});

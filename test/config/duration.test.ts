@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readDuration, showDuration } from '../../src/config/duration.ts';
+import { readDuration, readSpan, showDuration, span } from '../../src/config/duration.ts';
+import { readAs } from '../../src/config/kind.ts';
 
 describe('a duration', () => {
   it.each([
@@ -61,5 +62,48 @@ describe('a duration', () => {
         },
       ),
     );
+  });
+});
+
+describe('a span', () => {
+  const DAY = 86_400_000;
+
+  it.each([
+    ['0', 0],
+    ['25d', 25 * DAY],
+    ['3650d', 3650 * DAY],
+    ['87600h', 3650 * DAY],
+  ])('reads %s', (text, milliseconds) => {
+    expect(readSpan(text)).toEqual({ value: milliseconds });
+  });
+
+  it.each([
+    ['3651d', 'that is more than 3650d'],
+    ['365000d', 'that is more than 3650d'],
+    ['5', 'did you mean 5s?'],
+    ['1y', ''],
+  ])('refuses %j', (text, hint) => {
+    expect(readSpan(text)).toEqual({ hint });
+  });
+
+  it('keeps its bounds, and says its own word on 0', () => {
+    const some = span({ least: 1000, zero: 'zero is something else' });
+    expect(['999ms', '1s', '0', '0s', '4000d'].map((text) => readAs(some, text))).toEqual([
+      { hint: 'that is less than 1s' },
+      { value: 1000 },
+      { hint: 'zero is something else' },
+      { hint: 'zero is something else' },
+      { hint: 'that is more than 3650d' },
+    ]);
+    const none = span({ least: 1000 });
+    expect(['0', '1ms'].map((text) => readAs(none, text))).toEqual([
+      { value: 0 },
+      { hint: 'that is less than 1s' },
+    ]);
+    expect([some.allowed, none.allowed]).toEqual([
+      'a duration with its unit, such as 90s, 24h or 30d, from 1s to 3650d',
+      'a duration with its unit, such as 90s, 24h or 30d, from 1s to 3650d, or 0',
+    ]);
+    expect(none.show(30 * DAY)).toBe('30d');
   });
 });

@@ -11,6 +11,7 @@ describe('names', () => {
     expect(KNOWN_NAMES.filter((name) => name.endsWith('_FILE'))).toEqual([
       'LITELLM_MASTER_KEY_FILE',
       'SIDECAR_UPSTREAM_KEY_FILE',
+      'SIDECAR_ADMIN_TOKEN_FILE',
       'SIDECAR_ENV_FILE',
     ]);
   });

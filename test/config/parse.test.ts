@@ -37,6 +37,11 @@ describe('a configuration', () => {
       declaredKey: undefined,
       slots: undefined,
       litellmConfig: undefined,
+      graceMs: 86_400_000,
+      maxGraceMs: 30 * 86_400_000,
+      rotateEveryMs: 0,
+      publish: [],
+      adminToken: undefined,
       rootPath: '',
       publicUrl: undefined,
       keyHeader: undefined,
@@ -143,6 +148,39 @@ describe('any other secret', () => {
     expect(mistakesOf(...sources).map(({ found }) => found)).toEqual([
       'SIDECAR_UPSTREAM_KEY (environment) and SIDECAR_UPSTREAM_KEY_FILE (.env)',
     ]);
+  });
+});
+
+describe('publish targets', () => {
+  it('are absolute: relative ones start where the sidecar was started', () => {
+    const values = { ...UPSTREAM, SIDECAR_PUBLISH: 'file:keys/../a,ci=dotenv:/srv/.env#KEY' };
+    const parsed = parseConfig([environment(values)], '/srv/app');
+    expect(parsed).toMatchObject({
+      config: {
+        publish: [
+          { client: 'master', kind: 'file', path: '/srv/app/a', variable: '' },
+          { client: 'ci', kind: 'dotenv', path: '/srv/.env', variable: 'KEY' },
+        ],
+      },
+    });
+  });
+
+  it('show no key in a mistake between them', () => {
+    const twice = { ...UPSTREAM, SIDECAR_PUBLISH: 'file:/sk-topsecret,file:/sk-topsecret' };
+    expect(mistakesOf(environment(twice)).map(({ found }) => found)).toEqual(['file:/sk-…, twice']);
+  });
+});
+
+describe('a schedule', () => {
+  const every = (text: string) =>
+    good(environment({ ...UPSTREAM, SIDECAR_PUBLISH: 'file:/k', SIDECAR_ROTATE_EVERY: text }));
+
+  it('shorter than the grace is warned about', () => {
+    expect(every('23h').warnings).toEqual([
+      'SIDECAR_ROTATE_EVERY (23h) is shorter than SIDECAR_GRACE (1d): several keys are in their ' +
+        'grace at a time, and 8 are the most',
+    ]);
+    expect(every('1d').warnings).toEqual([]);
   });
 });
 

@@ -8,6 +8,7 @@ import {
   oneOf,
   path,
   port,
+  tokenSecret,
 } from '../../src/config/plain-kinds.ts';
 import { Secret } from '../../src/secret.ts';
 
@@ -88,6 +89,19 @@ describe('a secret', () => {
   it('for a header is visible ASCII', () => {
     expect((read(headerSecret, 'sk-~!x') as Secret).reveal()).toBe('sk-~!x');
   });
+});
+
+describe('a token', () => {
+  it('is at least 16 characters that a header can carry', () => {
+    expect((read(tokenSecret, '0123456789abcdef') as Secret).reveal()).toBe('0123456789abcdef');
+    expect(tokenSecret.secret).toBe(true);
+  });
+  it.each(['0123456789abcde', '', '01234567 89abcdef', '0123456789abcdeü'])(
+    'may not be %j',
+    (text) => {
+      expect(read(tokenSecret, text)).toEqual(wrong());
+    },
+  );
 });
 
 describe('what may be left out', () => {

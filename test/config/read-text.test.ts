@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readText } from '../../src/config/read-text.ts';
+import { readText, readTextLater } from '../../src/config/read-text.ts';
 
 let folder = '';
 beforeEach(() => {
@@ -18,33 +18,36 @@ const write = (content: string | Uint8Array): string => {
   return path;
 };
 
-describe('a text file', () => {
-  it('is read whole, to 1 MiB', () => {
-    expect(readText(write('ü\n'))).toEqual({ text: 'ü\n' });
-    expect(readText(write(''))).toEqual({ text: '' });
+describe.each([
+  ['at once', async (path: string) => readText(path)],
+  ['later', readTextLater],
+])('a text file, %s', (_how, read) => {
+  it('is read whole, to 1 MiB', async () => {
+    expect(await read(write('ü\n'))).toEqual({ text: 'ü\n' });
+    expect(await read(write(''))).toEqual({ text: '' });
     const most = 'x'.repeat(1024 * 1024);
-    expect(readText(write(most))).toEqual({ text: most });
-    expect(readText(write(`${most}x`))).toEqual({
+    expect(await read(write(most))).toEqual({ text: most });
+    expect(await read(write(`${most}x`))).toEqual({
       fault: 'it is larger than 1MiB',
       missing: false,
     });
   });
 
-  it('may be told missing from broken', () => {
+  it('may be told missing from broken', async () => {
     const missing = { fault: 'it is not there', missing: true };
-    expect(readText(join(folder, 'nothing'))).toEqual(missing);
+    expect(await read(join(folder, 'nothing'))).toEqual(missing);
     symlinkSync(join(folder, 'nowhere'), join(folder, 'dangling'));
-    expect(readText(join(folder, 'dangling'))).toEqual(missing);
-    expect(readText(folder)).toEqual({ fault: 'it is a folder', missing: false });
+    expect(await read(join(folder, 'dangling'))).toEqual(missing);
+    expect(await read(folder)).toEqual({ fault: 'it is a folder', missing: false });
     symlinkSync(join(folder, 'loop'), join(folder, 'loop'));
-    expect(readText(join(folder, 'loop'))).toEqual({
+    expect(await read(join(folder, 'loop'))).toEqual({
       fault: 'it cannot be read (ELOOP)',
       missing: false,
     });
-    expect(readText('a\0b')).toMatchObject({ missing: false });
+    expect(await read('a\0b')).toMatchObject({ missing: false });
   });
 
-  it('may be closed to this user', () => {
+  it('may be closed to this user', async () => {
     const path = write('x');
     chmodSync(path, 0o000);
     // Root reads whatever there is.
@@ -52,6 +55,6 @@ describe('a text file', () => {
       process.getuid?.() === 0
         ? { text: 'x' }
         : { fault: 'it cannot be read (EACCES)', missing: false };
-    expect(readText(path)).toEqual(expected);
+    expect(await read(path)).toEqual(expected);
   });
 });

@@ -35,6 +35,10 @@ describe('the table of settings', () => {
 
   it('marks what is secret', () => {
     const secrets = EVERY_SETTING.filter(({ kind }) => kind.secret === true);
-    expect(secrets.map(({ name }) => name)).toEqual(['LITELLM_MASTER_KEY', 'SIDECAR_UPSTREAM_KEY']);
+    expect(secrets.map(({ name }) => name)).toEqual([
+      'LITELLM_MASTER_KEY',
+      'SIDECAR_UPSTREAM_KEY',
+      'SIDECAR_ADMIN_TOKEN',
+    ]);
   });
 });
