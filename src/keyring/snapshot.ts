@@ -1,60 +1,55 @@
 import { digestOf } from './digest.ts';
 import { isWellFormedKey } from './key-format.ts';
+import type { GenerationState, Scope } from './keyring.ts';
 
-/** What a client may be given; `full` includes the others. */
-export type Scope = 'inference' | 'passthrough' | 'full';
-
-export type GenerationState = 'active' | 'retiring' | 'retired' | 'revoked';
-
-/** One value in a client's row of keys, as the traffic path sees it: everything but the value. */
-export interface Generation {
+/** A key as the traffic path sees it: everything but its value. */
+export interface KnownKey {
   /** `<client>-<n>`, e.g. `master-3`. */
   readonly id: string;
   readonly client: string;
   readonly state: GenerationState;
   readonly scopes: ReadonlySet<Scope>;
+  /** CIDR blocks; empty: anywhere. The same array as long as they do not change. */
+  readonly allowFrom: readonly string[];
+  /** Why it opens nothing, whatever the time is; undefined: it is valid until `validUntil`. */
+  readonly fault: 'expired_key' | 'revoked_key' | undefined;
+  /** Milliseconds since the epoch, exclusive; Infinity: no end is set. */
+  readonly validUntil: number;
+  /** An older key waits for its first use: the clock of that one's grace starts then. */
+  readonly startsClock: boolean;
 }
 
 /** The keyring as it is at one instant: immutable, replaced as a whole, read without a lock. */
 export interface KeyringSnapshot {
-  readonly byDigest: ReadonlyMap<string, Generation>;
+  readonly byDigest: ReadonlyMap<string, KnownKey>;
 }
 
 /** Why a presented key opens nothing. */
 export type KeyFault = 'malformed_key' | 'unknown_key' | 'expired_key' | 'revoked_key';
 
-const FAULT_OF_STATE = {
-  active: undefined,
-  retiring: undefined,
-  retired: 'expired_key',
-  revoked: 'revoked_key',
-} as const satisfies Record<GenerationState, KeyFault | undefined>;
-
 export interface KeyLookup {
   /** Whose key it is, or was. */
-  readonly generation: Generation | undefined;
+  readonly generation: KnownKey | undefined;
   /** Undefined: the key is valid. */
   readonly fault: KeyFault | undefined;
-}
-
-/** The keyring that one key makes: the client `master` with all scopes. */
-export function singleKeySnapshot(digest: string): KeyringSnapshot {
-  const generation: Generation = {
-    id: 'master-1',
-    client: 'master',
-    state: 'active',
-    scopes: new Set(['full']),
-  };
-  return { byDigest: new Map([[digest, generation]]) };
 }
 
 /**
  * Looks a presented key up: one digest, one look-up. The checksum only sorts a miss into mistyped
  * and unknown, so that a declared key needs none.
+ *
+ * @param now milliseconds since the epoch; asked only where the key has an end
  */
-export function findKey(snapshot: KeyringSnapshot, presented: string): KeyLookup {
+export function findKey(
+  snapshot: KeyringSnapshot,
+  presented: string,
+  now: () => number,
+): KeyLookup {
   const generation = snapshot.byDigest.get(digestOf(presented));
-  if (generation !== undefined) return { generation, fault: FAULT_OF_STATE[generation.state] };
+  if (generation !== undefined) {
+    const ended = generation.validUntil !== Infinity && now() >= generation.validUntil;
+    return { generation, fault: generation.fault ?? (ended ? 'expired_key' : undefined) };
+  }
   return {
     generation: undefined,
     fault: isWellFormedKey(presented) ? 'unknown_key' : 'malformed_key',

@@ -1,11 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApp } from '../../src/app.ts';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import { openDeclaredPlaces } from '../../src/config/declared.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatMistakes } from '../../src/config/mistakes.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
+import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { madeKeyPath } from '../../src/store/startup-keys.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 
@@ -15,11 +17,13 @@ export interface Sidecar {
   readonly opsPort: number;
   /** `http://127.0.0.1:<port>`. */
   readonly url: string;
-  /** What clients present. */
+  /** What clients presented at its start. */
   readonly key: string;
   /** What LiteLLM gets, as `Bearer …`. */
   readonly upstreamKey: string;
   readonly state: string;
+  /** Where its `.env` is looked for. */
+  readonly cwd: string;
   /** Every log line so far, parsed. */
   readonly logLines: () => readonly LogLine[];
   /** The log as it was written, to look for what must not be there. */
@@ -41,6 +45,15 @@ export type LogLine = { readonly level: string; readonly msg: string } & Readonl
 /** Environment variables; undefined takes one of the defaults below away. */
 export type Settings = Readonly<Record<string, string | undefined>>;
 
+/** What a test puts in the place of what a process has. */
+export interface Surroundings {
+  readonly clock?: Clock;
+  /** Told before each system call that changes the state folder; may throw what that would. */
+  readonly fault?: FaultPoint;
+  /** The text of `.env` beside the sidecar, at its start. */
+  readonly dotenv?: string;
+}
+
 const LOOPBACK = '127.0.0.1';
 
 /**
@@ -53,6 +66,7 @@ const LOOPBACK = '127.0.0.1';
 export async function startSidecar(
   upstream: number | string,
   settings: Settings = {},
+  { clock = systemClock, fault, dotenv }: Surroundings = {},
 ): Promise<Sidecar> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-'));
   const lines: string[] = [];
@@ -72,6 +86,7 @@ export async function startSidecar(
     SIDECAR_DRAIN: '200ms',
     ...settings,
   };
+  if (dotenv !== undefined) await writeFile(join(folder, '.env'), dotenv);
   const loaded = loadConfig({ env, cwd: folder });
   if (!loaded.ok) throw new Error(formatMistakes(loaded.mistakes));
   const { config } = loaded;
@@ -79,14 +94,16 @@ export async function startSidecar(
     level: config.logLevel,
     format: 'json',
     destination: { write: (text) => lines.push(text) },
-    clock: systemClock,
+    clock,
   });
   const app = await startApp({
     config,
     log,
-    clock: systemClock,
+    clock,
     version: '0.0.0-test',
     nodeVersion: process.versions.node,
+    places: openDeclaredPlaces({ env, cwd: folder }),
+    ...(fault !== undefined && { fault }),
   });
   let drained: Promise<void> | undefined;
   const drain = (): Promise<void> => {
@@ -106,6 +123,7 @@ export async function startSidecar(
     key: env['LITELLM_MASTER_KEY'] ?? (await readFile(madeKeyPath(config.state), 'utf8')).trim(),
     upstreamKey,
     state: config.state,
+    cwd: folder,
     logLines,
     logText,
     accessLines: () => logLines().filter(({ msg }) => msg === 'request'),

@@ -1,6 +1,6 @@
 import { afterEach } from 'vitest';
 import { type FakeUpstream, type Script, startFakeUpstream } from './fake-upstream.ts';
-import { type Settings, type Sidecar, startSidecar } from './sidecar.ts';
+import { type Settings, type Sidecar, type Surroundings, startSidecar } from './sidecar.ts';
 
 /** A sidecar and the LiteLLM behind it. */
 export interface Stage {
@@ -14,10 +14,12 @@ export function createStages() {
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
   });
-  return async (options: { script?: Script; settings?: Settings } = {}): Promise<Stage> => {
+  return async (
+    options: { script?: Script; settings?: Settings; surroundings?: Surroundings } = {},
+  ): Promise<Stage> => {
     const upstream = await startFakeUpstream(options.script);
     ends.push(upstream.stop);
-    const sidecar = await startSidecar(upstream.port, options.settings);
+    const sidecar = await startSidecar(upstream.port, options.settings, options.surroundings);
     ends.push(sidecar.stop);
     // From here on what is said of LiteLLM's going is about what the test does to it.
     await eventually(() => (sidecar.logText().includes('LiteLLM answers') ? true : undefined));

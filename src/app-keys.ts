@@ -1,0 +1,125 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from './clock.ts';
+import type { DeclaredPlaces } from './config/declared.ts';
+import type { Config } from './config.ts';
+import { logKeyEvents } from './key-log.ts';
+import type { Exchanges } from './proxy/exchanges.ts';
+import { AdminError } from './rotation/admin.ts';
+import type { KeyEvents } from './rotation/key-events.ts';
+import { type Keys, openKeys } from './rotation/keys.ts';
+import type { KeyFiles } from './rotation/rotate.ts';
+import { type AdminApi, createAdminApi } from './servers/admin-api.ts';
+import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
+import { StartupError } from './startup-error.ts';
+import { readAudit, verifyAudit } from './store/audit-file.ts';
+import type { FaultPoint } from './store/durable-file.ts';
+import { createFileStore } from './store/file-store.ts';
+import { readKeyFile, writeKeyFile } from './store/key-file.ts';
+import { StoreError } from './store/key-store.ts';
+import { clientKeyPath, makeStateFolder } from './store/startup-keys.ts';
+import type { Log } from './telemetry/log.ts';
+
+export interface KeyServiceOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly places: DeclaredPlaces;
+  readonly exchanges: Exchanges;
+  /** What the metrics count of keys. */
+  readonly count: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'>;
+  readonly fault: FaultPoint | undefined;
+}
+
+/** The keys of a running sidecar, and the ways in which an operator reaches them. */
+export interface KeyService {
+  readonly keys: Keys;
+  readonly api: AdminApi;
+  close(): Promise<void>;
+}
+
+/**
+ * Takes the state folder for this process, and opens what it holds.
+ *
+ * @throws StartupError where another sidecar has it, or it cannot be used
+ */
+export async function openKeyService(options: KeyServiceOptions): Promise<KeyService> {
+  const { config, log } = options;
+  const { state } = config;
+  await makeStateFolder(state);
+  const onError = (err: unknown): void => log.error({ err }, 'an admin request failed');
+  const socket = await openAdminSocket({ path: join(state, 'admin.sock'), onError });
+  try {
+    const keys = await openOrExplain(options, socket);
+    const audit = {
+      read: (after: number, limit: number) => readAudit(state, { after, limit }),
+      verify: () => verifyAudit(state),
+    };
+    const api = createAdminApi({ admin: keys.admin, audit, onError });
+    socket.serve(api);
+    const close = async (): Promise<void> => {
+      // The folder is let go when nothing is written to it any more.
+      await socket.drain();
+      await keys.close();
+      await socket.close();
+    };
+    return { keys, api, close };
+  } catch (error) {
+    await socket.close();
+    throw error;
+  }
+}
+
+async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): Promise<Keys> {
+  const { config, log, exchanges, count, fault } = options;
+  const { state } = config;
+  const told = logKeyEvents(log);
+  const events: KeyEvents = {
+    ...told,
+    onRotation: count.onRotation,
+    onStore(error) {
+      count.onStore(error);
+      told.onStore(error);
+    },
+    onPublishFailure(target, error) {
+      count.onPublishFailure(target, error);
+      told.onPublishFailure(target, error);
+    },
+  };
+  try {
+    return await openKeys({
+      ...options,
+      store: createFileStore({ folder: state, ...(fault !== undefined && { fault }) }),
+      keyFiles: keyFilesIn(state, fault),
+      events,
+      traffic: {
+        inFlight: exchanges.countOf,
+        cut: (id) => exchanges.cut(({ generation }) => generation === id),
+      },
+      mayWrite: socket.isStillOurs,
+      fault: fault ?? (() => undefined),
+    });
+  } catch (cause) {
+    throw explained(cause, state);
+  }
+}
+
+function keyFilesIn(state: string, fault: FaultPoint | undefined): KeyFiles {
+  return {
+    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, fault),
+    read: (client) => readKeyFile(clientKeyPath(state, client)),
+    remove: (client) => rm(clientKeyPath(state, client), { force: true }),
+  };
+}
+
+function explained(cause: unknown, state: string): unknown {
+  if (cause instanceof StoreError) {
+    return new StartupError('state', cause.message, { hint: cause.hint, cause });
+  }
+  if (cause instanceof AdminError) {
+    const [hint = `let the user that the sidecar runs as write ${state}`] = cause.hints;
+    return new StartupError('state', `no key can be made: ${cause.message}`, { hint, cause });
+  }
+  return cause;
+}

@@ -1,0 +1,51 @@
+import type { KeyringEvent } from './keyring/command.ts';
+import type { KeyEvents } from './rotation/key-events.ts';
+import { clockWords } from './rotation/status.ts';
+import type { Log } from './telemetry/log.ts';
+
+/** What the log says of keys as it happens. No field holds a key or a digest of one. */
+export function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
+  return {
+    onChange(event, by) {
+      const { kind, ...fields } = event;
+      const grave = kind === 'revoked' && event.compromised;
+      log[grave ? 'warn' : 'info']({ ...fields, by }, SENTENCES[kind]);
+    },
+    onStore(error) {
+      if (error === undefined) log.info({}, 'the state folder can be written again');
+      else log.error({ hint: error.hint }, `keys are not saved: ${error.message}`);
+    },
+    onPublishFailure(target, error) {
+      const where = target === 'state' ? 'the state folder' : target.path;
+      log.error({ target: where, why: error.message }, 'a key could not be published');
+    },
+    onNote: (message) => log.warn({}, message),
+    onDeclared(outcome) {
+      if (outcome.kind === 'stale') log.warn({}, outcome.message);
+      if (outcome.kind === 'refused') {
+        log.error({ code: outcome.code, hint: outcome.hint }, `refused: ${outcome.message}`);
+      }
+    },
+    onClockJump(jump) {
+      const { message, hint } = clockWords(jump.byMs);
+      if (jump.followed) log.info({ byMs: jump.byMs }, 'the clock moved forward, and keys with it');
+      else log.warn({ byMs: jump.byMs, hint }, message);
+    },
+    onScheduleFailure: (client, err) =>
+      log.error({ client, err }, 'a scheduled rotation failed; it is tried again in a minute'),
+    onTombstone: (use) => log.warn({ ...use }, 'a key that ended came back'),
+  };
+}
+
+const SENTENCES: Readonly<Record<KeyringEvent['kind'], string>> = {
+  clientAdded: 'a client was added',
+  rotated: 'a key was rotated',
+  clockStarted: 'a newer key is in use: the grace of the older one runs',
+  published: 'every publish target has the new key',
+  retired: 'a key retired',
+  revoked: 'a key was revoked',
+  rolledBack: 'a rotation was rolled back',
+  clientDisabled: 'a client was disabled',
+  clientEnabled: 'a client was enabled',
+  clientRemoved: 'a client was removed',
+};

@@ -1,0 +1,100 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
+import { digestOf } from '../keyring/digest.ts';
+import { createFolderWatch, type WatchFolder } from './folder-watch.ts';
+
+export interface DeclaredWatchOptions {
+  readonly places: DeclaredPlaces;
+  /** Told of what is declared now, where it is not what it was told last; must not throw. */
+  readonly onSettled: (reading: DeclaredReading) => void;
+  /** What was acted on already; without it the first reading is told, too. */
+  readonly settled?: DeclaredReading;
+  /** A reading counts once another one so much later agrees, in milliseconds. */
+  readonly settleMs?: number;
+  /** Between two looks where no event comes, in milliseconds. */
+  readonly pollMs?: number;
+  /** Instead of Node's. */
+  readonly watchFolder?: WatchFolder;
+}
+
+/** Follows the declared key through edits, renames, swapped links and folders that come and go. */
+export interface DeclaredWatch {
+  /** Looks now; resolves once what is declared at present has settled. Never rejects. */
+  check(): Promise<void>;
+  /** Nothing is told any more. */
+  stop(): void;
+}
+
+const SETTLE_MS = 250;
+const POLL_MS = 1000;
+/** After an event: a file that is written all the time is not read all the time. */
+const GATHER_MS = 50;
+
+export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatch {
+  const { places, onSettled, settleMs = SETTLE_MS, pollMs = POLL_MS, watchFolder } = options;
+  let settled = options.settled && markOf(options.settled);
+  let stopped = false;
+  let again = false;
+  let looking: Promise<void> | undefined;
+  let soon: NodeJS.Timeout | undefined;
+
+  /** Reads until two readings agree. Between them only their marks are held, and no key. */
+  const settle = async (): Promise<void> => {
+    let mark = markOf(await places.read());
+    while (!stopped && mark !== settled) {
+      await wait(settleMs, undefined, { ref: false });
+      const reading = await places.read();
+      const next = markOf(reading);
+      if (next === mark && !stopped) {
+        settled = mark;
+        onSettled(reading);
+      }
+      mark = next;
+    }
+  };
+  const look = async (): Promise<void> => {
+    try {
+      while (again && !stopped) {
+        again = false;
+        await settle();
+      }
+    } finally {
+      looking = undefined;
+    }
+  };
+  const check = (): Promise<void> => {
+    again = true;
+    looking ??= look();
+    return looking;
+  };
+  const onEvent = (): void => {
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      void check();
+    }, GATHER_MS).unref();
+  };
+  const folders = createFolderWatch(onEvent, watchFolder);
+  const poll = setInterval(() => {
+    void folders.follow(places.files);
+    void check();
+  }, pollMs).unref();
+  void folders.follow(places.files);
+  void check();
+
+  return {
+    check,
+    stop() {
+      stopped = true;
+      clearInterval(poll);
+      clearTimeout(soon);
+      folders.stop();
+    },
+  };
+}
+
+/** Tells two readings apart without a key in it. */
+function markOf(reading: DeclaredReading): string {
+  if ('fault' in reading) return `fault ${reading.fault}`;
+  const { value } = reading;
+  return value === undefined ? 'nothing' : `${value.source} ${digestOf(value.key.reveal())}`;
+}

@@ -1,0 +1,134 @@
+import {
+  activeOf,
+  type Client,
+  endOf,
+  type Generation,
+  idOf,
+  isValid,
+  type Keyring,
+} from '../keyring/keyring.ts';
+import type { GenerationUse } from '../keyring/usage.ts';
+import { nextRotationAt, type Schedule } from './schedule.ts';
+import type { ClientView, GenerationView, TargetView, WhoView } from './views.ts';
+
+/** What views are made from, beside the keyring. */
+export interface ViewSources {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** By generation id. */
+  readonly use: (id: string) => GenerationUse | undefined;
+  /** Requests and WebSockets under way with a generation. */
+  readonly inFlight: (id: string) => number;
+  readonly targets: (client: string) => readonly TargetView[];
+  readonly schedule: Schedule;
+}
+
+/** What was seen within it would break: the time in which a key counts as in use. */
+export const IN_USE_MS = 3_600_000;
+/** Ended generations that a client's view shows. */
+const ENDED_SHOWN = 3;
+
+const iso = (at: number | undefined): string | null =>
+  at === undefined ? null : new Date(at).toISOString();
+
+export function generationView(
+  client: string,
+  generation: Generation,
+  sources: ViewSources,
+): GenerationView {
+  const id = idOf(client, generation.number);
+  const { state, origin, retirement } = generation;
+  const use = sources.use(id);
+  const recent = sources.now() - IN_USE_MS;
+  return {
+    id,
+    client,
+    state,
+    origin,
+    createdAt: new Date(generation.createdAt).toISOString(),
+    publishedAt: iso(generation.publishedAt),
+    graceMs: state === 'retiring' ? (retirement?.graceMs ?? null) : null,
+    validUntil: iso(endOf(generation)),
+    clockStarted: retirement?.deadline !== undefined,
+    lastUsedAt: iso(use?.lastAt),
+    uses: use?.count ?? 0,
+    recentCallers: use?.callers.filter(({ lastAt }) => lastAt > recent).length ?? 0,
+    inFlight: sources.inFlight(id),
+  };
+}
+
+export function clientView(client: Client, sources: ViewSources): ClientView {
+  const newestFirst = [...client.generations].reverse();
+  const ended = newestFirst.filter((generation) => !isValid(generation));
+  const shown = new Set([...newestFirst.filter(isValid), ...ended.slice(0, ENDED_SHOWN)]);
+  return {
+    name: client.name,
+    scopes: client.scopes,
+    allowFrom: client.allowFrom,
+    createdAt: new Date(client.createdAt).toISOString(),
+    expiresAt: iso(client.expiresAt),
+    state: stateOf(client, sources.now()),
+    generations: newestFirst
+      .filter((generation) => shown.has(generation))
+      .map((generation) => generationView(client.name, generation, sources)),
+    tombstones: ended.length,
+    publish: sources.targets(client.name),
+    nextRotationAt: iso(nextRotationAt(client, sources.schedule)),
+  };
+}
+
+function stateOf({ disabled, expiresAt }: Client, now: number): ClientView['state'] {
+  if (disabled) return 'disabled';
+  return expiresAt !== undefined && expiresAt <= now ? 'expired' : 'enabled';
+}
+
+export function whoView(client: string, generation: Generation, sources: ViewSources): WhoView {
+  const callers = sources.use(idOf(client, generation.number))?.callers ?? [];
+  return {
+    generation: generationView(client, generation, sources),
+    callers: [...callers]
+      .sort((a, b) => b.lastAt - a.lastAt)
+      .map(({ address, userAgent, firstAt, lastAt, count }) => ({
+        address,
+        userAgent,
+        firstSeenAt: new Date(firstAt).toISOString(),
+        lastSeenAt: new Date(lastAt).toISOString(),
+        count,
+      })),
+  };
+}
+
+/** A generation by its id, and whose it is. */
+export function findGeneration(
+  keyring: Keyring,
+  id: string,
+): { readonly client: Client; readonly generation: Generation } | undefined {
+  const [, name = '', number = ''] = /^(.+)-([1-9]\d{0,8})$/.exec(id) ?? [];
+  const client = keyring.clients.get(name);
+  const generation = client?.generations.find((each) => each.number === Number(number));
+  return client === undefined || generation === undefined ? undefined : { client, generation };
+}
+
+/** What an operator should do next, from what the clients look like. */
+export function nextSteps(clients: readonly ClientView[]): readonly string[] {
+  return clients.flatMap(({ name, state, generations, publish }) => {
+    const steps: string[] = [];
+    const pending = publish.filter((target) => target.state === 'pending');
+    for (const { target } of pending) steps.push(`make ${target} writable: ${name} waits for it`);
+    const keyless = !generations.some((generation) => generation.state === 'active');
+    if (state === 'disabled' && keyless) steps.push(`sidecar rotate ${name}: it has no active key`);
+    for (const { id, state: of, recentCallers } of generations) {
+      if (of !== 'retiring' || recentCallers === 0) continue;
+      steps.push(`sidecar who ${id}: it retires, and ${callers(recentCallers)} used it this hour`);
+    }
+    return steps;
+  });
+}
+
+const callers = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);
+
+/** Valid generations of a client, the active one aside, newest first. */
+export const olderValid = (client: Client): readonly Generation[] => {
+  const active = activeOf(client);
+  return [...client.generations].reverse().filter((each) => isValid(each) && each !== active);
+};

@@ -1,0 +1,141 @@
+import type { KeyringEvent } from '../keyring/command.ts';
+import { digestOf } from '../keyring/digest.ts';
+import type {
+  Client,
+  DeclaredSource,
+  Idempotency,
+  KeyOrigin,
+  Keyring,
+} from '../keyring/keyring.ts';
+import { activeOf } from '../keyring/keyring.ts';
+import type { Secret } from '../secret.ts';
+import { type Actor, AdminError } from './admin.ts';
+import type { Keeper } from './keeper.ts';
+import type { Publisher } from './publisher.ts';
+
+/** Where the newest key of each client stands in the state folder. */
+export interface KeyFiles {
+  /** On the disk when it resolves. Rejects with an error of Node's fs. */
+  write(client: string, key: Secret): Promise<void>;
+  /** Undefined: there is none. */
+  read(client: string): Promise<Secret | undefined>;
+  remove(client: string): Promise<void>;
+}
+
+export interface RotatorOptions {
+  readonly keeper: Keeper;
+  readonly keyFiles: KeyFiles;
+  readonly publisher: Publisher;
+  /** The longest grace, in milliseconds. */
+  readonly maxGraceMs: number;
+}
+
+export interface Rotation {
+  readonly client: string;
+  readonly key: Secret;
+  readonly origin: KeyOrigin;
+  readonly source: DeclaredSource | undefined;
+  /** Milliseconds. */
+  readonly graceMs: number;
+  readonly compromised: boolean;
+  readonly idempotency: Idempotency | undefined;
+  /** Set: the client is made with it. */
+  readonly newClient: Pick<Client, 'scopes' | 'allowFrom' | 'expiresAt'> | undefined;
+}
+
+export interface Rotator {
+  /**
+   * Makes a key the active one of its client. The order is what no crash may break: the digest is
+   * stored as staged, the key is written where it can be read, and then it becomes active.
+   *
+   * @throws AdminError where nothing was changed
+   */
+  rotate(rotation: Rotation, by: Actor): Promise<readonly KeyringEvent[]>;
+  /** Goes on with what a crash left: to be called once, before any request is served. */
+  recover(): Promise<readonly string[]>;
+  /** Writes a client's active key, of which the plaintext is at hand again, to where it belongs. */
+  publishActive(client: string, key: Secret): Promise<void>;
+}
+
+export function createRotator(options: RotatorOptions): Rotator {
+  const { keeper, keyFiles, publisher, maxGraceMs } = options;
+
+  const publishedLater = async (client: string, number: number, key: Secret): Promise<void> => {
+    if (!(await publisher.publish(client, number, key))) return;
+    await keeper.change([{ kind: 'published', client, number }], 'sidecar');
+  };
+
+  /** The key file first: where that fails, nobody has seen the key. */
+  const writeOrUnstage = async (client: string, key: Secret, by: Actor): Promise<void> => {
+    try {
+      await keyFiles.write(client, key);
+    } catch (cause) {
+      await keeper.change([{ kind: 'unstage', client }], by).catch(() => undefined);
+      const reason = (cause as Error).message;
+      throw new AdminError('publish_failed', `nothing was changed: no key file: ${reason}`, {
+        hints: ['let the sidecar write its state folder, or free space on that disk'],
+        cause,
+      });
+    }
+  };
+
+  /** A key that was written may have been read: it becomes active. One that was not, never was. */
+  const finishStaged = async (client: string, digest: string): Promise<string> => {
+    const key = await keyFiles.read(client);
+    if (key !== undefined && digestOf(key.reveal()) === digest) {
+      await keeper.change([{ kind: 'commit', client, published: false }], 'sidecar', 'at-once');
+      return `a rotation of ${client} that was cut off is complete now`;
+    }
+    await keeper.change([{ kind: 'unstage', client }], 'sidecar', 'at-once');
+    return `a rotation of ${client} that was cut off had shown its key to nobody: it never was`;
+  };
+
+  return {
+    async rotate({ newClient, key, ...rotation }, by) {
+      const { client, compromised } = rotation;
+      const digest = digestOf(key.reveal());
+      const stage = { kind: 'stage', ...rotation, digest, maxGraceMs } as const;
+      const add = newClient && ({ kind: 'addClient', client, ...newClient } as const);
+      const staged = await keeper.change(add === undefined ? [stage] : [add, stage], by);
+      const number = numberOf(keeper.keyring(), client);
+      await writeOrUnstage(client, key, by);
+      // A key that leaked is taken away before a slow target is waited for.
+      if (compromised) {
+        const commit = { kind: 'commit', client, published: false } as const;
+        const events = await keeper.change([commit], by, 'at-once');
+        void publishedLater(client, number, key).catch(() => undefined);
+        return [...staged, ...events];
+      }
+      const published = await publisher.publish(client, number, key);
+      const events = await keeper.change([{ kind: 'commit', client, published }], by, 'at-once');
+      return [...staged, ...events];
+    },
+
+    async recover() {
+      const notes: string[] = [];
+      for (const { name, staged } of keeper.keyring().clients.values()) {
+        if (staged === undefined) continue;
+        notes.push(await finishStaged(name, staged.digest));
+      }
+      for (const { name, generations } of keeper.keyring().clients.values()) {
+        const active = generations.find(({ state }) => state === 'active');
+        if (active === undefined || active.publishedAt !== undefined) continue;
+        const key = await keyFiles.read(name);
+        if (key === undefined || digestOf(key.reveal()) !== active.digest) continue;
+        void publishedLater(name, active.number, key).catch(() => undefined);
+      }
+      return notes;
+    },
+
+    async publishActive(client, key) {
+      const entry = keeper.keyring().clients.get(client);
+      const active = entry && activeOf(entry);
+      if (active === undefined || digestOf(key.reveal()) !== active.digest) return;
+      await keyFiles.write(client, key);
+      await publishedLater(client, active.number, key);
+    },
+  };
+}
+
+const numberOf = (keyring: Keyring, client: string): number =>
+  keyring.clients.get(client)?.staged?.number ?? 0;

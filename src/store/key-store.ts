@@ -1,0 +1,70 @@
+import type { Keyring } from '../keyring/keyring.ts';
+import type { Usage } from '../keyring/usage.ts';
+
+/** A keyring as it was stored, and the number of that save. */
+export interface StoredKeyring {
+  readonly keyring: Keyring;
+  /** Rises by one with each save. */
+  readonly version: number;
+}
+
+/**
+ * Where a keyring is kept.
+ *
+ * A store keeps whole keyrings: what `save` resolved for is there after any crash, all of it; what
+ * it rejected for is not there, none of it, though a crash in the middle of a save may leave either.
+ * It never answers with an empty keyring in place of one that it cannot read, never repairs one by
+ * leaving something out, and checks each one's invariants before it is saved and after it is loaded.
+ * It holds digests; a store that is given a plaintext key is used wrongly. It decides nothing: time,
+ * deadlines and schedules are the caller's.
+ *
+ * Usage is worth less than keys: a store may lose the last minute of it in a crash, and takes what
+ * it cannot read for none, with a word in `warnings`.
+ *
+ * A keyring that is saved holds in `audit.pending` the audit's lines that are new since the save
+ * before. They are on the disk when it resolves: in the audit, or, where that cannot be written,
+ * beside the keyring, and with the next save or load they are brought to where they belong.
+ *
+ * One process works with a store at a time; another one that writes behind its back is found by the
+ * version, and its save is not lost: this store's next `save` rejects.
+ */
+export interface KeyStore {
+  /** Undefined: nothing was ever saved here. Throws `StoreError`. */
+  load(): Promise<StoredKeyring | undefined>;
+  /**
+   * Saves where the stored version is `expected` (0: nothing is stored), and resolves to the new
+   * one. Throws `StoreError`; calls may overlap and are carried out in their order.
+   */
+  save(keyring: Keyring, expected: number): Promise<number>;
+  loadUsage(): Promise<Usage>;
+  /** Throws `StoreError`. */
+  saveUsage(usage: Usage): Promise<void>;
+  /** What was found and mended while loading, for the log and the audit. */
+  readonly warnings: readonly string[];
+  /** Waits for what is under way; nothing is called afterwards. */
+  close(): Promise<void>;
+}
+
+export type StoreErrorKind =
+  /** What is stored cannot be read as a keyring; there may be a backup. */
+  | 'damaged'
+  /** A newer sidecar wrote it. */
+  | 'newer'
+  /** The disk is full, the folder read-only, the permission missing: it may pass. */
+  | 'unavailable'
+  /** Another process saved since. */
+  | 'conflict';
+
+/** A store that could not do its work, in words for the operator. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+  readonly kind: StoreErrorKind;
+  /** What to do about it. */
+  readonly hint: string;
+
+  constructor(kind: StoreErrorKind, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.kind = kind;
+    this.hint = options.hint;
+  }
+}

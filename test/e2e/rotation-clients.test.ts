@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import {
+  addClient,
+  adminCall,
+  change,
+  clientOf,
+  keyFileOf,
+  refused,
+  rotate,
+  statesOf,
+} from '../support/admin.ts';
+import { get } from '../support/ask.ts';
+import type { Peer } from '../support/fake-upstream.ts';
+import { createStages } from '../support/stage.ts';
+
+const stage = createStages();
+const answering = { script: (peer: Peer) => peer.answer('200 OK', '{}') };
+
+async function tried(sidecar: { port: number; key: string }, path = '/v1/models') {
+  const { response } = await get(sidecar, path);
+  const code = response.headers['x-sidecar-refusal'];
+  return code === undefined ? response.statusCode : `${response.statusCode} ${String(code)}`;
+}
+
+describe('a named client', () => {
+  it('has a key of its own, and the scopes that it was given', async () => {
+    const { sidecar } = await stage(answering);
+    const ci = await addClient(sidecar, { name: 'ci', scopes: ['inference'] });
+    expect(ci.generation.id).toBe('ci-1');
+    expect(await keyFileOf(sidecar, 'ci')).toBe(ci.as.key);
+    expect(await tried(ci.as)).toBe(200);
+    expect(await tried(ci.as, '/key/info')).toBe('403 scope_denied');
+    expect(await tried(ci.as, '/anthropic/v1/messages')).toBe('403 scope_denied');
+    const raw = await addClient(sidecar, { name: 'raw', scopes: ['passthrough'] });
+    expect(await tried(raw.as, '/anthropic/v1/messages')).toBe(200);
+    expect(await tried(raw.as)).toBe('403 scope_denied');
+    const admin = await addClient(sidecar, { name: 'admin', scopes: ['full'] });
+    expect(await tried(admin.as, '/key/info')).toBe(200);
+    expect(await tried(admin.as)).toBe(200);
+  });
+
+  it('is let in from its addresses only', async () => {
+    const { sidecar } = await stage(answering);
+    const far = await addClient(sidecar, { name: 'far', allowFrom: ['10.0.0.0/8'] });
+    const near = await addClient(sidecar, { name: 'near', allowFrom: ['127.0.0.0/8', '::1'] });
+    expect(await tried(far.as)).toBe('403 address_denied');
+    expect(await tried(near.as)).toBe(200);
+  });
+
+  it('ends with its date, at that instant', async () => {
+    let ahead = 0;
+    const clock = {
+      now: () => Date.now() + ahead,
+      elapsed: () => performance.now() + ahead,
+    };
+    const { sidecar } = await stage({ ...answering, surroundings: { clock } });
+    const guest = await addClient(sidecar, { name: 'guest', expires: '1h' });
+    expect(await tried(guest.as)).toBe(200);
+    const end = Date.parse((await clientOf(sidecar, 'guest')).expiresAt ?? '');
+    ahead = end - Date.now() - 2000;
+    expect(await tried(guest.as)).toBe(200);
+    ahead += 3000;
+    expect(await tried(guest.as)).toBe('401 expired_key');
+    expect((await clientOf(sidecar, 'guest')).state).toBe('expired');
+    expect(await tried(sidecar)).toBe(200);
+  });
+
+  it('is disabled and enabled again, and removed for good', async () => {
+    const { sidecar } = await stage(answering);
+    const ci = await addClient(sidecar, { name: 'ci' });
+    await change(sidecar, 'clients/ci/disable');
+    expect(await tried(ci.as)).toBe('401 revoked_key');
+    await change(sidecar, 'clients/ci/enable');
+    expect(await tried(ci.as)).toBe(200);
+    const no = await refused(sidecar, '/api/clients/ci', {}, 'DELETE');
+    expect(no).toMatchObject({ status: 409, code: 'in_use' });
+    await adminCall(sidecar, 'DELETE', '/api/clients/ci?force=true');
+    expect(await tried(ci.as)).toBe('401 revoked_key');
+    await expect(keyFileOf(sidecar, 'ci')).rejects.toThrow('ENOENT');
+    const { body } = await adminCall(sidecar, 'GET', '/api/clients');
+    expect(JSON.stringify(body)).not.toContain('"ci"');
+    // Its name may be used again; its keys may not.
+    const again = await addClient(sidecar, { name: 'ci' });
+    expect(again.generation.id).toBe('ci-2');
+    expect(await tried(ci.as)).toBe('401 revoked_key');
+  });
+
+  it('rotates by itself: nobody else notices', async () => {
+    const { sidecar } = await stage(answering);
+    const ci = await addClient(sidecar, { name: 'ci' });
+    const renewed = await rotate(sidecar, { grace: '0' }, { client: 'ci' });
+    expect(await tried(ci.as)).toBe('401 expired_key');
+    expect(await tried(renewed.as)).toBe(200);
+    expect(await tried(sidecar)).toBe(200);
+    expect(await statesOf(sidecar)).toEqual({ 'master-1': 'active' });
+  });
+
+  it.each([
+    ['a name that is taken', { name: 'master' }, 409, 'client_exists'],
+    ['a name with capitals', { name: 'CI' }, 400, undefined],
+    ['a scope that does not exist', { name: 'ci', scopes: ['everything'] }, 400, undefined],
+    ['an address that is none', { name: 'ci', allowFrom: ['10.0.0.0/99'] }, 400, undefined],
+    ['an end date without a unit', { name: 'ci', expires: '90' }, 400, undefined],
+  ])('is refused with %s, and nothing is left of it', async (_, body, status, code) => {
+    const { sidecar } = await stage(answering);
+    const no = await refused(sidecar, '/api/clients', body);
+    expect(no.status).toBe(status);
+    if (code !== undefined) expect(no.code).toBe(code);
+    const { body: list } = await adminCall(sidecar, 'GET', '/api/clients');
+    expect((list as { clients: unknown[] }).clients).toHaveLength(1);
+  });
+
+  it.each([
+    ['rotate', '/api/clients/stagin/rotate'],
+    ['rollback', '/api/clients/stagin/rollback'],
+    ['disable', '/api/clients/stagin/disable'],
+  ])('%s of one that does not exist names the near one', async (_, path) => {
+    const { sidecar } = await stage(answering);
+    await addClient(sidecar, { name: 'staging' });
+    const no = await refused(sidecar, path);
+    expect(no).toMatchObject({ status: 404, code: 'unknown_client' });
+    expect(no.hints.join(' ')).toContain('staging');
+  });
+});
+
+describe('an Idempotency-Key', () => {
+  it('makes one key, however often it is asked, at the same time too', async () => {
+    const { sidecar } = await stage(answering);
+    const headers = { 'idempotency-key': 'tuesday-1' };
+    const [one, two] = await Promise.all([
+      rotate(sidecar, {}, { headers }),
+      rotate(sidecar, {}, { headers }),
+    ]);
+    const three = await rotate(sidecar, {}, { headers });
+    expect(new Set([one.key, two.key, three.key]).size).toBe(1);
+    expect([one.replayed, two.replayed].sort()).toEqual([false, true]);
+    expect(three.replayed).toBe(true);
+    expect(Object.keys(await statesOf(sidecar))).toHaveLength(2);
+    const other = await adminCall(sidecar, 'POST', '/api/clients/master/rotate', {
+      body: { grace: '1h' },
+      headers,
+    });
+    expect(other.status).toBe(422);
+    expect(Object.keys(await statesOf(sidecar))).toHaveLength(2);
+  });
+});
