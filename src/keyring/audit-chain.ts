@@ -1,0 +1,199 @@
+import { hash } from 'node:crypto';
+import type { AuditHead } from './keyring.ts';
+
+/** One line of the audit, as it stands in the file. It holds no key and no digest of one. */
+export interface AuditLine {
+  /** From 1. */
+  readonly seq: number;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  /** `cli:alice`, `api:10.0.0.7`, `schedule`, `declared:dotenv`, `sidecar`. */
+  readonly by: string;
+  /** What was done: `rotated`, `clock-started`, `tombstone-used` … */
+  readonly action: string;
+  readonly client?: string | undefined;
+  /** From which generation to which. */
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+  /** Why, and whatever else is to be known. */
+  readonly detail?: Readonly<Record<string, string | number | boolean>> | undefined;
+  /** SHA-256 of the line before, base64url; '' in the first. */
+  readonly prev: string;
+}
+
+/** What is written into the next line; its place in the chain comes with `appendLine`. */
+export type AuditEntry = Omit<AuditLine, 'seq' | 'prev'>;
+
+/** SHA-256 of a line's text, without its line feed. */
+export const digestOfLine = (text: string): string => hash('sha256', text, 'base64url');
+
+/** Puts an entry at the end of the chain; its text is in `pending` until it is in the file. */
+export function appendLine(head: AuditHead, entry: AuditEntry): AuditHead {
+  const { at, by, action, client, from, to, detail } = entry;
+  const seq = head.count + 1;
+  // JSON.stringify writes no line feed, so that a line is one line whatever is in it.
+  const text = JSON.stringify({ seq, at, by, action, client, from, to, detail, prev: head.head });
+  return { count: seq, head: digestOfLine(text), pending: [...head.pending, text] };
+}
+
+/** Undefined: it is no line of an audit. What it says is not looked at, only its place. */
+export function parseLine(text: string): AuditLine | undefined {
+  try {
+    const line = JSON.parse(text) as Partial<AuditLine> | null;
+    const placed = Number.isSafeInteger(line?.seq) && typeof line?.prev === 'string';
+    return placed ? (line as AuditLine) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The number of the first pending line. */
+export const firstPending = ({ count, pending }: AuditHead): number => count - pending.length + 1;
+
+export type AuditProblem = 'edited' | 'removed' | 'reordered' | 'added' | 'cut_off' | 'torn';
+
+export type AuditVerdict =
+  | { readonly ok: true; readonly count: number }
+  | {
+      readonly ok: false;
+      /** From 1; where the audit is cut off, the first line that is missing. */
+      readonly line: number;
+      readonly problem: AuditProblem;
+      readonly message: string;
+    };
+
+/** Reads an audit line by line, in constant memory. */
+export interface ChainVerifier {
+  push(text: string): void;
+  /** How many lines it was given. */
+  readonly count: number;
+  /**
+   * The first thing that is wrong with what was pushed so far.
+   *
+   * @param head as the keyring has it; lines at the end that are `pending` there may be missing
+   * @param torn a part of one more line follows, without its line feed
+   */
+  finish(head: AuditHead, torn?: boolean): AuditVerdict;
+}
+
+/** Where the chain first breaks, and what came after it: enough to tell what was done. */
+interface Break {
+  /** Of the line that does not fit. */
+  readonly line: number;
+  /** What it calls itself; undefined: it cannot be read. */
+  readonly seq: number | undefined;
+  /** Of the line before it. */
+  readonly before: string;
+  readonly digest: string;
+  /** The line that follows: its number, and whether it names the digest of this one. */
+  readonly next: { readonly seq: number | undefined; readonly fits: boolean } | undefined;
+  /** The line that belongs here stands further down. */
+  readonly moved: boolean;
+}
+
+/** What was read so far. */
+interface Progress {
+  readonly count: number;
+  readonly text: string;
+  readonly digest: string;
+  readonly broken: Break | undefined;
+}
+
+/**
+ * Each line's text is covered by the `prev` of the next one, the last one's by the keyring's head:
+ * a line cannot change, go or come without a link that breaks.
+ */
+export function createChainVerifier(): ChainVerifier {
+  let progress: Progress = { count: 0, text: '', digest: '', broken: undefined };
+  return {
+    push(text) {
+      progress = follow(progress, text);
+    },
+    get count() {
+      return progress.count;
+    },
+    finish(head, torn = false) {
+      const all = missing(head, progress).reduce(follow, progress);
+      const verdict = judge(head, all);
+      const untouched = verdict.ok || verdict.problem === 'cut_off';
+      return torn && untouched ? problem(progress.count + 1, 'torn') : verdict;
+    },
+  };
+}
+
+function follow(so: Progress, text: string): Progress {
+  const count = so.count + 1;
+  const digest = digestOfLine(text);
+  return { count, text, digest, broken: breakAt(so, count, digest, parseLine(text)) };
+}
+
+function breakAt(
+  { broken, digest: before }: Progress,
+  count: number,
+  digest: string,
+  line: AuditLine | undefined,
+): Break | undefined {
+  if (broken === undefined) {
+    if (line?.seq === count && line.prev === before) return undefined;
+    return { line: count, seq: line?.seq, before, digest, next: undefined, moved: false };
+  }
+  const next = broken.next ?? { seq: line?.seq, fits: line?.prev === broken.digest };
+  const belongs = line?.seq === broken.line && line.prev === broken.before;
+  return { ...broken, next, moved: broken.moved || belongs };
+}
+
+/** Checks a whole audit; `lines` are texts without line feeds. */
+export function verifyChain(lines: readonly string[], head: AuditHead): AuditVerdict {
+  const verifier = createChainVerifier();
+  for (const line of lines) verifier.push(line);
+  return verifier.finish(head);
+}
+
+/** The pending lines that stand behind the file's last one. */
+function missing(head: AuditHead, { count, text, digest }: Progress): readonly string[] {
+  const { pending } = head;
+  const first = pending[0];
+  if (first === undefined || count >= head.count) return [];
+  const at = pending.lastIndexOf(text);
+  if (at >= 0) return pending.slice(at + 1);
+  if (parseLine(first)?.prev === digest) return pending;
+  // The last line is not what it was: its place is all there is to go by.
+  const there = count - firstPending(head) + 1;
+  return there >= 0 ? pending.slice(there) : [];
+}
+
+function judge(head: AuditHead, { count, digest, broken }: Progress): AuditVerdict {
+  if (broken !== undefined) return judgeBreak(head, count, broken);
+  if (count < head.count) return problem(count + 1, 'cut_off');
+  if (count > head.count) return problem(head.count + 1, 'added');
+  return digest === head.head ? { ok: true, count } : problem(count, 'edited');
+}
+
+function judgeBreak(head: AuditHead, count: number, broken: Break): AuditVerdict {
+  const { line, seq, next } = broken;
+  if (count > head.count) return problem(line, 'added');
+  if (seq === line) {
+    // One end of this link was changed. Where the next link fits, this line is as it was.
+    const intact = next === undefined ? broken.digest === head.head : next.fits;
+    return problem(intact && line > 1 ? line - 1 : line, 'edited');
+  }
+  if (broken.moved) return problem(line, 'reordered');
+  const gap = seq !== undefined && seq > line && next?.seq !== line + 1;
+  return problem(line, gap && count < head.count ? 'removed' : 'edited');
+}
+
+const SAYINGS: Readonly<Record<AuditProblem, (line: number) => string>> = {
+  edited: (line) => `line ${line} is not what was written`,
+  removed: (line) => `line ${line} is missing: another one stands in its place`,
+  reordered: (line) => `line ${line} stands further down: lines were moved`,
+  added: (line) => `line ${line} is not the sidecar's: it was added`,
+  cut_off: (line) => `the audit ends before line ${line}, which was written`,
+  torn: (line) => `line ${line} is not whole`,
+};
+
+const problem = (line: number, kind: AuditProblem): AuditVerdict => ({
+  ok: false,
+  line,
+  problem: kind,
+  message: SAYINGS[kind](line),
+});

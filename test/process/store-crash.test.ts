@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { verifyAudit } from '../../src/store/audit-file.ts';
+import { createFileStore } from '../../src/store/file-store.ts';
+
+const SAVER = fileURLToPath(new URL('saving-store.js', import.meta.url));
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'store-crash-'));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Resolves to the last version that the process was told is saved, once it is dead. */
+async function saveUntilKilled(point: string, nth: number): Promise<number> {
+  const child = spawn(process.execPath, [SAVER, folder, point, `${nth}`]);
+  const [said, complaints] = [text(child.stdout), text(child.stderr)];
+  const [, signal] = await once(child, 'exit');
+  expect({ signal, complaints: await complaints }).toEqual({ signal: 'SIGKILL', complaints: '' });
+  return Number((await said).trimEnd().split('\n').at(-1) ?? 0);
+}
+
+const POINTS = [
+  'create keyring.json',
+  'write keyring.json',
+  'sync keyring.json',
+  'link keyring.json.bak',
+  'rename keyring.json.bak',
+  'rename keyring.json',
+  'sync the folder of keyring.json',
+  'after keyring.json',
+  'append to audit.jsonl',
+  'sync audit.jsonl',
+  'after audit.jsonl',
+];
+
+describe('a kill in the middle of a save', () => {
+  it.each(POINTS)('before %j leaves the last save or the one under way, whole', async (point) => {
+    let before = 0;
+    // The first save of all has nothing to back up; the second life begins where a crash ended.
+    for (const nth of [1, 2, 3]) {
+      const told = Math.max(before, await saveUntilKilled(point, nth));
+      const store = createFileStore({ folder });
+      const stored = await store.load();
+      const version = stored?.version ?? 0;
+      expect([told, told + 1]).toContain(version);
+      const { changedAt, audit } = stored?.keyring ?? { changedAt: 0, audit: { count: 0 } };
+      expect({ changedAt, count: audit.count }).toEqual({ changedAt: version, count: 2 * version });
+      expect(await verifyAudit(folder)).toEqual({ ok: true, count: 2 * version });
+      const lines = await readFile(join(folder, 'audit.jsonl'), 'utf8').catch(() => '');
+      expect(lines.split('\n')).toHaveLength(2 * version + 1);
+      await store.close();
+      before = version;
+    }
+    expect(before).toBeGreaterThan(0);
+  });
+});
