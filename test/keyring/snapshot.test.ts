@@ -1,15 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/digest.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
-import { findKey, singleKeySnapshot } from '../../src/keyring/snapshot.ts';
-import { KEYS, policyWith } from '../support/policies.ts';
+import { MASTER } from '../../src/keyring/keyring.ts';
+import { findKey } from '../../src/keyring/snapshot.ts';
+import { takeSnapshot } from '../../src/keyring/take-snapshot.ts';
+import { createStory, START } from './story.ts';
 
 describe('a keyring of one key', () => {
   const key = generateKey();
-  const keyring = singleKeySnapshot(digestOf(key));
+  const story = createStory();
+  story.add(MASTER);
+  story.rotate(MASTER, key);
+  const snapshot = takeSnapshot(story.keyring);
+  const never = (): number => {
+    throw new Error('the time was asked for');
+  };
 
   it("holds the master client's first generation, with every scope", () => {
-    const { generation, fault } = findKey(keyring, key);
+    const { generation, fault } = findKey(snapshot, key, never);
     expect(fault).toBeUndefined();
     expect(generation).toMatchObject({ id: 'master-1', client: 'master', state: 'active' });
     expect(generation?.scopes.has('full')).toBe(true);
@@ -24,32 +32,27 @@ describe('a keyring of one key', () => {
     ['the key with a space', `${key} `, 'malformed_key'],
     ['the key in capitals', key.toUpperCase(), 'malformed_key'],
   ])('tells %s as it is', (_, presented, fault) => {
-    expect(findKey(keyring, presented)).toEqual({ generation: undefined, fault });
+    expect(findKey(snapshot, presented, never)).toEqual({ generation: undefined, fault });
   });
 
   it('finds a declared key that has no checksum', () => {
-    expect(
-      findKey(singleKeySnapshot(digestOf('a8Fj3k2L9sdf')), 'a8Fj3k2L9sdf').fault,
-    ).toBeUndefined();
+    story.rotate(MASTER, 'a8Fj3k2L9sdf');
+    const { fault } = findKey(takeSnapshot(story.keyring), 'a8Fj3k2L9sdf', never);
+    expect(fault).toBeUndefined();
   });
 
   it('holds no key as it is', () => {
-    expect(JSON.stringify([...keyring.byDigest])).not.toContain(key.slice(3));
+    expect(JSON.stringify([...snapshot.byDigest])).not.toContain(key.slice(3));
   });
 });
 
-it('a keyring tells a key that was replaced from one that was revoked', () => {
-  const { keyring } = policyWith().admission;
-  const faults = Object.values(KEYS).map((key) => findKey(keyring, key).fault);
-  expect(faults).toEqual([
-    undefined,
-    undefined,
-    undefined,
-    undefined,
-    'expired_key',
-    'revoked_key',
-  ]);
-  expect(findKey(keyring, KEYS.revoked).generation?.client).toBe('revoked');
+it('a key with an end is good until it, and not at it', () => {
+  const story = createStory();
+  story.add('ci', { expiresAt: START + 10 });
+  story.rotate('ci', 'c1');
+  const at = (now: number) => findKey(takeSnapshot(story.keyring), 'c1', () => now);
+  expect(at(START + 9).fault).toBeUndefined();
+  expect(at(START + 10)).toMatchObject({ fault: 'expired_key', generation: { id: 'ci-1' } });
 });
 
 it('a digest is SHA-256', () => {

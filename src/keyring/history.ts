@@ -1,0 +1,75 @@
+import { type Client, type Generation, idOf, isValid, type Keyring } from './keyring.ts';
+
+type Rule = readonly [broken: string, holds: (before: Generation, after: Generation) => boolean];
+
+const RULES: readonly Rule[] = [
+  ['is another key than before', (before, after) => before.digest === after.digest],
+  [
+    'has another past than before',
+    (before, after) =>
+      before.createdAt === after.createdAt &&
+      before.origin === after.origin &&
+      before.afterCompromise === after.afterCompromise,
+  ],
+  ['had ended and is changed', (before, after) => isValid(before) || isSame(before, after)],
+  [
+    'was published, and now it was not, or at another time',
+    ({ publishedAt }, after) => publishedAt === undefined || publishedAt === after.publishedAt,
+  ],
+  [
+    'retires by another promise than before',
+    ({ state, retirement }, after) => {
+      // Rollback takes the whole of it back.
+      if (state !== 'retiring' || after.state === 'active') return true;
+      const { rotatedAt, graceMs, latestEnd } = after.retirement ?? {};
+      return (
+        retirement?.rotatedAt === rotatedAt &&
+        retirement?.graceMs === graceMs &&
+        retirement?.latestEnd === latestEnd
+      );
+    },
+  ],
+  [
+    'had a deadline, which moved',
+    ({ state, retirement }, after) =>
+      state !== 'retiring' ||
+      after.state === 'active' ||
+      retirement?.deadline === undefined ||
+      retirement.deadline === after.retirement?.deadline,
+  ],
+];
+
+/**
+ * The first thing that no change may do to a keyring, and this one did; undefined: none. The two
+ * stand before and after one command.
+ */
+export function checkHistory(before: Keyring, after: Keyring): string | undefined {
+  if (after.changedAt < before.changedAt) return 'the time went back';
+  if (after.audit.count < before.audit.count) return 'the audit became shorter';
+  for (const client of before.clients.values()) {
+    const broken = clientBroken(client, after.clients.get(client.name));
+    if (broken !== undefined) return broken;
+  }
+  return undefined;
+}
+
+function clientBroken(before: Client, after: Client | undefined): string | undefined {
+  if (before === after) return undefined;
+  for (const [at, generation] of before.generations.entries()) {
+    const id = idOf(before.name, generation.number);
+    const now = after?.generations[at];
+    // By place and number: one that goes, or one that is put between, shows as a gap.
+    if (now?.number !== generation.number) return `${id} is gone`;
+    const rule = RULES.find(([, holds]) => !holds(generation, now));
+    if (rule !== undefined) return `${id} ${rule[0]}`;
+  }
+  // What is not stored as staged first may be lost by a crash after its key was handed out.
+  const made = after?.generations[before.generations.length];
+  if (made !== undefined && made.digest !== before.staged?.digest) {
+    return `${idOf(before.name, made.number)} was never staged`;
+  }
+  return undefined;
+}
+
+const isSame = (before: Generation, after: Generation): boolean =>
+  before === after || JSON.stringify(before) === JSON.stringify(after);

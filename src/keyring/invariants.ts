@@ -1,0 +1,200 @@
+import { isClientName } from './client-name.ts';
+import {
+  type Client,
+  type Generation,
+  idOf,
+  isValid,
+  type Keyring,
+  MASTER,
+  MOST_VALID,
+  SCOPES,
+} from './keyring.ts';
+
+/** What a thing is called by whoever reads that it is broken, and whether it holds. */
+type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
+
+/** SHA-256 in base64url: nothing else, and above all no key, may stand where a digest does. */
+const DIGEST = /^[\w-]{43}$/;
+
+const isInstant = (at: number | undefined, from: number, to: number): boolean =>
+  at === undefined || (Number.isSafeInteger(at) && at >= from && at <= to);
+
+/** These look at nothing but the generation: one that was found sound stays so. */
+const GENERATION_RULES: readonly Rule<[Generation]>[] = [
+  ['has no digest', ({ digest }) => DIGEST.test(digest)],
+  [
+    'has a date that is none, or one before it was made',
+    ({ createdAt, publishedAt, retirement, endedAt }) =>
+      isInstant(createdAt, 0, Infinity) &&
+      [publishedAt, retirement?.rotatedAt, endedAt].every((at) =>
+        isInstant(at, createdAt, Infinity),
+      ),
+  ],
+  [
+    'is active and has an end',
+    ({ state, retirement, endedAt }) =>
+      state !== 'active' || (retirement === undefined && endedAt === undefined),
+  ],
+  [
+    'retires without an end',
+    ({ state, retirement, endedAt }) =>
+      state !== 'retiring' || (retirement !== undefined && endedAt === undefined),
+  ],
+  [
+    'is retired and never was retiring',
+    ({ state, retirement }) => state !== 'retired' || retirement !== undefined,
+  ],
+  ['has ended, but not when', (each) => isValid(each) || each.endedAt !== undefined],
+  ['has a grace that cannot be', ({ retirement }) => isRetirement(retirement)],
+];
+
+const isRetirement = (retirement: Generation['retirement']): boolean => {
+  if (retirement === undefined) return true;
+  const { rotatedAt, graceMs, latestEnd, deadline } = retirement;
+  return (
+    isInstant(latestEnd, rotatedAt, Infinity) &&
+    isInstant(graceMs, 0, latestEnd - rotatedAt) &&
+    isInstant(deadline, rotatedAt, latestEnd)
+  );
+};
+
+const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
+  [
+    'has scopes that are none, or one twice',
+    ({ scopes }) =>
+      scopes.length > 0 &&
+      new Set(scopes).size === scopes.length &&
+      scopes.every((scope) => SCOPES.includes(scope)),
+  ],
+  [
+    'has a date that is none',
+    ({ createdAt, staged }) =>
+      isInstant(createdAt, 0, Infinity) && isInstant(staged?.stagedAt, createdAt, Infinity),
+  ],
+  ['was changed after the last change', (client, { changedAt }) => latestOf(client) <= changedAt],
+  [
+    'expires before it was made',
+    ({ createdAt, expiresAt }) => expiresAt === undefined || expiresAt > createdAt,
+  ],
+  [
+    'has numbers that are not in order',
+    ({ generations, staged }) =>
+      isAscending([0, ...generations.map(({ number }) => number)]) &&
+      (staged === undefined || staged.number === (generations.at(-1)?.number ?? 0) + 1),
+  ],
+  [
+    'has more than one active key',
+    ({ generations }) => generations.filter(({ state }) => state === 'active').length <= 1,
+  ],
+  [
+    'is enabled without an active key',
+    ({ disabled, generations }) => disabled || generations.some(({ state }) => state === 'active'),
+  ],
+  [
+    'has a retiring key that is newer than the active one',
+    ({ generations }) => {
+      const active = generations.findIndex(({ state }) => state === 'active');
+      return active < 0 || generations.findLastIndex(isValid) === active;
+    },
+  ],
+  [
+    `has more than ${MOST_VALID} valid keys`,
+    ({ generations }) => generations.filter(isValid).length <= MOST_VALID,
+  ],
+  [
+    'has a valid key from before a compromise',
+    ({ generations }) => {
+      const last = generations.findLastIndex(({ afterCompromise }) => afterCompromise);
+      return last < 0 || !generations.slice(0, last).some(isValid);
+    },
+  ],
+  [
+    'has a rotation under way that cannot end',
+    ({ staged }) =>
+      staged === undefined ||
+      (DIGEST.test(staged.digest) &&
+        isInstant(staged.maxGraceMs, 0, Infinity) &&
+        isInstant(staged.graceMs, 0, staged.maxGraceMs)),
+  ],
+  [
+    'is removed and has keys',
+    ({ removed, disabled, generations, staged }) =>
+      !removed || (disabled && staged === undefined && !generations.some(isValid)),
+  ],
+  [
+    'remembers a call that made no key',
+    ({ idempotency, generations }) =>
+      idempotency === undefined || generations.some(({ number }) => number === idempotency.number),
+  ],
+  [
+    'must be there, with every scope and without an end',
+    ({ name, removed, scopes, expiresAt }) =>
+      name !== MASTER || (!removed && scopes.includes('full') && expiresAt === undefined),
+  ],
+];
+
+function latestOf({ createdAt, staged, generations }: Client): number {
+  let latest = Math.max(createdAt, staged?.stagedAt ?? 0);
+  for (const each of generations) {
+    const changed = each.endedAt ?? each.retirement?.rotatedAt ?? 0;
+    latest = Math.max(latest, each.createdAt, each.publishedAt ?? 0, changed);
+  }
+  return latest;
+}
+
+const isAscending = (numbers: readonly number[]): boolean =>
+  numbers.every((number, at) => {
+    return Number.isSafeInteger(number) && (at === 0 || number > (numbers[at - 1] ?? 0));
+  });
+
+/** Those that were looked at before: a save must not cost a look at a thousand tombstones. */
+const sound = new WeakSet<Generation>();
+
+/**
+ * The first thing that is wrong with a keyring, in words for an operator and without a digest;
+ * undefined: nothing. Held before each save and after each load.
+ */
+export function checkInvariants(keyring: Keyring): string | undefined {
+  const { clients, audit, changedAt } = keyring;
+  if (!isInstant(changedAt, 0, Infinity)) return 'the date of the last change is none';
+  const { count, head, pending } = audit;
+  if (!Number.isSafeInteger(count) || count < pending.length || (count === 0) !== (head === '')) {
+    return 'the count of audit lines and what is known of the last one do not fit';
+  }
+  for (const [name, client] of clients) {
+    const broken = clientBroken(name, client, keyring);
+    if (broken !== undefined) return broken;
+  }
+  return twice(keyring);
+}
+
+function clientBroken(name: string, client: Client, keyring: Keyring): string | undefined {
+  // Not said: what stands there may be anything.
+  if (!isClientName(name)) return 'a client has a name that none can have';
+  if (client.name !== name) return `client ${name} stands under another name`;
+  const broken = brokenOf(CLIENT_RULES, client, keyring);
+  if (broken !== undefined) return `client ${name} ${broken}`;
+  for (const generation of client.generations) {
+    if (sound.has(generation)) continue;
+    const wrong = brokenOf(GENERATION_RULES, generation);
+    if (wrong !== undefined) return `${idOf(name, generation.number)} ${wrong}`;
+    sound.add(generation);
+  }
+  return undefined;
+}
+
+const brokenOf = <T extends unknown[]>(rules: readonly Rule<T>[], ...args: T): string | undefined =>
+  rules.find(([, holds]) => !holds(...args))?.[0];
+
+function twice({ clients }: Keyring): string | undefined {
+  const seen = new Map<string, string>();
+  for (const { name, generations, staged } of clients.values()) {
+    for (const { number, digest } of staged ? [...generations, staged] : generations) {
+      const id = idOf(name, number);
+      const other = seen.get(digest);
+      if (other !== undefined) return `${other} and ${id} are the same key`;
+      seen.set(digest, id);
+    }
+  }
+  return undefined;
+}

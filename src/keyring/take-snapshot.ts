@@ -1,0 +1,62 @@
+import { activeOf, type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
+import type { KeyringSnapshot, KnownKey } from './snapshot.ts';
+
+type Entry = readonly [digest: string, key: KnownKey];
+
+/** A client that did not change is not looked at again: a rotation touches one of a thousand. */
+const entries = new WeakMap<Client, readonly Entry[]>();
+
+/**
+ * What the traffic path reads of a keyring. A staged generation is in it as a valid one: its key
+ * may be read from a publish target an instant before the rotation is complete.
+ */
+export function takeSnapshot(keyring: Keyring): KeyringSnapshot {
+  const byDigest = new Map<string, KnownKey>();
+  for (const client of keyring.clients.values()) {
+    let known = entries.get(client);
+    if (known === undefined) {
+      known = entriesOf(client);
+      entries.set(client, known);
+    }
+    for (const [digest, key] of known) byDigest.set(digest, key);
+  }
+  return { byDigest };
+}
+
+function entriesOf(client: Client): Entry[] {
+  const { name, allowFrom, generations, staged } = client;
+  const scopes = new Set(client.scopes);
+  const expiresAt = client.expiresAt ?? Infinity;
+  const waiting = oldestWaiting(client);
+  const known = generations.map((generation): Entry => {
+    const { number, digest, state } = generation;
+    const fault = faultOf(client, generation);
+    const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
+    const startsClock = fault === undefined && number > waiting;
+    const id = idOf(name, number);
+    const key = { id, client: name, state, scopes, allowFrom, fault, validUntil, startsClock };
+    return [digest, key];
+  });
+  if (staged === undefined) return known;
+  const { number, digest } = staged;
+  const key: KnownKey = {
+    ...{ id: idOf(name, number), client: name, state: 'active', scopes, allowFrom },
+    ...{ fault: undefined, validUntil: expiresAt, startsClock: false },
+  };
+  return [...known, [digest, key]];
+}
+
+/** Its own end says more than that its client is disabled. */
+function faultOf({ disabled }: Client, { state }: Generation): KnownKey['fault'] {
+  if (state === 'retired') return 'expired_key';
+  return disabled || state === 'revoked' ? 'revoked_key' : undefined;
+}
+
+/** The lowest number whose clock the use of a higher one starts; Infinity: there is none. */
+function oldestWaiting(client: Client): number {
+  if (activeOf(client)?.publishedAt === undefined) return Infinity;
+  const waiting = client.generations.find(
+    ({ state, retirement }) => state === 'retiring' && retirement?.deadline === undefined,
+  );
+  return waiting?.number ?? Infinity;
+}

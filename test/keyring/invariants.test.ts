@@ -1,0 +1,214 @@
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../src/keyring/digest.ts';
+import { checkInvariants } from '../../src/keyring/invariants.ts';
+import {
+  type Client,
+  EMPTY_KEYRING,
+  type Generation,
+  type Keyring,
+  MASTER,
+} from '../../src/keyring/keyring.ts';
+import { createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
+
+/** Master with a retired, a revoked, a retiring and an active key, and one that is staged. */
+function createFull(): Keyring {
+  const story = createMaster();
+  story.now += HOUR;
+  story.rotate(MASTER, 'm2', { graceMs: 0 });
+  story.rotate(MASTER, 'm3');
+  story.do({ kind: 'revoke', generation: 'master-2', compromised: false });
+  story.rotate(MASTER, 'm4');
+  story.do({ kind: 'firstUse', client: MASTER, number: 4 });
+  story.do(staging(MASTER, 'm5'));
+  story.add('ci');
+  story.rotate('ci', 'c1');
+  return story.keyring;
+}
+
+const full = createFull();
+
+const put = (keyring: Keyring, client: Client): Keyring => ({
+  ...keyring,
+  clients: new Map(keyring.clients).set(client.name, client),
+});
+
+function clientOf(keyring: Keyring, name: string): Client {
+  const client = keyring.clients.get(name);
+  if (client === undefined) throw new Error(`no client ${name}`);
+  return client;
+}
+
+const withMaster = (changes: Partial<Client>): Keyring =>
+  put(full, { ...clientOf(full, MASTER), ...changes });
+
+const withNumber = (number: number, changes: Partial<Generation>): Keyring =>
+  withMaster({
+    generations: clientOf(full, MASTER).generations.map((each) =>
+      each.number === number ? { ...each, ...changes } : each,
+    ),
+  });
+
+const generation = (number: number): Generation => {
+  const found = clientOf(full, MASTER).generations.find((each) => each.number === number);
+  if (found === undefined) throw new Error(`no generation ${number}`);
+  return found;
+};
+
+const withRetirement = (changes: Partial<NonNullable<Generation['retirement']>>): Keyring => {
+  const { retirement } = generation(3);
+  if (retirement === undefined) throw new Error('it does not retire');
+  return withNumber(3, { retirement: { ...retirement, ...changes } });
+};
+
+const staged = (changes: Partial<NonNullable<Client['staged']>>): Keyring => {
+  const { staged: before } = clientOf(full, MASTER);
+  if (before === undefined) throw new Error('nothing is staged');
+  return withMaster({ staged: { ...before, ...changes } });
+};
+
+describe('a keyring is sound', () => {
+  it('with keys of every state', () => {
+    expect(clientOf(full, MASTER).generations.map(({ state }) => state)).toEqual([
+      ...['retired', 'revoked', 'retiring', 'active'],
+    ]);
+    expect(checkInvariants(full)).toBeUndefined();
+  });
+
+  it('with nothing in it', () => {
+    expect(checkInvariants(EMPTY_KEYRING)).toBeUndefined();
+  });
+
+  it('with a client that waits for its first key, and with one that is gone', () => {
+    const story = createStory();
+    story.add('ci');
+    expect(checkInvariants(story.keyring)).toBeUndefined();
+    story.do(staging('ci', 'c1'));
+    expect(checkInvariants(story.keyring)).toBeUndefined();
+    story.do({ kind: 'remove', client: 'ci' });
+    expect(checkInvariants(story.keyring)).toBeUndefined();
+  });
+});
+
+const key = 'sk-plaintext';
+const LATE = START + 300 * DAY;
+const { generations } = clientOf(full, MASTER);
+const ci = clientOf(full, 'ci');
+const [only] = ci.generations;
+
+describe('a keyring is broken', () => {
+  it.each<[string, Keyring, RegExp]>([
+    ['without a last change', { ...full, changedAt: -1 }, /the last change/],
+    ['with fewer lines than wait', { ...full, audit: line(1, 'x', ['', '']) }, /audit/],
+    ['with lines and no last one', { ...full, audit: line(1, '', []) }, /audit/],
+    ['with a last line and no count', { ...full, audit: line(0, 'x', []) }, /audit/],
+    ['with half a line', { ...full, audit: line(1.5, 'x', []) }, /audit/],
+    ['with a name that is none', put(full, { ...ci, name: 'CI' }), /^a client has a name/],
+    ['with a client in a wrong place', swapped(), /another name/],
+    ['without scopes', withMaster({ scopes: [] }), /scopes/],
+    ['with a scope that is none', withMaster({ scopes: ['full', 'all' as never] }), /scopes/],
+    ['with a scope twice', withMaster({ scopes: ['full', 'full'] }), /scopes/],
+    ['with a master of few scopes', withMaster({ scopes: ['inference'] }), /must be there/],
+    ['with a master that ends', withMaster({ expiresAt: LATE }), /must be there/],
+    ['with a client of no date', withMaster({ createdAt: Number.NaN }), /a date that is none/],
+    ['with a client of tomorrow', put(full, { ...ci, createdAt: LATE }), /after the last change/],
+    ['with a staging before its client', staged({ stagedAt: 1 }), /a date that is none/],
+    ['with a staging of tomorrow', staged({ stagedAt: LATE }), /after the last change/],
+    ['with a client that ended first', put(full, { ...ci, expiresAt: 1 }), /expires before/],
+    ['with numbers in disorder', withNumber(3, { number: 5 }), /in order/],
+    ['with a number twice', withNumber(3, { number: 2 }), /in order/],
+    ['with a number 0', withNumber(1, { number: 0 }), /in order/],
+    ['with a staging of an old number', staged({ number: 4 }), /in order/],
+    ['with a gap before a staging', staged({ number: 6 }), /in order/],
+    ['with two active keys', withNumber(3, active()), /more than one active/],
+    ['with no active key', withNumber(4, ended()), /enabled without/],
+    ['with an order upside down', upsideDown(), /newer than the active/],
+    ['with a ninth valid key', nine(), /more than 8/],
+    ['with a key behind a compromise', withNumber(4, { afterCompromise: true }), /compromise/],
+    ['with a staged grace above the longest', staged({ graceMs: 31 * DAY }), /cannot end/],
+    ['with a staged grace below none', staged({ graceMs: -1 }), /cannot end/],
+    ['with a staged grace that never ends', staged({ maxGraceMs: Infinity }), /cannot end/],
+    ['with a staged key for a digest', staged({ digest: key }), /cannot end/],
+    ['with a removed client of keys', put(full, { ...ci, removed: true }), /removed and has/],
+    ['with a removed client that is enabled', gone({ disabled: false }), /enabled without/],
+    ['with a call for a key that is none', withMaster({ idempotency: call(9) }), /remembers/],
+    ['with a key for a digest', withNumber(3, { digest: key }), /^master-3 has no digest$/],
+    ['with a key of no date', withNumber(3, { createdAt: 0.5 }), /master-3 has a date/],
+    ['with a publication before', withNumber(3, { publishedAt: 1 }), /master-3 has a date/],
+    ['with an end before', withNumber(1, { endedAt: 1 }), /master-1 has a date/],
+    ['with a publication tomorrow', withNumber(3, { publishedAt: LATE }), /after the last/],
+    ['with an end tomorrow', withNumber(1, { endedAt: LATE }), /after the last change/],
+    ['with a rotation tomorrow', withRetirement({ rotatedAt: LATE }), /after the last change/],
+    ['with a key of tomorrow', withNumber(4, { createdAt: LATE }), /after the last change/],
+    ['with an active key that ended', withNumber(4, { endedAt: START + HOUR }), /has an end/],
+    ['with an active key that retires', withNumber(4, retiring()), /master-4 is active and/],
+    ['with a retiring key of no end', withNumber(3, { retirement: undefined }), /without an end/],
+    ['with a retiring key that ended', withNumber(3, { endedAt: START + HOUR }), /without an end/],
+    ['with a retired key of no past', withNumber(1, { retirement: undefined }), /never was/],
+    ['with a tombstone of no date', withNumber(2, { endedAt: undefined }), /but not when/],
+    ['with an end before the rotation', withRetirement({ latestEnd: START }), /a grace that/],
+    ['with a grace above the longest', withRetirement({ graceMs: 31 * DAY }), /a grace that/],
+    ['with a grace below none', withRetirement({ graceMs: -1 }), /a grace that cannot be/],
+    ['with a deadline too late', withRetirement({ deadline: LATE }), /a grace that cannot be/],
+    ['with a deadline too early', withRetirement({ deadline: START }), /a grace that cannot be/],
+    ['with a key twice', withNumber(1, { digest: digestOf('m3') }), /^master-1 and master-3 are/],
+    ['with a key of two clients', shared(), /^master-4 and ci-1 are the same key$/],
+    ['with a staged key twice', staged({ digest: digestOf('m2') }), /^master-2 and master-5 are/],
+  ])('%s', (_, keyring, expected) => {
+    const broken = checkInvariants(keyring);
+    expect(broken).toMatch(expected);
+    expect(broken).not.toContain(key);
+    expect(broken).not.toMatch(/[\w-]{43}/);
+  });
+});
+
+function line(count: number, head: string, pending: string[]): Keyring['audit'] {
+  return { count, head, pending };
+}
+
+function swapped(): Keyring {
+  return { ...full, clients: new Map([...full.clients, ['other', ci]]) };
+}
+
+function active(): Partial<Generation> {
+  return { state: 'active', retirement: undefined };
+}
+
+function ended(): Partial<Generation> {
+  return { state: 'revoked', endedAt: START + HOUR };
+}
+
+function retiring(): Partial<Generation> {
+  return { retirement: generation(3).retirement };
+}
+
+function upsideDown(): Keyring {
+  const [one, two, three, four] = generations;
+  if (!one || !two || !three || !four) throw new Error('there are four');
+  const first = { ...three, ...active() };
+  const last: Generation = { ...four, state: 'retiring', retirement: three.retirement };
+  return withMaster({ generations: [one, two, first, last] });
+}
+
+function nine(): Keyring {
+  const more = Array.from({ length: 9 }, (_, at): Generation => {
+    const { retirement } = generation(3);
+    const digest = digestOf(`more ${at}`);
+    return { ...generation(4), number: 10 + at, digest, state: 'retiring', retirement };
+  });
+  const last = { ...generation(4), number: 20 };
+  return withMaster({ generations: [...more, last], staged: undefined });
+}
+
+function gone(changes: Partial<Client>): Keyring {
+  const end = generations.map((each) => ({ ...each, ...ended() }));
+  return put(full, { ...ci, removed: true, disabled: true, generations: end, ...changes });
+}
+
+function call(number: number): Client['idempotency'] {
+  return { digest: digestOf('i'), fingerprint: digestOf('f'), number };
+}
+
+function shared(): Keyring {
+  if (only === undefined) throw new Error('ci has a key');
+  return put(full, { ...ci, generations: [{ ...only, digest: digestOf('m4') }] });
+}

@@ -1,0 +1,166 @@
+import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/keyring/keyring.ts';
+import { adding, createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
+
+describe('a client that is added', () => {
+  it('has no key, and is disabled until it has one', () => {
+    const story = createStory();
+    const expiresAt = START + DAY;
+    expect(story.add('ci', { allowFrom: ['10.0.0.0/8'], expiresAt })).toEqual([
+      { kind: 'clientAdded', client: 'ci' },
+    ]);
+    expect(story.client('ci')).toEqual({
+      ...{ name: 'ci', scopes: ['inference'], allowFrom: ['10.0.0.0/8'], createdAt: START },
+      ...{ expiresAt, disabled: true, removed: false, generations: [] },
+      ...{ staged: undefined, idempotency: undefined },
+    });
+    expect(story.refused({ kind: 'enable', client: 'ci' }).code).toBe('no_active_key');
+    // That a first key enables it is not worth a word.
+    expect(story.rotate('ci', 'c1').map(({ kind }) => kind)).toEqual(['rotated']);
+    expect(story.client('ci').disabled).toBe(false);
+  });
+
+  it('has each scope once, in their order', () => {
+    const story = createStory();
+    story.add('ci', { scopes: ['passthrough', 'inference', 'passthrough'] });
+    expect(story.client('ci').scopes).toEqual(['inference', 'passthrough']);
+  });
+
+  it('has a name of its own', () => {
+    const story = createMaster();
+    expect(story.refused(adding(MASTER))).toMatchObject({
+      code: 'client_exists',
+      hints: ['`sidecar rotate master` gives it a new key'],
+    });
+  });
+
+  it.each(['', 'Ci', 'qa-', 'a'.repeat(40), 'sk-pasted-by-mistake'])(
+    'has no name such as %j, which is not repeated',
+    (name) => {
+      const { code, message, hints } = createStory().refused(adding(name));
+      expect(code).toBe('bad_client_name');
+      if (name !== '') expect([message, ...hints].join(' ')).not.toContain(name);
+    },
+  );
+
+  it.each([[[]], [['everything']], [['inference', 'admin']]])('has no scopes %j', (scopes) => {
+    const refused = createStory().refused(adding('ci', { scopes: scopes as never[] }));
+    expect(refused.code).toBe('bad_scopes');
+    expect(refused.message).toContain('inference, passthrough, full');
+  });
+
+  it.each([START, START - 1, 0, Number.NaN, Infinity])('does not expire at %d', (expiresAt) => {
+    expect(createStory().refused(adding('ci', { expiresAt })).code).toBe('bad_expiry');
+  });
+
+  it('that is master has every scope and no end', () => {
+    const story = createStory();
+    const scopes = ['inference', 'passthrough'] as const;
+    expect(story.refused(adding(MASTER, { scopes })).code).toBe('bad_scopes');
+    expect(story.refused(adding(MASTER, { expiresAt: START + 1 })).code).toBe('bad_expiry');
+    expect(story.keyring.clients.size).toBe(0);
+  });
+});
+
+describe('a client that is removed', () => {
+  it('loses every key, those that are staged included', () => {
+    const story = createStory();
+    story.add('ci');
+    story.rotate('ci', 'c1');
+    story.rotate('ci', 'c2');
+    story.now += HOUR;
+    story.do(staging('ci', 'c3'));
+    const revoked = ['ci-1', 'ci-2', 'ci-3'].map((generation) => {
+      return { kind: 'revoked', client: 'ci', generation, compromised: false };
+    });
+    expect(story.do({ kind: 'remove', client: 'ci' })).toEqual([
+      ...revoked,
+      { kind: 'clientRemoved', client: 'ci' },
+    ]);
+    expect(story.states('ci')).toBe('revoked revoked revoked');
+    expect(story.generation('ci-3').endedAt).toBe(START + HOUR);
+    expect(story.client('ci')).toMatchObject({
+      ...{ removed: true, disabled: true, staged: undefined, idempotency: undefined },
+    });
+  });
+
+  it('is unknown to every verb', () => {
+    const story = createStory();
+    story.add('ci');
+    story.rotate('ci', 'c1');
+    story.do({ kind: 'remove', client: 'ci' });
+    for (const kind of ['disable', 'enable', 'remove', 'rollback', 'unstage'] as const) {
+      expect(story.refused({ kind, client: 'ci' }).code).toBe('unknown_client');
+    }
+    expect(story.refused(staging('ci', 'c2')).code).toBe('unknown_client');
+    // A request or a retry that was under way comes too late for nothing.
+    expect(story.do({ kind: 'firstUse', client: 'ci', number: 1 })).toEqual([]);
+    expect(story.do({ kind: 'published', client: 'ci', number: 1 })).toEqual([]);
+  });
+
+  it('may come back, with its tombstones and numbers that go on', () => {
+    const story = createStory();
+    story.add('ci');
+    story.rotate('ci', 'c1');
+    story.do({ kind: 'remove', client: 'ci' });
+    story.now += DAY;
+    story.add('ci', { scopes: ['full'] });
+    expect(story.client('ci')).toMatchObject({ scopes: ['full'], createdAt: START + DAY });
+    story.rotate('ci', 'c2');
+    expect(story.states('ci')).toBe('revoked active');
+    expect(story.refused(staging('ci', 'c1')).code).toBe('key_is_tombstone');
+  });
+
+  it('leaves no trace where it never had a key', () => {
+    const story = createStory();
+    story.add('ci');
+    story.do({ kind: 'remove', client: 'ci' });
+    expect(story.keyring.clients.size).toBe(0);
+  });
+
+  it('is not master', () => {
+    const fault = createMaster().refused({ kind: 'remove', client: MASTER });
+    expect(fault).toMatchObject({ code: 'master_stays', message: 'master cannot be removed' });
+  });
+});
+
+describe('a client that is disabled', () => {
+  it('keeps its keys and their deadlines', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    story.do({ kind: 'firstUse', client: MASTER, number: 2 });
+    expect(story.do({ kind: 'disable', client: MASTER })).toEqual([
+      { kind: 'clientDisabled', client: MASTER },
+    ]);
+    story.now += DAY;
+    expect(story.do({ kind: 'pass' })).toEqual([
+      { kind: 'retired', client: MASTER, generation: 'master-1' },
+    ]);
+    expect(story.do({ kind: 'enable', client: MASTER })).toEqual([
+      { kind: 'clientEnabled', client: MASTER },
+    ]);
+    expect(story.states(MASTER)).toBe('retired active');
+  });
+
+  it('is not disabled twice, nor enabled twice', () => {
+    const story = createMaster();
+    expect(story.refused({ kind: 'enable', client: MASTER }).code).toBe('client_enabled');
+    story.do({ kind: 'disable', client: MASTER });
+    expect(story.refused({ kind: 'disable', client: MASTER }).code).toBe('client_disabled');
+  });
+
+  it('is not in the middle of a rotation, whose end would enable it again', () => {
+    const story = createMaster();
+    story.do(staging(MASTER, 'm2'));
+    expect(story.refused({ kind: 'disable', client: MASTER }).code).toBe('rotation_under_way');
+  });
+
+  it('is enabled by a rotation', () => {
+    const story = createMaster();
+    story.do({ kind: 'disable', client: MASTER });
+    expect(story.rotate(MASTER, 'm2').map(({ kind }) => kind)).toEqual([
+      ...['rotated', 'clientEnabled'],
+    ]);
+    expect(story.client(MASTER).disabled).toBe(false);
+  });
+});
