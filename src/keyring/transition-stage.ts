@@ -67,11 +67,12 @@ function stateFault(client: Client, now: number): Refused | undefined {
 }
 
 function graceFault({ graceMs, maxGraceMs }: Stage): Refused | undefined {
+  const longest = showDuration(maxGraceMs);
   const whole = Number.isSafeInteger(graceMs) && Number.isSafeInteger(maxGraceMs);
   if (whole && graceMs >= 0 && graceMs <= maxGraceMs) return undefined;
   return refuse(
     'bad_grace',
-    `a grace of ${showDuration(graceMs)} is out of range: it may be 0 to ${showDuration(maxGraceMs)}`,
+    `a grace of ${showDuration(graceMs)} is out of range: it may be 0 to ${longest}`,
     'SIDECAR_MAX_GRACE sets the longest',
   );
 }
