@@ -9,7 +9,9 @@ export function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
     onChange(event, by) {
       const { kind, ...fields } = event;
       const grave = kind === 'revoked' && event.compromised;
-      log[grave ? 'warn' : 'info']({ ...fields, by }, SENTENCES[kind]);
+      const first = kind === 'rotated' && event.from === undefined;
+      const sentence = first ? 'a client has its first key' : SENTENCES[kind];
+      log[grave ? 'warn' : 'info']({ ...fields, by }, sentence);
     },
     onStore(error) {
       if (error === undefined) log.info({}, 'the state folder can be written again');

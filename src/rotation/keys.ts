@@ -145,7 +145,10 @@ async function loadParts(options: KeysOptions) {
       if (event.kind === 'revoked' && event.compromised) {
         cuts.set(event.generation, traffic.cut(event.generation));
       }
-      if (event.kind === 'rotated') events.onRotation(triggerOf(by), 'done');
+      // A client's first key is no rotation.
+      if (event.kind === 'rotated' && event.from !== undefined) {
+        events.onRotation(triggerOf(by), 'done');
+      }
       events.onChange(event, by);
     }
     wakes?.look();
