@@ -12,11 +12,11 @@ export interface StoredKeyring {
  * Where a keyring is kept.
  *
  * A store keeps whole keyrings: what `save` resolved for is there after any crash, all of it; what
- * it rejected for is not there, none of it, though a crash in the middle of a save may leave either.
- * It never answers with an empty keyring in place of one that it cannot read, never repairs one by
- * leaving something out, and checks each one's invariants before it is saved and after it is loaded.
- * It holds digests; a store that is given a plaintext key is used wrongly. It decides nothing: time,
- * deadlines and schedules are the caller's.
+ * it rejected for is not there, none of it, though a crash in the middle of a save may leave
+ * either. It never answers with an empty keyring in place of one that it cannot read, never repairs
+ * one by leaving something out, and checks each one's invariants before it is saved and after it is
+ * loaded. It holds digests; a store that is given a plaintext key is used wrongly. It decides
+ * nothing: time, deadlines and schedules are the caller's.
  *
  * Usage is worth less than keys: a store may lose the last minute of it in a crash, and takes what
  * it cannot read for none, with a word in `warnings`.

@@ -80,23 +80,24 @@ const document = z.strictObject({
 });
 
 /** Clients are immutable and few of them change: the text of one is made once. */
-const texts = new WeakMap<Client, string>();
+const texts = new WeakMap<Client, Buffer>();
 
 /** The text of `keyring.json`: a line for each client. */
 export function encodeKeyring({ keyring, version }: StoredKeyring): Promise<Buffer> {
   return seal(partsOf(keyring, version));
 }
 
-function* partsOf(keyring: Keyring, version: number): Generator<string> {
+function* partsOf(keyring: Keyring, version: number): Generator<string | Buffer> {
   const { changedAt, declared, audit, clients } = keyring;
   yield `{\n  "format": ${FORMAT},\n  "version": ${version},\n  "keyring": {\n`;
   yield `    "changedAt": ${textOf(changedAt)},\n    "declared": ${textOf(declared)},\n`;
   yield `    "audit": ${textOf(audit)},\n    "clients": [`;
   let separator = '';
   for (const each of clients.values()) {
-    const text = texts.get(each) ?? textOf(each);
+    const text = texts.get(each) ?? Buffer.from(textOf(each));
     texts.set(each, text);
-    yield `${separator}\n      ${text}`;
+    yield `${separator}\n      `;
+    yield text;
     separator = ',';
   }
   yield '\n    ]\n  }';

@@ -22,20 +22,22 @@ const document = z.strictObject({
 });
 
 /** Most generations were not used since the last time: the text of each use is made once. */
-const texts = new WeakMap<GenerationUse, string>();
+const texts = new WeakMap<GenerationUse, Buffer>();
 
 /** The text of `usage.json`: a line for each generation. */
 export function encodeUsage(usage: Usage): Promise<Buffer> {
   return seal(partsOf(usage));
 }
 
-function* partsOf(usage: Usage): Generator<string> {
+function* partsOf(usage: Usage): Generator<string | Buffer> {
   yield '{\n  "format": 1,\n  "usage": [';
   let separator = '';
   for (const [id, each] of usage) {
-    const text = texts.get(each) ?? JSON.stringify(each);
+    const text = texts.get(each) ?? Buffer.from(JSON.stringify(each));
     texts.set(each, text);
-    yield `${separator}\n    [${JSON.stringify(id)},${text}]`;
+    yield `${separator}\n    [${JSON.stringify(id)},`;
+    yield text;
+    yield ']';
     separator = ',';
   }
   yield '\n  ]';

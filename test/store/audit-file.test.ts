@@ -127,12 +127,11 @@ describe('verifying the audit', () => {
         version = await store.save(keyring, version);
       }
     })();
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 20 || version < 15; round++) {
       expect(await verifyAudit(folder)).toMatchObject({ ok: true });
     }
     writing = false;
     await writer;
-    expect(version).toBeGreaterThan(10);
     expect(await verifyAudit(folder)).toEqual({ ok: true, count: keyring.audit.count });
   });
 });
