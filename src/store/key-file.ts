@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { Secret } from '../secret.ts';
+import { type FaultPoint, noFaults, replaceFile } from './durable-file.ts';
 
 /** A key that the sidecar made, in a file of its own that only its owner may read. */
 export interface KeyFile {
@@ -11,22 +10,44 @@ export interface KeyFile {
 }
 
 /**
- * Reads the key in a file, or makes one and writes it there. The file is complete and on the disk
- * before its key is used: no crash leaves a key in use that nobody knows.
+ * Puts a key alone into a file, for its owner alone, and its folder (0700) where there is none. It
+ * is on the disk when this resolves; where it rejects, the file is as it was.
+ *
+ * @throws Error of Node's fs
+ */
+export async function writeKeyFile(
+  path: string,
+  key: Secret,
+  fault: FaultPoint = noFaults,
+): Promise<void> {
+  await replaceFile(path, `${key.reveal()}\n`, { makeFolder: true, fault });
+}
+
+/**
+ * The key in a file, without the white space around it. Undefined where there is no file, or
+ * nothing in it.
+ *
+ * @throws Error of Node's fs
+ */
+export async function readKeyFile(path: string): Promise<Secret | undefined> {
+  const text = await readIfThere(path);
+  return text === undefined || text === '' ? undefined : new Secret(text);
+}
+
+/**
+ * Reads the key that LiteLLM runs with in a slot, or makes one and writes it there. The file is
+ * complete and on the disk before its key is used: no crash leaves a key in use that nobody knows.
  *
  * @throws Error of Node's fs, where the folder or the file cannot be read or written
- * @throws RangeError where the file is there and empty: a new key in its place would lock clients
- * out
+ * @throws RangeError where the file is there and empty: a new key in its place would lock LiteLLM's
+ * callers out
  */
 export async function readOrMakeKey(path: string, make: () => string): Promise<KeyFile> {
   const found = await readIfThere(path);
-  if (found !== undefined) {
-    if (found === '')
-      throw new RangeError(`${path} is empty: put the key back, or delete the file`);
-    return { key: new Secret(found), made: false };
-  }
+  if (found === '') throw new RangeError(`${path} is empty: put the key back, or delete the file`);
+  if (found !== undefined) return { key: new Secret(found), made: false };
   const key = new Secret(make());
-  await writePrivately(path, key);
+  await writeKeyFile(path, key);
   return { key, made: true };
 }
 
@@ -36,31 +57,5 @@ async function readIfThere(path: string): Promise<string | undefined> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-/** Write, fsync, rename, fsync the folder: after a crash there is all of it or nothing. */
-async function writePrivately(path: string, key: Secret): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const next = join(folder, `.${basename(path)}.${randomUUID()}`);
-  try {
-    const file = await open(next, 'wx', 0o600);
-    try {
-      await file.writeFile(`${key.reveal()}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(next, path);
-  } catch (error) {
-    await rm(next, { force: true });
-    throw error;
-  }
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

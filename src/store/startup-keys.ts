@@ -2,49 +2,32 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { checkDeclaredKey } from '../keyring/declared-key.ts';
-import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
-import { type KeyFile, readOrMakeKey } from './key-file.ts';
+import { readOrMakeKey } from './key-file.ts';
 
-/** The keys that a sidecar runs with. */
-export interface StartupKeys {
-  /** Of the key that clients present. */
-  readonly clientDigest: string;
-  readonly clientKey: 'declared' | 'made' | 'found';
-  /** What LiteLLM runs with. */
-  readonly upstreamKey: Secret;
+/** What LiteLLM runs with. */
+export interface UpstreamKey {
+  readonly key: Secret;
   /** For the log: what an operator should change, without any key. */
   readonly warnings: readonly string[];
 }
 
-/** Where the key stands that was made because none was declared. */
-export const madeKeyPath = (state: string): string => join(state, 'keys', 'master');
+/** Where the newest key of a client stands. */
+export const clientKeyPath = (state: string, client: string): string => join(state, 'keys', client);
+/** Where the newest key of `master` stands. */
+export const madeKeyPath = (state: string): string => clientKeyPath(state, 'master');
 /** Where the key stands that LiteLLM runs with in a slot. */
 export const slotKeyPath = (state: string, slot: 'a' | 'b'): string =>
   join(state, 'upstream', `${slot}.key`);
 
 /**
- * Finds the keys, or makes what was neither declared nor made before.
+ * Whether the declared client key may guard the gateway; `warning` where it should be a better one.
  *
- * @throws StartupError where a declared key may not be used, or the state folder cannot
+ * @throws StartupError where it may not
  */
-export async function readStartupKeys(config: Config): Promise<StartupKeys> {
-  const warnings: string[] = [];
-  if (config.declaredKey !== undefined) checkDeclared(config.declaredKey, warnings);
-  await makeStateFolder(config.state);
-  const client = config.declaredKey ?? (await keyFile(madeKeyPath(config.state)));
-  const clientSecret = 'made' in client ? client.key : client;
-  return {
-    clientDigest: digestOf(clientSecret.reveal()),
-    clientKey: 'made' in client ? (client.made ? 'made' : 'found') : 'declared',
-    upstreamKey: await upstreamKey(config, warnings),
-    warnings,
-  };
-}
-
-function checkDeclared(key: Secret, warnings: string[]): void {
+export function checkDeclared(key: Secret): { readonly warning?: string } {
   const check = checkDeclaredKey(key.reveal());
   if (!check.ok) {
     throw new StartupError(
@@ -53,24 +36,40 @@ function checkDeclared(key: Secret, warnings: string[]): void {
       { hint: 'make a good one with `sidecar key new`, or remove it and one is made for you' },
     );
   }
-  if (check.warning !== undefined) warnings.push(`LITELLM_MASTER_KEY: ${check.warning}`);
+  return check.warning === undefined ? {} : { warning: `LITELLM_MASTER_KEY: ${check.warning}` };
 }
 
-async function upstreamKey(config: Config, warnings: string[]): Promise<Secret> {
-  if (config.slots !== undefined) return (await keyFile(slotKeyPath(config.state, 'a'))).key;
-  if (config.upstreamKey !== undefined) return config.upstreamKey;
+/**
+ * Finds the key that LiteLLM runs with; with a launcher, makes what was not made before.
+ *
+ * @throws StartupError where nothing says which it is, or the state folder cannot be used
+ */
+export async function readUpstreamKey(
+  config: Pick<Config, 'state' | 'slots' | 'upstreamKey' | 'declaredKey'>,
+): Promise<UpstreamKey> {
+  if (config.slots !== undefined) {
+    return { key: await slotKey(slotKeyPath(config.state, 'a')), warnings: [] };
+  }
+  if (config.upstreamKey !== undefined) return { key: config.upstreamKey, warnings: [] };
   if (config.declaredKey === undefined) {
     throw new StartupError('configuration', 'nothing says which key LiteLLM runs with', {
       hint: 'set SIDECAR_UPSTREAM_KEY to the LITELLM_MASTER_KEY of your LiteLLM, or SIDECAR_SLOTS',
     });
   }
-  warnings.push(
-    'LiteLLM runs with the key that clients hold: give it one of its own, and SIDECAR_UPSTREAM_KEY',
-  );
-  return config.declaredKey;
+  return {
+    key: config.declaredKey,
+    warnings: [
+      'LiteLLM runs with the key that clients hold: give it one of its own, and SIDECAR_UPSTREAM_KEY',
+    ],
+  };
 }
 
-async function makeStateFolder(state: string): Promise<void> {
+/**
+ * Makes the state folder where it is missing, for its owner alone.
+ *
+ * @throws StartupError where it cannot be made
+ */
+export async function makeStateFolder(state: string): Promise<void> {
   try {
     await mkdir(state, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -78,17 +77,16 @@ async function makeStateFolder(state: string): Promise<void> {
   }
 }
 
-async function keyFile(path: string): Promise<KeyFile> {
+async function slotKey(path: string): Promise<Secret> {
   try {
-    return await readOrMakeKey(path, generateKey);
+    return (await readOrMakeKey(path, generateKey)).key;
   } catch (cause) {
     throw stateError(path, cause);
   }
 }
 
 function stateError(path: string, cause: unknown): StartupError {
-  const reason = cause instanceof RangeError ? cause.message : (cause as Error).message;
-  return new StartupError('state', `the state folder cannot be used: ${reason}`, {
+  return new StartupError('state', `the state folder cannot be used: ${(cause as Error).message}`, {
     hint: `let the user that the sidecar runs as write ${path}, or set SIDECAR_STATE`,
     cause,
   });

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key-format.ts';
-import { readOrMakeKey } from '../../src/store/key-file.ts';
+import { Secret } from '../../src/secret.ts';
+import { readKeyFile, readOrMakeKey, writeKeyFile } from '../../src/store/key-file.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -59,5 +60,35 @@ describe('a key file', () => {
     // The name of the file beside it, from which it is renamed, is longer than a name may be.
     await expect(readOrMakeKey(path, generateKey)).rejects.toMatchObject({ code: 'ENAMETOOLONG' });
     expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+describe("a client's key file", () => {
+  it('is written over and over, its folder made, and read back', async () => {
+    const path = join(folder, 'keys', 'staging');
+    expect(await readKeyFile(path)).toBeUndefined();
+    for (const text of ['sk-one', 'sk-two']) {
+      await writeKeyFile(path, new Secret(text));
+      expect((await readKeyFile(path))?.reveal()).toBe(text);
+    }
+    expect([await mode(path), await mode(join(folder, 'keys'))]).toEqual([0o600, 0o700]);
+    expect(await readdir(join(folder, 'keys'))).toEqual(['staging']);
+  });
+
+  it('that is empty holds none', async () => {
+    const path = join(folder, 'master');
+    await writeFile(path, ' \n');
+    expect(await readKeyFile(path)).toBeUndefined();
+    await expect(readKeyFile(folder)).rejects.toMatchObject({ code: 'EISDIR' });
+  });
+
+  it('is the old one, whole, where the process ends before the rename', async () => {
+    const path = join(folder, 'master');
+    await writeKeyFile(path, new Secret('sk-old'));
+    const ended = writeKeyFile(path, new Secret('sk-new'), (step) => {
+      if (step === 'rename master') throw new Error('ended');
+    });
+    await expect(ended).rejects.toThrow('ended');
+    expect((await readKeyFile(path))?.reveal()).toBe('sk-old');
   });
 });
