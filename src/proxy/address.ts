@@ -36,6 +36,22 @@ function readBlock(cidr: string): Block {
   return [address, address.kind() === 'ipv4' ? 32 : 128];
 }
 
+/** Whether an address lies in any of some blocks, which are CIDR and checked already. */
+export type BlockLists = (blocks: readonly string[], address: string) => boolean;
+
+/** The same test for many lists, each compiled once: a list is known by its identity. */
+export function createBlockLists(): BlockLists {
+  const compiled = new WeakMap<readonly string[], InBlocks>();
+  return (blocks, address) => {
+    let isIn = compiled.get(blocks);
+    if (isIn === undefined) {
+      isIn = inBlocks(blocks);
+      compiled.set(blocks, isIn);
+    }
+    return isIn(address);
+  };
+}
+
 /**
  * Whose request it is: the peer, or where the peer is a trusted proxy, the last address in
  * `X-Forwarded-For` that is not one. Text that is no address ends the search at who sent it.

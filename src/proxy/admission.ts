@@ -1,9 +1,9 @@
+import type { Scope } from '../keyring/keyring.ts';
 import {
   findKey,
-  type Generation,
   type KeyFault,
   type KeyringSnapshot,
-  type Scope,
+  type KnownKey,
 } from '../keyring/snapshot.ts';
 import { type Refusal, refusal } from '../refusal.ts';
 import type { Route, RouteClass } from '../upstream/route.ts';
@@ -13,19 +13,23 @@ import { type Head, hasBody } from './head.ts';
 /** Who may do what; replaced as a whole when the keyring changes. */
 export interface AdmissionRules {
   readonly keyring: KeyringSnapshot;
+  /** Milliseconds since the epoch, on the keyring's clock. */
+  now(): number;
+  /** Whether an address is in a client's CIDR blocks, of which there is at least one. */
+  mayComeFrom(blocks: readonly string[], address: string): boolean;
   /** Whether management routes may be reached from this address. */
   mayManageFrom(address: string): boolean;
 }
 
 export interface Admitted {
   /** Undefined: a CORS preflight, which carries no key. */
-  readonly generation: Generation | undefined;
+  readonly generation: KnownKey | undefined;
 }
 
 /** A refusal of a key that is known, or was, says whose. */
 export interface Denied {
   readonly refusal: Refusal;
-  readonly generation: Generation | undefined;
+  readonly generation: KnownKey | undefined;
 }
 
 const SCOPE_OF: Record<Exclude<RouteClass, 'health' | 'denied'>, Scope> = {
@@ -58,7 +62,7 @@ export function admit(
   rules: AdmissionRules,
 ): Admitted | Denied {
   const { route } = request;
-  const deny = (no: Refusal, generation?: Generation): Denied => ({ refusal: no, generation });
+  const deny = (no: Refusal, generation?: KnownKey): Denied => ({ refusal: no, generation });
   if (route.class === 'denied') {
     return deny(refusal('route_denied', 'this route is closed at this gateway'));
   }
@@ -66,9 +70,13 @@ export function admit(
   if (credential === undefined) {
     return deny(refusal('missing_key', 'no key: send it as `Authorization: Bearer sk-…`'));
   }
-  const { generation, fault } = findKey(rules.keyring, credential.key);
+  const { generation, fault } = findKey(rules.keyring, credential.key, rules.now);
   if (fault !== undefined) return deny(refusal(fault, MESSAGE_OF[fault]), generation);
   if (generation === undefined) return deny(refusal('unknown_key', MESSAGE_OF.unknown_key));
+  const { allowFrom } = generation;
+  if (allowFrom.length > 0 && !rules.mayComeFrom(allowFrom, request.address)) {
+    return deny(refusal('address_denied', 'this key is not for this address'), generation);
+  }
   if (route.class === 'health') return { generation };
   const scope = SCOPE_OF[route.class];
   if (!generation.scopes.has(scope) && !generation.scopes.has('full')) {

@@ -19,6 +19,9 @@ export interface AttemptRequest {
   readonly body: Buffer | Readable | null;
 }
 
+/** A reused connection that dies later than this after the send was maybe paid for. */
+const RETRY_WITHIN_MS = 1000;
+
 const isLength = (field: Buffer): boolean =>
   field.length === 14 && field.toString('latin1').toLowerCase() === 'content-length';
 
@@ -53,6 +56,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** A byte of its answer came, though perhaps no whole head. */
   get answerBegan(): boolean {
     return this.#bytesRead > this.#readBefore;
+  }
+
+  /** It failed as one does whose connection had died of old age, and nobody has paid for it. */
+  mayHaveBeenDead(): boolean {
+    return this.reused && !this.answerBegan && this.#elapsed() - this.sentAt < RETRY_WITHIN_MS;
   }
 
   get #bytesRead(): number {

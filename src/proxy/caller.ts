@@ -31,9 +31,18 @@ export const newRequestId = (): string => randomUUID();
 export const requestIdOf = (head: Head): string =>
   head.requestId !== undefined && REQUEST_ID.test(head.requestId) ? head.requestId : newRequestId();
 
+/** Characters of a user agent that are kept. */
+const MOST_USER_AGENT = 200;
+
+/** A slice would keep the whole field in memory for as long as it is remembered. */
+const cutUserAgent = (text: string): string =>
+  text.length <= MOST_USER_AGENT
+    ? text
+    : Buffer.from(text.slice(0, MOST_USER_AGENT), 'utf16le').toString('utf16le');
+
 export function callerRecord(
   id: string,
-  method: string,
+  { method, userAgent }: Pick<Head, 'method' | 'userAgent'>,
   address: string,
   decision: Decision,
 ): CallerRecord {
@@ -46,5 +55,6 @@ export function callerRecord(
     group: decision.route.group,
     template: decision.route.template,
     address,
+    userAgent: userAgent === undefined ? '' : cutUserAgent(userAgent),
   };
 }

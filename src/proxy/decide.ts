@@ -1,4 +1,4 @@
-import type { Generation } from '../keyring/snapshot.ts';
+import type { KnownKey } from '../keyring/snapshot.ts';
 import { isRefusal, type Refusal, refusal } from '../refusal.ts';
 import type { Classify, Route } from '../upstream/route.ts';
 import { type AdmissionRules, admit, isPreflight } from './admission.ts';
@@ -28,7 +28,7 @@ export type Decision =
       readonly kind: 'forward';
       readonly route: Route;
       /** Undefined: a preflight, which gets no key of LiteLLM's either. */
-      readonly generation: Generation | undefined;
+      readonly generation: KnownKey | undefined;
       /** The bytes of the request target that LiteLLM gets. */
       readonly target: string;
       readonly keepAuthorization: boolean;
@@ -37,7 +37,7 @@ export type Decision =
   | {
       readonly kind: 'refuse';
       readonly route: Route;
-      readonly generation: Generation | undefined;
+      readonly generation: KnownKey | undefined;
       readonly refusal: Refusal;
     };
 
@@ -71,7 +71,7 @@ function decideOrThrow(
   caller: { address: string; websocket: boolean },
   policy: Policy,
 ): Decision {
-  const refuse = (no: Refusal, route = UNROUTED, generation?: Generation): Decision => ({
+  const refuse = (no: Refusal, route = UNROUTED, generation?: KnownKey): Decision => ({
     kind: 'refuse',
     route,
     generation,

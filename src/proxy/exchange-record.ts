@@ -1,3 +1,4 @@
+import type { KnownKey } from '../keyring/snapshot.ts';
 import type { RefusalCode } from '../refusal.ts';
 
 /** How an exchange ended, where its status alone does not say. */
@@ -21,6 +22,8 @@ export interface CallerRecord {
   readonly group: string;
   readonly template: string;
   readonly address: string;
+  /** As it came, cut to 200 characters; '' where there is none. */
+  readonly userAgent: string;
 }
 
 /** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
@@ -44,6 +47,10 @@ export interface ExchangeRecord extends CallerRecord {
 
 /** What the traffic path tells as it happens; each is called often and must not throw or wait. */
 export interface TrafficEvents {
+  /** A request came with a key that is known: a valid one, or a tombstone. */
+  onKeyUse(key: KnownKey, caller: CallerRecord): void;
+  /** LiteLLM answered with 2xx, or 101, to a key whose `startsClock` is set. */
+  onFirstAnswer(key: KnownKey, caller: CallerRecord): void;
   onExchangeEnd(record: ExchangeRecord): void;
   /** A request was sent again, and why. */
   onRetry(kind: 'reused_connection'): void;

@@ -7,12 +7,10 @@ import * as refusals from './exchange-refusals.ts';
 import type { Live } from './exchanges.ts';
 import { answerHeaders, answerTrailers } from './headers.ts';
 import type { Waiter } from './hold.ts';
+import { tellFirstAnswer } from './key-use.ts';
 import { discardRest } from './linger.ts';
 import { refuseRequest } from './refuse.ts';
 import { readFailure } from './upstream-error.ts';
-
-/** A reused connection that dies later than this after the send was maybe paid for. */
-const RETRY_WITHIN_MS = 1000;
 
 /**
  * One request and its answer, from its admission to its last byte. A class, because ten thousand
@@ -80,13 +78,16 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     }
   }
 
-  drain(): void {
-    // What is under way is finished; the deadline is the caller's.
-  }
+  /** What is under way is finished; the deadline is the caller's. */
+  drain(): void {}
 
   cut(): void {
+    if (this.#closed) return;
     this.#outcome = 'cut';
     this.#it.response.destroy();
+    // Not with its socket: until that is closed it could be sent, and an answer that waits behind
+    // another's (RFC 9112 §9.3.2) has none.
+    this.#onClose();
   }
 
   /** Gives up on LiteLLM; the client is told when undici has let go. */
@@ -115,7 +116,8 @@ export class Exchange implements Live, Waiter, AttemptOwner {
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     if (this.#closed) return;
-    const { response, upload, caller, startedAt } = this.#it;
+    const { response, upload, caller, decision, startedAt } = this.#it;
+    tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
     const head = answerHeaders(raw, this.#context.rules, caller.id);
     this.#model = head.model;
@@ -188,8 +190,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   }
 
   #mayRetry(attempt: Attempt): boolean {
-    const early = this.#context.elapsed() - attempt.sentAt < RETRY_WITHIN_MS;
-    if (!attempt.reused || attempt.answerBegan || this.#retried || !early) return false;
+    if (this.#retried || !attempt.mayHaveBeenDead()) return false;
     return this.#it.upload?.replayable ?? true;
   }
 
@@ -203,12 +204,12 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     const { request, response, decision, caller, origin } = this.#it;
     this.#refusal = no.code;
     const { dialect } = decision.route;
-    const { complete: whole } = request;
-    const context = { dialect, requestId: caller.id, origin, close: false, whole };
-    refuseRequest(request, response, no, context);
+    const context = { dialect, requestId: caller.id, origin, close: false };
+    refuseRequest(request, response, no, { ...context, whole: request.complete });
   }
 
   #onClose(): void {
+    if (this.#closed) return;
     this.#closed = true;
     const { response, upload } = this.#it;
     upload?.release();
@@ -233,6 +234,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
       group: caller.group,
       template: caller.template,
       address: caller.address,
+      userAgent: caller.userAgent,
       status: response.headersSent ? response.statusCode : 0,
       refusal: this.#refusal,
       outcome: this.#outcome,

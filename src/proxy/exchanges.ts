@@ -16,6 +16,8 @@ export interface Live {
 export interface Exchanges {
   add(live: Live): () => void;
   count(kind: 'all' | 'streams' | 'websockets'): number;
+  /** What is under way with a generation, by its id. */
+  countOf(generation: string): number;
   /**
    * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
    * Whoever comes while it waits is asked as well.
@@ -89,6 +91,7 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
       return all.filter(({ live }) => live[kind === 'streams' ? 'eventStream' : 'websocket'])
         .length;
     },
+    countOf: (generation) => all.filter(({ live }) => live.generation === generation).length,
     async drain(deadlineMs) {
       draining = true;
       for (const { live } of [...all]) live.drain();

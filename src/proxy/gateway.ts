@@ -54,7 +54,7 @@ type Forward = Extract<Decision, { kind: 'forward' }>;
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { elapsed, events } = options.exchange;
-  const judge = createJudge({ ...options, elapsed });
+  const judge = createJudge({ ...options, elapsed, events });
   const turnAway = createTurnAway({ failures: options.failures, events, elapsed });
 
   return {
@@ -182,6 +182,7 @@ function openTunnel(
     target: decision.target,
     headers: headersFor(judged, decision, options),
     refusal: refusalContextOf(judged),
+    key: decision.generation,
     caller: judged.caller,
     startedAt: judged.startedAt,
   });

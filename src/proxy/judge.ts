@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import type { InBlocks } from './address.ts';
 import { callerRecord, type Peer, peerOf, requestIdOf } from './caller.ts';
 import { type Decision, decide, type Policy } from './decide.ts';
-import type { CallerRecord, ExchangeRecord } from './exchange-record.ts';
+import type { CallerRecord, ExchangeRecord, TrafficEvents } from './exchange-record.ts';
 import { type Head, readHead } from './head.ts';
+import { tellKeyUse } from './key-use.ts';
 import type { RefusalContext } from './refuse.ts';
 
 /** A request that was read and judged, whichever way it goes on. */
@@ -22,6 +23,8 @@ export function createJudge(options: {
   /** Read once a request: an immutable snapshot. */
   policy: () => Policy;
   isTrustedProxy: InBlocks;
+  /** Told of a known key at once: a stream may take ten minutes. */
+  events: TrafficEvents;
   elapsed: () => number;
 }): Judge {
   return (request, websocket) => {
@@ -29,7 +32,9 @@ export function createJudge(options: {
     const head = readHead(request);
     const from = peerOf(request, head, options.isTrustedProxy);
     const decision = decide(head, { address: from.address, websocket }, options.policy());
-    const caller = callerRecord(requestIdOf(head), head.method, from.address, decision);
+    const caller = callerRecord(requestIdOf(head), head, from.address, decision);
+    const key = decision.kind === 'health' ? undefined : decision.generation;
+    if (key !== undefined) tellKeyUse(options.events, key, caller);
     return { head, from, decision, caller, startedAt };
   };
 }

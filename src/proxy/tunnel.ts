@@ -1,8 +1,10 @@
+import type { KnownKey } from '../keyring/snapshot.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
 import type { CallerRecord, ExchangeRecord, Outcome, TrafficEvents } from './exchange-record.ts';
 import * as refusals from './exchange-refusals.ts';
 import type { Exchanges, Live } from './exchanges.ts';
 import type { Hold, Waiter } from './hold.ts';
+import { tellFirstAnswer } from './key-use.ts';
 import { type RefusalContext, refuseSocket } from './refuse.ts';
 import { readFailure } from './upstream-error.ts';
 import type { AskUpgrade, UpgradeAttempt, UpgradeRequest } from './websocket-upstream.ts';
@@ -19,6 +21,8 @@ export interface TunnelContext {
 /** One admitted upgrade. */
 export interface TunnelRequest extends UpgradeRequest {
   readonly refusal: RefusalContext;
+  /** Undefined: no upgrade is a preflight, but the type of a decision does not say so. */
+  readonly key: KnownKey | undefined;
   readonly caller: CallerRecord;
   /** When its head was there, on the monotonic clock. */
   readonly startedAt: number;
@@ -97,7 +101,7 @@ export class Tunnel implements Live, Waiter {
   }
 
   #ask(): void {
-    const { elapsed } = this.#context;
+    const { elapsed, events } = this.#context;
     this.#sent = false;
     this.#attempt = this.#context.askUpgrade(this.#it, {
       onSent: () => {
@@ -106,6 +110,7 @@ export class Tunnel implements Live, Waiter {
       onAnswer: (status) => {
         this.#status = status;
         this.#firstByteMs = elapsed() - this.#it.startedAt;
+        tellFirstAnswer(events, status, this.#it.key, this.#it.caller);
         if (this.#draining) this.drain();
       },
       onError: (error) => this.#onError(error),
@@ -156,11 +161,12 @@ export class Tunnel implements Live, Waiter {
 
   #record(): ExchangeRecord {
     const { caller, startedAt } = this.#it;
+    const leftUnanswered = this.#status === 0 && this.#outcome === 'answered';
     return {
       ...caller,
       status: this.#status,
       refusal: this.#refusal,
-      outcome: this.#status === 0 ? 'client_aborted' : this.#outcome,
+      outcome: leftUnanswered ? 'client_aborted' : this.#outcome,
       websocket: true,
       model: '',
       durationMs: this.#context.elapsed() - startedAt,

@@ -20,7 +20,8 @@ export function refuseUnreadable(socket: Socket, code: string, events: TrafficEv
   }
   const requestId = newRequestId();
   const address = plainAddress(socket.remoteAddress ?? '');
-  const caller = callerRecord(requestId, '-', address, { kind: 'health', route: UNROUTED });
+  const unread = { method: '-', userAgent: undefined };
+  const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
   refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
   const status = statusOf(no.code);
   events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { clientAddress, inBlocks, limitKey, plainAddress } from '../../src/proxy/address.ts';
+import {
+  clientAddress,
+  createBlockLists,
+  inBlocks,
+  limitKey,
+  plainAddress,
+} from '../../src/proxy/address.ts';
 
 describe('blocks of addresses', () => {
   it.each([
@@ -29,6 +35,31 @@ describe('blocks of addresses', () => {
       true,
       false,
     ]);
+  });
+});
+
+describe('many lists of blocks', () => {
+  it('are each read once, and told apart by their identity', () => {
+    const isIn = createBlockLists();
+    let reads = 0;
+    const counted = new Proxy(['10.0.0.0/8'], {
+      get(list, name, self) {
+        if (name === '0') reads += 1;
+        return Reflect.get(list, name, self);
+      },
+    });
+    expect(isIn(counted, '10.1.2.3')).toBe(true);
+    expect(isIn(counted, '192.0.2.1')).toBe(false);
+    expect(reads).toBe(1);
+    expect(isIn(['192.0.2.0/24'], '192.0.2.1')).toBe(true);
+    expect(isIn(['192.0.2.0/24'], '10.1.2.3')).toBe(false);
+    expect(isIn([], '10.1.2.3')).toBe(false);
+  });
+
+  it('let nobody in where one cannot be read', () => {
+    const isIn = createBlockLists();
+    const broken = ['10.0.0.0/8', 'nonsense'];
+    for (const _ of [1, 2]) expect(() => isIn(broken, '10.1.2.3')).toThrow();
   });
 });
 

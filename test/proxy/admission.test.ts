@@ -3,7 +3,14 @@ import { inBlocks } from '../../src/proxy/address.ts';
 import { type AdmissionRules, admit, isPreflight } from '../../src/proxy/admission.ts';
 import { createRouteTable } from '../../src/upstream/routes.ts';
 import { headOf } from '../support/heads.ts';
-import { KEYS, OPEN_TABLE, policyWith } from '../support/policies.ts';
+import {
+  KEYS,
+  knownKey,
+  OPEN_TABLE,
+  policyWith,
+  RETIRES_AT,
+  snapshotOf,
+} from '../support/policies.ts';
 
 const classify = createRouteTable(OPEN_TABLE);
 const rules = policyWith().admission;
@@ -49,6 +56,11 @@ describe('admission', () => {
     ['passthrough', 'passthrough', 'passthrough'],
     ['passthrough', 'management', 'scope_denied'],
     ['passthrough', 'denied', 'route_denied'],
+    ['both', 'inference', 'both'],
+    ['both', 'passthrough', 'both'],
+    ['both', 'management', 'scope_denied'],
+    ['both', 'unnamed', 'scope_denied'],
+    ['both', 'denied', 'route_denied'],
     ['retiring', 'management', 'retiring'],
     ['retired', 'inference', 'expired_key'],
     ['revoked', 'inference', 'revoked_key'],
@@ -67,6 +79,26 @@ describe('admission', () => {
     expect(ask(ROUTES.inference, { key: KEYS.full, rules: none })).toBe('unknown_key');
   });
 
+  it('takes a key until its end, and not at it, whatever the snapshot still calls it', () => {
+    const at = (now: number) =>
+      ask(ROUTES.inference, { key: KEYS.retiring, rules: { ...rules, now: () => now } });
+    expect(at(RETIRES_AT - 1)).toBe('retiring');
+    expect(at(RETIRES_AT)).toBe('expired_key');
+    const never = (): number => {
+      throw new Error('the clock was asked');
+    };
+    // Most keys have no end: a request with one costs no look at the clock.
+    expect(ask(ROUTES.inference, { key: KEYS.full, rules: { ...rules, now: never } })).toBe('full');
+  });
+
+  it('refuses an active key whose client is disabled', () => {
+    const disabled = knownKey('ci', { fault: 'revoked_key' });
+    const keyring = snapshotOf([[KEYS.full, disabled]]);
+    expect(ask(ROUTES.inference, { key: KEYS.full, rules: { ...rules, keyring } })).toBe(
+      'revoked_key',
+    );
+  });
+
   it('says whose key it was', () => {
     const request = { route: classify(ROUTES.inference), preflight: false, address: '' };
     const of = (key: string) => admit(request, { carrier: 'x', key }, rules).generation?.client;
@@ -83,6 +115,24 @@ describe('admission', () => {
       expect(ask(ROUTES[route], { preflight: true, key: KEYS.revoked })).toBe('nobody');
     }
     expect(ask(ROUTES.denied, { preflight: true })).toBe('route_denied');
+  });
+
+  it('takes the key of a client with addresses from there alone, on every route', () => {
+    const from = (route: keyof typeof ROUTES, address: string) =>
+      ask(ROUTES[route], { key: KEYS.office, address });
+    for (const route of ['inference', 'passthrough', 'management', 'unnamed'] as const) {
+      expect(from(route, '10.1.2.3')).toBe('office');
+      expect(from(route, '::ffff:10.1.2.3')).toBe('office');
+      expect(from(route, '2001:db8::5')).toBe('office');
+      expect(from(route, '192.0.2.1')).toBe('address_denied');
+      expect(from(route, '')).toBe('address_denied');
+    }
+    expect(from('denied', '10.1.2.3')).toBe('route_denied');
+    // A key that ended says so, from wherever it comes.
+    const ended = knownKey('ci', { state: 'revoked', allowFrom: ['10.0.0.0/8'] });
+    const keyring = snapshotOf([[KEYS.office, ended]]);
+    const asked = { key: KEYS.office, rules: { ...rules, keyring }, address: '192.0.2.1' };
+    expect(ask(ROUTES.inference, asked)).toBe('revoked_key');
   });
 
   it('takes management from the addresses that are allowed, and all else from anywhere', () => {

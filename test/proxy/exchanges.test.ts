@@ -124,6 +124,9 @@ describe('what is under way', () => {
     const [old, young] = [createLive(), createLive({ generation: 'master-2' })];
     exchanges.add(old);
     exchanges.add(young);
+    exchanges.add(createLive({ generation: 'master-2' }));
+    const counts = ['master-1', 'master-2', 'master-3'].map(exchanges.countOf);
+    expect(counts).toEqual([1, 2, 0]);
     expect(exchanges.cut(({ generation }) => generation === 'master-1')).toBe(1);
     expect([old.said, young.said]).toEqual([['cut'], []]);
     exchanges.close();

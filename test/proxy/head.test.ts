@@ -19,10 +19,12 @@ describe('the head of a request', () => {
   it('takes the first value of a field, and all subprotocols', () => {
     const head = headOf('GET /', [
       ...['Origin: https://a', 'Origin: https://b', 'X-Request-Id: one', 'Upgrade: websocket'],
+      ...['User-Agent: curl/8', 'user-agent: other'],
       ...['Sec-WebSocket-Protocol: realtime', 'sec-websocket-protocol: a, b'],
       ...['Access-Control-Request-Method: POST', 'Content-Length: 3'],
     ]);
     expect(head).toMatchObject({
+      userAgent: 'curl/8',
       ...{ origin: 'https://a', requestId: 'one', upgrade: 'websocket', contentLength: '3' },
       ...{ subprotocols: 'realtime, a, b', requestMethod: 'POST', transferEncoding: undefined },
     });

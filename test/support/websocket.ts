@@ -62,7 +62,7 @@ export async function refused(
 }
 
 /** The bytes of an upgrade request, for a client on a bare socket. */
-export const upgradeBytes = ({ key }: Sidecar): string =>
+export const upgradeBytes = ({ key }: Pick<Sidecar, 'key'>): string =>
   [
     'GET /v1/realtime?model=m HTTP/1.1',
     'host: gateway',
