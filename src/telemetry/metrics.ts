@@ -1,11 +1,16 @@
 import type { Registry as PromRegistry } from 'prom-client';
 import type { Clock } from '../clock.ts';
+import { MASTER } from '../keyring/keyring.ts';
+import type { KnownKey } from '../keyring/snapshot.ts';
 import type { TrafficEvents, TrafficGauges } from '../proxy/exchange-record.ts';
 import { createDurations } from './metrics/durations.ts';
+import { type KeyGauges, registerKeyGauges } from './metrics/key-gauges.ts';
+import { createKeyRequests } from './metrics/keys.ts';
 import { createLabelSet } from './metrics/label-set.ts';
 import { Registry } from './metrics/prom-client.ts';
 import { createRefusals } from './metrics/refusals.ts';
-import { createRequests } from './metrics/requests.ts';
+import { createRequests, NOBODY } from './metrics/requests.ts';
+import { createRotationEvents, type RotationEvents } from './metrics/rotations.ts';
 import { registerRuntime } from './metrics/runtime.ts';
 import { createTraffic } from './metrics/traffic.ts';
 import { createUpstream } from './metrics/upstream.ts';
@@ -14,6 +19,10 @@ export interface MetricsOptions {
   readonly gauges: TrafficGauges;
   /** Each slot's name and whether its LiteLLM answers. */
   readonly upstreamUp: () => ReadonlyMap<string, boolean>;
+  /** Read at each scrape, three times; of each client the first two are shown. */
+  readonly keys: () => Iterable<KeyGauges>;
+  /** Publish targets that lack the newest key. */
+  readonly publishPending: () => number;
   /** The sidecar's own. */
   readonly version: string;
   /** Node's, as `20.19.0`. */
@@ -23,9 +32,15 @@ export interface MetricsOptions {
   readonly clock: Clock;
 }
 
+export interface KeyMetricEvents extends RotationEvents {
+  /** For the traffic path, as `TrafficEvents` has it. */
+  onKeyUse(key: KnownKey): void;
+}
+
 export interface Metrics {
   /** Made for the traffic path: about a third of a microsecond a request, never throws. */
-  readonly events: TrafficEvents;
+  readonly events: Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'>;
+  readonly keyEvents: KeyMetricEvents;
   /** The text of all families, at most a second old. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -33,6 +48,8 @@ export interface Metrics {
 
 /** Two histograms of 19 series to a group: with these, at most 1,938 of the 5,000 in all. */
 const MAX_ROUTE_GROUPS = 50;
+/** Clients that have a name of their own in every family; `other` are all who come later. */
+const MAX_CLIENTS = 50;
 /** Several scrapers, or somebody who reloads a page, cost one rendering a second. */
 const CACHE_MS = 1000;
 
@@ -58,11 +75,15 @@ const createCachedRender = (registry: PromRegistry, clock: Clock): (() => Promis
 export const createMetrics = (options: MetricsOptions): Metrics => {
   const registry = new Registry();
   const routes = createLabelSet(options.routeGroups.slice(0, MAX_ROUTE_GROUPS));
-  const requests = createRequests(registry, routes);
+  const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
+  const requests = createRequests(registry, routes, clients);
   const durations = createDurations(registry, routes);
   const traffic = createTraffic(registry, options.gauges);
   const refusals = createRefusals(registry);
   const upstream = createUpstream(registry, options.upstreamUp);
+  const keyRequests = createKeyRequests(registry, clients);
+  registerKeyGauges(registry, clients, options.keys);
+  const rotations = createRotationEvents(registry, options.publishPending);
   registerRuntime(registry, options);
 
   return {
@@ -76,6 +97,7 @@ export const createMetrics = (options: MetricsOptions): Metrics => {
         if (record.refusal !== undefined) refusals.increment(record.refusal);
       },
     },
+    keyEvents: { ...rotations, onKeyUse: keyRequests.count },
     render: createCachedRender(registry, options.clock),
     contentType: registry.contentType,
   };

@@ -14,6 +14,7 @@ export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord 
   websocket: false,
   model: 'nvidia-llama-3-1-405b',
   address: '10.1.2.3',
+  userAgent: 'OpenAI/Python 2.1.0',
   durationMs: 812.123_456,
   firstByteMs: 120.5,
   overheadMs: 0.08,

@@ -9,6 +9,8 @@ export const startMetrics = (changes: Partial<MetricsOptions> = {}) => {
   const metrics = createMetrics({
     gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
     upstreamUp: () => new Map([['a', true]]),
+    keys: () => [],
+    publishPending: () => 0,
     version: '1.2.3',
     node: '24.0.0',
     routeGroups: ['chat', ...GROUPS],

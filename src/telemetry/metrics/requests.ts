@@ -5,10 +5,9 @@ import { createLabelSet, type LabelSet, OTHER } from './label-set.ts';
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 /** `-` is nobody: a request that was refused before a client was recognised. */
-const NOBODY = '-';
-const MAX_CLIENTS = 50;
+export const NOBODY = '-';
 /** Of the 5,000 that all families may have together; common use needs some dozens. */
-const MAX_SERIES = 2400;
+const MAX_SERIES = 1800;
 
 /**
  * A status as a number below 1024: itself, or one of these. Combinations beyond the limit keep
@@ -31,12 +30,12 @@ const statusText = (index: number): string => {
   return index === NONE ? 'none' : OTHER;
 };
 
-/** Counts finished exchanges in `requests_total`; `routes` has at most 63 values. */
+/** Counts finished exchanges in `requests_total`; each label set has at most 63 values. */
 export const createRequests = (
   registry: Registry,
   routes: LabelSet,
+  clients: LabelSet,
 ): { count(record: ExchangeRecord, route: number): void } => {
-  const clients = createLabelSet([NOBODY], MAX_CLIENTS);
   const methods = createLabelSet(METHODS);
   const samples = new Map<number, Sample>();
   const family = { name: 'requests_total', help: 'Requests that ended, refused ones included.' };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { knownKey } from '../../support/policies.ts';
 import { exchange } from '../exchange.ts';
 import { labelValues, parseSeries } from '../exposition.ts';
 import { startMetrics } from '../start-metrics.ts';
@@ -37,22 +38,33 @@ describe('closed sets', () => {
     events.onExchangeEnd(exchange({ client: '-' }));
     const at = await series();
     const clients = labelValues(await render(), 'litellm_sidecar_requests_total', 'client');
-    expect(clients.size).toBe(52);
-    expect(clients).toContain('client-49');
-    expect(clients).not.toContain('client-50');
+    // master has a name though it was not met; `other` and `-` are the last two.
+    expect(clients.size).toBe(51);
+    expect(clients).toContain('client-48');
+    expect(clients).not.toContain('client-49');
     expect(
       at.get(
         'litellm_sidecar_requests_total{client="other",route="chat",method="POST",status="200"}',
       ),
-    ).toBe(10);
+    ).toBe(11);
   });
 
   it('stays under 5,000 series in all, loses no count, and keeps the class of a status', async () => {
+    const names = Array.from({ length: 1000 }, (_, index) => `c${index}`);
     const metrics = startMetrics({
+      keys: () =>
+        names.flatMap((client) =>
+          [3, 2, 1].map((number) => ({
+            client,
+            generation: `${client}-${number}`,
+            ...{ createdAt: 1, lastUsedAt: 2, deadline: 3 },
+          })),
+        ),
       routeGroups: Array.from({ length: 90 }, (_, index) => `g${index}`),
     });
     const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'PROPFIND'];
     let count = 0;
+    for (const client of names) metrics.keyEvents.onKeyUse(knownKey(client));
     for (let client = 0; client < 60; client += 1) {
       for (let group = 0; group < 90; group += 1) {
         for (const status of [0, 101, 200, 302, 404, 503, 599, 777]) {
@@ -66,6 +78,13 @@ describe('closed sets', () => {
     }
     const at = await metrics.series();
     expect(at.size).toBeLessThan(5000);
+    const gauges = [...at.keys()].filter((key) => key.includes('key_created_timestamp'));
+    expect(gauges.filter((key) => key.includes('-1"'))).toEqual([]);
+    // All but master, which these keys are none of.
+    expect(gauges).toHaveLength(2 * 49);
+    const keyRequests = [...at].filter(([key]) => key.includes('key_requests_total'));
+    expect(keyRequests).toHaveLength(4 * 50);
+    expect(keyRequests.reduce((sum, [, value]) => sum + value, 0)).toBe(1000);
     const requests = [...at].filter(([key]) => key.startsWith('litellm_sidecar_requests_total'));
     expect(requests.reduce((sum, [, value]) => sum + value, 0)).toBe(count);
     const folded = (status: string) =>
