@@ -70,7 +70,7 @@ export function createRotator(options: RotatorOptions): Rotator {
     try {
       await keyFiles.write(client, key);
     } catch (cause) {
-      await keeper.change([{ kind: 'unstage', client }], by).catch(() => undefined);
+      await keeper.change([{ kind: 'unstage', client }], by, 'at-once');
       const reason = (cause as Error).message;
       throw new AdminError('publish_failed', `nothing was changed: no key file: ${reason}`, {
         hints: ['let the sidecar write its state folder, or free space on that disk'],

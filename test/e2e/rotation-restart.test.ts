@@ -190,6 +190,30 @@ describe('a state folder', () => {
   });
 });
 
+describe('a key file that cannot be written', () => {
+  it('leaves everything as it was, and the next rotation succeeds', async () => {
+    let broken = false;
+    const fault = (point: string): void => {
+      if (broken && /^(?:create|write) master$/.test(point)) {
+        throw Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' });
+      }
+    };
+    const { key, start } = await place();
+    const sidecar = await start({}, { fault });
+    const before = await statesOf(sidecar);
+    broken = true;
+    const no = await refused(sidecar, '/api/clients/master/rotate');
+    expect(no).toMatchObject({ status: 500, code: 'publish_failed' });
+    expect(no.detail).toContain('nothing was changed');
+    expect(await statesOf(sidecar)).toEqual(before);
+    expect(await keyFileOf(sidecar)).toBe(key);
+    broken = false;
+    const { key: renewed } = await rotate(sidecar);
+    expect(await tried(sidecar, renewed ?? '')).toBe(200);
+    expect(await keyFileOf(sidecar)).toBe(renewed);
+  });
+});
+
 describe('a wall clock that jumps', () => {
   it.each([
     ['forward a year', 365 * DAY, 'ahead'],

@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import type { Generation, GenerationState, Keyring } from '../../src/keyring/keyring.ts';
+import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
+import { planDeclared } from '../../src/rotation/declared-plan.ts';
+
+const generation = (number: number, state: GenerationState): Generation => ({
+  number,
+  digest: `digest-${number}`,
+  state,
+  origin: 'made',
+  createdAt: 0,
+  publishedAt: 0,
+  afterCompromise: false,
+  retirement: undefined,
+  endedAt: undefined,
+});
+
+const keyring = (declared: Keyring['declared'], ...states: GenerationState[]): Keyring => ({
+  ...EMPTY_KEYRING,
+  declared,
+  clients: new Map([
+    [
+      'master',
+      {
+        name: 'master',
+        scopes: ['full'],
+        allowFrom: [],
+        createdAt: 0,
+        expiresAt: undefined,
+        disabled: false,
+        removed: false,
+        generations: states.map((state, at) => generation(at + 1, state)),
+        staged: undefined,
+        idempotency: undefined,
+      },
+    ],
+  ]),
+});
+
+describe('a declared key', () => {
+  it('that is the active one is nothing, and is remembered where it was not', () => {
+    const active = (declared: Keyring['declared']) =>
+      planDeclared(keyring(declared, 'retiring', 'active'), 'dotenv', 'digest-2');
+    expect(active({ dotenv: 'digest-2' })).toEqual({ kind: 'nothing' });
+    expect(active({})).toEqual({ kind: 'remember' });
+    expect(active({ environment: 'digest-2' })).toEqual({ kind: 'remember' });
+  });
+
+  it.each(['retiring', 'retired', 'revoked'] as const)(
+    'that was acted on and is %s by now is stale, and no rotation',
+    (state) => {
+      const plan = planDeclared(
+        keyring({ dotenv: 'digest-1' }, state, 'active'),
+        'dotenv',
+        'digest-1',
+      );
+      expect(plan).toEqual({ kind: 'stale', generation: 'master-1', state });
+    },
+  );
+
+  it('that is new is a rotation, as is an old one that is declared anew', () => {
+    const known = keyring({ dotenv: 'digest-2' }, 'revoked', 'active');
+    expect(planDeclared(known, 'dotenv', 'digest-9')).toEqual({ kind: 'rotate' });
+    // The keyring refuses it then, with the reason.
+    expect(planDeclared(known, 'dotenv', 'digest-1')).toEqual({ kind: 'rotate' });
+    expect(planDeclared(known, 'file', 'digest-1')).toEqual({ kind: 'rotate' });
+    expect(planDeclared(EMPTY_KEYRING, 'dotenv', 'digest-1')).toEqual({ kind: 'rotate' });
+  });
+});

@@ -1,0 +1,183 @@
+import { describe, expect, it, vi } from 'vitest';
+import type { KeyringEvent } from '../../src/keyring/command.ts';
+import { digestOf } from '../../src/keyring/digest.ts';
+import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
+import { findKey } from '../../src/keyring/snapshot.ts';
+import { createFirstUses } from '../../src/rotation/first-uses.ts';
+import { createKeeper, type Keeper } from '../../src/rotation/keeper.ts';
+import { StoreError } from '../../src/store/key-store.ts';
+import { createMemoryStore } from '../support/memory-store.ts';
+
+const HOUR = 3_600_000;
+const full = () => new StoreError('unavailable', 'the disk is full', { hint: 'free some space' });
+
+/** A keeper on a store in memory, with one client and one key. */
+async function keeperWith(mayWrite = () => true) {
+  const time = { now: 1_000_000 };
+  const store = createMemoryStore();
+  const told: string[] = [];
+  const faults: (string | undefined)[] = [];
+  const keeper = createKeeper({
+    store,
+    stored: { keyring: EMPTY_KEYRING, version: 0 },
+    now: () => time.now,
+    onEvents: (events: readonly KeyringEvent[], by) =>
+      told.push(...events.map(({ kind }) => `${by} ${kind}`)),
+    onStore: (error) => faults.push(error?.message),
+    mayWrite,
+  });
+  await keeper.change(
+    [
+      {
+        kind: 'addClient',
+        client: 'master',
+        scopes: ['full'],
+        allowFrom: [],
+        expiresAt: undefined,
+      },
+      stage('first'),
+      { kind: 'commit', client: 'master', published: true },
+    ],
+    'cli:a',
+  );
+  return { keeper, store, told, faults, time };
+}
+
+const stage = (key: string) =>
+  ({
+    kind: 'stage',
+    client: 'master',
+    digest: digestOf(key),
+    origin: 'made',
+    source: undefined,
+    graceMs: HOUR,
+    maxGraceMs: 24 * HOUR,
+    compromised: false,
+    idempotency: undefined,
+  }) as const;
+const commit = { kind: 'commit', client: 'master', published: true } as const;
+const revoke = { kind: 'revoke', generation: 'master-1', compromised: true } as const;
+
+const faultOf = (keeper: Keeper, key: string) =>
+  findKey(keeper.snapshot(), key, () => 1_000_000).fault;
+
+describe('a keeper', () => {
+  it('saves each change before it rules, with the lines of the audit', async () => {
+    const { keeper, store, told } = await keeperWith();
+    await keeper.change([stage('second'), commit], 'cli:a');
+    expect(store.stored?.keyring.clients).toEqual(keeper.keyring().clients);
+    expect(told).toEqual(['cli:a clientAdded', 'cli:a rotated', 'cli:a rotated']);
+    expect(store.audit).toHaveLength(3);
+    expect(faultOf(keeper, 'second')).toBeUndefined();
+    expect(keeper.keyring().audit.pending).toEqual([]);
+  });
+
+  it('refuses a change that hands a key out where it cannot be saved', async () => {
+    const { keeper, store, told, faults } = await keeperWith();
+    const before = keeper.keyring();
+    store.failNext(full());
+    await expect(keeper.change([stage('second')], 'cli:a')).rejects.toMatchObject({
+      code: 'store_unavailable',
+      message: 'nothing was changed: the disk is full',
+      hints: ['free some space'],
+    });
+    expect(keeper.keyring()).toBe(before);
+    expect(told).toHaveLength(2);
+    expect(keeper.storeError()?.message).toBe('the disk is full');
+    await keeper.change([stage('second')], 'cli:a');
+    expect(keeper.storeError()).toBeUndefined();
+    expect(faults).toEqual(['the disk is full', undefined]);
+  });
+
+  it('takes a key away at once, and goes on until that is saved', async () => {
+    const { keeper, store } = await keeperWith();
+    await keeper.change([stage('second'), commit], 'cli:a');
+    store.failNext(full());
+    await keeper.change([revoke], 'cli:a', 'at-once');
+    expect(faultOf(keeper, 'first')).toBe('revoked_key');
+    expect(store.stored?.keyring.clients.get('master')?.generations[0]?.state).toBe('retiring');
+    await vi.waitFor(() => expect(keeper.storeError()).toBeUndefined(), 5000);
+    expect(store.stored?.keyring.clients.get('master')?.generations[0]?.state).toBe('revoked');
+    expect(store.audit.filter((line) => line.includes('"revoked"'))).toHaveLength(1);
+  });
+
+  it('loses no line of the audit where a save failed in between', async () => {
+    const { keeper, store } = await keeperWith();
+    store.failNext(full());
+    await keeper.note({ by: 'sidecar', action: 'tombstone-used' });
+    await keeper.change([stage('second'), commit], 'cli:a');
+    const actions = store.audit.map((line) => (JSON.parse(line) as { action: string }).action);
+    expect(actions).toEqual(['client-added', 'rotated', 'tombstone-used', 'rotated']);
+    await keeper.close();
+  });
+
+  it('carries out one change after the other, and all of its commands or none', async () => {
+    const { keeper, store } = await keeperWith();
+    const results = await Promise.allSettled([
+      keeper.change([stage('second')], 'cli:a'),
+      keeper.change([stage('third')], 'cli:b'),
+      keeper.change([commit, stage('fourth'), stage('fifth')], 'cli:a'),
+      keeper.change([commit], 'cli:a'),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: 'rotation_under_way' } });
+    expect(faultOf(keeper, 'second')).toBeUndefined();
+    expect(faultOf(keeper, 'fourth')).toBeDefined();
+    expect(store.stored?.version).toBe(3);
+  });
+
+  it('writes nothing once another process has the state folder', async () => {
+    let ours = true;
+    const { keeper, store } = await keeperWith(() => ours);
+    ours = false;
+    await expect(keeper.change([stage('second')], 'cli:a')).rejects.toMatchObject({
+      code: 'store_unavailable',
+      message: expect.stringContaining('another sidecar'),
+    });
+    expect(store.stored?.version).toBe(1);
+  });
+});
+
+describe('the first use of a newer key', () => {
+  it('is saved once, however many answers come while it is', async () => {
+    const { keeper, store, time } = await keeperWith();
+    await keeper.change([stage('second'), commit], 'cli:a');
+    const uses = createFirstUses(keeper, () => time.now);
+    const second = keeper.snapshot().byDigest.get(digestOf('second'));
+    if (second === undefined) throw new Error('it is not there');
+    expect(second.startsClock).toBe(true);
+    for (let answer = 0; answer < 1000; answer++) uses.note(second);
+    await vi.waitFor(() =>
+      expect(keeper.keyring().clients.get('master')?.generations[0]?.retirement?.deadline).toBe(
+        1_000_000 + HOUR,
+      ),
+    );
+    expect(store.stored?.version).toBe(3);
+    expect(keeper.snapshot().byDigest.get(digestOf('second'))?.startsClock).toBe(false);
+  });
+
+  it('is tried again with a later answer where it could not be saved', async () => {
+    const { keeper, store, time } = await keeperWith();
+    await keeper.change([stage('second'), commit], 'cli:a');
+    const uses = createFirstUses(keeper, () => time.now);
+    const second = keeper.snapshot().byDigest.get(digestOf('second'));
+    if (second === undefined) throw new Error('it is not there');
+    store.failNext(full());
+    uses.note(second);
+    await vi.waitFor(() => expect(keeper.storeError()).toBeDefined());
+    await keeper.change([], 'sidecar');
+    uses.note(second);
+    expect(store.stored?.version).toBe(2);
+    time.now += 1001;
+    uses.note(second);
+    await vi.waitFor(() => expect(store.stored?.version).toBe(3));
+    expect(keeper.keyring().clients.get('master')?.generations[0]?.retirement?.deadline).toBe(
+      time.now + HOUR,
+    );
+  });
+});
