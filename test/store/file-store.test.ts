@@ -102,6 +102,7 @@ describe('a save that fails', () => {
     state.on = false;
     const next = withLines({ ...one, clients: master(3).clients }, ['next']);
     expect(await store.save(next, 2)).toBe(3);
+    expect((await readdir(folder)).filter((name) => name.startsWith('.'))).toEqual([]);
     const after = createFileStore({ folder });
     expect(await after.load()).toStrictEqual({ keyring: settledOf(next), version: 3 });
     expect(after.warnings).toEqual([]);
