@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nearest } from '../config/nearest.ts';
 import { Secret } from '../secret.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 
@@ -7,7 +8,7 @@ import { CommandError, EXIT } from './exit-code.ts';
 export type KeyPlace =
   /** The operator set it; `where` names the setting and the place it came from. */
   | { readonly kind: 'declared'; readonly where: string; readonly key: Secret }
-  /** The sidecar made it at its first start and keeps it in `file`. */
+  /** The newest key of `master`, as the sidecar keeps it in `file`: made or declared. */
   | { readonly kind: 'made'; readonly where: string; readonly file: string; readonly key: Secret }
   /** No sidecar has started with this state folder so far. */
   | { readonly kind: 'absent'; readonly file: string };
@@ -39,14 +40,41 @@ export function readKeyFile(file: string): Secret | undefined {
   ]);
 }
 
-/** The declared key rules; without one it is the made key. Throws `CommandError`. */
+/**
+ * What the state folder holds rules: a declared value may be older than the last rotation. Before
+ * the first start there is only that. Throws `CommandError`.
+ */
 export function findKey({ state, declaredKey, declaredWhere }: KeySettings): KeyPlace {
-  if (declaredKey !== undefined) {
-    return { kind: 'declared', where: declaredWhere, key: declaredKey };
-  }
-  const file = join(state, 'keys', 'master');
+  const file = keyFileOf(state, 'master');
   const key = readKeyFile(file);
-  return key === undefined ? { kind: 'absent', file } : { kind: 'made', where: file, file, key };
+  if (key !== undefined) return { kind: 'made', where: file, file, key };
+  if (declaredKey === undefined) return { kind: 'absent', file };
+  return { kind: 'declared', where: declaredWhere, key: declaredKey };
+}
+
+const keyFileOf = (state: string, client: string): string => join(state, 'keys', client);
+
+/** The newest key of a client that is not `master`. Throws `CommandError`. */
+export function findClientKey(
+  state: string,
+  client: string,
+): { readonly file: string; readonly key: Secret } {
+  const file = keyFileOf(state, client);
+  const key = readKeyFile(file);
+  if (key !== undefined) return { file, key };
+  const near = nearest(client, clientsIn(state));
+  throw new CommandError(`there is no key of a client ${client} (${file})`, EXIT.usage, [
+    near === undefined ? 'sidecar clients list' : `did you mean ${near}?`,
+  ]);
+}
+
+/** The clients whose keys stand in a state folder; none where it cannot be read. */
+function clientsIn(state: string): readonly string[] {
+  try {
+    return readdirSync(join(state, 'keys')).filter((name) => !name.startsWith('.'));
+  } catch {
+    return [];
+  }
 }
 
 /** What to do where no key is found. */

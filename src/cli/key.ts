@@ -1,6 +1,7 @@
 import { generateKey } from '../keyring/key-format.ts';
+import type { Secret } from '../secret.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
-import { type KeyPlace, noKeyYet } from './key-place.ts';
+import { findClientKey, type KeyPlace, noKeyYet } from './key-place.ts';
 import { say, type Terminal } from './terminal.ts';
 
 /** `sidecar key new`: a fresh key on stdout, and nothing else anywhere. */
@@ -10,20 +11,34 @@ export function keyNew(terminal: Terminal): ExitCode {
 }
 
 /**
- * `sidecar key show`: the made key on stdout, so that it can stand in `$(…)`, and its file on
- * stderr. A declared key is not repeated: stdout stays empty, and the exit code is 1 so that a
- * script notices.
+ * `sidecar key show`: the newest key of `master` on stdout, so that it can stand in `$(…)`, and its
+ * file on stderr. A declared key that no sidecar has taken up is not repeated: stdout stays empty,
+ * and the exit code is 1 so that a script notices.
  */
 export function keyShow(terminal: Terminal, place: KeyPlace): ExitCode {
   switch (place.kind) {
     case 'made':
-      say(terminal, `the key that the sidecar made, from ${place.file}`);
-      terminal.stdout.write(`${place.key.reveal()}\n`);
-      return EXIT.ok;
+      return show(terminal, 'master', place);
     case 'declared':
-      say(terminal, `the key is declared: ${place.where}`, ['it is not repeated here']);
+      say(terminal, `the key is declared: ${place.where}`, [
+        'it is not repeated here, and no sidecar has started with it so far',
+      ]);
       return EXIT.failed;
     case 'absent':
       throw noKeyYet(place.file);
   }
+}
+
+/** `sidecar key show <client>`. Throws `CommandError`. */
+export const keyShowOf = (terminal: Terminal, state: string, client: string): ExitCode =>
+  show(terminal, client, findClientKey(state, client));
+
+function show(
+  terminal: Terminal,
+  client: string,
+  { file, key }: { readonly file: string; readonly key: Secret },
+): ExitCode {
+  say(terminal, `the newest key of ${client}, from ${file}`);
+  terminal.stdout.write(`${key.reveal()}\n`);
+  return EXIT.ok;
 }

@@ -1,5 +1,10 @@
 import { Command, Option, type OutputConfiguration } from 'commander';
+import { MASTER } from '../keyring/keyring.ts';
 import { parseGatewayUrl, parseTimeout } from './check-options.ts';
+import { parseClient } from './key-options.ts';
+import { addClientCommands, type ClientActions } from './program-clients.ts';
+import * as help from './program-help.ts';
+import { addKeyCommands, type KeyActions } from './program-keys.ts';
 
 /** The options of `sidecar check` as commander gives them. */
 export interface CheckFlags {
@@ -12,58 +17,17 @@ export interface CheckFlags {
   readonly timeout: number;
 }
 
-/** What each command does; the program only reads the command line. */
-export interface Actions {
+/** What the commands do that need no running sidecar. */
+export interface GatewayActions {
   serve(): Promise<void>;
   keyNew(): Promise<void>;
-  keyShow(): Promise<void>;
+  keyShow(client: string): Promise<void>;
   config(flags: { readonly json?: boolean }): Promise<void>;
   check(flags: CheckFlags): Promise<void>;
 }
 
-const EPILOGUE = `
-Examples:
-  $ echo "LITELLM_MASTER_KEY=$(sidecar key new)" >> .env
-  $ curl -H "Authorization: Bearer $(sidecar key show)" http://localhost:4000/v1/models
-  $ sidecar config
-  $ sidecar check --stream
-
-Environment:
-  LITELLM_MASTER_KEY  the key that clients present; without it one is made
-  SIDECAR_UPSTREAM    where litellm runs
-  SIDECAR_STATE       the folder of what is kept: keys, above all
-  NO_COLOR            no colours
-  .env in the current folder is read too; \`sidecar config\` shows every setting
-
-Exit codes:
-  0   done
-  1   it failed, for instance a model in \`sidecar check\`
-  2   the command line is wrong
-  64  the configuration is wrong; all mistakes are told at once
-  69  a port is in use
-  73  the state folder cannot be written
-  130 Ctrl-C
-`;
-
-const CHECK_EPILOGUE = `
-Sends one tiny chat request to each model, eight at once. The key comes from --key-file, else it is
-the declared one (LITELLM_MASTER_KEY), else the one that the sidecar made in SIDECAR_STATE.
-
-Examples:
-  $ sidecar check
-  $ sidecar check --model nvidia-llama-3-1-405b --stream
-  $ sidecar check --url https://llm.example.com --key-file ./ci.key --json
-
-Exit codes: 0 where all answer, 1 where one fails or none is listed, 130 after Ctrl-C
-`;
-
-const SHOW_EPILOGUE = `
-The key goes to stdout alone, the file that holds it to stderr:
-  $ curl -H "Authorization: Bearer $(sidecar key show)" http://localhost:4000/v1/models
-  $ docker compose exec sidecar sidecar key show
-
-A key that you declared (LITELLM_MASTER_KEY) is not repeated: the exit code is 1.
-`;
+/** What each command does; the program only reads the command line. */
+export type Actions = GatewayActions & KeyActions & ClientActions;
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [
   ...before,
@@ -84,7 +48,7 @@ function addCheck(program: Command, actions: Actions): void {
         .argParser(parseTimeout)
         .default(30_000, '30s'),
     )
-    .addHelpText('after', CHECK_EPILOGUE)
+    .addHelpText('after', help.CHECK)
     .action((flags: CheckFlags) => actions.check(flags));
 }
 
@@ -99,28 +63,31 @@ export function createProgram(
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
     .helpCommand('help [command]', 'explain a command')
-    .addHelpText('after', EPILOGUE)
+    .addHelpText('after', help.PROGRAM)
     .exitOverride()
     .configureOutput(output);
   program
     .command('serve')
     .description('run the sidecar (what `npm start` does)')
     .action(() => actions.serve());
-  const key = program.command('key').description('make a key, or show the one that was made');
+  const key = program.command('key').description('make a key, or show the newest one of a client');
   key
     .command('new')
     .description('print a fresh key; nothing is stored or changed')
     .action(() => actions.keyNew());
   key
     .command('show')
-    .description('print the key that the sidecar made at its first start')
-    .addHelpText('after', SHOW_EPILOGUE)
-    .action(() => actions.keyShow());
+    .description("print a client's newest key")
+    .argument('[client]', 'whose key', parseClient, MASTER)
+    .addHelpText('after', help.KEY_SHOW)
+    .action((client: string) => actions.keyShow(client));
   program
     .command('config')
     .description('show the settings in force and where each came from; secrets stay hidden')
     .option('--json', 'one json document instead of the table')
     .action((flags: { readonly json?: boolean }) => actions.config(flags));
+  addKeyCommands(program, actions);
+  addClientCommands(program, actions);
   addCheck(program, actions);
   return program;
 }

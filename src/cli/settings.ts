@@ -41,10 +41,14 @@ export function declaredWhere(origin: string, envFile: string): string {
   return `the file ${origin}, which LITELLM_MASTER_KEY_FILE names`;
 }
 
+/** The state folder, absolute. */
+export const stateFolder = ({ config, cwd }: SettingsInForce): string => resolve(cwd, config.state);
+
 /** Where the key is that clients present. Throws `CommandError` where its file cannot be read. */
-export function keyPlaceOf({ config, origins, envFile, cwd }: SettingsInForce): KeyPlace {
+export function keyPlaceOf(settings: SettingsInForce): KeyPlace {
+  const { config, origins, envFile } = settings;
   return findKey({
-    state: resolve(cwd, config.state),
+    state: stateFolder(settings),
     declaredKey: config.declaredKey,
     declaredWhere: declaredWhere(origins.declaredKey, envFile),
   });

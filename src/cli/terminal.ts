@@ -19,7 +19,8 @@ export interface Terminal {
   readonly stderr: Output;
 }
 
-type Style = Parameters<typeof styleText>[0];
+/** A colour, or how bold a text is. */
+export type Style = Parameters<typeof styleText>[0];
 
 /** Whether a person is there to see movement. */
 export function isLive(terminal: Terminal, output: Output): boolean {

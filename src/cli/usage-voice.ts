@@ -10,10 +10,17 @@ export interface Usage {
  */
 export function revoice(text: string): Usage {
   const [first = '', ...rest] = text.trim().split('\n');
-  const message = first
+  const said = first
     .replace(/^error: /, '')
     .replace(/\.+$/, '')
-    .replace(/\. ([A-Z])/, (_, start: string) => `: ${start.toLowerCase()}`);
+    .replace(/\. ([A-Za-z])/, (_, start: string) => `: ${start.toLowerCase()}`)
+    // Commander's two ways to say where a value stands.
+    .replace(/^command-argument value '(.*)' is invalid for argument '.*?':/, "'$1' is invalid:");
+  // The parsers of options say it in brackets at their end.
+  const [, message = said, own] = / is invalid: /.test(said)
+    ? (/^(.*) \((.+)\)$/.exec(said) ?? [])
+    : [];
+  if (own !== undefined) return { message, hints: [own] };
   const [, nearest] = /^\(Did you mean (.+)\?\)$/.exec(rest.join(' ').trim()) ?? [];
   if (nearest !== undefined) return { message, hints: [`did you mean ${nearest}?`] };
   // What is wrong with an argument says itself what is right.

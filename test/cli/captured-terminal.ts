@@ -1,21 +1,20 @@
-import type { Terminal } from '../../src/cli/terminal.ts';
+import type { Output, Terminal } from '../../src/cli/terminal.ts';
 
-/** A terminal that nobody looks at, and what was written to it. */
-export function capturedTerminal(env: Terminal['env'] = {}, cwd = '.') {
+/** Of a terminal that somebody looks at. */
+export interface Looked {
+  readonly isTTY: true;
+  readonly columns: number;
+}
+
+/** A terminal that nobody looks at, unless `looked` says how; and what was written to it. */
+export function capturedTerminal(env: Terminal['env'] = {}, cwd = '.', looked?: Looked) {
   const written = { stdout: '', stderr: '' };
-  const terminal: Terminal = {
-    env,
-    cwd,
-    stdout: {
-      write(text) {
-        written.stdout += text;
-      },
+  const output = (name: 'stdout' | 'stderr'): Output => ({
+    ...looked,
+    write(text) {
+      written[name] += text;
     },
-    stderr: {
-      write(text) {
-        written.stderr += text;
-      },
-    },
-  };
+  });
+  const terminal: Terminal = { env, cwd, stdout: output('stdout'), stderr: output('stderr') };
   return { terminal, written };
 }

@@ -42,11 +42,40 @@ test.each([
   ['bad-timeout', ['check', '--timeout', '30'], 2, 'stderr'],
   ['long-timeout', ['check', '--timeout', '1h'], 2, 'stderr'],
   ['bad-url', ['check', '--url', 'localhost:4000'], 2, 'stderr'],
+  ['status-help', ['status', '--help'], 0, 'stdout'],
+  ['rotate-help', ['rotate', '--help'], 0, 'stdout'],
+  ['rollback-help', ['rollback', '--help'], 0, 'stdout'],
+  ['revoke-help', ['revoke', '--help'], 0, 'stdout'],
+  ['who-help', ['who', '--help'], 0, 'stdout'],
+  ['clients-help', ['clients', '--help'], 0, 'stdout'],
+  ['clients-add-help', ['clients', 'add', '--help'], 0, 'stdout'],
+  ['clients-disable-help', ['clients', 'disable', '--help'], 0, 'stdout'],
+  ['clients-remove-help', ['clients', 'remove', '--help'], 0, 'stdout'],
+  ['audit-help', ['audit', '--help'], 0, 'stdout'],
+  ['audit-verify-help', ['audit', 'verify', '--help'], 0, 'stdout'],
+  ['grace-without-unit', ['rotate', '--grace', '5'], 2, 'stderr'],
+  ['grace-of-a-thousand-years', ['rotate', '--grace', '365000d'], 2, 'stderr'],
+  ['grace-of-words', ['rotate', '--grace', 'tomorrow'], 2, 'stderr'],
+  ['client-in-capitals', ['rotate', 'Master'], 2, 'stderr'],
+  ['client-with-slash', ['key', 'show', '../upstream/a.key'], 2, 'stderr'],
+  ['key-in-place-of-client', ['rotate', MADE], 2, 'stderr'],
+  ['key-in-place-of-generation', ['revoke', MADE], 2, 'stderr'],
+  ['client-in-place-of-generation', ['who', 'master'], 2, 'stderr'],
+  ['no-generation', ['revoke'], 2, 'stderr'],
+  ['bad-generation', ['who', 'master-0'], 2, 'stderr'],
+  ['bad-scope', ['clients', 'add', 'ci', '--scope', 'inferense'], 2, 'stderr'],
+  ['bad-expiry', ['clients', 'add', 'ci', '--expires', '90'], 2, 'stderr'],
+  ['expired-at-birth', ['clients', 'add', 'ci', '--expires', '0d'], 2, 'stderr'],
+  ['bad-block', ['clients', 'add', 'ci', '--allow-from', '10.0.0.1/8'], 2, 'stderr'],
+  ['empty-block', ['clients', 'add', 'ci', '--allow-from', ','], 2, 'stderr'],
+  ['bad-limit', ['audit', '--limit', '1001'], 2, 'stderr'],
+  ['unknown-clients-command', ['clients', 'ad'], 2, 'stderr'],
   ['url-with-password', ['check', '--url', 'http://a:b@c'], 2, 'stderr'],
 ] as const)('the transcript of %s', async (name, args, code, where) => {
   const result = await run(args);
   expect(result.code).toBe(code);
   expect(result[where === 'stdout' ? 'stderr' : 'stdout']).toBe('');
+  expect(result[where]).not.toContain(MADE);
   await expect(result[where]).toMatchFileSnapshot(`transcripts/${name}.txt`);
 });
 
@@ -70,63 +99,6 @@ test('key new prints a fresh key and nothing else', async () => {
   expect(one).toMatchObject({ code: 0, stderr: '' });
   expect(isWellFormedKey(one.stdout.replace(/\n$/, ''))).toBe(true);
   expect(one.stdout).not.toBe(two.stdout);
-});
-
-test('key show: a made key goes to stdout alone, its file to stderr', async () => {
-  const path = file('state/keys/master', `${MADE}\n`);
-  expect(await run(['key', 'show'])).toEqual({
-    code: 0,
-    stdout: `${MADE}\n`,
-    stderr: `sidecar: the key that the sidecar made, from ${path}\n`,
-  });
-});
-
-test('key show: SIDECAR_STATE says where it is', async () => {
-  file('elsewhere/keys/master', MADE);
-  const { stdout } = await run(['key', 'show'], { SIDECAR_STATE: './elsewhere' });
-  expect(stdout).toBe(`${MADE}\n`);
-});
-
-test.each([
-  [
-    'the environment',
-    { LITELLM_MASTER_KEY: DECLARED },
-    '',
-    'LITELLM_MASTER_KEY in the environment',
-  ],
-  ['.env', {}, `LITELLM_MASTER_KEY=${DECLARED}\n`, 'LITELLM_MASTER_KEY in <cwd>/.env'],
-  [
-    'a file',
-    { LITELLM_MASTER_KEY_FILE: './the.key' },
-    '',
-    'the file <cwd>/the.key, which LITELLM_MASTER_KEY_FILE names',
-  ],
-] as const)(
-  'key show: a key declared in %s is named, not shown',
-  async (_where, env, text, words) => {
-    file('state/keys/master', MADE);
-    file('the.key', `${DECLARED}\n`);
-    file('.env', text);
-    const { code, stdout, stderr } = await run(['key', 'show'], env);
-    expect(code).toBe(1);
-    expect(stdout).toBe('');
-    expect(stderr).toContain(words.replace('<cwd>', cwd));
-    expect(stderr).not.toContain(DECLARED);
-  },
-);
-
-test('key show: where none was made so far, it says who makes one', async () => {
-  const { code, stdout, stderr } = await run(['key', 'show']);
-  expect([code, stdout]).toEqual([1, '']);
-  expect(stderr).toMatch(/^sidecar: no key is declared, and none was made so far/);
-  expect(stderr).toContain('docker compose');
-});
-
-test('key show: an empty key file is no key', async () => {
-  const path = file('state/keys/master', '\n');
-  const { code, stderr } = await run(['key', 'show']);
-  expect(code).toBe(1);
-  expect(stderr).toContain(`the key file ${path} is empty`);
 });
 
 test.each([['config'], ['check']])(
@@ -160,6 +132,19 @@ test('check takes the gateway and the key from the settings, none of LiteLLM’s
   expect(code).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ passed: true, url: gateway.url.href });
   expect(gateway.received[0]?.headers.authorization).toBe(`Bearer ${MADE}`);
+});
+
+test.each([
+  ['the newest key, though another is declared', true, MADE],
+  ['the declared key, where no sidecar has run', false, DECLARED],
+])('check presents %s', async (_name, hasRun, expected) => {
+  await using gateway = await startFakeGateway(({ path }, response) =>
+    json(response, 200, path === '/v1/models' ? modelList('m') : CHAT),
+  );
+  if (hasRun) file('state/keys/master', MADE);
+  const env = { SIDECAR_PORT: gateway.url.port, LITELLM_MASTER_KEY: DECLARED };
+  expect((await run(['check'], env)).code).toBe(0);
+  expect(gateway.received[0]?.headers.authorization).toBe(`Bearer ${expected}`);
 });
 
 test('check --key-file and --url rule over the settings, a path in the url is kept', async () => {

@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs';
+import type { AuditLine, AuditVerdict } from '../keyring/audit-chain.ts';
+import { readAudit, verifyAudit } from '../store/audit-file.ts';
+import { StoreError } from '../store/key-store.ts';
+import { escapeControls, writeJson } from './admin-session.ts';
+import { oneLine } from './check-outcome.ts';
+import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
+import { showCount, showSecond, showSetting } from './instant.ts';
+import { paint, say, type Terminal } from './terminal.ts';
+import type { Time } from './time.ts';
+
+export interface AuditOptions {
+  readonly follow: boolean;
+  /** The last so many lines. */
+  readonly limit: number;
+  readonly json: boolean;
+}
+
+const LOOK_EVERY_MS = 250;
+/** Of one look at what is new. */
+const PAGE = 1000;
+
+/**
+ * `sidecar audit`: the last lines of the file in a state folder, whether or not a sidecar runs. With
+ * `follow`, whatever comes until Ctrl-C; in JSON each line is a document of its own then.
+ */
+export async function showAudit(
+  terminal: Terminal,
+  time: Time,
+  state: string,
+  { follow, limit, json }: AuditOptions,
+  interrupts: () => AbortSignal,
+): Promise<ExitCode> {
+  const { count } = await reading(state, () => readAudit(state, { after: 0, limit: 1 }));
+  const after = Math.max(0, count - limit);
+  const page = await reading(state, () => readAudit(state, { after, limit }));
+  if (!follow) {
+    if (json) writeJson(terminal, page);
+    else if (page.lines.length === 0) say(terminal, `nothing was recorded so far in ${state}`);
+    else for (const line of page.lines) terminal.stdout.write(renderLine(terminal, line));
+    return EXIT.ok;
+  }
+  const write = (line: AuditLine): unknown =>
+    terminal.stdout.write(
+      json ? `${escapeControls(JSON.stringify(line))}\n` : renderLine(terminal, line),
+    );
+  page.lines.forEach(write);
+  let last = page.lines.at(-1)?.seq ?? count;
+  const signal = interrupts();
+  while (!signal.aborted) {
+    const { lines } = await reading(state, () => readAudit(state, { after: last, limit: PAGE }));
+    lines.forEach(write);
+    last = lines.at(-1)?.seq ?? last;
+    if (lines.length < PAGE) await time.sleep(LOOK_EVERY_MS, signal);
+  }
+  return EXIT.interrupted;
+}
+
+/** `sidecar audit verify`: exit 1 where the chain is broken, and at which line. */
+export async function verify(terminal: Terminal, state: string, json: boolean): Promise<ExitCode> {
+  const verdict: AuditVerdict = await reading(state, () => verifyAudit(state));
+  if (json) writeJson(terminal, verdict);
+  if (verdict.ok) {
+    const { count } = verdict;
+    if (!json) {
+      terminal.stdout.write(
+        count === 0
+          ? `nothing was recorded so far in ${state}\n`
+          : `the audit is whole: ${showCount(count, 'line')}\n`,
+      );
+    }
+    return EXIT.ok;
+  }
+  say(terminal, `the audit is not what was written: ${verdict.message} (${verdict.problem})`, [
+    'keep a copy of it, and of the state folder, before anything else',
+  ]);
+  return EXIT.failed;
+}
+
+async function reading<T>(state: string, read: () => Promise<T>): Promise<T> {
+  if (!existsSync(state)) {
+    throw new CommandError(`there is no state folder ${state}`, EXIT.failed, [
+      'name the one that the sidecar runs with: SIDECAR_STATE',
+      'in Docker: docker compose exec sidecar sidecar audit',
+    ]);
+  }
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof StoreError)
+      throw new CommandError(error.message, EXIT.failed, [error.hint]);
+    throw error;
+  }
+}
+
+/** Whatever somebody wrote into the file, on one line. */
+const plain = (value: unknown): string => (value === undefined ? '' : oneLine(String(value)));
+
+/** `12  2026-11-24 14:03:11 UTC  cli:alice  rotated  master-2 → master-3  grace 24h` */
+function renderLine(terminal: Terminal, line: AuditLine): string {
+  const { stdout } = terminal;
+  const { seq, at, by, action, client, from, to } = line;
+  const moved = from === undefined || to === undefined ? undefined : `${from} → ${to}`;
+  const details = Object.entries(line.detail ?? {}).map(([name, value]) => inWords(name, value));
+  const parts = [
+    paint(terminal, stdout, 'dim', `${String(seq).padStart(4)}  ${showSecond(plain(at))}`),
+    plain(by).padEnd(16),
+    paint(terminal, stdout, 'bold', plain(action).padEnd(16)),
+    plain(moved ?? from ?? to ?? client),
+    plain(details.filter((word) => word !== '').join(', ')),
+  ];
+  return `${parts.join('  ').trimEnd()}\n`;
+}
+
+function inWords(name: string, value: unknown): string {
+  if (typeof value === 'boolean') return value ? name : '';
+  if (typeof value === 'number' && /Ms$/.test(name)) {
+    return `${name.slice(0, -2)} ${showSetting(value)}`;
+  }
+  return `${name} ${plain(value)}`;
+}

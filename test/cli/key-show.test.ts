@@ -1,0 +1,108 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runIn } from './fake-admin.ts';
+
+const MADE = 'sk-the-key-that-the-sidecar-made-at-first';
+const DECLARED = 'sk-the-key-that-the-operator-declared-here';
+const OTHER = 'sk-the-key-of-another-client-of-this-one';
+
+let cwd: string;
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'sidecar-cli-'));
+});
+afterEach(() => rmSync(cwd, { recursive: true }));
+
+const run = (line: string, env: Readonly<Record<string, string>> = {}) => runIn(cwd, line, { env });
+
+const file = (name: string, text: string): string => {
+  const path = join(cwd, name);
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, text);
+  return path;
+};
+
+test('key show: the newest key goes to stdout alone, its file to stderr', async () => {
+  const path = file('state/keys/master', `${MADE}\n`);
+  expect(await run('key show')).toEqual({
+    code: 0,
+    stdout: `${MADE}\n`,
+    stderr: `sidecar: the newest key of master, from ${path}\n`,
+  });
+});
+
+test('key show: SIDECAR_STATE says where it is', async () => {
+  file('elsewhere/keys/master', MADE);
+  const { stdout } = await run('key show', { SIDECAR_STATE: './elsewhere' });
+  expect(stdout).toBe(`${MADE}\n`);
+});
+
+test('key show: another client has a key of its own', async () => {
+  file('state/keys/master', MADE);
+  const path = file('state/keys/staging', `${OTHER}\n`);
+  expect(await run('key show staging')).toEqual({
+    code: 0,
+    stdout: `${OTHER}\n`,
+    stderr: `sidecar: the newest key of staging, from ${path}\n`,
+  });
+});
+
+test('key show: an unknown client, with the near name', async () => {
+  file('state/keys/staging', OTHER);
+  file('state/keys/.staging.half-written', OTHER);
+  const near = await run('key show stagign');
+  expect(near).toMatchObject({ code: 2, stdout: '' });
+  expect(near.stderr).toContain('there is no key of a client stagign');
+  expect(near.stderr).toContain('hint: did you mean staging?');
+  const far = await run('key show x');
+  expect(far.code).toBe(2);
+  expect(far.stderr).toContain('hint: sidecar clients list');
+});
+
+test('key show: where a sidecar has run, its file rules over a declared value', async () => {
+  file('state/keys/master', MADE);
+  const { code, stdout } = await run('key show', { LITELLM_MASTER_KEY: DECLARED });
+  expect([code, stdout]).toEqual([0, `${MADE}\n`]);
+});
+
+test.each([
+  [
+    'the environment',
+    { LITELLM_MASTER_KEY: DECLARED },
+    '',
+    'LITELLM_MASTER_KEY in the environment',
+  ],
+  ['.env', {}, `LITELLM_MASTER_KEY=${DECLARED}\n`, 'LITELLM_MASTER_KEY in <cwd>/.env'],
+  [
+    'a file',
+    { LITELLM_MASTER_KEY_FILE: './the.key' },
+    '',
+    'the file <cwd>/the.key, which LITELLM_MASTER_KEY_FILE names',
+  ],
+] as const)(
+  'key show: before a first start, a key declared in %s is named, not shown',
+  async (_where, env, text, words) => {
+    file('the.key', `${DECLARED}\n`);
+    file('.env', text);
+    const { code, stdout, stderr } = await run('key show', env);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(stderr).toContain(words.replace('<cwd>', cwd));
+    expect(stderr).not.toContain(DECLARED);
+  },
+);
+
+test('key show: where none was made so far, it says who makes one', async () => {
+  const { code, stdout, stderr } = await run('key show');
+  expect([code, stdout]).toEqual([1, '']);
+  expect(stderr).toMatch(/^sidecar: no key is declared, and none was made so far/);
+  expect(stderr).toContain('docker compose');
+});
+
+test('key show: an empty key file is no key', async () => {
+  const path = file('state/keys/master', '\n');
+  const { code, stderr } = await run('key show');
+  expect(code).toBe(1);
+  expect(stderr).toContain(`the key file ${path} is empty`);
+});

@@ -1,0 +1,176 @@
+import { stripVTControlCharacters } from 'node:util';
+import { expect, test } from 'vitest';
+import {
+  ago,
+  ahead,
+  client,
+  DAY,
+  generation,
+  HOUR,
+  MINUTE,
+  problem,
+  retiring,
+  runAgainst,
+  SECOND,
+  statusView,
+  whoView,
+} from './fake-admin.ts';
+
+const LOOKED = { isTTY: true, columns: 90 } as const;
+
+/** Whatever an operator may have to see. */
+const FULL = statusView({
+  clients: [
+    client({
+      generations: [
+        generation(),
+        retiring(),
+        retiring({ id: 'master-1', clockStarted: false, validUntil: ahead(28 * DAY) }),
+        retiring({ id: 'ended', state: 'revoked', validUntil: ago(9 * DAY), lastUsedAt: null }),
+      ],
+      nextRotationAt: ahead(28 * DAY),
+    }),
+    client({
+      name: 'ci',
+      scopes: ['inference'],
+      expiresAt: ahead(80 * DAY),
+      generations: [generation({ id: 'ci-1', client: 'ci', lastUsedAt: null })],
+      nextRotationAt: ahead(3 * DAY),
+      publish: [
+        {
+          target: 'dotenv:/srv/app/.env#OPENAI_API_KEY',
+          state: 'pending',
+          error: 'EACCES: permission denied',
+          nextTryAt: ahead(30 * SECOND),
+        },
+      ],
+    }),
+    client({ name: 'old', state: 'disabled', generations: [] }),
+  ],
+  store: { up: false, error: 'ENOSPC: no space left on device' },
+  rotateEveryMs: 30 * DAY,
+  warnings: [{ code: 'short', message: 'the declared key is short', hint: 'sidecar rotate' }],
+  next: ['sidecar who master-2: it retires, and 1 caller used it this hour'],
+});
+
+test('status is one screen, with whatever an operator should know', async () => {
+  const { code, stdout, stderr, asked } = await runAgainst([200, FULL], 'status');
+  expect([code, stderr]).toEqual([0, '']);
+  expect(asked.map(({ what }) => what)).toEqual(['GET /api/status']);
+  await expect(stdout).toMatchFileSnapshot('transcripts/status.txt');
+});
+
+test('on a terminal it has colours and keeps to the width', async () => {
+  const { stdout } = await runAgainst([200, FULL], 'status', { looked: LOOKED });
+  expect(stdout).toContain('\u001b[33mretiring\u001b[39m');
+  expect(stdout).toContain('\u001b[32mactive\u001b[39m');
+  const [table = ''] = stripVTControlCharacters(stdout).split('\npending');
+  for (const line of table.split('\n')) expect(line.length).toBeLessThanOrEqual(90);
+  await expect(stripVTControlCharacters(stdout)).toMatchFileSnapshot('transcripts/status-tty.txt');
+});
+
+test('NO_COLOR has the layout of a pipe', async () => {
+  const env = { NO_COLOR: '1' };
+  const { stdout } = await runAgainst([200, FULL], 'status', { looked: LOOKED, env });
+  expect(stdout).not.toContain('\u001b');
+});
+
+test('where nothing is wrong it says little', async () => {
+  const { stdout } = await runAgainst([200, statusView()], 'status');
+  expect(stdout).toMatch(/\n\nstore: ok\nschedule: none; .*SIDECAR_ROTATE_EVERY\n$/);
+});
+
+test('a key that a caller chose cannot move the cursor', async () => {
+  const error = 'no\u001b[2Jway\nnext: do what I say';
+  const evil = client({
+    publish: [{ target: 'file:/k', state: 'pending', error, nextTryAt: null }],
+  });
+  const { stdout } = await runAgainst([200, statusView({ clients: [evil] })], 'status');
+  expect(stdout).not.toContain('\u001b');
+  expect(stdout).not.toMatch(/^next: do what/m);
+});
+
+test('--json is the document of the API', async () => {
+  const { code, stdout, stderr } = await runAgainst([200, FULL], 'status --json');
+  expect([code, stderr]).toEqual([0, '']);
+  expect(JSON.parse(stdout)).toEqual(FULL);
+});
+
+test('who shows the callers of a key', async () => {
+  const view = whoView({ generation: retiring({ inFlight: 2, uses: 1204 }) });
+  const { code, stdout, asked } = await runAgainst([200, view], 'who master-2');
+  expect(code).toBe(0);
+  expect(asked[0]?.what).toBe('GET /api/generations/master-2/who');
+  await expect(stdout).toMatchFileSnapshot('transcripts/who.txt');
+  const json = await runAgainst([200, view], 'who master-2 --json');
+  expect(JSON.parse(json.stdout)).toEqual(view);
+});
+
+test('who: nobody', async () => {
+  const view = whoView({ generation: retiring({ uses: 0 }), callers: [] });
+  const { stdout } = await runAgainst([200, view], 'who master-2');
+  expect(stdout).toMatch(/^master-2: good until .*\nnobody has used it\n$/);
+});
+
+const CONTROLS = ['\u001b]', '\u0007', '\u009b'] as const;
+
+test('what a caller calls itself reaches no terminal as a control sequence', async () => {
+  const [first, ...others] = whoView().callers;
+  const evil = { ...first, userAgent: 'a\u001b]0;owned\u0007\u009b2Jb\nc' };
+  const view = { ...whoView(), callers: [evil, ...others] };
+  const text = await runAgainst([200, view], 'who master-2', { looked: LOOKED });
+  const [, row = ''] = text.stdout.split('10.0.0.7');
+  for (const control of CONTROLS) expect(row).not.toContain(control);
+  const json = await runAgainst([200, view], 'who master-2 --json');
+  for (const control of CONTROLS) expect(json.stdout).not.toContain(control);
+  expect(JSON.parse(json.stdout)).toEqual(view);
+});
+
+test.each([
+  ['unknown_generation', 404, 2],
+  ['bad_request', 400, 2],
+  ['bad_grace', 400, 2],
+  ['unknown_client', 404, 2],
+  ['rotation_under_way', 409, 1],
+  ['too_many_generations', 409, 1],
+  ['no_rollback_after_compromise', 409, 1],
+  ['publish_failed', 500, 1],
+  ['failed', 500, 1],
+  ['store_unavailable', 503, 73],
+  ['stopping', 503, 69],
+])('a refusal with the code %s ends with its exit code', async (word, status, expected) => {
+  const more = { hints: ['did you mean master-2?'], mistakes: ['grace: must be text'] };
+  const reply = problem(status, word, 'it is not so', more);
+  const { code, stdout, stderr } = await runAgainst(reply, 'who master-9');
+  expect([code, stdout]).toEqual([expected, '']);
+  expect(stderr).toContain('sidecar: it is not so\n  hint: did you mean master-2?\n');
+  expect(stderr).toMatch(/^grace: must be text$/m);
+  const json = await runAgainst(reply, 'who master-9 --json');
+  expect(json.code).toBe(expected);
+  expect(JSON.parse(json.stdout)).toMatchObject({ code: word, status });
+});
+
+test('an endpoint that is not there is another version', async () => {
+  const { code, stderr } = await runAgainst(problem(404, 'not_found', 'nothing there'), 'status');
+  expect(code).toBe(1);
+  expect(stderr).toContain('of different versions');
+});
+
+test('ages are in one unit, and a clock that jumped back is no trouble', async () => {
+  const ages = [
+    [999, '0 s ago'],
+    [119 * SECOND, '119 s ago'],
+    [2 * MINUTE, '2 min ago'],
+    [2 * HOUR - 1, '119 min ago'],
+    [47 * HOUR, '47 h ago'],
+    [48 * HOUR, '2 d ago'],
+    [-DAY, '0 s ago'],
+  ] as const;
+  for (const [ms, words] of ages) {
+    const view = whoView({
+      callers: whoView().callers.map((each) => ({ ...each, lastSeenAt: ago(ms) })),
+    });
+    const { stdout } = await runAgainst([200, view], 'who master-2');
+    expect(stdout).toContain(`10.0.0.7     ${words} `);
+  }
+});
