@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { createFolderWatch, type WatchFolder } from './folder-watch.ts';
@@ -42,7 +41,8 @@ export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatc
   const settle = async (): Promise<void> => {
     let mark = markOf(await places.read());
     while (!stopped && mark !== settled) {
-      await wait(settleMs, undefined, { ref: false });
+      await pause(settleMs);
+      if (stopped) return;
       const reading = await places.read();
       const next = markOf(reading);
       if (next === mark && !stopped) {
@@ -91,6 +91,11 @@ export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatc
     },
   };
 }
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
 
 /** Tells two readings apart without a key in it. */
 function markOf(reading: DeclaredReading): string {
