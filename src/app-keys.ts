@@ -13,7 +13,8 @@ import { type AdminApi, createAdminApi } from './servers/admin-api.ts';
 import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
 import { StartupError } from './startup-error.ts';
 import { readAudit, verifyAudit } from './store/audit-file.ts';
-import type { FaultPoint } from './store/durable-file.ts';
+import type { AuditRepair } from './store/audit-writer.ts';
+import { type FaultPoint, noFaults } from './store/durable-file.ts';
 import { createFileStore } from './store/file-store.ts';
 import { readKeyFile, writeKeyFile } from './store/key-file.ts';
 import { StoreError } from './store/key-store.ts';
@@ -87,10 +88,16 @@ async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): P
       told.onPublishFailure(target, error);
     },
   };
+  const early: string[] = [];
+  let keys: Keys | undefined;
+  const onRepair = ({ message }: AuditRepair): void => {
+    if (keys === undefined) early.push(message);
+    else keys.noteRepair(message);
+  };
   try {
-    return await openKeys({
+    keys = await openKeys({
       ...options,
-      store: createFileStore({ folder: state, ...(fault !== undefined && { fault }) }),
+      store: createFileStore({ folder: state, onRepair, ...(fault !== undefined && { fault }) }),
       keyFiles: keyFilesIn(state, fault),
       events,
       traffic: {
@@ -98,8 +105,10 @@ async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): P
         cut: (id) => exchanges.cut(({ generation }) => generation === id),
       },
       mayWrite: socket.isStillOurs,
-      fault: fault ?? (() => undefined),
+      fault: fault ?? noFaults,
     });
+    early.forEach(keys.noteRepair);
+    return keys;
   } catch (cause) {
     throw explained(cause, state);
   }

@@ -25,7 +25,8 @@ export function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
     onDeclared(outcome) {
       if (outcome.kind === 'stale') log.warn({}, outcome.message);
       if (outcome.kind === 'refused') {
-        log.error({ code: outcome.code, hint: outcome.hint }, `refused: ${outcome.message}`);
+        const { code, hint, message } = outcome.warning;
+        log.error({ code, hint }, `refused: ${message}`);
       }
     },
     onClockJump(jump) {

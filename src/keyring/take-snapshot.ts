@@ -1,10 +1,30 @@
-import { activeOf, type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
+import {
+  activeOf,
+  type Client,
+  endOf,
+  type Generation,
+  idOf,
+  type Keyring,
+  type Scope,
+} from './keyring.ts';
 import type { KeyringSnapshot, KnownKey } from './snapshot.ts';
 
 type Entry = readonly [digest: string, key: KnownKey];
 
 /** A client that did not change is not looked at again: a rotation touches one of a thousand. */
 const entries = new WeakMap<Client, readonly Entry[]>();
+
+/** One set for all clients with the same scopes: a thousand would miss the processor's cache. */
+const scopeSets = new Map<string, ReadonlySet<Scope>>();
+/** For the same reason one for all that may come from anywhere. */
+const ANYWHERE: readonly string[] = [];
+
+function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
+  const name = scopes.join(' ');
+  const known = scopeSets.get(name) ?? new Set(scopes);
+  scopeSets.set(name, known);
+  return known;
+}
 
 /**
  * What the traffic path reads of a keyring. A staged generation is in it as a valid one: its key
@@ -24,8 +44,9 @@ export function takeSnapshot(keyring: Keyring): KeyringSnapshot {
 }
 
 function entriesOf(client: Client): Entry[] {
-  const { name, allowFrom, generations, staged } = client;
-  const scopes = new Set(client.scopes);
+  const { name, generations, staged } = client;
+  const scopes = scopeSet(client.scopes);
+  const allowFrom = client.allowFrom.length === 0 ? ANYWHERE : client.allowFrom;
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
   const known = generations.map((generation): Entry => {

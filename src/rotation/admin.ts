@@ -30,7 +30,7 @@ export interface RevokeRequest {
   readonly compromised: boolean;
 }
 
-/** What an operator may ask of the keys; each verb rejects with `AdminError` and changes nothing. */
+/** What an operator may ask of keys. A verb that rejects, with `AdminError`, changed nothing. */
 export interface KeyAdmin {
   status(): StatusView;
   clients(): readonly ClientView[];

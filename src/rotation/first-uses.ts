@@ -4,7 +4,7 @@ import type { Keeper } from './keeper.ts';
 /** A save that failed is tried again with the first answer after it. */
 const TRY_AGAIN_MS = 1000;
 
-/** Starts the clocks of older keys when a newer one is first used: that instant is saved at once. */
+/** Starts the clocks of older keys when a newer one is first used, and saves that at once. */
 export function createFirstUses(keeper: Keeper, now: () => number): { note(key: KnownKey): void } {
   /** By generation id: no save is begun before it. */
   const notBefore = new Map<string, number>();

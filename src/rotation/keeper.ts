@@ -54,43 +54,16 @@ export interface Keeper {
 const RETRY_MS = 1000;
 
 export function createKeeper(options: KeeperOptions): Keeper {
-  const { store, now } = options;
-  let { keyring, version } = options.stored;
-  let snapshot = takeSnapshot(keyring);
-  let failed: StoreError | undefined;
-  let queue: Promise<unknown> = Promise.resolve();
+  const { now, onEvents } = options;
+  const ruling = createRuling(options);
+  const inTurn = createTurns();
   let retry: NodeJS.Timeout | undefined;
   let closed = false;
 
-  const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
-    const turn = queue.then(job);
-    queue = turn.catch(() => undefined);
-    return turn;
-  };
-  const rule = (next: Keyring): void => {
-    keyring = next;
-    snapshot = takeSnapshot(next);
-  };
-  const setFailed = (error: StoreError | undefined): void => {
-    const before = failed;
-    failed = error;
-    if (before?.message !== error?.message) options.onStore(error);
-  };
-  const save = async (next: Keyring): Promise<Keyring> => {
-    try {
-      if (!options.mayWrite()) throw lostFolder();
-      version = await store.save(next, version);
-    } catch (error) {
-      setFailed(asStoreError(error));
-      throw error;
-    }
-    setFailed(undefined);
-    return { ...next, audit: { ...next.audit, pending: [] } };
-  };
   /** Saves what rules already, now and until it succeeds. */
   const saveRuling = async (): Promise<void> => {
     try {
-      keyring = await save(keyring);
+      ruling.rule(await ruling.save(ruling.keyring()));
     } catch {
       if (!closed) retry ??= setTimeout(again, RETRY_MS).unref();
     }
@@ -101,34 +74,76 @@ export function createKeeper(options: KeeperOptions): Keeper {
   };
 
   return {
-    keyring: () => keyring,
-    snapshot: () => snapshot,
-    storeError: () => failed,
+    keyring: ruling.keyring,
+    snapshot: ruling.snapshot,
+    storeError: ruling.failed,
     change: (commands, by, durability = 'saved') =>
       inTurn(async () => {
-        const { next, events } = carryOut(keyring, commands, by, now());
-        if (next === keyring) return events;
-        if (durability === 'saved') {
-          rule(await save(next).catch(refuse));
-          options.onEvents(events, by);
-          return events;
-        }
-        rule(next);
-        options.onEvents(events, by);
-        await saveRuling();
+        const { next, events } = carryOut(ruling.keyring(), commands, by, now());
+        if (next === ruling.keyring()) return events;
+        ruling.rule(durability === 'saved' ? await ruling.save(next).catch(refuse) : next);
+        onEvents(events, by);
+        if (durability === 'at-once') await saveRuling();
         return events;
       }),
     note: (entry) =>
       inTurn(async () => {
         const line = { ...entry, at: new Date(now()).toISOString() };
-        keyring = { ...keyring, audit: appendLine(keyring.audit, line) };
+        const keyring = ruling.keyring();
+        ruling.rule({ ...keyring, audit: appendLine(keyring.audit, line) });
         await saveRuling();
       }),
     async close() {
       closed = true;
       clearTimeout(retry);
-      await queue;
-      if (failed !== undefined) await inTurn(saveRuling);
+      await inTurn(async () => {
+        if (ruling.failed() !== undefined) await saveRuling();
+      });
+    },
+  };
+}
+
+/** One after the other, in the order in which they were asked for. */
+function createTurns(): <T>(job: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (job) => {
+    const turn = last.then(job);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
+/** The keyring that rules, and what the store has of it. */
+function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
+  let { keyring, version } = stored;
+  let snapshot = takeSnapshot(keyring);
+  let failed: StoreError | undefined;
+
+  const setFailed = (error: StoreError | undefined): void => {
+    const before = failed;
+    failed = error;
+    if (before?.message !== error?.message) onStore(error);
+  };
+  return {
+    keyring: () => keyring,
+    snapshot: () => snapshot,
+    failed: () => failed,
+    rule(next: Keyring): void {
+      // A line of the audit changes nothing for the traffic.
+      if (next.clients !== keyring.clients) snapshot = takeSnapshot(next);
+      keyring = next;
+    },
+    /** Resolves to the same without the lines that the store has now. */
+    async save(next: Keyring): Promise<Keyring> {
+      try {
+        if (!mayWrite()) throw lostFolder();
+        version = await store.save(next, version);
+      } catch (error) {
+        setFailed(asStoreError(error));
+        throw error;
+      }
+      setFailed(undefined);
+      return { ...next, audit: { ...next.audit, pending: [] } };
     },
   };
 }

@@ -1,6 +1,13 @@
 import { nearest } from '../config/nearest.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
-import { activeOf, type Client, type Generation, idOf, isValid } from '../keyring/keyring.ts';
+import {
+  activeOf,
+  type Client,
+  type Generation,
+  idOf,
+  isValid,
+  type Keyring,
+} from '../keyring/keyring.ts';
 import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
 import type { Keeper } from './keeper.ts';
 import {
@@ -32,103 +39,112 @@ export interface KeyAdminOptions {
 /** The verbs of the admin API and of the command line. */
 export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
   const { keeper, requests, sources } = options;
-
-  const listed = (): readonly Client[] =>
-    [...keeper.keyring().clients.values()].filter(({ removed }) => !removed);
-  const clients = (): readonly ClientView[] =>
-    listed().map((client) => clientView(client, sources));
-  const clientNamed = (name: string): Client => {
-    const client = keeper.keyring().clients.get(name);
-    if (client !== undefined && !client.removed) return client;
-    throw unknownClient(name, listed());
-  };
-  const generationNamed = (id: string) => findGeneration(keeper.keyring(), id) ?? unknown(id);
-  const unknown = (id: string): never => {
-    throw unknownGeneration(id, listed());
-  };
-
-  const change = async (
-    commands: readonly Command[],
-    name: string,
-    by: Actor,
-  ): Promise<ChangeView> => {
-    const events = await keeper.change(commands, by, 'at-once');
-    const client = keeper.keyring().clients.get(name) ?? clientNamed(name);
-    const cut = revokedIn(events).reduce((sum, id) => sum + options.takeCut(id), 0);
-    const failed = keeper.storeError();
-    const notes = failed === undefined ? [] : [`it rules now, and is not saved: ${failed.message}`];
-    return { client: clientView(client, sources), cut, notes };
-  };
-  /** Whoever used a key within the hour would break: that is said before it is done. */
-  const refuseInUse = (client: Client, generations: readonly Generation[]): void => {
-    for (const generation of generations) {
-      const who = whoView(client.name, generation, sources);
-      const { id, recentCallers, inFlight } = who.generation;
-      if (recentCallers === 0 && inFlight === 0) continue;
-      throw new AdminError('in_use', `${id} was used in the last hour`, {
-        hints: ['wait until nobody uses it (sidecar who), or go on with --force'],
-        who,
-      });
-    }
-  };
-  const rotateView = (result: RotationResult): RotateView => {
-    const client = clientNamed(result.client);
-    const made = client.generations.find(({ number }) => number === result.number);
-    const generation = made ?? unknown(idOf(result.client, result.number));
-    return {
-      client: client.name,
-      generation: generationView(client.name, generation, sources),
-      previous: previousOf(client, generation).map((each) =>
-        generationView(client.name, each, sources),
-      ),
-      publish: sources.targets(client.name),
-      key: result.key?.reveal() ?? null,
-      replayed: result.replayed,
-      cut: result.revoked.reduce((sum, id) => sum + options.takeCut(id), 0),
-    };
-  };
+  const listed = () => listedIn(keeper.keyring());
+  const change = createChange(options);
+  const verb =
+    (kind: 'disable' | 'enable' | 'remove' | 'rollback') =>
+    async (name: string, by: Actor): Promise<ChangeView> =>
+      await change([{ kind, client: clientNamed(keeper, name).name }], name, by);
+  const remove = verb('remove');
+  const rollback = verb('rollback');
+  const clients = (): readonly ClientView[] => listed().map((each) => clientView(each, sources));
 
   return {
     status: () => options.status(clients()),
     clients,
-    client: (name) => clientView(clientNamed(name), sources),
+    client: (name) => clientView(clientNamed(keeper, name), sources),
     who(id) {
-      const { client, generation } = generationNamed(id);
+      const { client, generation } = generationNamed(keeper, id);
       return whoView(client.name, generation, sources);
     },
     async rotate(request, by) {
-      const client = clientNamed(request.client);
+      const client = clientNamed(keeper, request.client);
       const active = activeOf(client);
       const ends = (request.graceMs ?? options.graceMs) === 0 && !request.compromised;
-      if (ends && !request.force && active !== undefined) refuseInUse(client, [active]);
-      return rotateView(await requests.rotate(request, by));
+      if (ends && !request.force && active !== undefined) refuseInUse(client, [active], sources);
+      return rotateView(await requests.rotate(request, by), options);
     },
-    addClient: async (request, by) => rotateView(await requests.addClient(request, by)),
+    addClient: async (request, by) => rotateView(await requests.addClient(request, by), options),
     async rollback(name, by) {
-      clientNamed(name);
-      const view = await change([{ kind: 'rollback', client: name }], name, by);
+      const view = await rollback(name, by);
       return { ...view, notes: [...view.notes, ...(await options.republish(name))] };
     },
     async revoke({ generation: id, force, compromised }, by) {
-      const { client, generation } = generationNamed(id);
-      if (isValid(generation) && !force && !compromised) refuseInUse(client, [generation]);
+      const { client, generation } = generationNamed(keeper, id);
+      const asks = isValid(generation) && !force && !compromised;
+      if (asks) refuseInUse(client, [generation], sources);
       return await change([{ kind: 'revoke', generation: id, compromised }], client.name, by);
     },
-    async disable(name, by) {
-      clientNamed(name);
-      return await change([{ kind: 'disable', client: name }], name, by);
-    },
-    async enable(name, by) {
-      clientNamed(name);
-      return await change([{ kind: 'enable', client: name }], name, by);
-    },
+    disable: verb('disable'),
+    enable: verb('enable'),
     async remove(name, force, by) {
-      const client = clientNamed(name);
-      if (!force) refuseInUse(client, client.generations.filter(isValid));
-      const view = await change([{ kind: 'remove', client: name }], name, by);
+      const client = clientNamed(keeper, name);
+      if (!force) refuseInUse(client, client.generations.filter(isValid), sources);
+      const view = await remove(name, by);
       await options.forget(name);
       return view;
     },
+  };
+}
+
+const listedIn = (keyring: Keyring): readonly Client[] =>
+  [...keyring.clients.values()].filter(({ removed }) => !removed);
+
+function clientNamed(keeper: Keeper, name: string): Client {
+  const client = keeper.keyring().clients.get(name);
+  if (client !== undefined && !client.removed) return client;
+  throw unknownClient(name, listedIn(keeper.keyring()));
+}
+
+function generationNamed(keeper: Keeper, id: string) {
+  const found = findGeneration(keeper.keyring(), id);
+  if (found !== undefined) return found;
+  throw unknownGeneration(id, listedIn(keeper.keyring()));
+}
+
+/** Whoever used a key within the hour would break: that is said before it is done. */
+function refuseInUse(
+  client: Client,
+  generations: readonly Generation[],
+  sources: ViewSources,
+): void {
+  for (const generation of generations) {
+    const who = whoView(client.name, generation, sources);
+    const { id, recentCallers, inFlight } = who.generation;
+    if (recentCallers === 0 && inFlight === 0) continue;
+    throw new AdminError('in_use', `${id} was used in the last hour`, {
+      hints: ['wait until nobody uses it (sidecar who), or go on with --force'],
+      who,
+    });
+  }
+}
+
+/** Changes that take something away, or give back what was there: they rule at once. */
+function createChange({ keeper, sources, takeCut }: KeyAdminOptions) {
+  return async (commands: readonly Command[], name: string, by: Actor): Promise<ChangeView> => {
+    const events = await keeper.change(commands, by, 'at-once');
+    const client = keeper.keyring().clients.get(name) ?? clientNamed(keeper, name);
+    const cut = revokedIn(events).reduce((sum, id) => sum + takeCut(id), 0);
+    const failed = keeper.storeError();
+    const notes = failed === undefined ? [] : [`it rules now, and is not saved: ${failed.message}`];
+    return { client: clientView(client, sources), cut, notes };
+  };
+}
+
+function rotateView(
+  result: RotationResult,
+  { keeper, sources, takeCut }: KeyAdminOptions,
+): RotateView {
+  const { generation, client } = generationNamed(keeper, idOf(result.client, result.number));
+  const view = (each: Generation) => generationView(client.name, each, sources);
+  return {
+    client: client.name,
+    generation: view(generation),
+    previous: previousOf(client, generation).map(view),
+    publish: sources.targets(client.name),
+    key: result.key?.reveal() ?? null,
+    replayed: result.replayed,
+    cut: result.revoked.reduce((sum, id) => sum + takeCut(id), 0),
   };
 }
 

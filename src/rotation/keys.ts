@@ -58,6 +58,8 @@ export interface Keys {
   onKeyUse(key: KnownKey, address: string, userAgent: string): void;
   onFirstAnswer(key: KnownKey): void;
   lastUsedAt(generation: string): number | undefined;
+  /** Writes into the audit what was mended in it. */
+  noteRepair(message: string): void;
   /** Publish targets that lack the newest key. */
   publishPending(): number;
   /** Saves what is not saved yet; nothing happens by itself any more. */
@@ -116,6 +118,9 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
     },
     onFirstAnswer: firstUses.note,
     lastUsedAt: usage.lastAt,
+    noteRepair(message) {
+      void keeper.note({ by: 'sidecar', action: 'audit-repaired', detail: { message } });
+    },
     publishPending: parts.publishPending,
     async close() {
       watch.stop();

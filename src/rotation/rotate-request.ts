@@ -1,6 +1,6 @@
 import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
-import { activeOf, type Client, type Idempotency, idOf, MASTER } from '../keyring/keyring.ts';
+import { activeOf, type Client, type Idempotency } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
 import { type Actor, type AddClientRequest, AdminError, type RotateRequest } from './admin.ts';
 import type { Keeper } from './keeper.ts';
@@ -31,58 +31,43 @@ export interface RotateRequestOptions {
   readonly now: () => number;
 }
 
+type Asked = Omit<Rotation, 'key' | 'origin' | 'source'>;
+
 /** Rotations that are asked for: each makes one key, however often its caller asks again. */
 export function createRotateRequests(options: RotateRequestOptions): RotateRequests {
-  const { keeper, rotator, keyFiles } = options;
+  const once = createOnce(options);
+
+  return {
+    rotate(request, by) {
+      const { client, graceMs = options.graceMs, compromised, idempotencyKey } = request;
+      const idempotency = idempotencyOf(idempotencyKey, [client, graceMs, compromised]);
+      const rotation = { client, graceMs, compromised, idempotency, newClient: undefined };
+      return once(rotation, by);
+    },
+    addClient(request, by) {
+      const { name, scopes, allowFrom, expiresInMs, idempotencyKey } = request;
+      const expiresAt = expiresInMs === undefined ? undefined : options.now() + expiresInMs;
+      const asked = [name, [...scopes].sort(), [...allowFrom].sort(), expiresInMs ?? null];
+      const idempotency = idempotencyOf(idempotencyKey, asked);
+      const newClient = { scopes, allowFrom, expiresAt };
+      const common = { client: name, graceMs: options.graceMs, compromised: false };
+      return once({ ...common, idempotency, newClient }, by);
+    },
+  };
+}
+
+/** Carries a rotation out, or gives the answer that its `Idempotency-Key` was given before. */
+function createOnce(options: RotateRequestOptions) {
   /** By client: the same question again, while it is being answered, waits for that answer. */
   const underWay = new Map<string, { digest: string; result: Promise<RotationResult> }>();
-
-  const make = async (
-    rotation: Omit<Rotation, 'key' | 'origin' | 'source'>,
-    by: Actor,
-  ): Promise<RotationResult> => {
-    const key = new Secret(generateKey());
-    const made = { ...rotation, key, origin: 'made', source: undefined } as const;
-    const events = await rotator.rotate(made, by);
-    const number = newestOf(keeper.keyring().clients.get(rotation.client));
-    const revoked = events.flatMap((event) =>
-      event.kind === 'revoked' && event.compromised ? [event.generation] : [],
-    );
-    return { client: rotation.client, number, key, replayed: false, revoked };
-  };
-
-  /** The answer that was given before; undefined: this is the first time. */
-  const again = async (
-    client: string,
-    idempotency: Idempotency,
-  ): Promise<RotationResult | undefined> => {
-    const known = keeper.keyring().clients.get(client)?.idempotency;
-    if (known?.digest !== idempotency.digest) return undefined;
-    if (known.fingerprint !== idempotency.fingerprint) throw mismatch();
-    const { number } = known;
-    const entry = keeper.keyring().clients.get(client);
-    const digest = entry?.generations.find((each) => each.number === number)?.digest;
-    const key = await keyFiles.read(client);
-    const still = key !== undefined && digestOf(key.reveal()) === digest;
-    return { client, number, key: still ? key : null, replayed: true, revoked: [] };
-  };
-
-  const once = async (
-    rotation: Omit<Rotation, 'key' | 'origin' | 'source'>,
-    by: Actor,
-    refuse: () => void,
-  ): Promise<RotationResult> => {
-    const { client, idempotency } = rotation;
-    if (idempotency === undefined) {
-      refuse();
-      return await make(rotation, by);
-    }
+  return async (asked: Asked, by: Actor): Promise<RotationResult> => {
+    const { client, idempotency } = asked;
+    if (idempotency === undefined) return await make(options, asked, by);
     const same = underWay.get(client);
     if (same?.digest === idempotency.digest) return { ...(await same.result), replayed: true };
-    const before = await again(client, idempotency);
+    const before = await answeredBefore(options, client, idempotency);
     if (before !== undefined) return before;
-    refuse();
-    const result = make(rotation, by);
+    const result = make(options, asked, by);
     underWay.set(client, { digest: idempotency.digest, result });
     const forget = (): void => {
       if (underWay.get(client)?.result === result) underWay.delete(client);
@@ -90,39 +75,38 @@ export function createRotateRequests(options: RotateRequestOptions): RotateReque
     result.then(forget, forget);
     return await result;
   };
-
-  return {
-    rotate(request, by) {
-      const { client, graceMs = options.graceMs, compromised, idempotencyKey } = request;
-      const idempotency = idempotencyOf(idempotencyKey, [client, graceMs, compromised]);
-      const rotation = { client, graceMs, compromised, idempotency, newClient: undefined };
-      return once(rotation, by, () => refuseReserved(keeper, client));
-    },
-    addClient(request, by) {
-      const { name, scopes, allowFrom, expiresInMs } = request;
-      const expiresAt = expiresInMs === undefined ? undefined : options.now() + expiresInMs;
-      const idempotency = idempotencyOf(request.idempotencyKey, [
-        name,
-        [...scopes].sort(),
-        [...allowFrom].sort(),
-        expiresInMs ?? null,
-      ]);
-      const { graceMs } = options;
-      const newClient = { scopes, allowFrom, expiresAt };
-      const rotation = { client: name, graceMs, compromised: false, idempotency, newClient };
-      return once(rotation, by, () => undefined);
-    },
-  };
 }
 
-/** Before its first rotation is complete, a client has nothing to rotate. */
-function refuseReserved(keeper: Keeper, name: string): void {
-  const client = keeper.keyring().clients.get(name);
-  if (name !== MASTER && client?.removed === true) {
-    throw new AdminError('unknown_client', `the client ${name} was removed`, {
-      hints: [`sidecar clients add ${name}`],
-    });
-  }
+async function make(
+  { keeper, rotator }: RotateRequestOptions,
+  asked: Asked,
+  by: Actor,
+): Promise<RotationResult> {
+  const { client } = asked;
+  const key = new Secret(generateKey());
+  const events = await rotator.rotate({ ...asked, key, origin: 'made', source: undefined }, by);
+  const number = newestOf(keeper.keyring().clients.get(client));
+  const revoked = events.flatMap((event) =>
+    event.kind === 'revoked' && event.compromised ? [event.generation] : [],
+  );
+  return { client, number, key, replayed: false, revoked };
+}
+
+/** Undefined: it is asked for the first time. */
+async function answeredBefore(
+  { keeper, keyFiles }: RotateRequestOptions,
+  client: string,
+  idempotency: Idempotency,
+): Promise<RotationResult | undefined> {
+  const entry = keeper.keyring().clients.get(client);
+  const known = entry?.idempotency;
+  if (known?.digest !== idempotency.digest) return undefined;
+  if (known.fingerprint !== idempotency.fingerprint) throw mismatch();
+  const { number } = known;
+  const digest = entry?.generations.find((each) => each.number === number)?.digest;
+  const key = await keyFiles.read(client);
+  const still = key !== undefined && digestOf(key.reveal()) === digest;
+  return { client, number, key: still ? key : null, replayed: true, revoked: [] };
 }
 
 function idempotencyOf(key: string | undefined, request: unknown): Idempotency | undefined {
@@ -139,6 +123,3 @@ const newestOf = (client: Client | undefined): number => {
   const active = client && activeOf(client);
   return active?.number ?? client?.generations.at(-1)?.number ?? 0;
 };
-
-/** The id of the newest generation that a result speaks of. */
-export const resultId = ({ client, number }: RotationResult): string => idOf(client, number);

@@ -60,36 +60,6 @@ export interface Rotator {
 export function createRotator(options: RotatorOptions): Rotator {
   const { keeper, keyFiles, publisher, maxGraceMs } = options;
 
-  const publishedLater = async (client: string, number: number, key: Secret): Promise<void> => {
-    if (!(await publisher.publish(client, number, key))) return;
-    await keeper.change([{ kind: 'published', client, number }], 'sidecar');
-  };
-
-  /** The key file first: where that fails, nobody has seen the key. */
-  const writeOrUnstage = async (client: string, key: Secret, by: Actor): Promise<void> => {
-    try {
-      await keyFiles.write(client, key);
-    } catch (cause) {
-      await keeper.change([{ kind: 'unstage', client }], by, 'at-once');
-      const reason = (cause as Error).message;
-      throw new AdminError('publish_failed', `nothing was changed: no key file: ${reason}`, {
-        hints: ['let the sidecar write its state folder, or free space on that disk'],
-        cause,
-      });
-    }
-  };
-
-  /** A key that was written may have been read: it becomes active. One that was not, never was. */
-  const finishStaged = async (client: string, digest: string): Promise<string> => {
-    const key = await keyFiles.read(client);
-    if (key !== undefined && digestOf(key.reveal()) === digest) {
-      await keeper.change([{ kind: 'commit', client, published: false }], 'sidecar', 'at-once');
-      return `a rotation of ${client} that was cut off is complete now`;
-    }
-    await keeper.change([{ kind: 'unstage', client }], 'sidecar', 'at-once');
-    return `a rotation of ${client} that was cut off had shown its key to nobody: it never was`;
-  };
-
   return {
     async rotate({ newClient, key, ...rotation }, by) {
       const { client, compromised } = rotation;
@@ -98,16 +68,11 @@ export function createRotator(options: RotatorOptions): Rotator {
       const add = newClient && ({ kind: 'addClient', client, ...newClient } as const);
       const staged = await keeper.change(add === undefined ? [stage] : [add, stage], by);
       const number = numberOf(keeper.keyring(), client);
-      await writeOrUnstage(client, key, by);
+      await writeOrUnstage(options, client, key, by);
       // A key that leaked is taken away before a slow target is waited for.
-      if (compromised) {
-        const commit = { kind: 'commit', client, published: false } as const;
-        const events = await keeper.change([commit], by, 'at-once');
-        void publishedLater(client, number, key).catch(() => undefined);
-        return [...staged, ...events];
-      }
-      const published = await publisher.publish(client, number, key);
+      const published = !compromised && (await publisher.publish(client, number, key));
       const events = await keeper.change([{ kind: 'commit', client, published }], by, 'at-once');
+      if (compromised) void publishLate(options, client, number, key).catch(() => undefined);
       return [...staged, ...events];
     },
 
@@ -115,14 +80,14 @@ export function createRotator(options: RotatorOptions): Rotator {
       const notes: string[] = [];
       for (const { name, staged } of keeper.keyring().clients.values()) {
         if (staged === undefined) continue;
-        notes.push(await finishStaged(name, staged.digest));
+        notes.push(await finishStaged(options, name, staged.digest));
       }
-      for (const { name, generations } of keeper.keyring().clients.values()) {
-        const active = generations.find(({ state }) => state === 'active');
+      for (const client of keeper.keyring().clients.values()) {
+        const active = activeOf(client);
         if (active === undefined || active.publishedAt !== undefined) continue;
-        const key = await keyFiles.read(name);
+        const key = await keyFiles.read(client.name);
         if (key === undefined || digestOf(key.reveal()) !== active.digest) continue;
-        void publishedLater(name, active.number, key).catch(() => undefined);
+        void publishLate(options, client.name, active.number, key).catch(() => undefined);
       }
       return notes;
     },
@@ -132,9 +97,54 @@ export function createRotator(options: RotatorOptions): Rotator {
       const active = entry && activeOf(entry);
       if (active === undefined || digestOf(key.reveal()) !== active.digest) return;
       await keyFiles.write(client, key);
-      await publishedLater(client, active.number, key);
+      await publishLate(options, client, active.number, key);
     },
   };
+}
+
+/** Publishes what is active already; the older keys' clocks wait for it. */
+async function publishLate(
+  { keeper, publisher }: RotatorOptions,
+  client: string,
+  number: number,
+  key: Secret,
+): Promise<void> {
+  if (!(await publisher.publish(client, number, key))) return;
+  await keeper.change([{ kind: 'published', client, number }], 'sidecar');
+}
+
+/** The key file first: where that fails, nobody has seen the key. */
+async function writeOrUnstage(
+  { keeper, keyFiles }: RotatorOptions,
+  client: string,
+  key: Secret,
+  by: Actor,
+): Promise<void> {
+  try {
+    await keyFiles.write(client, key);
+  } catch (cause) {
+    await keeper.change([{ kind: 'unstage', client }], by, 'at-once');
+    const reason = (cause as Error).message;
+    throw new AdminError('publish_failed', `nothing was changed: no key file: ${reason}`, {
+      hints: ['let the sidecar write its state folder, or free space on that disk'],
+      cause,
+    });
+  }
+}
+
+/** A key that was written may have been read: it becomes active. One that was not, never was. */
+async function finishStaged(
+  { keeper, keyFiles }: RotatorOptions,
+  client: string,
+  digest: string,
+): Promise<string> {
+  const key = await keyFiles.read(client);
+  if (key !== undefined && digestOf(key.reveal()) === digest) {
+    await keeper.change([{ kind: 'commit', client, published: false }], 'sidecar', 'at-once');
+    return `a rotation of ${client} that was cut off is complete now`;
+  }
+  await keeper.change([{ kind: 'unstage', client }], 'sidecar', 'at-once');
+  return `a rotation of ${client} that was cut off had shown its key to nobody: it never was`;
 }
 
 const numberOf = (keyring: Keyring, client: string): number =>

@@ -9,7 +9,7 @@ export interface ClockJump {
 }
 
 export interface SteadyClock {
-  /** Milliseconds since the epoch. Never goes back, and makes no jump that `onJump` did not tell. */
+  /** Milliseconds since the epoch. Never goes back; makes no jump that `onJump` did not tell. */
   now(): number;
   /** Compares with the wall clock; to be called about each second. */
   check(): void;
@@ -31,8 +31,8 @@ const LONGEST_SLEEP_MS = 24 * 3_600_000;
 
 /**
  * The time by which keys end. A wall clock that is set wrong must not end the grace of every key at
- * once, nor bring an old one back: so the wall clock is read at the start, the monotonic one carries
- * it on, and what differs by more than a night's sleep is told and not followed until a restart.
+ * once, nor bring an old one back: so it is read at the start, the monotonic one carries it on, and
+ * what differs by more than a night's sleep is told, and not followed until a restart.
  */
 export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptions): SteadyClock {
   const wall = clock.now();
