@@ -118,8 +118,8 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
   ],
   [
     'is removed and has keys',
-    ({ removed, disabled, generations, staged }) =>
-      !removed || (disabled && staged === undefined && !generations.some(isValid)),
+    ({ removed, generations, staged }) =>
+      !removed || (staged === undefined && !generations.some(isValid)),
   ],
   [
     'remembers a call that made no key',

@@ -74,6 +74,12 @@ describe('a keyring is sound', () => {
     expect(checkInvariants(full)).toBeUndefined();
   });
 
+  it('with as many valid keys as there may be', () => {
+    const story = createMaster();
+    for (let number = 2; number <= 8; number++) story.rotate(MASTER, `m${number}`);
+    expect(checkInvariants(story.keyring)).toBeUndefined();
+  });
+
   it('with nothing in it', () => {
     expect(checkInvariants(EMPTY_KEYRING)).toBeUndefined();
   });
@@ -91,13 +97,15 @@ describe('a keyring is sound', () => {
 
 const key = 'sk-plaintext';
 const LATE = START + 300 * DAY;
-const { generations } = clientOf(full, MASTER);
+const inMaster = clientOf(full, MASTER);
+const { generations } = inMaster;
 const ci = clientOf(full, 'ci');
 const [only] = ci.generations;
 
 describe('a keyring is broken', () => {
   it.each<[string, Keyring, RegExp]>([
-    ['without a last change', { ...full, changedAt: -1 }, /the last change/],
+    ['without a last change', { ...EMPTY_KEYRING, changedAt: -1 }, /date of the last change/],
+    ['with half a last change', { ...EMPTY_KEYRING, changedAt: 0.5 }, /date of the last change/],
     ['with fewer lines than wait', { ...full, audit: line(1, 'x', ['', '']) }, /audit/],
     ['with lines and no last one', { ...full, audit: line(1, '', []) }, /audit/],
     ['with a last line and no count', { ...full, audit: line(0, 'x', []) }, /audit/],
@@ -110,12 +118,14 @@ describe('a keyring is broken', () => {
     ['with a master of few scopes', withMaster({ scopes: ['inference'] }), /must be there/],
     ['with a master that ends', withMaster({ expiresAt: LATE }), /must be there/],
     ['with a client of no date', withMaster({ createdAt: Number.NaN }), /a date that is none/],
+    ['with a client before all time', put(full, { ...ci, createdAt: -1 }), /a date that is none/],
     ['with a client of tomorrow', put(full, { ...ci, createdAt: LATE }), /after the last change/],
     ['with a staging before its client', staged({ stagedAt: 1 }), /a date that is none/],
     ['with a staging of tomorrow', staged({ stagedAt: LATE }), /after the last change/],
     ['with a client that ended first', put(full, { ...ci, expiresAt: 1 }), /expires before/],
     ['with numbers in disorder', withNumber(3, { number: 5 }), /in order/],
     ['with a number twice', withNumber(3, { number: 2 }), /in order/],
+    ['with half a number', halved(), /in order/],
     ['with a number 0', withNumber(1, { number: 0 }), /in order/],
     ['with a staging of an old number', staged({ number: 4 }), /in order/],
     ['with a gap before a staging', staged({ number: 6 }), /in order/],
@@ -128,8 +138,10 @@ describe('a keyring is broken', () => {
     ['with a staged grace below none', staged({ graceMs: -1 }), /cannot end/],
     ['with a staged grace that never ends', staged({ maxGraceMs: Infinity }), /cannot end/],
     ['with a staged key for a digest', staged({ digest: key }), /cannot end/],
-    ['with a removed client of keys', put(full, { ...ci, removed: true }), /removed and has/],
+    ['with a removed client of keys', gone({ generations }), /removed and has/],
+    ['with a removed client that rotates', gone({ staged: inMaster.staged }), /removed and has/],
     ['with a removed client that is enabled', gone({ disabled: false }), /enabled without/],
+    ['with a master that is removed', removedMaster(), /must be there/],
     ['with a call for a key that is none', withMaster({ idempotency: call(9) }), /remembers/],
     ['with a key for a digest', withNumber(3, { digest: key }), /^master-3 has no digest$/],
     ['with a key of no date', withNumber(3, { createdAt: 0.5 }), /master-3 has a date/],
@@ -145,6 +157,7 @@ describe('a keyring is broken', () => {
     ['with a retiring key that ended', withNumber(3, { endedAt: START + HOUR }), /without an end/],
     ['with a retired key of no past', withNumber(1, { retirement: undefined }), /never was/],
     ['with a tombstone of no date', withNumber(2, { endedAt: undefined }), /but not when/],
+    ['with an end that never comes', withRetirement({ latestEnd: Infinity }), /a grace that/],
     ['with an end before the rotation', withRetirement({ latestEnd: START }), /a grace that/],
     ['with a grace above the longest', withRetirement({ graceMs: 31 * DAY }), /a grace that/],
     ['with a grace below none', withRetirement({ graceMs: -1 }), /a grace that cannot be/],
@@ -199,9 +212,21 @@ function nine(): Keyring {
   return withMaster({ generations: [...more, last], staged: undefined });
 }
 
+/** In the place of ci: whatever is wrong with it, a key that stands twice is looked for last. */
 function gone(changes: Partial<Client>): Keyring {
   const end = generations.map((each) => ({ ...each, ...ended() }));
-  return put(full, { ...ci, removed: true, disabled: true, generations: end, ...changes });
+  const client = { ...ci, generations: end, disabled: true, removed: true };
+  return put(full, { ...client, ...changes });
+}
+
+function removedMaster(): Keyring {
+  const end = generations.map((each) => ({ ...each, ...ended(), retirement: undefined }));
+  return withMaster({ generations: end, disabled: true, removed: true, staged: undefined });
+}
+
+function halved(): Keyring {
+  if (only === undefined) throw new Error('ci has a key');
+  return put(full, { ...ci, generations: [{ ...only, number: 1.5 }] });
 }
 
 function call(number: number): Client['idempotency'] {

@@ -84,13 +84,29 @@ describe('a client that is removed', () => {
     });
   });
 
+  it('keeps the tombstones that it had', () => {
+    const story = createStory();
+    story.add('ci');
+    story.rotate('ci', 'c1');
+    story.rotate('ci', 'c2', { graceMs: 0 });
+    story.now += HOUR;
+    expect(story.do({ kind: 'remove', client: 'ci' }).map(({ kind }) => kind)).toEqual([
+      ...['revoked', 'clientRemoved'],
+    ]);
+    expect(story.states('ci')).toBe('retired revoked');
+    expect(story.generation('ci-1').endedAt).toBe(START);
+  });
+
   it('is unknown to every verb', () => {
     const story = createStory();
     story.add('ci');
     story.rotate('ci', 'c1');
     story.do({ kind: 'remove', client: 'ci' });
     for (const kind of ['disable', 'enable', 'remove', 'rollback', 'unstage'] as const) {
-      expect(story.refused({ kind, client: 'ci' }).code).toBe('unknown_client');
+      expect(story.refused({ kind, client: 'ci' })).toMatchObject({
+        code: 'unknown_client',
+        hints: ['`sidecar clients list` shows them'],
+      });
     }
     expect(story.refused(staging('ci', 'c2')).code).toBe('unknown_client');
     // A request or a retry that was under way comes too late for nothing.

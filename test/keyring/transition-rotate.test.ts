@@ -100,6 +100,9 @@ describe('a rotation without a grace', () => {
       ...['rotated', 'retired'],
     ]);
     expect(story.states(MASTER)).toBe('retiring retired active');
+    // Numbers go on behind tombstones.
+    story.rotate(MASTER, 'm4');
+    expect(story.generation('master-4').digest).toBe(digestOf('m4'));
     expect(story.generation('master-2').endedAt).toBe(START + HOUR);
   });
 
