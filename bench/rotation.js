@@ -1,0 +1,90 @@
+/** `npm run bench:rotation`: what rotating keys costs those who are being served meanwhile. */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stopAll } from './children.js';
+import { describeMachine, pickCores } from './machine.js';
+import { measureAdmission } from './rotation/admission.js';
+import { measureKills } from './rotation/kills.js';
+import { readOptions } from './rotation/options.js';
+import { figuresText, sectionText } from './rotation/report.js';
+import { keepSection } from './rotation/section.js';
+import { measureLoad } from './rotation/steady.js';
+import { judge } from './rotation/targets.js';
+import { measureThroughput } from './rotation/throughput.js';
+import { createStage } from './stage.js';
+
+const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
+
+const reason = (/** @type {unknown} */ error) =>
+  error instanceof Error ? error.message : String(error);
+
+/**
+ * @param {string} folder
+ * @param {ReturnType<typeof readOptions>} options
+ * @param {ReturnType<typeof pickCores>} cores
+ * @returns {Promise<import('./rotation/targets.js').Figures>}
+ */
+async function measure(folder, { parts, before, effort }, cores) {
+  const key = `sk-bench${randomBytes(20).toString('hex')}`;
+  const stage = await createStage({ cores, key, folder });
+  /** @template T @param {import('./rotation/options.js').Part} name @param {() => Promise<T>} run */
+  const part = async (name, run) => {
+    if (!parts.includes(name)) return undefined;
+    say(`measuring ${name}`);
+    return await run();
+  };
+  const load = await part('load', () => measureLoad(stage, effort, { key, cores, say }));
+  const kill = await part('kill', () => measureKills(stage, effort.kills, { key, say }));
+  const admission = await part('admission', () => measureAdmission(cores?.proxy));
+  if (before === undefined) return { load, kill, admission, throughput: undefined };
+  const throughput = await part('throughput', () => measureThroughput(stage, before, effort));
+  return { load, kill, admission, throughput };
+}
+
+/** @param {string} folder */
+async function main(folder) {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help !== undefined) {
+    process.stdout.write(options.help);
+    return;
+  }
+  const from = performance.now();
+  const cores = pickCores();
+  const figures = await measure(folder, options, cores);
+  const { effort } = options;
+  process.stdout.write(`\n${figuresText(figures, effort)}\n`);
+  if (options.keep) {
+    const section = sectionText({
+      ...{ figures, effort, machine: describeMachine(), pinned: cores !== undefined },
+      ...{ date: new Date(), seconds: (performance.now() - from) / 1000 },
+    });
+    keepSection(section);
+    say('wrote its part of bench/RESULTS.md');
+  }
+  const missed = judge(figures).filter(({ met }) => !met);
+  if (missed.length > 0) say(`targets missed: ${missed.length}`);
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
+const clean = async () => {
+  await stopAll();
+  rmSync(folder, { recursive: true, force: true });
+};
+let interrupted = false;
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.once(signal, async () => {
+    interrupted = true;
+    await clean();
+    process.exit(130);
+  });
+}
+try {
+  await main(folder);
+} catch (error) {
+  if (!interrupted) say(reason(error));
+  process.exitCode = 1;
+} finally {
+  await clean();
+}

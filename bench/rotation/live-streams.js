@@ -1,0 +1,48 @@
+import { openConnection } from '../load/connection.js';
+import { createSamples } from '../load/samples.js';
+import { delays } from '../load/sse.js';
+import { rawRequest } from '../payloads.js';
+
+/** Between two chunks of a stream; one that is silent ten times as long counts as cut. */
+const GAP_MS = 100;
+
+/**
+ * SSE streams that are opened with one key and go on.
+ * @param {{port: number, key: string, count: number}} given
+ */
+export async function openLiveStreams({ port, key, count }) {
+  const request = Buffer.from(rawRequest({ key, mode: `hold ${GAP_MS}` }));
+  const times = createSamples();
+  let cut = 0;
+  let running = true;
+
+  const open = async () => {
+    let lastAt = performance.now();
+    let ended = false;
+    const socket = await openConnection({
+      port,
+      onBytes: (bytes) =>
+        delays(bytes, (ms) => {
+          lastAt = performance.now();
+          times.add(ms);
+        }),
+      onEnd() {
+        ended = true;
+        if (running) cut += 1;
+      },
+    });
+    socket.write(request);
+    return { socket, isSilent: () => !ended && performance.now() - lastAt > 10 * GAP_MS };
+  };
+
+  const all = await Promise.all(Array.from({ length: count }, open));
+  return {
+    close() {
+      running = false;
+      cut += all.filter(({ isSilent }) => isSilent()).length;
+      // A reset leaves no TIME_WAIT.
+      for (const { socket } of all) socket.resetAndDestroy();
+      return { cut, chunks: times.length, chunkP99: times.percentile(99) };
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+/** What the bench measures, in this order. */
+export const PARTS = /** @type {const} */ (['load', 'kill', 'admission', 'throughput']);
+/** @typedef {(typeof PARTS)[number]} Part */
+
+const HELP = `npm run bench:rotation -- [options]
+
+  --quick             100 rotations a run, 3 kills, short rounds; writes nothing
+  --only a,b          these parts: ${PARTS.join(', ')}; writes nothing
+  --before <folder>   a checkout whose dist/ was built before rotation came: throughput
+                      is measured against it; without it that part is left out
+  --help
+`;
+
+/** How often and how long; times in milliseconds. */
+const FULL = {
+  /** Of each kind: with rotations and without. */
+  runs: 3,
+  rotations: 1000,
+  /** Between the starts of two rotations, and how long each older key stays good. */
+  paceMs: 50,
+  graceMs: 280,
+  /** Of a run without rotations. */
+  steadyMs: 30_000,
+  burnInMs: 6000,
+  probeMs: 2000,
+  kills: 20,
+  throughput: { rounds: 24, warmMs: 150, measureMs: 450 },
+};
+
+/** @type {typeof FULL} */
+const QUICK = {
+  ...FULL,
+  runs: 1,
+  rotations: 100,
+  steadyMs: 5000,
+  burnInMs: 1500,
+  probeMs: 800,
+  kills: 3,
+  throughput: { rounds: 4, warmMs: 150, measureMs: 450 },
+};
+
+/** @typedef {typeof FULL} Effort */
+
+/** @param {string | undefined} list @returns {readonly Part[]} */
+function pickParts(list) {
+  if (list === undefined) return PARTS;
+  const names = list.split(',');
+  const unknown = names.find((name) => !PARTS.some((part) => part === name));
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: known are ${PARTS.join(', ')}`);
+  return PARTS.filter((part) => names.includes(part));
+}
+
+/** @param {string | undefined} folder @returns {string | undefined} its main.js */
+function mainIn(folder) {
+  if (folder === undefined) return undefined;
+  const main = join(resolve(folder), 'dist', 'main.js');
+  if (existsSync(main)) return main;
+  throw new Error(`--before ${folder}: no dist/main.js there; run npm ci and npm run build in it`);
+}
+
+/**
+ * @param {readonly string[]} argv
+ * @throws {Error} on an unknown option or part, or a folder without a build
+ */
+export function readOptions(argv) {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      before: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  return {
+    help: values.help ? HELP : undefined,
+    /** Only a whole run is worth keeping. */
+    keep: !values.quick && values.only === undefined,
+    parts: pickParts(values.only),
+    before: mainIn(values.before),
+    effort: values.quick ? QUICK : FULL,
+  };
+}

@@ -1,0 +1,98 @@
+/** The figures as Markdown: what the terminal shows and what RESULTS.md keeps. */
+import { percent, table } from '../report.js';
+import { medianOf } from './steady.js';
+import { judge } from './targets.js';
+
+/** @typedef {import('./targets.js').Figures} Figures */
+
+const whole = (/** @type {number} */ value) => Math.round(value).toLocaleString('en-GB');
+const withUnit = (/** @type {string} */ text, /** @type {string} */ unit) =>
+  `${text} ${unit}`.trim();
+
+/** @param {Figures} figures */
+function targetsTable(figures) {
+  const rows = judge(figures).map(({ target, value, met }) => [
+    target.what,
+    withUnit(`${target.sense} ${target.limit}`, target.unit),
+    withUnit(value.toFixed(target.digits), target.unit),
+    met ? 'met' : 'missed',
+  ]);
+  return table(['what', 'target', 'measured', ''], rows);
+}
+
+/** @param {import('./steady.js').LoadFigures} load */
+function loadTable({ runs }) {
+  const head = ['run', 'req/s', 'p50 ms', 'p99 ms', 'chunk p99 ms', 'proxy CPU', 'others'];
+  const more = ['rotations/s', 'call p50 ms', 'p99 ms', 'moves', 'refused', 'cut'];
+  const rows = runs.map((run) => [
+    run.rotating ? 'with rotations' : 'without',
+    whole(run.perSecond),
+    run.p50.toFixed(2),
+    run.p99.toFixed(2),
+    run.chunkP99.toFixed(2),
+    percent(run.proxyBusy),
+    percent(run.foreign),
+    run.rotations?.perSecond.toFixed(1) ?? '–',
+    run.rotations?.p50.toFixed(1) ?? '–',
+    run.rotations?.p99.toFixed(1) ?? '–',
+    run.rotations === undefined ? '–' : whole(run.rotations.moves),
+    whole(run.refused),
+    whole(run.cut),
+  ]);
+  return table([...head, ...more], rows);
+}
+
+/** @param {Figures} figures @param {import('./options.js').Effort} effort */
+function sentences({ load, kill, throughput }, effort) {
+  const lines = [];
+  if (load !== undefined) {
+    const { perSecond, capacity } = load;
+    const share = percent(perSecond / capacity);
+    lines.push(
+      `- Load: an open loop of ${whole(perSecond)} requests a second over 64 connections, ${share} of what a closed loop of theirs carries here (${whole(capacity)}), beside 20 SSE streams with a chunk each 100 ms. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
+      `- Rotations: ${whole(effort.rotations)} in a row over the admin socket, one each ${effort.paceMs} ms, with a grace of ${effort.graceMs} ms; each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. Each pair of runs has a fresh process and keyring, the second pair in the other order; p99 is compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
+    );
+  }
+  if (kill !== undefined) {
+    lines.push(
+      `- Kills: ${kill.kills} times -9 at a random moment of ${whole(kill.rotations)} rotations as fast as they go with graces from 0 to an hour, and of ${whole(kill.revoked)} revocations; of the rotations that were cut off, ${kill.cutOff}, ${kill.completed} had shown their key and were completed at the next start. After the starts ${whole(kill.working)} keys that had to work did, ${whole(kill.refused)} that had not to were refused, ${whole(kill.deadlines)} printed deadlines were compared, and the audit was verified.`,
+    );
+  }
+  if (throughput !== undefined) {
+    const { before, now, paired, rounds } = throughput;
+    lines.push(
+      `- Throughput: ${whole(before)} requests a second before rotation came, ${whole(now)} now; medians of ${rounds} rounds in turns, of ${effort.throughput.measureMs} ms each. The median of the rounds' own ratios is ${paired.toFixed(3)}.`,
+    );
+  }
+  return lines.join('\n');
+}
+
+/** @param {Figures} figures @param {import('./options.js').Effort} effort */
+export const figuresText = (figures, effort) =>
+  [
+    targetsTable(figures),
+    sentences(figures, effort),
+    figures.load === undefined ? '' : loadTable(figures.load),
+  ]
+    .filter((text) => text !== '')
+    .join('\n\n');
+
+/**
+ * @param {object} given
+ * @param {Figures} given.figures
+ * @param {import('./options.js').Effort} given.effort
+ * @param {ReturnType<import('../machine.js').describeMachine>} given.machine
+ * @param {boolean} given.pinned
+ * @param {Date} given.date
+ * @param {number} given.seconds of the whole run
+ */
+export const sectionText = ({ figures, effort, machine, pinned, date, seconds }) =>
+  `## Rotation under load: \`npm run bench:rotation\`
+
+A run of its own; ${date.toISOString().slice(0, 10)}, ${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${process.versions.node}, ${Math.round(seconds)} s. ${
+    pinned
+      ? 'One core for the sidecar, one for load, rotating and upstream together.'
+      : 'Processes were not pinned to cores.'
+  }
+
+${figuresText(figures, effort)}`;

@@ -1,0 +1,76 @@
+/** The figures that rotation is held to. */
+import { medianOf } from './steady.js';
+
+/**
+ * @typedef {object} Figures what was measured; what a run left out is undefined
+ * @property {import('./steady.js').LoadFigures | undefined} load
+ * @property {import('./kills.js').KillFigures | undefined} kill
+ * @property {number | undefined} admission nanoseconds
+ * @property {import('./throughput.js').ThroughputFigures | undefined} throughput
+ *
+ * @typedef {object} Target
+ * @property {string} what
+ * @property {string} unit
+ * @property {number} limit
+ * @property {'at least' | 'at most'} sense
+ * @property {number} digits
+ * @property {(figures: Figures) => number | undefined} value undefined: not measured
+ */
+
+/** @param {Figures} figures @param {(run: import('./steady.js').RunFigures) => number} of */
+const inRotations = ({ load }, of) =>
+  load?.runs.filter(({ rotating }) => rotating).reduce((sum, run) => sum + of(run), 0);
+
+/** @type {readonly Target[]} */
+const TARGETS = [
+  {
+    what: 'requests refused to clients that moved within the grace',
+    ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
+    value: (figures) => inRotations(figures, ({ refused }) => refused),
+  },
+  {
+    what: 'requests that failed in another way, in all runs',
+    ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
+    value: ({ load }) => load?.runs.reduce((sum, { faults }) => sum + faults, 0),
+  },
+  {
+    what: 'streams cut',
+    ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
+    value: (figures) => inRotations(figures, ({ cut }) => cut),
+  },
+  {
+    what: 'p99 with rotations, against without',
+    ...{ unit: '×', limit: 1.2, sense: 'at most', digits: 2 },
+    value: ({ load }) => load && medianOf(load, true, 'p99') / medianOf(load, false, 'p99'),
+  },
+  {
+    what: 'after the runs: keys taken past their grace, newest ones refused',
+    ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
+    value: ({ load }) => load?.runs.reduce((sum, run) => sum + run.wrongAfterwards, 0),
+  },
+  {
+    what: 'after kills -9: keys lost or back, deadlines moved, audits broken',
+    ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
+    value: ({ kill }) => kill?.violations.length,
+  },
+  {
+    what: 'admission with 8,000 keys, above that with one',
+    ...{ unit: 'ns', limit: 100, sense: 'at most', digits: 0 },
+    value: ({ admission }) => admission,
+  },
+  {
+    what: 'throughput at 32 connections, against the build before rotation',
+    ...{ unit: '×', limit: 0.97, sense: 'at least', digits: 3 },
+    value: ({ throughput }) => throughput?.ratio,
+  },
+];
+
+/** @param {Figures} figures @returns {{target: Target, value: number, met: boolean}[]} */
+export function judge(figures) {
+  return TARGETS.flatMap((target) => {
+    const value = target.value(figures);
+    if (value === undefined) return [];
+    const met = target.sense === 'at least' ? value >= target.limit : value <= target.limit;
+    return [{ target, value, met }];
+  });
+}
