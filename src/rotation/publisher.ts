@@ -66,7 +66,6 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const tellIfLate = (client: string): void => {
     const last = newest.get(client);
     if (last?.late !== true || !allHave(client)) return;
-    last.late = false;
     onPublished(client, last.number);
   };
 

@@ -77,10 +77,8 @@ function isRight(
   value: string,
 ): boolean {
   const after = parse(text);
-  const names = Object.keys(after);
-  if (after[name] !== value) return false;
-  if (names.length !== Object.keys({ ...before, [name]: value }).length) return false;
-  return names.every((each) => each === name || after[each] === before[each]);
+  const names = Object.keys({ ...before, ...after, [name]: value });
+  return names.every((each) => after[each] === (each === name ? value : before[each]));
 }
 
 /** What dotenv reads, and where the values of one variable stand. */

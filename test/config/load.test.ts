@@ -31,6 +31,14 @@ function mistakesOf(env?: Surroundings['env']) {
 }
 
 describe('.env', () => {
+  it('names publish targets that start where the sidecar was started', () => {
+    write('.env', 'SIDECAR_PUBLISH="file:./key,dotenv:.env#API_KEY"');
+    expect(good().config.publish.map(({ path }) => path)).toEqual([
+      join(cwd, 'key'),
+      join(cwd, '.env'),
+    ]);
+  });
+
   it('may be missing', () => {
     const loaded = good({ NOT_SET: undefined });
     expect(loaded.config.declaredKey).toBeUndefined();

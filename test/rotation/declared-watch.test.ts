@@ -1,5 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { DeclaredReading } from '../../src/config/declared.ts';
 import {
@@ -120,7 +121,7 @@ describe('a declared key that is watched', () => {
       return { close: () => undefined };
     };
     const options = { watchFolder, pollMs: 1_000_000, settled: value('sk-one') };
-    const { told, now, pass } = watching(value('sk-one'), options);
+    const { watch, told, now, pass } = watching(value('sk-one'), options);
     // A real folder is looked at first.
     vi.useRealTimers();
     await vi.waitFor(() => expect(events).toHaveLength(1));
@@ -133,6 +134,32 @@ describe('a declared key that is watched', () => {
     await pass(1);
     expect(told).toEqual(['dotenv sk-two']);
     expect(now.reads - reads).toBe(2);
+    events[0]?.();
+    watch.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('is listened for anew where its folder comes back', async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), 'declared-')), 'config');
+    const watched: string[] = [];
+    const watch = createDeclaredWatch({
+      places: { files: [join(folder, '.env')], read: () => Promise.resolve(nothing) },
+      onSettled: () => undefined,
+      watchFolder: (path) => {
+        watched.push(path);
+        return { close: () => undefined };
+      },
+      pollMs: 10,
+    });
+    onTestFinished(() => {
+      watch.stop();
+      rmSync(dirname(folder), { recursive: true });
+    });
+    mkdirSync(folder);
+    await vi.waitFor(() => expect(watched).toEqual([folder]));
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    await vi.waitFor(() => expect(watched).toEqual([folder, folder]));
   });
 });
 
@@ -163,10 +190,10 @@ describe('a watch that was stopped', () => {
   it('tells nothing, in the middle of a change neither, and leaves no timer', async () => {
     const { told, now, pass, watch } = watching(value('sk-one'));
     await pass(249);
+    const { reads } = now;
     watch.stop();
     await pass(10_000);
     expect(told).toEqual([]);
-    const { reads } = now;
     await watch.check();
     await pass(10_000);
     expect([now.reads, told]).toEqual([reads, []]);

@@ -66,6 +66,13 @@ describe('the folders of files', () => {
     await watch.follow(files);
     expect(folders()).toEqual([join(root, 'a')]);
     expect(open[0]).not.toBe(first);
+    // At once, so that it may get the number that the one before it had.
+    const [second] = open;
+    await rm(join(root, 'a'), { recursive: true });
+    await mkdir(join(root, 'a'));
+    await watch.follow(files);
+    expect(folders()).toEqual([join(root, 'a')]);
+    expect(open[0]).not.toBe(second);
     await rm(join(root, 'a'), { recursive: true });
     await watch.follow(files);
     expect(folders()).toEqual([]);

@@ -106,6 +106,7 @@ describe('a target that fails', () => {
       await vi.advanceTimersByTimeAsync(wait - 1);
       expect(disk.under()).toEqual([]);
       await vi.advanceTimersByTimeAsync(1);
+      expect(publisher.targets('master')).toMatchObject([{ error: 'full', nextTryAt: null }]);
     }
     expect(await first).toBe(false);
     expect(failures).toEqual(Array(6).fill('/a: full'));
@@ -145,6 +146,16 @@ describe('a target that fails', () => {
     expect(await newer).toBe(true);
     await vi.advanceTimersByTimeAsync(1_000_000);
     expect([disk.under(), published]).toEqual([[], []]);
+  });
+
+  it('is not said to have a key that was forgotten while it was written', async () => {
+    const { disk, publisher, published } = openOnDisk([file('/a')]);
+    const answer = publisher.publish('master', 1, key(1));
+    await vi.advanceTimersByTimeAsync(0);
+    publisher.forget('master');
+    await disk.end('/a sk-key-1');
+    expect(await answer).toBe(false);
+    expect(published).toEqual([]);
   });
 
   it('is tried no more once its key is forgotten, or all is closed', async () => {
@@ -189,6 +200,31 @@ describe('a disk that hangs', () => {
     expect(published).toEqual(['master-1']);
     await vi.advanceTimersByTimeAsync(1_000_000);
     expect(disk.under()).toEqual([]);
+  });
+
+  it('and fails after a second wait is left alone until the next try', async () => {
+    const { disk, publisher } = openOnDisk([file('/a')]);
+    void publisher.publish('master', 1, key(1));
+    // Two tries of five seconds, and the wait of one second between them.
+    await vi.advanceTimersByTimeAsync(11_000);
+    await disk.end('/a sk-key-1', new Error('late'));
+    await vi.advanceTimersByTimeAsync(4999);
+    expect(disk.under()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(disk.under()).toEqual(['/a sk-key-1']);
+  });
+
+  it('for an older key is no failure of the newer one', async () => {
+    const { disk, publisher, failures } = openOnDisk([file('/a')]);
+    const older = publisher.publish('master', 1, key(1));
+    await vi.advanceTimersByTimeAsync(3000);
+    void publisher.publish('master', 2, key(2));
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(await older).toBe(false);
+    expect(failures).toEqual([]);
+    expect(publisher.targets('master')).toMatchObject([{ error: null, nextTryAt: null }]);
+    await disk.end('/a sk-key-1');
+    expect(disk.under()).toEqual(['/a sk-key-2']);
   });
 
   it('and fails in the end is tried again, and that failure is not told twice', async () => {

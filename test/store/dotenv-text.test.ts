@@ -23,6 +23,7 @@ describe('a variable of a dotenv file', () => {
     ['KEY=sk-old#mine\n', 'KEY=sk-new#mine\n'],
     ['KEY="sk-old\nsecond line"\nB=2\n', 'KEY="sk-new"\nB=2\n'],
     ['KEY="sk-old\n', 'KEY=sk-new\n'],
+    [`${'\r\n'.repeat(30)}KEY=sk-old`, `${'\r\n'.repeat(30)}KEY=sk-new`],
   ])('is changed in its place: %j', (text, changed) => {
     expect(set(text)).toBe(changed);
   });
@@ -78,6 +79,12 @@ describe('a variable of a dotenv file', () => {
   ])('is quoted as it must be: %s', (value, text, changed) => {
     expect(setVariable(text, 'KEY', value)).toBe(changed);
     expect(parse(changed)).toEqual({ KEY: value });
+  });
+
+  it('is quoted so that an open quote before it does not end in it', () => {
+    expect(setVariable('KEY=old\nA="open\nKEY=old\n', 'KEY', 'a"')).toBe(
+      `KEY='a"'\nA="open\nKEY='a"'\n`,
+    );
   });
 
   it.each(['a#\'"`b', 'two\nlines\r', ' a '])('may hold what dotenv can: not %j', (value) => {
