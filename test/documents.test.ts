@@ -51,6 +51,8 @@ describe('the documents say what is true', () => {
     const { render } = createMetrics({
       gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
       upstreamUp: () => new Map([['a', true]]),
+      keys: () => [],
+      publishPending: () => 0,
       version: '0',
       node: '0',
       routeGroups: ROUTE_GROUPS,

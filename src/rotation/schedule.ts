@@ -16,7 +16,9 @@ export function nextRotationAt(client: Client, schedule: Schedule): number | und
   if (schedule.everyMs === 0 || !schedule.clients.has(client.name)) return undefined;
   if (client.disabled || client.removed || client.staged !== undefined) return undefined;
   const active = activeOf(client);
-  return active === undefined ? undefined : active.createdAt + schedule.everyMs;
+  const at = active === undefined ? Infinity : active.createdAt + schedule.everyMs;
+  // A client that ends before is not given another key.
+  return at < (client.expiresAt ?? Infinity) ? at : undefined;
 }
 
 /** The clients whose rotation is due. */

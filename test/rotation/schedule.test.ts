@@ -53,6 +53,7 @@ describe('the schedule', () => {
     ['disabled', client('master', { disabled: true }), schedule],
     ['removed', client('ci', { removed: true }), schedule],
     ['no active key', client('ci', { generations: [] }), schedule],
+    ['an end before it', client('ci', { expiresAt: 20 * DAY }), schedule],
   ])('has no date for a client with: %s', (_, each, by) => {
     expect(nextRotationAt(each, by)).toBeUndefined();
     expect(dueClients(keyringOf(each), by, 99 * DAY)).toEqual([]);
