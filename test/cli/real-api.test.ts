@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -22,8 +22,8 @@ let socket: AdminSocket;
 let calls: (readonly unknown[])[];
 beforeEach(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'sidecar-cli-'));
-  // A name that no socket can have by itself.
-  cwd = join(cwd, 'a-folder-with-a-long-name'.repeat(4));
+  // A name that no socket can have by itself; where the system knows a way around that.
+  if (process.platform === 'linux') cwd = join(cwd, 'a-folder-with-a-long-name'.repeat(4));
   mkdirSync(join(cwd, 'state'), { recursive: true });
   socket = await openAdminSocket({
     path: join(cwd, 'state', 'admin.sock'),
@@ -139,6 +139,23 @@ test('a refusal arrives with its hints and its callers', async () => {
   const { code, stderr } = await runIn(cwd, 'revoke master-2');
   expect(code).toBe(1);
   await expect(stderr).toMatchFileSnapshot('transcripts/in-use.txt');
+});
+
+test.runIf(process.platform === 'linux')('a call leaves the state folder closed', async () => {
+  serve();
+  const state = join(cwd, 'state');
+  const targetOf = (fd: string): string => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      // The one that lists them.
+      return '';
+    }
+  };
+  const open = () => readdirSync('/proc/self/fd').filter((fd) => targetOf(fd) === state);
+  const before = open().length;
+  for (let call = 0; call < 3; call++) await runIn(cwd, 'status');
+  expect(open()).toHaveLength(before);
 });
 
 test('a sidecar that starts answers once it has started', async () => {

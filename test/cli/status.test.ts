@@ -85,7 +85,9 @@ test('a key that a caller chose cannot move the cursor', async () => {
   const evil = client({
     publish: [{ target: 'file:/k', state: 'pending', error, nextTryAt: null }],
   });
-  const { stdout } = await runAgainst([200, statusView({ clients: [evil] })], 'status');
+  const warnings = [{ code: 'x', message: error, hint: error }];
+  const view = statusView({ clients: [evil], warnings, next: [error] });
+  const { stdout } = await runAgainst([200, view], 'status');
   expect(stdout).not.toContain('\u001b');
   expect(stdout).not.toMatch(/^next: do what/m);
 });

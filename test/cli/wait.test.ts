@@ -137,6 +137,15 @@ test('a sidecar that restarts meanwhile is waited for', async () => {
   expect(stderr.match(/the sidecar is stopping; still waiting/g)).toHaveLength(1);
 });
 
+test('each time it is away has a minute of its own', async () => {
+  const stopping = problem(503, 'stopping', 'the sidecar is stopping');
+  const away = Array.from({ length: 40 }, () => stopping);
+  const looks = [...away, usedAt(NOW), ...away, usedAt(NOW, { state: 'retired' })];
+  const { code, stderr } = await wait(script(looks));
+  expect(code).toBe(0);
+  expect(stderr.match(/still waiting/g)).toHaveLength(2);
+});
+
 test('a sidecar that stays away ends it with 69 after a minute; the rotation is done', async () => {
   const { time, slept } = fakeTime();
   const { code, stdout, stderr } = await wait(script([usedAt(NOW), cut]), { time });
@@ -159,6 +168,7 @@ test.each(['between two looks', 'while the sidecar is silent'])('Ctrl-C %s', asy
     interrupts: () => ctrlC.signal,
   });
   expect(code).toBe(130);
+  expect(stderr).not.toContain('still waiting');
   expect(stdout).toMatch(/^master-3 is the key/);
   expect(stderr).toMatch(
     /sidecar: stopped waiting; the rotation itself is done\n {2}hint: sidecar who master-2 .*\n$/,
