@@ -25,7 +25,7 @@ export type DeclaredReading =
   | { readonly fault: string };
 
 export interface DeclaredPlaces {
-  /** The files that a change shows in: the `.env`, and the key file where one is named; absolute. */
+  /** The files that a change shows in, absolute: the `.env`, and the key file where it is named. */
   readonly files: readonly string[];
   /** Reads them anew. Never rejects. */
   read(): Promise<DeclaredReading>;

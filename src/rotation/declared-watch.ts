@@ -30,12 +30,41 @@ const POLL_MS = 1000;
 const GATHER_MS = 50;
 
 export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatch {
-  const { places, onSettled, settleMs = SETTLE_MS, pollMs = POLL_MS, watchFolder } = options;
+  const { places, pollMs = POLL_MS, watchFolder } = options;
+  const looks = createLooks(options);
+  let soon: NodeJS.Timeout | undefined;
+  const onEvent = (): void => {
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      void looks.check();
+    }, GATHER_MS).unref();
+  };
+  const folders = createFolderWatch(onEvent, watchFolder);
+  const poll = setInterval(() => {
+    void folders.follow(places.files);
+    void looks.check();
+  }, pollMs).unref();
+  void folders.follow(places.files);
+  void looks.check();
+
+  return {
+    check: looks.check,
+    stop() {
+      looks.stop();
+      clearInterval(poll);
+      clearTimeout(soon);
+      folders.stop();
+    },
+  };
+}
+
+/** One look at a time; who asks while one is under way is answered by another one behind it. */
+function createLooks(options: DeclaredWatchOptions): DeclaredWatch {
+  const { places, onSettled, settleMs = SETTLE_MS } = options;
   let settled = options.settled && markOf(options.settled);
   let stopped = false;
   let again = false;
   let looking: Promise<void> | undefined;
-  let soon: NodeJS.Timeout | undefined;
 
   /** Reads until two readings agree. Between them only their marks are held, and no key. */
   const settle = async (): Promise<void> => {
@@ -62,32 +91,15 @@ export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatc
       looking = undefined;
     }
   };
-  const check = (): Promise<void> => {
-    again = true;
-    looking ??= look();
-    return looking;
-  };
-  const onEvent = (): void => {
-    soon ??= setTimeout(() => {
-      soon = undefined;
-      void check();
-    }, GATHER_MS).unref();
-  };
-  const folders = createFolderWatch(onEvent, watchFolder);
-  const poll = setInterval(() => {
-    void folders.follow(places.files);
-    void check();
-  }, pollMs).unref();
-  void folders.follow(places.files);
-  void check();
 
   return {
-    check,
+    check() {
+      again = true;
+      looking ??= look();
+      return looking;
+    },
     stop() {
       stopped = true;
-      clearInterval(poll);
-      clearTimeout(soon);
-      folders.stop();
     },
   };
 }

@@ -49,15 +49,10 @@ export function createPublishTarget(target: PublishTarget, options: TargetOption
   const { now, inTurn, write, onWritten, onFailure, limitMs, waits = RETRY_WAITS } = options;
   let job: Job | undefined;
   let error: Error | undefined;
-  let retry: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
-  let closed = false;
+  const retry = createRetry(now);
 
-  const clearRetry = (): void => {
-    clearTimeout(retry?.timer);
-    retry = undefined;
-  };
   const replaceJob = (next: Job | undefined): void => {
-    clearRetry();
+    retry.clear();
     job = next;
     error = undefined;
   };
@@ -80,14 +75,7 @@ export function createPublishTarget(target: PublishTarget, options: TargetOption
     if (failure === undefined || job !== mine) return;
     mine.failures += 1;
     error = failure;
-    if (!closed) {
-      const wait = waitAfter(mine.failures, waits);
-      const timer = setTimeout(() => {
-        retry = undefined;
-        void attempt(mine);
-      }, wait);
-      retry = { at: now() + wait, timer: timer.unref() };
-    }
+    retry.after(waitAfter(mine.failures, waits), () => void attempt(mine));
     onFailure(failure);
   };
 
@@ -103,12 +91,37 @@ export function createPublishTarget(target: PublishTarget, options: TargetOption
       target: showPlace(target),
       state: job === undefined ? 'published' : 'pending',
       error: error?.message ?? null,
-      nextTryAt: retry === undefined ? null : new Date(retry.at).toISOString(),
+      nextTryAt: retry.at(),
     }),
     forget: () => replaceJob(undefined),
-    close() {
+    close: retry.close,
+  };
+}
+
+/** One timer for the next try. */
+function createRetry(now: () => number) {
+  let next: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
+  let closed = false;
+  const clear = (): void => {
+    clearTimeout(next?.timer);
+    next = undefined;
+  };
+  return {
+    clear,
+    after(ms: number, again: () => void): void {
+      clear();
+      if (closed) return;
+      const timer = setTimeout(() => {
+        next = undefined;
+        again();
+      }, ms).unref();
+      next = { at: now() + ms, timer };
+    },
+    /** In ISO 8601; null: nothing is tried again. */
+    at: () => (next === undefined ? null : new Date(next.at).toISOString()),
+    close(): void {
       closed = true;
-      clearRetry();
+      clear();
     },
   };
 }

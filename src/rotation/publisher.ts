@@ -6,7 +6,7 @@ import { publishToFile } from '../store/publish-file.ts';
 import { createPublishTarget } from './publish-target.ts';
 import type { TargetView } from './views.ts';
 
-/** Writes a key to a target; on the disk when it resolves, rejects with a reason without the key. */
+/** Writes a key to a target: on the disk when it resolves; what it rejects with holds no key. */
 export type WriteTarget = (target: PublishTarget, key: Secret) => Promise<void>;
 
 export interface PublisherOptions {

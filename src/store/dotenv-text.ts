@@ -1,11 +1,12 @@
 import { parse } from 'dotenv';
 
+const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)/;
+const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
 /**
  * How dotenv 17 finds a variable (its `LINE`), with a group more: 1 is what stands before the
  * value, 2 the name, 3 the value with its quotes and the white space around it.
  */
-const LINE =
-  /((?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?))(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?(?:$|$)/gm;
+const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?(?:$|$)`, 'gm');
 
 /** In which a value may stand, the plainest first. */
 const QUOTES = ['', "'", '"', '`'] as const;

@@ -59,7 +59,8 @@ export async function readUpstreamKey(
   return {
     key: config.declaredKey,
     warnings: [
-      'LiteLLM runs with the key that clients hold: give it one of its own, and SIDECAR_UPSTREAM_KEY',
+      'LiteLLM runs with the key that clients hold: ' +
+        'give it one of its own, and SIDECAR_UPSTREAM_KEY',
     ],
   };
 }
