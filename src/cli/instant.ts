@@ -26,10 +26,16 @@ export const showSetting = (ms: number): string =>
 export const showAgo = (iso: string | null, now: number): string =>
   iso === null ? 'never' : `${showSpan(now - Date.parse(iso))} ago`;
 
+/** To the nearest: a grace of 30 d that began a second ago ends in 30 d. */
+export function showIn(ms: number): string {
+  const unit = ms < 2 * MINUTE ? SECOND : ms < 2 * HOUR ? MINUTE : ms < 2 * DAY ? HOUR : DAY;
+  return `in ${showSpan(ms + unit / 2)}`;
+}
+
 /** `2026-11-24 14:03 UTC (in 23 h)`, or `(4 s ago)` where it has passed. */
 export function showUntil(iso: string, now: number): string {
   const left = Date.parse(iso) - now;
-  const relative = left > 0 ? `in ${showSpan(left)}` : `${showSpan(-left)} ago`;
+  const relative = left > 0 ? showIn(left) : `${showSpan(-left)} ago`;
   return `${showInstant(iso)} (${relative})`;
 }
 

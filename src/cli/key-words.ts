@@ -1,7 +1,7 @@
 import { MASTER } from '../keyring/keyring.ts';
 import type { ChangeView, ClientView, GenerationView, TargetView } from '../rotation/views.ts';
 import { oneLine } from './check-outcome.ts';
-import { showCount, showInstant, showSetting, showSpan, showUntil } from './instant.ts';
+import { showCount, showIn, showInstant, showSetting, showUntil } from './instant.ts';
 import type { Style } from './terminal.ts';
 
 /** Until when a generation opens anything, in words that stand behind its name. */
@@ -43,7 +43,7 @@ export function pendingWords({ target, error, nextTryAt }: TargetView, now: numb
   const why = error === null ? 'not written yet' : oneLine(error);
   if (nextTryAt === null) return `${oneLine(target)}: ${why}`;
   const left = Date.parse(nextTryAt) - now;
-  return `${oneLine(target)}: ${why}; tried again ${left > 0 ? `in ${showSpan(left)}` : 'now'}`;
+  return `${oneLine(target)}: ${why}; tried again ${left > 0 ? showIn(left) : 'now'}`;
 }
 
 /** `inference from 10.0.0.0/8, until 2027-02-22 14:03 UTC`: what a client may do. */

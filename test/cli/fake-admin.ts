@@ -141,7 +141,7 @@ export const retiring = (over: Partial<GenerationView> = {}): GenerationView =>
     state: 'retiring',
     createdAt: ago(32 * DAY),
     graceMs: DAY,
-    validUntil: ahead(DAY - 10 * MINUTE),
+    validUntil: ahead(23 * HOUR + 10 * MINUTE),
     clockStarted: true,
     lastUsedAt: ago(90 * SECOND),
     recentCallers: 1,

@@ -5,6 +5,8 @@ import {
   changeView,
   client,
   DAY,
+  HOUR,
+  MINUTE,
   problem,
   retiring,
   rotateView,
@@ -145,4 +147,20 @@ test('a grace in days and one in hours are told as one writes them', async () =>
     const { stdout } = await runAgainst([200, rotateView({ previous })], 'rotate');
     expect(stdout).toContain(`good until ${words} the new key's first use, at the latest 2026-12-`);
   }
+});
+
+test.each([
+  [30 * DAY - SECOND, 'in 30 d'],
+  [2 * DAY, 'in 2 d'],
+  [DAY - 20 * MINUTE, 'in 24 h'],
+  [DAY - 40 * MINUTE, 'in 23 h'],
+  [MINUTE + 1, 'in 60 s'],
+  [1, 'in 0 s'],
+  [0, '0 s ago'],
+  [-3 * HOUR, '3 h ago'],
+])('a deadline %d ms ahead is %s', async (ms, words) => {
+  const previous = [retiring({ validUntil: ahead(ms) })];
+  const { stdout } = await runAgainst([200, rotateView({ previous })], 'rotate');
+  expect(stdout).toMatch(/master-2: good until [\d: -]+ UTC \(/);
+  expect(stdout).toContain(` UTC (${words})\n`);
 });
