@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { nearest } from '../config/nearest.ts';
 import { Secret } from '../secret.ts';
+import { keyringPath } from '../store/keyring-file.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 
 /** Where the client key `master` stands. */
@@ -64,7 +65,9 @@ export function findClientKey(
   if (key !== undefined) return { file, key };
   const near = nearest(client, clientsIn(state));
   throw new CommandError(`there is no key of a client ${client} (${file})`, EXIT.usage, [
-    near === undefined ? 'sidecar clients list' : `did you mean ${near}?`,
+    near === undefined
+      ? '`sidecar clients list` names them; after a rollback a key is kept nowhere'
+      : `did you mean ${near}?`,
   ]);
 }
 
@@ -79,6 +82,13 @@ function clientsIn(state: string): readonly string[] {
 
 /** What to do where no key is found. */
 export function noKeyYet(file: string): CommandError {
+  // Where a sidecar has run, a rollback alone leaves no key: what it brings back is known by digest.
+  if (existsSync(keyringPath(dirname(dirname(file))))) {
+    return new CommandError(`the sidecar does not keep the key of master (${file})`, EXIT.failed, [
+      'after a rollback only those who hold it have it',
+      '`sidecar rotate` makes a new one',
+    ]);
+  }
   return new CommandError(`no key is declared, and none was made so far (${file})`, EXIT.failed, [
     'the sidecar makes one at its first start: docker compose up, or npm run local',
     'run this where the sidecar runs: docker compose exec sidecar sidecar key show',

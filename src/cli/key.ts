@@ -20,9 +20,7 @@ export function keyShow(terminal: Terminal, place: KeyPlace): ExitCode {
     case 'made':
       return show(terminal, 'master', place);
     case 'declared':
-      say(terminal, `the key is declared: ${place.where}`, [
-        'it is not repeated here, and no sidecar has started with it so far',
-      ]);
+      say(terminal, `the key is declared: ${place.where}`, ['it is not repeated here']);
       return EXIT.failed;
     case 'absent':
       throw noKeyYet(place.file);

@@ -57,7 +57,7 @@ test('key show: an unknown client, with the near name', async () => {
   file('state/keys/.nobody', OTHER);
   const far = await run('key show nobody');
   expect(far.code).toBe(2);
-  expect(far.stderr).toContain('hint: sidecar clients list');
+  expect(far.stderr).toContain('hint: `sidecar clients list` names them');
 });
 
 test('key show: where a sidecar has run, its file rules over a declared value', async () => {
@@ -105,4 +105,14 @@ test('key show: an empty key file is no key', async () => {
   const { code, stderr } = await run('key show');
   expect(code).toBe(1);
   expect(stderr).toContain(`the key file ${path} is empty`);
+});
+
+test('key show: after a rollback it says why there is none', async () => {
+  file('state/keyring.json', '{}');
+  const { code, stdout, stderr } = await run('key show');
+  expect([code, stdout]).toEqual([1, '']);
+  expect(stderr).toContain(
+    `the sidecar does not keep the key of master (${cwd}/state/keys/master)`,
+  );
+  expect(stderr).toContain('`sidecar rotate` makes a new one');
 });
