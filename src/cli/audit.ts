@@ -21,8 +21,8 @@ const LOOK_EVERY_MS = 250;
 const PAGE = 1000;
 
 /**
- * `sidecar audit`: the last lines of the file in a state folder, whether or not a sidecar runs. With
- * `follow`, whatever comes until Ctrl-C; in JSON each line is a document of its own then.
+ * `sidecar audit`: the last lines of the file in a state folder, whether or not a sidecar runs.
+ * With `follow`, whatever comes until Ctrl-C; in JSON each line is a document of its own then.
  */
 export async function showAudit(
   terminal: Terminal,

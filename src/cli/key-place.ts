@@ -82,7 +82,7 @@ function clientsIn(state: string): readonly string[] {
 
 /** What to do where no key is found. */
 export function noKeyYet(file: string): CommandError {
-  // Where a sidecar has run, a rollback alone leaves no key: what it brings back is known by digest.
+  // Where a sidecar has run, a rollback alone leaves no key: what it brings back is a digest.
   if (existsSync(keyringPath(dirname(dirname(file))))) {
     return new CommandError(`the sidecar does not keep the key of master (${file})`, EXIT.failed, [
       'after a rollback only those who hold it have it',

@@ -78,7 +78,7 @@ async function look(
   }
 }
 
-/** On a terminal lines that move; elsewhere a line for each key, again when it says another thing. */
+/** On a terminal lines that move; elsewhere a line for each key, and again where it changes. */
 function createDisplay({ terminal, time }: AdminSession) {
   const live = createLiveLines(terminal, terminal.stderr);
   let said: readonly string[] = [];
