@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import type { DeclaredPlaces } from './config/declared.ts';
 import type { Config } from './config.ts';
@@ -14,10 +14,11 @@ import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
 import { StartupError } from './startup-error.ts';
 import { readAudit, verifyAudit } from './store/audit-file.ts';
 import type { AuditRepair } from './store/audit-writer.ts';
-import { type FaultPoint, noFaults } from './store/durable-file.ts';
+import { type FaultPoint, noFaults, sweepLeftovers } from './store/durable-file.ts';
 import { createFileStore } from './store/file-store.ts';
 import { readKeyFile, writeKeyFile } from './store/key-file.ts';
 import { StoreError } from './store/key-store.ts';
+import { behindLinks } from './store/publish-file.ts';
 import { clientKeyPath, makeStateFolder } from './store/startup-keys.ts';
 import type { Log } from './telemetry/log.ts';
 
@@ -94,6 +95,7 @@ async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): P
     if (keys === undefined) early.push(message);
     else keys.noteRepair(message);
   };
+  await sweepAll(config);
   try {
     keys = await openKeys({
       ...options,
@@ -111,6 +113,15 @@ async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): P
     return keys;
   } catch (cause) {
     throw explained(cause, state);
+  }
+}
+
+/** A process that was killed while it wrote a key may have left half a file with it. */
+async function sweepAll({ state, publish }: Config): Promise<void> {
+  await sweepLeftovers(dirname(clientKeyPath(state, 'master')));
+  for (const { path } of publish) {
+    const target = await behindLinks(path).catch(() => path);
+    await sweepLeftovers(dirname(target), basename(target));
   }
 }
 

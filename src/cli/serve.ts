@@ -1,7 +1,8 @@
 import closeWithGrace from 'close-with-grace';
 import { type App, startApp } from '../app.ts';
 import { systemClock } from '../clock.ts';
-import { loadConfig } from '../config/load.ts';
+import { openDeclaredPlaces } from '../config/declared.ts';
+import { loadConfig, type Surroundings } from '../config/load.ts';
 import { formatMistakes } from '../config/mistakes.ts';
 import type { Config } from '../config.ts';
 import { StartupError } from '../startup-error.ts';
@@ -13,6 +14,7 @@ const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
   configuration: EXIT.configuration,
   state: EXIT.cannotCreate,
   port: EXIT.unavailable,
+  locked: EXIT.unavailable,
 };
 
 const STDERR = 2;
@@ -39,7 +41,7 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
   // Whatever ends the process, the last lines say why.
   process.on('exit', log.flush);
   for (const warning of loaded.warnings) log.warn({}, warning);
-  const app = await start(config, log);
+  const app = await start(config, log, options);
   const { port, opsPort } = app;
   closeWithGrace({ delay: false, logger: false }, async ({ err, signal }) => {
     if (err) log.error({ err }, 'an error nobody caught: stopping');
@@ -59,7 +61,7 @@ function openLog({ logLevel, logFormat }: Config): Log {
   return createLog({ level: logLevel, format, destination: STDERR, clock: systemClock, colour });
 }
 
-async function start(config: Config, log: Log): Promise<App> {
+async function start(config: Config, log: Log, surroundings: Surroundings): Promise<App> {
   try {
     return await startApp({
       config,
@@ -67,6 +69,7 @@ async function start(config: Config, log: Log): Promise<App> {
       clock: systemClock,
       version: readVersion(),
       nodeVersion: process.versions.node,
+      places: openDeclaredPlaces(surroundings),
     });
   } catch (error) {
     log.flush();

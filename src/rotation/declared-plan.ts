@@ -9,7 +9,7 @@ import {
 
 /** What a declared value means to the keyring. */
 export type DeclaredPlan =
-  /** It is the active key, and was acted on. */
+  /** It is the active key, or about to be, and was acted on. */
   | { readonly kind: 'nothing' }
   /** It is the active key: our own publishing came back, or it was declared somewhere else. */
   | { readonly kind: 'remember' }
@@ -27,6 +27,8 @@ export function planDeclared(
   const master = keyring.clients.get(MASTER);
   const remembered = keyring.declared[source] === digest;
   const active = master && activeOf(master);
+  // Our own publishing may come back before the rotation is complete.
+  if (master?.staged?.digest === digest) return { kind: 'nothing' };
   if (active?.digest === digest) return { kind: remembered ? 'nothing' : 'remember' };
   const older = master?.generations.find((generation) => generation.digest === digest);
   if (remembered && older !== undefined) {

@@ -1,4 +1,4 @@
-import type { DeclaredPlaces } from '../config/declared.ts';
+import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import { activeOf, type KeyOrigin, MASTER } from '../keyring/keyring.ts';
@@ -19,15 +19,20 @@ export interface FirstKeyOptions {
 /** Where the key that clients present came from, at this start. */
 export type FirstKey = 'declared' | 'made' | 'found';
 
+export interface FirstKeyFound {
+  readonly from: FirstKey;
+  /** What is declared, and what became of it. */
+  readonly reading: DeclaredReading;
+  readonly outcome: DeclaredOutcome;
+}
+
 /**
  * Sees to it that `master` has a key when requests come: the declared one, the one that a sidecar
  * before the keyring left in its state folder, or a new one.
  *
  * @throws AdminError where a first key cannot be made
  */
-export async function firstKey(
-  options: FirstKeyOptions,
-): Promise<{ readonly from: FirstKey; readonly outcome: DeclaredOutcome }> {
+export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound> {
   const { keeper, rotator, keyFiles, declared, places } = options;
   const reading = await places.read();
   const outcome = await declared.settle(reading);
@@ -35,16 +40,16 @@ export async function firstKey(
   if (master === undefined) {
     const found = await keyFiles.read(MASTER);
     await makeMaster(options, found ?? new Secret(generateKey()), 'made');
-    return { from: found === undefined ? 'made' : 'found', outcome };
+    return { from: found === undefined ? 'made' : 'found', outcome, reading };
   }
   const active = activeOf(master);
-  if ('fault' in reading || reading.value === undefined) return { from: 'found', outcome };
+  if ('fault' in reading || reading.value === undefined) return { from: 'found', outcome, reading };
   const { key } = reading.value;
-  if (digestOf(key.reveal()) !== active?.digest) return { from: 'found', outcome };
+  if (digestOf(key.reveal()) !== active?.digest) return { from: 'found', outcome, reading };
   const kept = await keyFiles.read(MASTER);
   // An older sidecar kept no copy of a declared key; after a rollback there is none either.
   if (kept?.reveal() !== key.reveal()) await rotator.publishActive(MASTER, key);
-  return { from: 'declared', outcome };
+  return { from: 'declared', outcome, reading };
 }
 
 async function makeMaster(

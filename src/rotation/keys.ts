@@ -1,49 +1,21 @@
-import type { Clock } from '../clock.ts';
-import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
-import type { Config } from '../config.ts';
-import type { KeyringEvent } from '../keyring/command.ts';
-import { EMPTY_KEYRING, type Keyring } from '../keyring/keyring.ts';
+import type { DeclaredReading } from '../config/declared.ts';
+import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
-import type { KeyStore } from '../store/key-store.ts';
-import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
+import { AdminError, type KeyAdmin } from './admin.ts';
 import { countingAdmin } from './counting-admin.ts';
-import { createDeclaredKeys } from './declared.ts';
+import { createDeclaredKeys, type DeclaredKeys } from './declared.ts';
 import { createDeclaredWatch } from './declared-watch.ts';
 import { type FirstKey, firstKey } from './first-key.ts';
 import { createFirstUses } from './first-uses.ts';
-import { createKeeper } from './keeper.ts';
 import { createKeyAdmin } from './key-admin.ts';
-import { type KeyEvents, triggerOf } from './key-events.ts';
+import type { KeyEvents } from './key-events.ts';
+import { type KeysOptions, loadParts, type Parts } from './key-parts.ts';
 import type { ViewSources } from './key-views.ts';
-import { createPublisher } from './publisher.ts';
 import { createRepublish } from './republish.ts';
-import { createRotator, type KeyFiles } from './rotate.ts';
 import { createRotateRequests, type RotateRequests } from './rotate-request.ts';
 import { statusOf } from './status.ts';
-import { createSteadyClock } from './steady-clock.ts';
 import { createTombstoneUses } from './tombstone-uses.ts';
-import { createUsageTracker } from './usage-tracker.ts';
 import { createWakes, forgettable, type Wakes } from './wakes.ts';
-
-export interface KeysOptions {
-  readonly config: Config;
-  readonly store: KeyStore;
-  readonly keyFiles: KeyFiles;
-  readonly places: DeclaredPlaces;
-  readonly clock: Clock;
-  readonly version: string;
-  readonly events: KeyEvents;
-  /** What is under way with a generation, by its id. */
-  readonly traffic: {
-    inFlight(generation: string): number;
-    /** Ends it now; returns how many there were. */
-    cut(generation: string): number;
-  };
-  /** Whether the state folder is still this process's. */
-  readonly mayWrite: () => boolean;
-  readonly fault?: FaultPoint;
-}
 
 /** All that a running sidecar knows of keys. */
 export interface Keys {
@@ -66,8 +38,6 @@ export interface Keys {
   close(): Promise<void>;
 }
 
-type Parts = Awaited<ReturnType<typeof loadParts>>;
-
 /** Generations that ended, of each client, whose use is kept. */
 const ENDED_KEPT = 8;
 
@@ -86,23 +56,17 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   const { keyFiles, places, store } = options;
   for (const note of await rotator.recover()) events.onNote(note);
   const declared = createDeclaredKeys({ keeper, rotator, graceMs });
-  const { from, outcome } = await firstKey({ ...parts, keyFiles, declared, places, graceMs });
+  const { from, outcome, reading } = await firstKey({
+    ...parts,
+    keyFiles,
+    declared,
+    places,
+    graceMs,
+  });
   events.onDeclared(outcome);
   const requests = createRotateRequests({ ...parts, keyFiles, graceMs, now: clock.now });
-  const settle = async (reading: DeclaredReading): Promise<void> => {
-    const happened = await declared.settle(reading);
-    if (happened.kind === 'refused') events.onRotation('declared', 'refused');
-    events.onDeclared(happened);
-  };
-  const watch = createDeclaredWatch({ places, onSettled: (reading) => void settle(reading) });
-  const wakes = createWakes({
-    ...parts,
-    saveUsage: async () => {
-      usage.forget(forgettable(keeper, ENDED_KEPT));
-      await store.saveUsage(usage.usage()).catch(events.onStore);
-    },
-    rotateOnSchedule: (client) => rotateOnSchedule(requests, client, events),
-  });
+  const watch = watchDeclared(options, declared, reading);
+  const wakes = wakesOf(options, parts, requests);
   parts.onDeadline(wakes);
   const tombstones = createTombstones(options, parts);
   const firstUses = createFirstUses(keeper, clock.now);
@@ -133,61 +97,33 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   };
 }
 
-/** What everything else is made of. */
-async function loadParts(options: KeysOptions) {
-  const { config, store, keyFiles, events, traffic, mayWrite, fault } = options;
-  const stored = (await store.load()) ?? { keyring: EMPTY_KEYRING, version: 0 };
-  for (const warning of store.warnings) events.onNote(warning);
-  const { changedAt: notBefore } = stored.keyring;
-  const clock = createSteadyClock({ clock: options.clock, notBefore, onJump: events.onClockJump });
-  const { now } = clock;
-  const startedAt = now();
-  const usage = createUsageTracker({ now, initial: await store.loadUsage() });
-  const cuts = new Map<string, number>();
-  let wakes: Wakes | undefined;
-  const onEvents = (happened: readonly KeyringEvent[], by: Actor): void => {
-    for (const event of happened) {
-      if (event.kind === 'revoked' && event.compromised) {
-        cuts.set(event.generation, traffic.cut(event.generation));
-      }
-      // A client's first key is no rotation.
-      if (event.kind === 'rotated' && event.from !== undefined) {
-        events.onRotation(triggerOf(by), 'done');
-      }
-      events.onChange(event, by);
+/** Acts on what is declared from now on. */
+function watchDeclared(
+  { places, events }: KeysOptions,
+  declared: DeclaredKeys,
+  settled: DeclaredReading,
+) {
+  const act = async (reading: DeclaredReading): Promise<void> => {
+    const outcome = await declared.settle(reading);
+    if (outcome.kind === 'refused') events.onRotation('declared', 'refused');
+    events.onDeclared(outcome);
+  };
+  return createDeclaredWatch({ places, settled, onSettled: (reading) => void act(reading) });
+}
+
+function wakesOf({ store, events }: KeysOptions, parts: Parts, requests: RotateRequests): Wakes {
+  const { keeper, usage } = parts;
+  const saveUsage = async (): Promise<boolean> => {
+    usage.forget(forgettable(keeper, ENDED_KEPT));
+    try {
+      await store.saveUsage(usage.usage());
+      return true;
+    } catch {
+      return false;
     }
-    wakes?.look();
   };
-  const { onStore } = events;
-  const keeper = createKeeper({ store, stored, now, onEvents, onStore, mayWrite });
-  const publisher = createPublisher({
-    targets: config.publish,
-    now,
-    onPublished: (client, number) => {
-      const published = { kind: 'published', client, number } as const;
-      // A newer key may have come since, or the client may be gone.
-      keeper.change([published], 'sidecar', 'at-once').catch(() => undefined);
-    },
-    onFailure: events.onPublishFailure,
-    ...(fault !== undefined && { fault }),
-  });
-  const { maxGraceMs, rotateEveryMs: everyMs } = config;
-  const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs });
-  const clients = new Set(config.publish.map(({ client }) => client));
-  return {
-    ...{ clock, startedAt, usage, keeper, publisher, rotator, schedule: { everyMs, clients } },
-    publishPending: () =>
-      [...clients].flatMap(publisher.targets).filter(({ state }) => state === 'pending').length,
-    /** How many were cut for a generation; each answer is given once. */
-    takeCut(generation: string): number {
-      const count = cuts.get(generation) ?? 0;
-      cuts.delete(generation);
-      return count;
-    },
-    onDeadline(told: Wakes): void {
-      wakes = told;
-    },
-  };
+  const rotate = (client: string) => rotateOnSchedule(requests, client, events);
+  return createWakes({ ...parts, saveUsage, rotateOnSchedule: rotate });
 }
 
 function adminOf(

@@ -40,7 +40,7 @@ export interface ClientView {
   readonly generations: readonly GenerationView[];
   /** Retired and revoked ones in all. */
   readonly tombstones: number;
-  /** Where its newest key is published, the state folder's file first. */
+  /** Where its newest key is published, beside the state folder's own file. */
   readonly publish: readonly TargetView[];
   /** When the schedule rotates it next. */
   readonly nextRotationAt: string | null;

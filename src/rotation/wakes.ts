@@ -9,7 +9,8 @@ export interface WakesOptions {
   readonly clock: SteadyClock;
   readonly schedule: Schedule;
   readonly usage: UsageTracker;
-  readonly saveUsage: () => Promise<void>;
+  /** Resolves to whether it was saved; never rejects. */
+  readonly saveUsage: () => Promise<boolean>;
   /** Rotates a client because its time has come; never rejects. */
   readonly rotateOnSchedule: (client: string) => Promise<void>;
 }
@@ -34,13 +35,14 @@ export function createWakes(options: WakesOptions): Wakes {
   /** By client: no scheduled rotation is begun before it. */
   const notBefore = new Map<string, number>();
   let usageSavedAt = clock.now();
+  let isUsageOwed = false;
   let timer: NodeJS.Timeout | undefined;
   let working: Promise<void> = Promise.resolve();
   let closed = false;
 
   const saveUsage = async (): Promise<void> => {
     usageSavedAt = clock.now();
-    if (usage.changed()) await options.saveUsage();
+    if (isUsageOwed || usage.changed()) isUsageOwed = !(await options.saveUsage());
   };
   const rotateDue = async (): Promise<void> => {
     const now = clock.now();

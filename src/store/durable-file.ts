@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Told before each system call that changes the disk: where a test ends the process. */
@@ -71,9 +71,25 @@ export async function replaceFile(
   return stamp;
 }
 
+const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
+
 /** Whether `name` is what a crash may leave of a `replaceFile` of `of`. */
 export const isLeftover = (name: string, of: string): boolean =>
-  name.startsWith(`.${of}.`) && /\.[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name);
+  name.startsWith(`.${of}.`) && LEFTOVER.test(name);
+
+/**
+ * Removes what crashes left of files in a folder: they may hold keys. Not while one is written
+ * there. Never rejects: a folder that is not there has none.
+ *
+ * @param of only those of a file with this name
+ */
+export async function sweepLeftovers(folder: string, of?: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  const left = names.filter((name) =>
+    of === undefined ? LEFTOVER.test(name) : isLeftover(name, of),
+  );
+  for (const name of left) await rm(join(folder, name), { force: true }).catch(() => undefined);
+}
 
 /** Undefined: there is no file. Not of the inode's own time, which a link changes. */
 export async function readStamp(path: string): Promise<FileStamp | undefined> {

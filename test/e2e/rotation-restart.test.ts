@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -85,6 +86,19 @@ describe('a restart', () => {
     await before.stop();
     const two = await rotate(await start(), {}, { headers });
     expect(two).toMatchObject({ key: one.key, replayed: true });
+  });
+
+  it('sweeps up what a kill left of a file with a key', async () => {
+    const { folder, start } = await place();
+    await (await start()).stop();
+    const left = `.master.${randomUUID()}`;
+    await writeFile(join(folder, 'keys', left), 'half a key');
+    await writeFile(join(folder, left), 'half a key');
+    await writeFile(join(folder, '.mine'), 'an operator put it here');
+    await start({ SIDECAR_PUBLISH: `file:${folder}/master` });
+    const names = [...(await readdir(join(folder, 'keys'))), ...(await readdir(folder))];
+    expect(names).not.toContain(left);
+    expect(names).toContain('.mine');
   });
 
   it('with a new declared key is a rotation, with grace', async () => {

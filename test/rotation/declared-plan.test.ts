@@ -46,6 +46,25 @@ describe('a declared key', () => {
     expect(active({ environment: 'digest-2' })).toEqual({ kind: 'remember' });
   });
 
+  it('that is being made the active one is nothing: our own publishing came back early', () => {
+    const before = keyring({}, 'active');
+    const master = before.clients.get('master');
+    if (master === undefined) throw new Error('it is not there');
+    const staged = {
+      number: 2,
+      digest: 'digest-2',
+      origin: 'made',
+      stagedAt: 0,
+      graceMs: 0,
+      maxGraceMs: 0,
+      compromised: false,
+      source: undefined,
+      idempotency: undefined,
+    } as const;
+    const during = { ...before, clients: new Map([['master', { ...master, staged }]]) };
+    expect(planDeclared(during, 'dotenv', 'digest-2')).toEqual({ kind: 'nothing' });
+  });
+
   it.each(['retiring', 'retired', 'revoked'] as const)(
     'that was acted on and is %s by now is stale, and no rotation',
     (state) => {
