@@ -14,7 +14,7 @@ import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
 import { StartupError } from './startup-error.ts';
 import { readAudit, verifyAudit } from './store/audit-file.ts';
 import type { AuditRepair } from './store/audit-writer.ts';
-import { type FaultPoint, noFaults, sweepLeftovers } from './store/durable-file.ts';
+import { type FaultPoint, noFaults, readStamp, sweepLeftovers } from './store/durable-file.ts';
 import { createFileStore } from './store/file-store.ts';
 import { readKeyFile, writeKeyFile } from './store/key-file.ts';
 import { StoreError } from './store/key-store.ts';
@@ -129,6 +129,7 @@ function keyFilesIn(state: string, fault: FaultPoint | undefined): KeyFiles {
   return {
     write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, fault),
     read: (client) => readKeyFile(clientKeyPath(state, client)),
+    isThere: async (client) => (await readStamp(clientKeyPath(state, client))) !== undefined,
     remove: (client) => rm(clientKeyPath(state, client), { force: true }),
   };
 }

@@ -1,7 +1,7 @@
 import type { Config } from './config.ts';
-import { StartupError } from './startup-error.ts';
 import type { FirstKey } from './rotation/first-key.ts';
 import type { Secret } from './secret.ts';
+import { StartupError } from './startup-error.ts';
 import { madeKeyPath } from './store/startup-keys.ts';
 import type { Log } from './telemetry/log.ts';
 import { createSlots } from './upstream/slots.ts';

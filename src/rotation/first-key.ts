@@ -3,6 +3,7 @@ import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import { activeOf, type KeyOrigin, MASTER } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
+import { AdminError } from './admin.ts';
 import type { DeclaredKeys, DeclaredOutcome } from './declared.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeyFiles, Rotator } from './rotate.ts';
@@ -39,6 +40,7 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
   const master = keeper.keyring().clients.get(MASTER);
   if (master === undefined) {
     const found = await keyFiles.read(MASTER);
+    if (found === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
     await makeMaster(options, found ?? new Secret(generateKey()), 'made');
     return { from: found === undefined ? 'made' : 'found', outcome, reading };
   }
@@ -51,6 +53,12 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
   if (kept?.reveal() !== key.reveal()) await rotator.publishActive(MASTER, key);
   return { from: 'declared', outcome, reading };
 }
+
+/** A new key in its place would lock out who holds the one that stood there. */
+const emptyFile = (): AdminError =>
+  new AdminError('publish_failed', `the key file of ${MASTER} is empty`, {
+    hints: [`put the key back into keys/${MASTER} of the state folder, or delete that file`],
+  });
 
 async function makeMaster(
   { rotator, graceMs }: FirstKeyOptions,

@@ -17,8 +17,10 @@ import type { Publisher } from './publisher.ts';
 export interface KeyFiles {
   /** On the disk when it resolves. Rejects with an error of Node's fs. */
   write(client: string, key: Secret): Promise<void>;
-  /** Undefined: there is none. */
+  /** Undefined: there is none, or its file is empty. */
   read(client: string): Promise<Secret | undefined>;
+  /** Whether there is a file, an empty one too. */
+  isThere(client: string): Promise<boolean>;
   remove(client: string): Promise<void>;
 }
 

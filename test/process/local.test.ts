@@ -134,7 +134,8 @@ test('litellm listens on the loopback, and learns nothing that is the sidecar’
   await writeFile(join(cwd, '.env'), text);
   const { ended, says, press } = start();
   const screen = await says('stdout', 'Ctrl-C ends it');
-  expect(screen).toContain(`yours (LITELLM_MASTER_KEY in ${join(cwd, '.env')})`);
+  expect(screen).toContain('cat state/keys/master');
+  expect(await readFile(join(cwd, 'state', 'keys', 'master'), 'utf8')).toBe(`${client}\n`);
   const { args, env, config } = startedLitellm();
   expect(args.slice(0, 2)).toEqual(['--host', '127.0.0.1']);
   expect(config).toBe('model_list: []\n');

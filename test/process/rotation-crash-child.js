@@ -30,6 +30,7 @@ const keys = await openKeys({
   keyFiles: {
     write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, fault),
     read: (client) => readKeyFile(clientKeyPath(state, client)),
+    isThere: async () => false,
     remove: (client) => rm(clientKeyPath(state, client), { force: true }),
   },
   places: { files: [], read: async () => ({ value: undefined }) },

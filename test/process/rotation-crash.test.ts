@@ -73,6 +73,7 @@ async function reopen(state: string): Promise<Keys> {
     keyFiles: {
       write: (client, key) => writeKeyFile(clientKeyPath(state, client), key),
       read: (client) => readKeyFile(clientKeyPath(state, client)),
+      isThere: async () => false,
       remove: (client) => rm(clientKeyPath(state, client), { force: true }),
     },
     places: { files: [], read: async () => ({ value: undefined }) },
