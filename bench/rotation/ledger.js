@@ -121,6 +121,11 @@ function compare(entry, { id, state, validUntil, clockStarted }) {
   const deadline = Date.parse(validUntil);
   const before = entry.deadline;
   entry.deadline = deadline;
-  if (before === undefined || before === deadline) return [];
+  if (before === undefined) {
+    const { laterUseAt = 0, graceMs = 0 } = entry;
+    const shortMs = laterUseAt + graceMs - deadline;
+    return shortMs > MARGIN_MS ? [`the grace of ${id} is ${shortMs} ms short`] : [];
+  }
+  if (before === deadline) return [];
   return [`the deadline of ${id} moved by ${deadline - before} ms`];
 }
