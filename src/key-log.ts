@@ -7,7 +7,9 @@ import type { Log } from './telemetry/log.ts';
 export function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
   return {
     onChange(event, by) {
-      const { kind, ...fields } = event;
+      const { kind, ...told } = event;
+      const fields =
+        'deadline' in told ? { ...told, deadline: new Date(told.deadline).toISOString() } : told;
       const grave = kind === 'revoked' && event.compromised;
       const first = kind === 'rotated' && event.from === undefined;
       const sentence = first ? 'a client has its first key' : SENTENCES[kind];

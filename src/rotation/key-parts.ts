@@ -40,12 +40,12 @@ type RevokedEvent = Extract<KeyringEvent, { kind: 'revoked' }>;
 export async function loadParts(options: KeysOptions) {
   const { config, store, keyFiles, events, traffic, mayWrite, fault } = options;
   const stored = (await store.load()) ?? { keyring: EMPTY_KEYRING, version: 0 };
-  for (const warning of store.warnings) events.onNote(warning);
   const { changedAt: notBefore } = stored.keyring;
   const clock = createSteadyClock({ clock: options.clock, notBefore, onJump: events.onClockJump });
   const { now } = clock;
   const startedAt = now();
   const usage = createUsageTracker({ now, initial: await store.loadUsage() });
+  for (const warning of store.warnings) events.onNote(warning);
   const cuts = new Map<string, number>();
   let wakes: Wakes | undefined;
   const onEvents = (happened: readonly KeyringEvent[], by: Actor): void => {

@@ -127,7 +127,7 @@ function wakesOf({ store, events }: KeysOptions, parts: Parts, requests: RotateR
 }
 
 function adminOf(
-  { config, version, traffic, events, keyFiles, places }: KeysOptions,
+  { config, version, store, traffic, events, keyFiles, places }: KeysOptions,
   parts: Parts,
   requests: RotateRequests,
   warnings: Parameters<typeof statusOf>[1]['warnings'],
@@ -138,7 +138,8 @@ function adminOf(
   const { targets } = publisher;
   const sources: ViewSources = { now: clock.now, use: usage.of, inFlight, targets, schedule };
   const { storeError } = keeper;
-  const about = { version, startedAt, clock, storeError, rotateEveryMs, warnings };
+  const storeWarnings = () => store.warnings;
+  const about = { version, startedAt, clock, storeError, storeWarnings, rotateEveryMs, warnings };
   const admin = createKeyAdmin({
     ...{ keeper, requests, sources, graceMs, takeCut },
     republish: createRepublish({ keeper, rotator, keyFiles, places, targets }),

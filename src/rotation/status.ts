@@ -8,6 +8,8 @@ export interface StatusSources {
   readonly startedAt: number;
   readonly clock: SteadyClock;
   readonly storeError: () => StoreError | undefined;
+  /** What the store found, and could not mend so far. */
+  readonly storeWarnings: () => readonly string[];
   /** Milliseconds; 0: no schedule. */
   readonly rotateEveryMs: number;
   /** What else an operator should look at. */
@@ -25,12 +27,23 @@ export function statusOf(clients: readonly ClientView[], sources: StatusSources)
     clients,
     store: { up: failed === undefined, error: failed?.message ?? null },
     rotateEveryMs: rotateEveryMs === 0 ? null : rotateEveryMs,
-    warnings: [...storeWarnings(failed), ...clockWarnings(clock), ...sources.warnings()],
+    warnings: [
+      ...storeDown(failed),
+      ...sources.storeWarnings().map(storeWarning),
+      ...clockWarnings(clock),
+      ...sources.warnings(),
+    ],
     next: nextSteps(clients),
   };
 }
 
-function storeWarnings(failed: StoreError | undefined): readonly WarningView[] {
+const storeWarning = (message: string): WarningView => ({
+  code: 'store_warning',
+  message,
+  hint: 'sidecar audit verify',
+});
+
+function storeDown(failed: StoreError | undefined): readonly WarningView[] {
   if (failed === undefined) return [];
   return [{ code: 'store_down', message: failed.message, hint: failed.hint }];
 }
