@@ -9,11 +9,17 @@ const project = (name: string, include: readonly string[], seconds: number) => (
     testTimeout: seconds * 1000,
     hookTimeout: seconds * 1000,
     restoreMocks: true,
+    // Every key that a test makes goes into a ledger,
+    setupFiles: ['test/support/key-ledger-setup.ts'],
   },
 });
 
 export default defineConfig({
   test: {
+    // and at the end of the run none of them may stand in a log, or in any other place it must not be.
+    globalSetup: ['test/support/key-ledger-run.ts'],
+    // A run that is ended before that search is over would pass.
+    teardownTimeout: 120_000,
     projects: [
       {
         test: {
@@ -24,7 +30,13 @@ export default defineConfig({
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
       project('process', ['test/process/**/*.test.ts'], 30),
       project('litellm', ['test/litellm/**/*.test.ts'], 180),
-      project('compose', ['test/compose/**/*.test.ts'], 300),
+      {
+        // Each file has a LiteLLM of its own, which is all that a small machine can start at a time.
+        test: {
+          ...project('compose', ['test/compose/**/*.test.ts'], 300).test,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { fakePython } from '../local/fake-python.ts';
+import { recordArtefact, recordState } from '../support/key-ledger.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/local/main.js', import.meta.url));
 const LITELLM = fileURLToPath(new URL('../local/serving-litellm.js', import.meta.url));
@@ -30,6 +31,9 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const child of running) child.kill('SIGTERM');
   await Promise.all([...running].map((child) => child.exitCode ?? once(child, 'exit')));
+  const log = await readFile(join(cwd, '.local/sidecar.log'), 'utf8').catch(() => '');
+  recordArtefact('log', '.local/sidecar.log', log);
+  await recordState(join(cwd, 'state'));
   await rm(cwd, { recursive: true });
 });
 
@@ -50,6 +54,7 @@ function start(env: Record<string, string> = { LITELLM_BIN: LITELLM }) {
   }
   const ended = once(child, 'close').then(([code]) => {
     running.delete(child);
+    recordArtefact('log', 'the screen', written.stdout + written.stderr);
     return { code: code as number, ...written };
   });
   /** Resolves once the output holds it; rejects where the end comes first. */

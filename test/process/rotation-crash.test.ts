@@ -16,6 +16,7 @@ import { verifyAudit } from '../../src/store/audit-file.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { readKeyFile, writeKeyFile } from '../../src/store/key-file.ts';
 import { clientKeyPath } from '../../src/store/startup-keys.ts';
+import { recordState } from '../support/key-ledger.ts';
 
 const CHILD = fileURLToPath(new URL('./rotation-crash-child.js', import.meta.url));
 /** Children at a time. */
@@ -119,6 +120,7 @@ async function crashAt(step: number, deed: Deed): Promise<Ended> {
     }
     return ended;
   } finally {
+    await recordState(state);
     await rm(state, { recursive: true, force: true });
   }
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { recordArtefact } from './key-ledger.ts';
 import type { Sidecar } from './sidecar.ts';
 
 /** A request under way, as Node's own client sends it. */
@@ -54,5 +55,11 @@ export async function get(
 export async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+  const body = Buffer.concat(chunks);
+  // What the sidecar itself said; an upstream of a test may say what it was shown.
+  const { 'x-sidecar-refusal': refusal, 'content-type': type } = response.headers;
+  if (refusal !== undefined || type?.startsWith('application/problem+json')) {
+    recordArtefact('error body', 'an answer', `${response.rawHeaders.join('\n')}\n${body}`);
+  }
+  return body;
 }

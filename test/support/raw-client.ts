@@ -1,3 +1,4 @@
+import { recordArtefact } from './key-ledger.ts';
 import { callRaw, type RawCaller } from './raw-caller.ts';
 
 /** One answer as it came over the wire. */
@@ -45,6 +46,9 @@ export async function conversation(caller: RawCaller): Promise<Conversation> {
   caller.leave();
   const { answers, rest } = readAnswers(caller.received);
   const refusals = answers.map((answer) => answer.field('x-sidecar-refusal'));
+  answers.forEach(({ body }, at) => {
+    if (refusals[at] !== undefined) recordArtefact('error body', 'an answer', body);
+  });
   return { answers, refusals, rest, ended };
 }
 

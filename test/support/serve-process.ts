@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** A key that these tests declare. */
@@ -40,6 +41,7 @@ export async function serveProcess(
     SIDECAR_OPS_PORT: '0',
     ...settings,
   };
+  recordSettings(env);
   const child = spawn(process.execPath, [MAIN], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
   const waiting = new Set<() => void>();
@@ -83,6 +85,8 @@ export async function serveProcess(
     async clear() {
       child.kill('SIGKILL');
       await ended;
+      recordArtefact('log', 'stderr', stderr);
+      await recordState(join(cwd, settings['SIDECAR_STATE'] ?? 'state'));
       await rm(cwd, { recursive: true, force: true });
     },
   };

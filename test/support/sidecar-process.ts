@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -26,6 +28,7 @@ export async function startSidecarProcess(
   cwd: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<SidecarProcess> {
+  recordSettings(settings);
   const child = spawn(process.execPath, [MAIN], {
     cwd,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -74,9 +77,14 @@ export async function startSidecarProcess(
     log: () => text.join(''),
     nextLine,
     accessLines: () => lines.filter(({ msg }) => msg === 'request'),
-    stop() {
+    async stop() {
+      const metrics = await fetch(`http://127.0.0.1:${ready['opsPort']}/metrics`).catch(() => null);
+      recordArtefact('metrics', '/metrics', (await metrics?.text()) ?? '');
       child.kill('SIGTERM');
-      return ended;
+      const code = await ended;
+      recordArtefact('log', 'stderr', text.join(''));
+      await recordState(resolve(cwd, settings['SIDECAR_STATE'] ?? 'state'));
+      return code;
     },
   };
 }

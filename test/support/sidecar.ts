@@ -10,6 +10,7 @@ import { generateKey } from '../../src/keyring/key-format.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { madeKeyPath } from '../../src/store/startup-keys.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 
 /** A sidecar in this process, on ports of its own, with a state folder that goes when it stops. */
 export interface Sidecar {
@@ -87,6 +88,7 @@ export async function startSidecar(
     ...settings,
   };
   if (dotenv !== undefined) await writeFile(join(folder, '.env'), dotenv);
+  recordSettings(env);
   const loaded = loadConfig({ env, cwd: folder });
   if (!loaded.ok) throw new Error(formatMistakes(loaded.mistakes));
   const { config } = loaded;
@@ -111,6 +113,12 @@ export async function startSidecar(
     return drained;
   };
   const logText = (): string => lines.join('');
+  const metrics = async (): Promise<string> => {
+    const response = await fetch(`http://${LOOPBACK}:${app.opsPort}/metrics`);
+    const text = await response.text();
+    recordArtefact('metrics', '/metrics', text);
+    return text;
+  };
   const logLines = (): LogLine[] =>
     logText()
       .split('\n')
@@ -127,13 +135,14 @@ export async function startSidecar(
     logLines,
     logText,
     accessLines: () => logLines().filter(({ msg }) => msg === 'request'),
-    async metrics() {
-      const response = await fetch(`http://${LOOPBACK}:${app.opsPort}/metrics`);
-      return await response.text();
-    },
+    metrics,
     drain,
     async stop() {
+      // One that a test has drained has no metrics any more.
+      await metrics().catch(() => undefined);
       await drain();
+      recordArtefact('log', 'the log', logText());
+      await recordState(config.state);
       await rm(folder, { recursive: true, force: true });
     },
   };
