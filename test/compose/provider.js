@@ -1,6 +1,8 @@
 // A provider with OpenAI's chat API, in a container of its own: it answers with the key it was
-// shown, in one piece or in three, so that a test sees whose key came through.
+// shown, in one piece or in three, so that a test sees whose key came through. Who asks for "slow"
+// gets a stream that goes on for eight seconds.
 import { createServer } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const chunk = (delta, finish) => ({
   id: 'chatcmpl-1',
@@ -13,7 +15,8 @@ const chunk = (delta, finish) => ({
 const server = createServer(async (request, response) => {
   const parts = [];
   for await (const part of request) parts.push(part);
-  const { stream } = JSON.parse(Buffer.concat(parts).toString());
+  const text = Buffer.concat(parts).toString();
+  const { stream } = JSON.parse(text);
   const words = ['shown ', request.headers.authorization ?? 'nothing', ' by LiteLLM'];
   const usage = { prompt_tokens: 1, completion_tokens: 3, total_tokens: 4 };
   if (stream) {
@@ -21,6 +24,10 @@ const server = createServer(async (request, response) => {
     const chunks = words.map((content) => chunk({ content }, null));
     // Without usage LiteLLM counts by itself, and fetches a tokenizer from the Internet for that.
     chunks.push(chunk({}, 'stop'), { ...chunk({}, null), choices: [], usage });
+    for (let turn = 0; turn < 80 && text.includes('"slow"'); turn++) {
+      response.write(`data: ${JSON.stringify(chunk({ content: `${turn} ` }, null))}\n\n`);
+      await delay(100);
+    }
     for (const each of chunks) response.write(`data: ${JSON.stringify(each)}\n\n`);
     response.end('data: [DONE]\n\n');
     return;

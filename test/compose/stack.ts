@@ -4,16 +4,18 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { recordArtefact, recordState } from '../support/key-ledger.ts';
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const PROVIDER = fileURLToPath(new URL('provider.js', import.meta.url));
 
-// As an operator has it, but for ports that are free and an image of its own; and a provider.
-const OVERRIDE = `
+/** As an operator has it, but for ports that are free and an image of its own; and a provider. */
+const overrideWith = (sidecar: string): string => `
 services:
   sidecar:
     image: litellm-sidecar-test
     ports: !override ["127.0.0.1::4000", "127.0.0.1::4001"]
+    ${sidecar}
   provider:
     image: node:24-bookworm-slim
     init: true
@@ -65,8 +67,21 @@ const environment = (): NodeJS.ProcessEnv => {
   );
 };
 
-/** @param files What the operator writes into the clone before the first start, by name. */
-export const createStack = async (files: Record<string, string> = {}): Promise<Stack> => {
+export const UP = ['up', '--build', '--wait', '--wait-timeout', '240'];
+
+export const succeeded = ({ code, stdout, stderr }: Ran): string => {
+  if (code !== 0) throw new Error(`exit code ${code}: ${stderr}${stdout}`);
+  return stdout;
+};
+
+/**
+ * @param files What the operator writes into the clone before the first start, by name.
+ * @param sidecar One more line of the sidecar's service.
+ */
+export const createStack = async (
+  files: Record<string, string> = {},
+  sidecar = '',
+): Promise<Stack> => {
   const base = await mkdtemp(join(tmpdir(), 'compose-'));
   // Not the temporary folder itself, which is closed to the user that the sidecar runs as.
   const folder = join(base, 'clone');
@@ -74,21 +89,31 @@ export const createStack = async (files: Record<string, string> = {}): Promise<S
   const cloned = await run('git', ['clone', '--quiet', REPOSITORY, folder]);
   if (cloned.code !== 0) throw new Error(cloned.stderr);
   await cp(PROVIDER, join(folder, 'provider.mjs'));
-  await writeFile(join(folder, 'override.yml'), OVERRIDE);
+  await writeFile(join(folder, 'override.yml'), overrideWith(sidecar));
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
 
   const command = ['compose', '-p', project, '-f', 'docker-compose.yml', '-f', 'override.yml'];
   const compose = (args: readonly string[], input = ''): Promise<Ran> =>
     run('docker', [...command, ...args], { cwd: folder, input });
+  const url: Stack['url'] = async (port) =>
+    `http://${(await compose(['port', 'sidecar', String(port)])).stdout.trim()}`;
   return {
     project,
     folder,
     compose,
-    url: async (port) =>
-      `http://${(await compose(['port', 'sidecar', String(port)])).stdout.trim()}`,
+    url,
     clear: async () => {
+      await hand({ compose, url }, join(base, 'state'));
       await compose(['down', '-v', '--remove-orphans', '--timeout', '5']);
       await rm(base, { recursive: true, force: true });
     },
   };
 };
+
+/** What it leaves is searched for keys; where nothing runs any more there is less of it. */
+async function hand({ compose, url }: Pick<Stack, 'compose' | 'url'>, to: string): Promise<void> {
+  const metrics = await fetch(`${await url(4001)}/metrics`).catch(() => undefined);
+  recordArtefact('metrics', '/metrics', (await metrics?.text()) ?? '');
+  recordArtefact('log', 'compose logs', (await compose(['logs', '--no-color'])).stdout);
+  if ((await compose(['cp', 'sidecar:/state', to])).code === 0) await recordState(to);
+}

@@ -1,22 +1,23 @@
 import { readFileSync } from 'node:fs';
 
-/** One command of the README's first block, and what it is said to print. */
+/** One command of a ```console block of the README, and what it is said to print. */
 export interface Step {
   readonly command: string;
   readonly output: string;
 }
 
-/** The first ```console block of README.md. */
+/** All ```console blocks of README.md, in their order: one shell runs them, in one folder. */
 export function readTranscript(): Step[] {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  const block = /```console\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
-  return block
-    .split(/^\$ /m)
-    .slice(1)
-    .map((step) => {
-      const [command = '', ...output] = step.trimEnd().split('\n');
-      return { command, output: output.join('\n') };
-    });
+  return [...readme.matchAll(/^```console\n([\s\S]*?)^```/gm)].flatMap(([, block = '']) =>
+    block
+      .split(/^\$ /m)
+      .slice(1)
+      .map((step) => {
+        const [command = '', ...output] = step.trimEnd().split('\n');
+        return { command, output: output.join('\n') };
+      }),
+  );
 }
 
 /**
@@ -27,13 +28,31 @@ export function scriptOf(
   steps: readonly Step[],
   where: { compose: string; traffic: string; ops: string },
 ): string {
-  return steps
-    .map(({ command }, at) => {
-      const here = command
-        .replace('docker compose exec', `${where.compose} exec -T`)
-        .replaceAll('localhost:4000', where.traffic)
-        .replaceAll('localhost:4001', where.ops);
-      return `printf '\\n== ${at}\\n'\n${command.startsWith('docker compose up') ? 'true' : here}\n`;
-    })
-    .join('');
+  const script = steps.map(({ command }, at) => {
+    const here = command
+      .replaceAll('docker compose exec', `${where.compose} exec -T`)
+      .replaceAll('localhost:4000', where.traffic)
+      .replaceAll('localhost:4001', where.ops);
+    return `printf '\\n== ${at}\\n'\n${command.startsWith('docker compose up') ? 'true' : here}\n`;
+  });
+  // A terminal shows both, in their order.
+  return ['exec 2>&1\n', ...script, 'wait\n'].join('');
 }
+
+/** What each step printed. */
+export const printedBy = (stdout: string): string[] => stdout.split(/\n== \d+\n/).slice(1);
+
+/** What is another one each time, and how wide it makes the columns of a table. */
+const VARYING: readonly (readonly [RegExp, string])[] = [
+  [/\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|Z)/g, '<instant>'],
+  [/\b(in|up for) \d+ (s|min|h|d)\b/g, '$1 <span>'],
+  [/\b\d+ (s|min|h|d) ago\b/g, '<span> ago'],
+  [/\b\d{1,3}(\.\d{1,3}){3}\b/g, '<address>'],
+  [/\bcurl\/[\d.]+\w*/g, 'curl/<version>'],
+  [/ +$/gm, ''],
+  [/(?<=\S) {2,}/g, '  '],
+];
+
+/** A text with a word in the place of each date, age, address and version that no two runs share. */
+export const normalise = (text: string): string =>
+  VARYING.reduce((so, [varying, word]) => so.replace(varying, word), text.trimEnd());

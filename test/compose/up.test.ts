@@ -1,9 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createStack, type Ran, run, type Stack } from './stack.ts';
-import { readTranscript, scriptOf } from './transcript.ts';
+import { createStack, run, type Stack, succeeded, UP } from './stack.ts';
+import { normalise, printedBy, readTranscript, scriptOf } from './transcript.ts';
 
-const UP = ['up', '--build', '--wait', '--wait-timeout', '240'];
 const LITELLM_IMAGE = 'ghcr.io/berriai/litellm:v1.104.2';
 
 const chat = (url: string, key: string | undefined, more: object = {}): Promise<Response> =>
@@ -16,11 +15,6 @@ const chat = (url: string, key: string | undefined, more: object = {}): Promise<
     body: JSON.stringify({ model: 'mock', messages: [{ role: 'user', content: 'hi' }], ...more }),
   });
 
-const succeeded = ({ code, stdout, stderr }: Ran): string => {
-  if (code !== 0) throw new Error(`exit code ${code}: ${stderr}${stdout}`);
-  return stdout;
-};
-
 /** What any process of LiteLLM's container could read: environments, arguments, mounted files. */
 const EVERYTHING = `
 cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'
@@ -32,14 +26,14 @@ describe('with nothing set', () => {
   let stack: Stack;
   let url: string;
   let key: string;
+  const showKey = async (): Promise<string> =>
+    succeeded(await stack.compose(['exec', '-T', 'sidecar', 'sidecar', 'key', 'show'])).trim();
 
   beforeAll(async () => {
     stack = await createStack();
     succeeded(await stack.compose(UP));
     url = await stack.url(4000);
-    key = succeeded(
-      await stack.compose(['exec', '-T', 'sidecar', 'sidecar', 'key', 'show']),
-    ).trim();
+    key = await showKey();
   });
 
   afterAll(() => stack.clear());
@@ -52,9 +46,12 @@ describe('with nothing set', () => {
     const compose = `docker compose -p ${stack.project} -f docker-compose.yml -f override.yml`;
     const where = { compose, traffic: await at(4000), ops: await at(4001) };
     const script = scriptOf(steps, where);
-    const { stdout } = await run('sh', ['-s'], { cwd: stack.folder, input: script });
-    const printed = stdout.split(/\n== \d+\n/).slice(1);
-    expect(printed.map((text) => text.trimEnd())).toEqual(steps.map(({ output }) => output));
+    const { stdout } = await run('sh', ['-c', script], { cwd: stack.folder });
+    const shown = (texts: readonly string[]) =>
+      steps.map(({ command }, at) => `$ ${command}\n${normalise(texts[at] ?? '')}`);
+    expect(shown(printedBy(stdout))).toEqual(shown(steps.map(({ output }) => output)));
+    // The rotation is one of them.
+    key = await showKey();
   });
 
   it('a key was made, and stands in no log', async () => {
