@@ -10,11 +10,12 @@ export const restart = (given: Given) =>
       const { until } = await openStream(given);
       const broken = expect(until('[DONE]')).rejects.toThrow('terminated');
       const aborted = sidecar.nextLine(({ outcome }) => outcome === 'upstream_aborted');
+      // A probe may find it away before the stream's end is known.
+      const unready = sidecar.nextLine(({ msg }) => msg === 'LiteLLM is away');
       await litellm.kill();
       await broken;
       await aborted;
 
-      const unready = sidecar.nextLine(({ msg }) => msg === 'LiteLLM is away');
       const held = [1, 2, 3].map(() => chat(given(), MODELS.mock));
       await unready;
       expect((await fetch(`${sidecar.url}/health/readiness`)).status).toBe(503);
