@@ -42,6 +42,22 @@ describe('a key is found', () => {
     }
   });
 
+  it('in both alphabets of base64', () => {
+    const odd = { key: 'sk-~~~???>>>~~~???>>>', test: 'test/a.test.ts' };
+    const texts = (['base64', 'base64url'] as const).map((each) =>
+      Buffer.from(odd.key).toString(each),
+    );
+    expect(new Set(texts).size).toBe(2);
+    for (const text of texts) expect(findKeys([odd], [artefact(text)])).not.toEqual([]);
+  });
+
+  it('though another one ends as it does', () => {
+    const twins = ['one', 'two'].map((name) => ({ key: `sk-${name}-the-same-end`, test: name }));
+    for (const twin of twins) {
+      expect(findKeys(twins, [artefact(twin.key)]).map(({ key }) => key)).toEqual([twin]);
+    }
+  });
+
   it.each(KINDS)('in any %s', (kind) => {
     expect(formsIn(KEY, kind)).not.toEqual([]);
   });

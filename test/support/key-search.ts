@@ -44,7 +44,7 @@ const FILTER_BITS = 24;
 /**
  * Every place where a key stands, whole or half, in one of its spellings, or as a digest. One pass over each
  * text, whose cost does not grow with the number of keys: the last eight bytes of each needle are looked for,
- * and the rest is compared where they stand. Keys shorter than that are left out.
+ * and the rest is compared where they stand. A spelling shorter than that is left out.
  */
 export function findKeys(keys: readonly MadeKey[], artefacts: Iterable<Artefact>): Find[] {
   const index = indexOf(keys);
@@ -73,7 +73,7 @@ function* needlesIn(bytes: Buffer, { filter, byEnd }: Index): Generator<[number,
     if (((filter[slot >>> 3] ?? 0) & (1 << (slot & 7))) === 0) continue;
     for (const needle of byEnd.get(hash) ?? []) {
       const start = at + 1 - needle.bytes.length;
-      if (start >= 0 && bytes.subarray(start, at + 1).equals(needle.bytes)) yield [at, needle];
+      if (bytes.subarray(start, at + 1).equals(needle.bytes)) yield [at, needle];
     }
   }
 }
@@ -94,7 +94,7 @@ interface Index {
 function indexOf(keys: readonly MadeKey[]): Index {
   const filter = new Uint8Array(2 ** (FILTER_BITS - 3));
   const byEnd = new Map<number, Needle[]>();
-  const made = new Map(keys.filter(({ key }) => key.length >= SHORTEST).map((k) => [k.key, k]));
+  const made = new Map(keys.map((each) => [each.key, each]));
   for (const key of made.values()) {
     for (const needle of needlesOf(key)) {
       const { bytes } = needle;
