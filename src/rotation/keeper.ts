@@ -24,9 +24,10 @@ export interface KeeperOptions {
 /**
  * How a change meets a store that fails. `saved`: it is refused, and nothing changed. `at-once`: it
  * rules here before it is saved, and the save is tried until it succeeds: what takes a key away
- * must not wait for a disk.
+ * must not wait for a disk. `later`: it rules, and is saved with the next change or in a few seconds;
+ * for what every start finds out again by itself.
  */
-export type Durability = 'saved' | 'at-once';
+export type Durability = 'saved' | 'at-once' | 'later';
 
 /** Holds the keyring that rules, and keeps the store in step with it. */
 export interface Keeper {
@@ -52,12 +53,14 @@ export interface Keeper {
 
 /** Milliseconds between tries of a save that failed. */
 const RETRY_MS = 1000;
+/** What only time did is saved at the latest after it. */
+const LATER_MS = 5000;
 
 export function createKeeper(options: KeeperOptions): Keeper {
   const { now, onEvents } = options;
   const ruling = createRuling(options);
   const inTurn = createTurns();
-  let retry: NodeJS.Timeout | undefined;
+  let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
   /** Saves what rules already, now and until it succeeds. */
@@ -65,12 +68,17 @@ export function createKeeper(options: KeeperOptions): Keeper {
     try {
       ruling.rule(await ruling.save(ruling.keyring()));
     } catch {
-      if (!closed) retry ??= setTimeout(again, RETRY_MS).unref();
+      saveIn(RETRY_MS);
     }
   };
-  const again = (): void => {
-    retry = undefined;
-    void inTurn(saveRuling);
+  const saveIn = (ms: number): void => {
+    if (!closed) timer ??= setTimeout(saveNow, ms).unref();
+  };
+  const saveNow = (): void => {
+    timer = undefined;
+    void inTurn(async () => {
+      if (ruling.isOwed()) await saveRuling();
+    });
   };
 
   return {
@@ -84,6 +92,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
         ruling.rule(durability === 'saved' ? await ruling.save(next).catch(refuse) : next);
         onEvents(events, by);
         if (durability === 'at-once') await saveRuling();
+        if (durability === 'later') saveIn(LATER_MS);
         return events;
       }),
     note: (entry) =>
@@ -95,9 +104,9 @@ export function createKeeper(options: KeeperOptions): Keeper {
       }),
     async close() {
       closed = true;
-      clearTimeout(retry);
+      clearTimeout(timer);
       await inTurn(async () => {
-        if (ruling.failed() !== undefined) await saveRuling();
+        if (ruling.isOwed()) await saveRuling();
       });
     },
   };
@@ -128,6 +137,8 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
     keyring: () => keyring,
     snapshot: () => snapshot,
     failed: () => failed,
+    /** Whether something rules that is not saved: every change has a line in the audit. */
+    isOwed: () => keyring.audit.pending.length > 0,
     rule(next: Keyring): void {
       // A line of the audit changes nothing for the traffic.
       if (next.clients !== keyring.clients) snapshot = takeSnapshot(next);

@@ -62,7 +62,7 @@ export function createWakes(options: WakesOptions): Wakes {
   const work = async (): Promise<void> => {
     clock.check();
     if (nextEnd(keeper.keyring()) <= clock.now()) {
-      await keeper.change([{ kind: 'pass' }], 'sidecar', 'at-once');
+      await keeper.change([{ kind: 'pass' }], 'sidecar', 'later');
     }
     await rotateDue();
     if (clock.now() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();

@@ -8,6 +8,7 @@ import {
   SCOPES,
 } from '../keyring/keyring.ts';
 import type { StoredKeyring } from './key-store.ts';
+import { rowText, textOf } from './row-text.ts';
 import { seal, unseal } from './sealed-text.ts';
 
 /** Of `keyring.json`. A field more or less is another format. */
@@ -80,7 +81,7 @@ const document = z.strictObject({
 });
 
 /** Clients are immutable and few of them change: the text of one is made once. */
-const texts = new WeakMap<Client, Buffer>();
+const texts = new WeakMap<Client, readonly Buffer[]>();
 
 /** The text of `keyring.json`: a line for each client. */
 export function encodeKeyring({ keyring, version }: StoredKeyring): Promise<Buffer> {
@@ -94,21 +95,20 @@ function* partsOf(keyring: Keyring, version: number): Generator<string | Buffer>
   yield `    "audit": ${textOf(audit)},\n    "clients": [`;
   let separator = '';
   for (const each of clients.values()) {
-    const text = texts.get(each) ?? Buffer.from(textOf(each));
+    const text = texts.get(each) ?? [...clientText(each)];
     texts.set(each, text);
     yield `${separator}\n      `;
-    yield text;
+    yield* text;
     separator = ',';
   }
   yield '\n    ]\n  }';
 }
 
-/** JSON has no Infinity: it would come back as no number at all. */
-const textOf = (value: unknown): string =>
-  JSON.stringify(value, (_name, each: unknown) => {
-    if (typeof each !== 'number' || Number.isFinite(each)) return each;
-    throw new RangeError('a keyring with a number that is not finite cannot be stored');
-  });
+function* clientText({ generations, ...client }: Client): Generator<Buffer> {
+  yield Buffer.from(`${textOf(client).slice(0, -1)},"generations":[`);
+  yield* rowText(generations);
+  yield Buffer.from(']}');
+}
 
 export type Decoded =
   | { readonly ok: true; readonly stored: StoredKeyring }

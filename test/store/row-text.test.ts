@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Generation } from '../../src/keyring/keyring.ts';
+import { rowText } from '../../src/store/row-text.ts';
+import { generationOf } from '../support/keyrings.ts';
+
+const written = (row: readonly Generation[]): unknown =>
+  JSON.parse(`[${Buffer.concat([...rowText(row)]).toString()}]`);
+
+/** What JSON makes of it: fields that are undefined are left out. */
+const plain = (row: readonly Generation[]): unknown => JSON.parse(JSON.stringify(row));
+
+const generations = (count: number): Generation[] =>
+  Array.from({ length: count }, (_, at) => generationOf('master', at + 1));
+
+describe('the text of a row of generations', () => {
+  it.each([0, 1, 63, 64, 65, 128, 200])('has all of %i', (count) => {
+    const row = generations(count);
+    expect(written(row)).toEqual(plain(row));
+    expect(written(row)).toEqual(plain(row));
+  });
+
+  it('follows every change, wherever in the row it is and whatever was written before', () => {
+    const change = fc.record({
+      at: fc.nat(150),
+      endedAt: fc.nat(),
+      grow: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 12 }), (changes) => {
+        let row = generations(130);
+        for (const { at, endedAt, grow } of changes) {
+          row = row.map((each, place) => (place === at ? { ...each, endedAt } : each));
+          if (grow) row.push(generationOf('master', row.length + 1));
+          expect(written(row)).toEqual(plain(row));
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('refuses what would come back as something else', () => {
+    const row = [{ ...generationOf('master', 1), endedAt: Number.NaN }];
+    expect(() => written(row)).toThrow('not finite');
+  });
+});
