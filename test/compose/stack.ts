@@ -110,6 +110,17 @@ export const createStack = async (
   };
 };
 
+/** Which containers these are, and since when each runs. */
+export async function containersOf({ compose }: Stack): Promise<string> {
+  const ids = succeeded(await compose(['ps', '-q']))
+    .trim()
+    .split('\n');
+  if (ids.length !== 3) throw new Error(`${ids.length} containers instead of three`);
+  return succeeded(
+    await run('docker', ['inspect', '-f', '{{.Id}} {{.State.StartedAt}}', ...ids.sort()]),
+  );
+}
+
 /** What it leaves is searched for keys; where nothing runs any more there is less of it. */
 async function hand({ compose, url }: Pick<Stack, 'compose' | 'url'>, to: string): Promise<void> {
   const metrics = await fetch(`${await url(4001)}/metrics`).catch(() => undefined);

@@ -21,8 +21,8 @@ export function readTranscript(): Step[] {
 }
 
 /**
- * The steps as one script that prints an empty line and `== n` before each. `docker compose up` is left out: it
- * was done, under another name and on other ports.
+ * The steps as one script that prints an empty line and `== n` before each. `docker compose up` is
+ * left out: it was done, under another name and on other ports.
  */
 export function scriptOf(
   steps: readonly Step[],
@@ -53,6 +53,6 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/(?<=\S) {2,}/g, '  '],
 ];
 
-/** A text with a word in the place of each date, age, address and version that no two runs share. */
+/** A text with a word in the place of each date, age, address and version. */
 export const normalise = (text: string): string =>
   VARYING.reduce((so, [varying, word]) => so.replace(varying, word), text.trimEnd());

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordKey } from '../support/key-ledger.ts';
 import { createStack, run, type Stack, succeeded, UP } from './stack.ts';
 import { normalise, printedBy, readTranscript, scriptOf } from './transcript.ts';
 
@@ -26,8 +27,12 @@ describe('with nothing set', () => {
   let stack: Stack;
   let url: string;
   let key: string;
-  const showKey = async (): Promise<string> =>
-    succeeded(await stack.compose(['exec', '-T', 'sidecar', 'sidecar', 'key', 'show'])).trim();
+  const showKey = async (): Promise<string> => {
+    const show = ['exec', '-T', 'sidecar', 'sidecar', 'key', 'show'];
+    const shown = succeeded(await stack.compose(show)).trim();
+    recordKey(shown);
+    return shown;
+  };
 
   beforeAll(async () => {
     stack = await createStack();
@@ -172,6 +177,7 @@ NVIDIA_NIM_API_BASE=http://provider:8080/v1
 
   beforeAll(async () => {
     stack = await createStack({ '.env': env });
+    recordKey(key);
     succeeded(await stack.compose(UP));
   });
 

@@ -21,7 +21,7 @@ async function ledger<T extends { test: string }>(name: string, test: string): P
   return lines.map((line) => JSON.parse(line) as T).filter((line) => line.test.includes(test));
 }
 
-it('every key of a sidecar is in the ledger, and every kind of text is there to be searched', async () => {
+it('every key of a sidecar is in the ledger, and every kind of text is searched', async () => {
   const upstream = await startFakeUpstream((peer) => peer.answer('200 OK', '{}'));
   const sidecar = await startSidecar(upstream.port, {
     LITELLM_MASTER_KEY: SHORT,

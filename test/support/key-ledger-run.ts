@@ -14,8 +14,8 @@ import {
 } from './key-search.ts';
 
 /**
- * What a whole run of a project brings at least, about half of what it does bring: with less, somebody
- * unplugged the search.
+ * What a whole run of a project brings at least, about half of what it does bring: with less,
+ * somebody unplugged the search.
  */
 const LEAST: Readonly<Record<string, Partial<Record<Artefact['kind'] | 'key', number>>>> = {
   unit: { key: 5000 },
@@ -25,7 +25,7 @@ const LEAST: Readonly<Record<string, Partial<Record<Artefact['kind'] | 'key', nu
   compose: { key: 10, log: 2, metrics: 1, 'error body': 15, audit: 2, keyring: 3, usage: 1 },
 };
 
-/** Makes the run's ledger; the end of the run searches it, and fails where a key stands anywhere. */
+/** Makes the run's ledger; the end of the run searches it, and fails where a key got out. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-keys-'));
   project.provide('keyLedger', folder);

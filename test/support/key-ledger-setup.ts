@@ -1,6 +1,6 @@
 /**
- * Runs before each test file: keys that this process makes or is given go into the run's ledger, and so do the
- * refusals that `fetch` brings.
+ * Runs before each test file: keys that this process makes or is given go into the run's ledger,
+ * and so do the refusals that `fetch` brings.
  */
 import { afterAll, vi } from 'vitest';
 import { flushLedger, recordArtefact, recordKey } from './key-ledger.ts';
@@ -23,7 +23,7 @@ vi.mock('../../src/secret.ts', async (importOriginal) => {
     Secret: class Secret extends original.Secret {
       constructor(value: string) {
         super(value);
-        // Declared ones, tokens, and what a file held. Words that tests use as secrets are left out.
+        // Declared ones, tokens, what a file held; words that tests use as secrets are left out.
         if (/^[!-~]{16,}$/.test(value) && new Set(value).size > 7) recordKey(value);
       }
     },

@@ -60,7 +60,7 @@ const FILES: readonly (readonly [name: string, kind: Kind])[] = [
   ['usage.json', 'usage'],
 ];
 
-/** A state folder as a sidecar left it: its keys into the ledger, its other files to be searched. */
+/** A state folder as a sidecar left it: its keys are noted, its other files are to be searched. */
 export async function recordState(folder: string): Promise<void> {
   const textOf = (path: string): Promise<string> =>
     readFile(join(folder, path), 'utf8').catch(() => '');

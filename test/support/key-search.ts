@@ -42,9 +42,9 @@ const PIECE = 24;
 const FILTER_BITS = 24;
 
 /**
- * Every place where a key stands, whole or half, in one of its spellings, or as a digest. One pass over each
- * text, whose cost does not grow with the number of keys: the last eight bytes of each needle are looked for,
- * and the rest is compared where they stand. A spelling shorter than that is left out.
+ * Every place where a key stands, whole or half, in one of its spellings, or as a digest. One pass
+ * over each text, whose cost does not grow with the number of keys: the last eight bytes of each
+ * needle are looked for, and the rest is compared where they stand. A shorter spelling is left out.
  */
 export function findKeys(keys: readonly MadeKey[], artefacts: Iterable<Artefact>): Find[] {
   const index = indexOf(keys);
@@ -80,7 +80,8 @@ function* needlesIn(bytes: Buffer, { filter, byEnd }: Index): Generator<[number,
 
 /** What `npm test` prints of one: never the key, nor the line that holds it. */
 export const describeFind = ({ artefact, line, form, key }: Find): string =>
-  `${artefact.name}, line ${line} (${artefact.kind} of ${artefact.test}): ${form} that ${key.test} made`;
+  `${artefact.name}, line ${line} (${artefact.kind} of ${artefact.test}): ` +
+  `${form} that ${key.test} made`;
 
 const mix = (before: number, last: number): number =>
   (Math.imul(before, 0x9e3779b1) ^ Math.imul(last ^ (last >>> 15), 0x85ebca6b)) >>> 0;
@@ -120,7 +121,7 @@ function needlesOf(made: MadeKey): Needle[] {
     [Buffer.from(key).toString('hex'), 'a key in hex'],
     ...[0, 1, 2].flatMap((offset) => base64Of(key, offset)),
   ];
-  // With the end this is the whole of it, so that any half is found; who chose it chose its beginning.
+  // The other half of one that was made; of one that somebody chose it may be an ordinary word.
   if (/^sk-[A-Za-z0-9]{48}$/.test(key)) forms.push([key.slice(3, 27), 'the first half of a key']);
   const digests: [text: string, form: string][] = [
     [digest.toString('hex'), 'the digest of a key in hex'],
