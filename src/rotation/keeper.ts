@@ -24,7 +24,7 @@ export interface KeeperOptions {
 /**
  * How a change meets a store that fails. `saved`: it is refused, and nothing changed. `at-once`: it
  * rules here before it is saved, and the save is tried until it succeeds: what takes a key away
- * must not wait for a disk. `later`: it rules, and is saved with the next change or in a few seconds;
+ * must not wait for a disk. `later`: it rules, and is saved with the next change or within seconds;
  * for what every start finds out again by itself.
  */
 export type Durability = 'saved' | 'at-once' | 'later';

@@ -47,8 +47,8 @@ export async function replaceFile(
     try {
       // Only root gives files away; a group of one's own may be given.
       if (owner !== undefined) await file.chown(owner.uid, owner.gid).catch(() => undefined);
-      // What the umask took away is meant to be there.
-      await file.chmod(mode);
+      // What the umask took away is meant to be there; of the owner's bits it takes none.
+      if ((mode & 0o077) !== 0) await file.chmod(mode);
       fault(`write ${basename(path)}`);
       await file.writeFile(data);
       fault(`sync ${basename(path)}`);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { copyFile, link, rename, rm } from 'node:fs/promises';
+import { copyFile, link, rename, rm, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import {
   type FaultPoint,
@@ -94,7 +94,7 @@ async function copyOver(from: string, to: string, fault: FaultPoint = noFaults):
     await rename(next, to);
   } finally {
     // Where both names are one file already, a rename does nothing at all (rename(2)).
-    await rm(next, { force: true }).catch(() => undefined);
+    await unlink(next).catch(() => undefined);
   }
 }
 
