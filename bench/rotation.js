@@ -28,7 +28,9 @@ const reason = (/** @type {unknown} */ error) =>
  */
 async function measure(folder, { parts, before, effort }, cores) {
   const key = `sk-bench${randomBytes(20).toString('hex')}`;
-  const stage = await createStage({ cores, key, folder });
+  // What it does on the disk happens on other threads than its traffic: they may have a core, too.
+  const free = cores && { rest: cores.rest, proxy: undefined };
+  const stage = await createStage({ cores: free, key, folder });
   /** @template T @param {import('./rotation/options.js').Part} name @param {() => Promise<T>} run */
   const part = async (name, run) => {
     if (!parts.includes(name)) return undefined;

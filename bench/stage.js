@@ -14,7 +14,7 @@ async function startHelper(/** @type {string} */ name, core) {
 }
 
 /**
- * @param {{cores: {rest: number, proxy: number} | undefined, key: string, folder: string}} given
+ * @param {{cores: {rest: number, proxy: number | undefined} | undefined, key: string, folder: string}} given
  */
 export async function createStage({ cores, key, folder }) {
   const upstream = await startHelper('./upstream.js', cores?.rest);

@@ -91,7 +91,7 @@ export const sectionText = ({ figures, effort, machine, pinned, date, seconds })
 
 A run of its own; ${date.toISOString().slice(0, 10)}, ${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${process.versions.node}, ${Math.round(seconds)} s. ${
     pinned
-      ? 'One core for the sidecar, one for load, rotating and upstream together.'
+      ? 'Load, rotating and upstream share one core; the sidecar may use both.'
       : 'Processes were not pinned to cores.'
   }
 
