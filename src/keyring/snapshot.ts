@@ -21,7 +21,8 @@ export interface KnownKey {
 
 /** The keyring as it is at one instant: immutable, replaced as a whole, read without a lock. */
 export interface KeyringSnapshot {
-  readonly byDigest: ReadonlyMap<string, KnownKey>;
+  /** By the key's digest. */
+  readonly byDigest: { get(digest: string): KnownKey | undefined };
 }
 
 /** Why a presented key opens nothing. */

@@ -4,15 +4,13 @@ import {
   endOf,
   type Generation,
   idOf,
+  isValid,
   type Keyring,
   type Scope,
 } from './keyring.ts';
 import type { KeyringSnapshot, KnownKey } from './snapshot.ts';
 
 type Entry = readonly [digest: string, key: KnownKey];
-
-/** A client that did not change is not looked at again: a rotation touches one of a thousand. */
-const entries = new WeakMap<Client, readonly Entry[]>();
 
 /** One set for all clients with the same scopes: a thousand would miss the processor's cache. */
 const scopeSets = new Map<string, ReadonlySet<Scope>>();
@@ -27,37 +25,49 @@ function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
 }
 
 /**
- * What the traffic path reads of a keyring. A staged generation is in it as a valid one: its key
- * may be read from a publish target an instant before the rotation is complete.
+ * Takes what the traffic path reads of one keyring after the other. A staged generation is in it as
+ * a valid one: its key may be read from a publish target an instant before the rotation is complete.
+ *
+ * Tombstones are many and final, so all snapshots share them; what is valid is made anew, and of a
+ * client that did not change it is not looked at again.
  */
-export function takeSnapshot(keyring: Keyring): KeyringSnapshot {
-  const byDigest = new Map<string, KnownKey>();
-  for (const client of keyring.clients.values()) {
-    let known = entries.get(client);
-    if (known === undefined) {
-      known = entriesOf(client);
+export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
+  const ended = new Map<string, KnownKey>();
+  const entries = new WeakMap<Client, readonly Entry[]>();
+  return ({ clients }) => {
+    const valid = new Map<string, KnownKey>();
+    for (const client of clients.values()) {
+      const known = entries.get(client) ?? validOf(client, ended);
       entries.set(client, known);
+      for (const [digest, key] of known) valid.set(digest, key);
     }
-    for (const [digest, key] of known) byDigest.set(digest, key);
-  }
-  return { byDigest };
+    return { byDigest: { get: (digest) => valid.get(digest) ?? ended.get(digest) } };
+  };
 }
 
-function entriesOf(client: Client): Entry[] {
+/** The snapshot of one keyring. */
+export const takeSnapshot = (keyring: Keyring): KeyringSnapshot => createSnapshots()(keyring);
+
+/** What of a client is no tombstone; tombstones that are new are put with the others. */
+function validOf(client: Client, ended: Map<string, KnownKey>): Entry[] {
   const { name, generations, staged } = client;
   const scopes = scopeSet(client.scopes);
   const allowFrom = client.allowFrom.length === 0 ? ANYWHERE : client.allowFrom;
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
-  const known = generations.map((generation): Entry => {
+  const known: Entry[] = [];
+  for (const generation of generations) {
     const { number, digest, state } = generation;
+    const isEnded = !isValid(generation);
+    if (isEnded && ended.has(digest)) continue;
     const fault = faultOf(client, generation);
     const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
     const startsClock = fault === undefined && number > waiting;
     const id = idOf(name, number);
     const key = { id, client: name, state, scopes, allowFrom, fault, validUntil, startsClock };
-    return [digest, key];
-  });
+    if (isEnded) ended.set(digest, key);
+    else known.push([digest, key]);
+  }
   if (staged === undefined) return known;
   const { number, digest } = staged;
   const key: KnownKey = {

@@ -2,7 +2,7 @@ import { type AuditEntry, appendLine } from '../keyring/audit-chain.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
 import type { AuditHead, Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot } from '../keyring/snapshot.ts';
-import { takeSnapshot } from '../keyring/take-snapshot.ts';
+import { createSnapshots } from '../keyring/take-snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import { type KeyStore, type StoredKeyring, StoreError } from '../store/key-store.ts';
 import { type Actor, AdminError } from './admin.ts';
@@ -125,7 +125,8 @@ function createTurns(): <T>(job: () => Promise<T>) => Promise<T> {
 /** The keyring that rules, and what the store has of it. */
 function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
   let { keyring, version } = stored;
-  let snapshot = takeSnapshot(keyring);
+  const snapshotOf = createSnapshots();
+  let snapshot = snapshotOf(keyring);
   let failed: StoreError | undefined;
 
   const setFailed = (error: StoreError | undefined): void => {
@@ -141,7 +142,7 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
     isOwed: () => keyring.audit.pending.length > 0,
     rule(next: Keyring): void {
       // A line of the audit changes nothing for the traffic.
-      if (next.clients !== keyring.clients) snapshot = takeSnapshot(next);
+      if (next.clients !== keyring.clients) snapshot = snapshotOf(next);
       keyring = next;
     },
     /** Resolves to the same without the lines that the store has now. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Told before each system call that changes the disk: where a test ends the process. */
@@ -33,7 +33,7 @@ export interface ReplaceOptions {
  */
 export async function replaceFile(
   path: string,
-  data: string | Uint8Array,
+  data: string | readonly Buffer[],
   options: ReplaceOptions = {},
 ): Promise<FileStamp> {
   const { mode = 0o600, owner, makeFolder = false, beforeRename, fault = noFaults } = options;
@@ -50,7 +50,8 @@ export async function replaceFile(
       // What the umask took away is meant to be there; of the owner's bits it takes none.
       if ((mode & 0o077) !== 0) await file.chmod(mode);
       fault(`write ${basename(path)}`);
-      await file.writeFile(data);
+      if (typeof data === 'string') await file.writeFile(data);
+      else await writeAll(file, data);
       fault(`sync ${basename(path)}`);
       await file.sync();
       stamp = stampOf(await file.stat({ bigint: true }));
@@ -70,6 +71,30 @@ export async function replaceFile(
   fault(`after ${basename(path)}`);
   return stamp;
 }
+
+/** In one system call where the disk takes it all at once. */
+async function writeAll(file: FileHandle, chunks: readonly Buffer[]): Promise<void> {
+  let rest = chunks;
+  while (rest.length > 0) {
+    const { bytesWritten } = await file.writev(rest.slice(0, MOST_VECTORS));
+    rest = after(rest, bytesWritten);
+  }
+}
+
+/** What is left of chunks when so many bytes are gone. */
+function after(chunks: readonly Buffer[], bytes: number): readonly Buffer[] {
+  let gone = bytes;
+  let at = 0;
+  for (let chunk = chunks[at]; chunk !== undefined && gone >= chunk.length; chunk = chunks[at]) {
+    gone -= chunk.length;
+    at += 1;
+  }
+  const [first, ...others] = chunks.slice(at);
+  return first === undefined || gone === 0 ? chunks.slice(at) : [first.subarray(gone), ...others];
+}
+
+/** IOV_MAX of Linux. */
+const MOST_VECTORS = 1024;
 
 const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
 

@@ -84,7 +84,8 @@ const document = z.strictObject({
 const texts = new WeakMap<Client, readonly Buffer[]>();
 
 /** The text of `keyring.json`: a line for each client. */
-export function encodeKeyring({ keyring, version }: StoredKeyring): Promise<Buffer> {
+export function encodeKeyring(stored: StoredKeyring): Promise<readonly Buffer[]> {
+  const { keyring, version } = stored;
   return seal(partsOf(keyring, version));
 }
 

@@ -20,7 +20,7 @@ export interface KeyringPlace {
   /** Throws `StoreError` where another version than this one is on the disk (0: none). */
   expect(version: number): Promise<void>;
   /** Replaces `before` with the version after it, or throws and leaves it. */
-  replace(bytes: Buffer, before: number): Promise<void>;
+  replace(bytes: readonly Buffer[], before: number): Promise<void>;
 }
 
 export function createKeyringPlace(folder: string, fault: FaultPoint): KeyringPlace {

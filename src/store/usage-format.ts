@@ -25,7 +25,7 @@ const document = z.strictObject({
 const texts = new WeakMap<GenerationUse, Buffer>();
 
 /** The text of `usage.json`: a line for each generation. */
-export function encodeUsage(usage: Usage): Promise<Buffer> {
+export function encodeUsage(usage: Usage): Promise<readonly Buffer[]> {
   return seal(partsOf(usage));
 }
 

@@ -7,7 +7,7 @@ import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
 import { EMPTY_KEYRING, idOf, type Keyring } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
-import { takeSnapshot } from '../../src/keyring/take-snapshot.ts';
+import { createSnapshots } from '../../src/keyring/take-snapshot.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import {
   answerTo,
@@ -30,6 +30,8 @@ interface Model {
 }
 
 interface Real {
+  /** One after the other: what a snapshot shares with the ones before must be right, too. */
+  readonly snapshotOf: ReturnType<typeof createSnapshots>;
   keyring: Keyring;
 }
 
@@ -96,7 +98,7 @@ function both(model: Model, real: Real, op: NaiveOp): void {
 
 /** Every key that there ever was, at this instant. */
 function look(model: Model, real: Real, now: number): void {
-  const snapshot = takeSnapshot(real.keyring);
+  const snapshot = real.snapshotOf(real.keyring);
   // And one that nobody has, as a rule.
   const values = [...model.state.keys.map((key) => key.value), KEYS.length - 1];
   const answers = values.map((value) => {
@@ -207,7 +209,7 @@ it('does in any history what a naive telling of the rules does', { timeout: 120_
   const setup = (): { model: Model; real: Real } => {
     const state = { clients: {}, keys: [], declared: {} };
     const model = { state, text: JSON.stringify(state), wall: 100, seen: 0 };
-    const real = { keyring: EMPTY_KEYRING };
+    const real = { keyring: EMPTY_KEYRING, snapshotOf: createSnapshots() };
     for (const name of ['master', 'ci']) {
       both(model, real, { kind: 'addClient', client: name, expiresAt: null });
     }

@@ -47,7 +47,7 @@ const load = () => createFileStore({ folder }).load();
 
 describe('a keyring file that was damaged', () => {
   it('is an error wherever it is cut off', async () => {
-    const bytes = await encodeKeyring({ keyring: settledOf(second), version: 2 });
+    const bytes = Buffer.concat(await encodeKeyring({ keyring: settledOf(second), version: 2 }));
     for (let length = 0; length < bytes.length; length++) {
       expect(decodeKeyring(bytes.subarray(0, length))).toMatchObject({ kind: 'damaged' });
     }
@@ -63,7 +63,7 @@ describe('a keyring file that was damaged', () => {
           maxLength: 4,
         }),
         async (keyring, flips) => {
-          const bytes = await encodeKeyring({ keyring, version: 7 });
+          const bytes = Buffer.concat(await encodeKeyring({ keyring, version: 7 }));
           for (const [where, bits] of flips) {
             const at = where % bytes.length;
             bytes[at] = (bytes[at] ?? 0) ^ bits;
@@ -150,7 +150,8 @@ describe('a keyring file that was damaged', () => {
       clients: [] as unknown[],
     },
   };
-  const sealed = (content: unknown) => seal([JSON.stringify(content, null, 2).slice(0, -2)]);
+  const sealed = async (content: unknown) =>
+    Buffer.concat(await seal([JSON.stringify(content, null, 2).slice(0, -2)]));
 
   it.each([
     ['a field that is missing', { ...whole, version: undefined }, /its field version is wrong/],
