@@ -26,7 +26,7 @@ function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
 
 /**
  * Takes what the traffic path reads of one keyring after the other. A staged generation is in it as
- * a valid one: its key may be read from a publish target an instant before the rotation is complete.
+ * a valid one: its key may be read from a publish target an instant before the rotation is done.
  *
  * Tombstones are many and final, so all snapshots share them; what is valid is made anew, and of a
  * client that did not change it is not looked at again.
