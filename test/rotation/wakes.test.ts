@@ -57,10 +57,10 @@ async function running(everyMs = 0) {
   await rotate(1000);
   const wakes = createWakes({
     ...{ keeper, clock, usage, schedule: { everyMs, clients: new Set(['master']) } },
-    saveUsage: async () => {
+    saveUsage: () => {
       usage.usage();
       saves.push(Date.now() - START);
-      return outcome.usage;
+      return Promise.resolve(outcome.usage);
     },
     rotateOnSchedule: async () => {
       scheduled.push(Date.now() - START);
