@@ -21,7 +21,7 @@ const FULL = {
   runs: 3,
   rotations: 1000,
   /** Between the starts of two rotations, and how long each older key stays good. */
-  paceMs: 100,
+  paceMs: 150,
   graceMs: 500,
   /** Of a run without rotations. */
   steadyMs: 22_000,
