@@ -23,6 +23,18 @@ export interface Config {
   readonly slots: string | undefined;
   /** `config.yaml` or the folder that holds it. */
   readonly litellmConfig: string | undefined;
+  /** The folder of LiteLLM's last words, which the launcher writes; undefined: there is none. */
+  readonly reports: string | undefined;
+  /** Whether a change of `litellmConfig` is tried, and switched to, by itself. */
+  readonly autoReload: boolean;
+  /** 0: no schedule. Where it is set, there are two places and `slots`. */
+  readonly upstreamRotateEveryMs: number;
+  /** How long a LiteLLM that takes over may take to come up and be verified; at least 1 s. */
+  readonly handoverTimeoutMs: number;
+  /** How long the LiteLLM before is kept after a switch, in case the new one dies; 0: not. */
+  readonly probationMs: number;
+  /** The operator's word that LiteLLM has a LITELLM_SALT_KEY. */
+  readonly saltKeySet: boolean;
 
   /** How long an older key stays good after a newer one was first used; at least 1 s. */
   readonly graceMs: number;

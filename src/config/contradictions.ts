@@ -16,6 +16,8 @@ export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
     samePort(config),
     smallTotal(config),
     secondPlace(config),
+    idleSchedule(config),
+    idleReload(config),
   ];
   return [...single.filter((mistake) => mistake !== undefined), ...publishMistakes(config, cwd)];
 }
@@ -88,5 +90,36 @@ function secondPlace(config: Partial<Config>): Mistake | undefined {
     found: 'two places',
     allowed: `one, or two with ${SETTINGS.slots.name}`,
     hint: 'to share the load of several LiteLLMs, name the load balancer in front of them',
+  };
+}
+
+/** Whether one LiteLLM can take over from another. */
+const hasBothSlots = ({ upstreams, slots }: Partial<Config>): boolean =>
+  upstreams?.length === 2 && slots !== undefined;
+
+const BOTH_SLOTS = `${SETTINGS.slots.name} and two places in ${SETTINGS.upstreams.name}`;
+
+/** A LiteLLM of somebody else's is not ours to give another key. */
+function idleSchedule(config: Partial<Config>): Mistake | undefined {
+  const { upstreamRotateEveryMs: every, upstreams } = config;
+  if (every === undefined || every === 0 || upstreams === undefined || !('slots' in config)) {
+    return undefined;
+  }
+  if (hasBothSlots(config)) return undefined;
+  return {
+    name: SETTINGS.upstreamRotateEveryMs.name,
+    found: `${showDuration(every)}, and no second slot`,
+    allowed: `a schedule together with ${BOTH_SLOTS}`,
+  };
+}
+
+function idleReload(config: Partial<Config>): Mistake | undefined {
+  if (config.autoReload !== true || config.upstreams === undefined) return undefined;
+  if (!('slots' in config) || !('litellmConfig' in config)) return undefined;
+  if (hasBothSlots(config) && config.litellmConfig !== undefined) return undefined;
+  return {
+    name: SETTINGS.autoReload.name,
+    found: 'true, and nothing to reload',
+    allowed: `true together with ${SETTINGS.litellmConfig.name}, ${BOTH_SLOTS}`,
   };
 }

@@ -8,6 +8,8 @@ export interface Kind<T> {
   readonly allowed: string;
   /** Never shown, and also taken from the file that `NAME_FILE` names. */
   readonly secret?: true;
+  /** No secret, but easily taken for the place of one: what is wrong is not shown. */
+  readonly hidden?: true;
   show(value: T): string;
 }
 

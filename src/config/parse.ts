@@ -67,7 +67,8 @@ function read(
 ): Mistake | { value: unknown } {
   const result = readAs(kind, found?.text ?? fallback);
   if ('value' in result) return result;
-  const shown = kind.secret === true ? 'a value that is not shown' : quote(found?.text ?? '', mask);
+  const hides = kind.secret === true || kind.hidden === true;
+  const shown = hides ? 'a value that is not shown' : quote(found?.text ?? '', mask);
   return {
     name,
     found: found === undefined ? 'nothing' : `${shown} (${found.source.name})`,

@@ -1,6 +1,6 @@
 import { optional } from './kind.ts';
 import { blocks, host, keyHeader } from './network-kinds.ts';
-import { pathPatterns, rootPath } from './path-kinds.ts';
+import { pathPatterns } from './path-kinds.ts';
 import {
   declaredSecret,
   flag,
@@ -14,7 +14,8 @@ import {
 import { REQUEST_SETTINGS } from './request-settings.ts';
 import { ROTATION_SETTINGS } from './rotation-settings.ts';
 import type { AnySetting, Setting, Settings } from './setting.ts';
-import { publicUrl, upstreams } from './url-kinds.ts';
+import { UPSTREAM_SETTINGS } from './upstream-settings.ts';
+import { publicUrl } from './url-kinds.ts';
 
 /** The table: it makes the parser, `sidecar config`, `.env.example` and the README's table. */
 export const SETTINGS: Settings = {
@@ -57,35 +58,7 @@ export const SETTINGS: Settings = {
 
   ...ROTATION_SETTINGS,
 
-  upstreams: {
-    name: 'SIDECAR_UPSTREAM',
-    section: 'LiteLLM',
-    kind: upstreams,
-    default: '',
-    required: true,
-    text: 'where LiteLLM runs, or the two places (slots) where it may run',
-  },
-  slots: {
-    name: 'SIDECAR_SLOTS',
-    section: 'LiteLLM',
-    kind: optional(path),
-    default: '',
-    text: "the folder that LiteLLM's launcher reads; not set: LiteLLM is started by somebody else",
-  },
-  litellmConfig: {
-    name: 'SIDECAR_LITELLM_CONFIG',
-    section: 'LiteLLM',
-    kind: optional(path),
-    default: '',
-    text: "LiteLLM's config.yaml, or the folder that holds it; copied into the slot",
-  },
-  rootPath: {
-    name: 'SIDECAR_ROOT_PATH',
-    section: 'LiteLLM',
-    kind: rootPath,
-    default: '',
-    text: 'the SERVER_ROOT_PATH that LiteLLM runs with',
-  },
+  ...UPSTREAM_SETTINGS,
 
   host: {
     name: 'SIDECAR_HOST',

@@ -97,3 +97,34 @@ describe('a schedule', () => {
     expect(names({ rotateEveryMs: 3_600_000 })).toEqual([]);
   });
 });
+
+describe('one LiteLLM after the other', () => {
+  const upstreams = [new URL('http://a:4000'), new URL('http://a:4002')] as const;
+  const both = { upstreams, slots: '/slots' };
+
+  it('wants both slots for a schedule', () => {
+    const every = { upstreamRotateEveryMs: 3_600_000 };
+    expect(contradictions({ ...every, upstreams: [upstreams[0]], slots: '/slots' })).toEqual([
+      {
+        name: 'SIDECAR_UPSTREAM_ROTATE_EVERY',
+        found: '1h, and no second slot',
+        allowed: 'a schedule together with SIDECAR_SLOTS and two places in SIDECAR_UPSTREAM',
+      },
+    ]);
+    expect(names({ ...every, ...both })).toEqual([]);
+    expect(names({ ...every, upstreams: [upstreams[0]] })).toEqual([]);
+    expect(
+      names({ upstreamRotateEveryMs: 0, upstreams: [upstreams[0]], slots: undefined }),
+    ).toEqual([]);
+  });
+
+  it('wants both slots and a configuration for reloads by themselves', () => {
+    const config = { autoReload: true, ...both };
+    expect(names({ ...config, litellmConfig: undefined })).toEqual(['SIDECAR_AUTO_RELOAD']);
+    expect(
+      names({ ...config, upstreams: [upstreams[0]], litellmConfig: '/config/config.yaml' }),
+    ).toEqual(['SIDECAR_AUTO_RELOAD']);
+    expect(names({ ...config, litellmConfig: '/config/config.yaml' })).toEqual([]);
+    expect(names({ ...config, autoReload: false, litellmConfig: undefined })).toEqual([]);
+  });
+});
