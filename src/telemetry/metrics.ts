@@ -4,6 +4,7 @@ import { MASTER } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { TrafficEvents, TrafficGauges } from '../proxy/exchange-record.ts';
 import { createDurations } from './metrics/durations.ts';
+import { createHandoverEvents, type HandoverEvents } from './metrics/handovers.ts';
 import { type KeyGauges, registerKeyGauges } from './metrics/key-gauges.ts';
 import { createKeyRequests } from './metrics/keys.ts';
 import { createLabelSet } from './metrics/label-set.ts';
@@ -41,6 +42,7 @@ export interface Metrics {
   /** Made for the traffic path: about a third of a microsecond a request, never throws. */
   readonly events: Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'>;
   readonly keyEvents: KeyMetricEvents;
+  readonly handoverEvents: HandoverEvents;
   /** The text of all families, at most a second old. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -84,6 +86,7 @@ export const createMetrics = (options: MetricsOptions): Metrics => {
   const keyRequests = createKeyRequests(registry, clients);
   registerKeyGauges(registry, clients, options.keys);
   const rotations = createRotationEvents(registry, options.publishPending);
+  const handoverEvents = createHandoverEvents(registry);
   registerRuntime(registry, options);
 
   return {
@@ -98,6 +101,7 @@ export const createMetrics = (options: MetricsOptions): Metrics => {
       },
     },
     keyEvents: { ...rotations, onKeyUse: keyRequests.count },
+    handoverEvents,
     render: createCachedRender(registry, options.clock),
     contentType: registry.contentType,
   };

@@ -47,6 +47,11 @@ describe('exposition', () => {
       [
         "build_info gauge",
         "client_aborts_total counter",
+        "config_changes_total counter",
+        "handover_duration_seconds histogram",
+        "handover_faults_total counter",
+        "handover_state gauge",
+        "handovers_total counter",
         "key_created_timestamp_seconds gauge",
         "key_deadline_timestamp_seconds gauge",
         "key_last_used_timestamp_seconds gauge",

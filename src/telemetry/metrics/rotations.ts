@@ -1,6 +1,10 @@
 import type { Registry } from 'prom-client';
-import type { KeyEvents, RotationOutcome } from '../../rotation/key-events.ts';
-import { TRIGGERS } from '../../rotation/key-events.ts';
+import {
+  type KeyEvents,
+  type RotationOutcome,
+  TRIGGERS,
+  type Trigger,
+} from '../../rotation/key-events.ts';
 import { createCounters } from './counter.ts';
 import { PREFIX, registerFamily, type Sample } from './family.ts';
 import { Gauge } from './prom-client.ts';
@@ -13,21 +17,31 @@ const OUTCOMES: Record<RotationOutcome, true> = { done: true, failed: true, refu
 const PLACES: Record<Place, true> = { file: true, dotenv: true, state: true };
 
 /** What the metrics count of keys, beside their use. */
-export type RotationEvents = Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'>;
+export interface RotationEvents
+  extends Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> {
+  /** The key that LiteLLM itself runs with. */
+  onUpstreamRotation: KeyEvents['onRotation'];
+}
+
+/** Whose key. */
+const KINDS = ['client', 'upstream'] as const;
+type Count = (kind: (typeof KINDS)[number], trigger: Trigger, outcome: RotationOutcome) => void;
 
 /** Every combination stands at 0 from the start, so that the first event is an increase. */
-const createRotations = (registry: Registry): KeyEvents['onRotation'] => {
+const createRotations = (registry: Registry): Count => {
   const samples = new Map<string, Sample>();
-  for (const trigger of TRIGGERS) {
-    for (const outcome of Object.keys(OUTCOMES)) {
-      const sharedLabels = { kind: 'client', trigger, outcome };
-      samples.set(`${trigger} ${outcome}`, { value: 0, sharedLabels });
+  for (const kind of KINDS) {
+    for (const trigger of TRIGGERS) {
+      for (const outcome of Object.keys(OUTCOMES)) {
+        const sharedLabels = { kind, trigger, outcome };
+        samples.set(`${kind} ${trigger} ${outcome}`, { value: 0, sharedLabels });
+      }
     }
   }
   const family = { name: 'rotations_total', help: 'Rotations of keys.', type: 'counter' } as const;
   registerFamily(registry, family, () => samples.values());
-  return (trigger, outcome) => {
-    const sample = samples.get(`${trigger} ${outcome}`);
+  return (kind, trigger, outcome) => {
+    const sample = samples.get(`${kind} ${trigger} ${outcome}`);
     if (sample) sample.value += 1;
   };
 };
@@ -59,8 +73,10 @@ export const createRotationEvents = (
     label: 'kind',
     values: Object.keys(PLACES) as Place[],
   });
+  const count = createRotations(registry);
   return {
-    onRotation: createRotations(registry),
+    onRotation: (trigger, outcome) => count('client', trigger, outcome),
+    onUpstreamRotation: (trigger, outcome) => count('upstream', trigger, outcome),
     onPublishFailure: (target) => failures.increment(target === 'state' ? target : target.kind),
     onStore: (error) => {
       storeUp = error === undefined;

@@ -141,7 +141,7 @@ describe('changes of keys', () => {
   it('stand at 0 from the start, by where they came from and how they went', async () => {
     const { keyEvents, series } = startMetrics();
     const all = [...(await series())].filter(([key]) => key.includes('rotations_total'));
-    expect(all).toHaveLength(15);
+    expect(all).toHaveLength(30);
     expect(all.every(([, value]) => value === 0)).toBe(true);
     keyEvents.onRotation('declared', 'refused');
     const at = await series();
