@@ -1,6 +1,6 @@
 // A provider with OpenAI's chat API, in a container of its own: it answers with the key it was
 // shown, in one piece or in three, so that a test sees whose key came through. Who asks for "slow"
-// gets a stream that goes on for eight seconds.
+// gets a stream that goes on for eight seconds, and who asks for "a minute" one of that length.
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -24,7 +24,8 @@ const server = createServer(async (request, response) => {
     const chunks = words.map((content) => chunk({ content }, null));
     // Without usage LiteLLM counts by itself, and fetches a tokenizer from the Internet for that.
     chunks.push(chunk({}, 'stop'), { ...chunk({}, null), choices: [], usage });
-    for (let turn = 0; turn < 80 && text.includes('"slow"'); turn++) {
+    const turns = text.includes('"slow"') ? 80 : text.includes('"a minute"') ? 600 : 0;
+    for (let turn = 0; turn < turns; turn++) {
       response.write(`data: ${JSON.stringify(chunk({ content: `${turn} ` }, null))}\n\n`);
       await delay(100);
     }

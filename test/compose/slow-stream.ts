@@ -7,15 +7,23 @@ export interface Read {
   readonly at: number;
 }
 
-/** Asks for the stream that the provider makes last for eight seconds, and reads what comes. */
-export async function readSlowly(url: string, key: string): Promise<Read> {
+/**
+ * Asks for a stream that the provider makes last, and reads what comes.
+ *
+ * @param length `slow`: eight seconds
+ */
+export async function readSlowly(
+  url: string,
+  key: string,
+  length: 'slow' | 'a minute' = 'slow',
+): Promise<Read> {
   const answer = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
     body: JSON.stringify({
       model: 'nvidia-llama-3-1-405b',
       stream: true,
-      messages: [{ role: 'user', content: 'slow' }],
+      messages: [{ role: 'user', content: length }],
     }),
   });
   expect(answer.status).toBe(200);
