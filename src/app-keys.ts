@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import type { DeclaredPlaces } from './config/declared.ts';
 import type { Config } from './config.ts';
+import type { UpstreamAdmin } from './handover/admin.ts';
 import { logKeyEvents } from './key-log.ts';
 import type { Exchanges } from './proxy/exchanges.ts';
 import { AdminError } from './rotation/admin.ts';
@@ -29,6 +30,8 @@ export interface KeyServiceOptions {
   readonly version: string;
   readonly places: DeclaredPlaces;
   readonly exchanges: Exchanges;
+  /** What operators may ask about LiteLLM. */
+  readonly upstream: UpstreamAdmin;
   /** What the metrics count of keys. */
   readonly count: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'>;
   readonly fault: FaultPoint | undefined;
@@ -47,7 +50,7 @@ export interface KeyService {
  * @throws StartupError where another sidecar has it, or it cannot be used
  */
 export async function openKeyService(options: KeyServiceOptions): Promise<KeyService> {
-  const { config, log } = options;
+  const { config, log, upstream } = options;
   const { state } = config;
   await makeStateFolder(state);
   const onError = (err: unknown): void => log.error({ err }, 'an admin request failed');
@@ -58,7 +61,7 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     };
-    const api = createAdminApi({ admin: keys.admin, audit, onError });
+    const api = createAdminApi({ admin: keys.admin, upstream, audit, onError });
     socket.serve(api);
     const close = async (): Promise<void> => {
       // The folder is let go when nothing is written to it any more.

@@ -1,6 +1,7 @@
-import { type AppOptions, buildBase } from './app-base.ts';
+import { type AppOptions, type Base, buildBase } from './app-base.ts';
 import { type KeyService, openKeyService } from './app-keys.ts';
 import { buildTraffic, type Traffic } from './app-traffic.ts';
+import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
 import { digestOf } from './keyring/digest.ts';
 import { createOpsServer } from './servers/ops.ts';
 import { listenOrExplain, placeSlot, sayKey } from './startup.ts';
@@ -36,7 +37,12 @@ export async function startApp(options: AppOptions): Promise<App> {
   let service: KeyService | undefined;
   let traffic: Traffic | undefined;
   try {
-    service = await openKeyService({ fault: undefined, ...options, ...base });
+    service = await openKeyService({
+      fault: undefined,
+      ...options,
+      ...base,
+      upstream: unmanaged(options, base),
+    });
     base.keys = service.keys;
     sayKey(config, service.keys.from, log);
     const { key } = given ?? (await readUpstreamKey(config));
@@ -50,6 +56,33 @@ export async function startApp(options: AppOptions): Promise<App> {
     await service?.close();
     throw error;
   }
+}
+
+/** Of a LiteLLM that somebody else runs: how it is, and that nothing can be done about it. */
+function unmanaged({ config, clock }: AppOptions, { watch }: Base): UpstreamAdmin {
+  const why = 'somebody else runs LiteLLM: nothing can be handed over';
+  const refuse = (): Promise<never> => Promise.reject(new HandoverError('no_slots', why));
+  const [{ origin: url }] = config.upstreams;
+  const load = { requests: 0, websockets: 0, mcpSessions: 0 };
+  const { saltKeySet, autoReload } = config;
+  const unknown = { keyMadeAt: null, rotateEveryMs: null, nextRotationAt: null, database: null };
+  return {
+    status: () => ({
+      now: new Date(clock.now()).toISOString(),
+      mode: 'unmanaged',
+      slots: [{ name: 'a', url, state: 'active', up: watch.isUp(), ...load }],
+      ...{ handover: null, waiting: null, last: null, verified: watch.probe.answeredOnce() },
+      ...{ ...unknown, config: 'none', autoReload, saltKeySet, keyChange: null },
+      ...{ warnings: [], next: [] },
+    }),
+    history: () => [],
+    handover() {
+      throw new HandoverError('unknown_handover', 'there was no handover so far');
+    },
+    rotate: refuse,
+    reload: refuse,
+    saltKey: refuse,
+  };
 }
 
 async function listenOnBoth(

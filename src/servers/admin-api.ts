@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HandoverError } from '../handover/admin.ts';
 import { type Actor, AdminError } from '../rotation/admin.ts';
 import { readBody } from './admin-body.ts';
 import { type AdminParts, endpoint, findEndpoint } from './admin-endpoint.ts';
-import { AUDIT_PAGE, NEW_CLIENT, REMOVAL, REVOCATION, ROTATION } from './admin-fields.ts';
+import { AUDIT_PAGE, NEW_CLIENT, RELOAD, REMOVAL, REVOCATION, ROTATION } from './admin-fields.ts';
 import {
   type Answer,
   isProblem,
@@ -74,6 +75,33 @@ const ENDPOINTS = [
   endpoint('GET /api/generations/{id}/who', 'who uses it', {}, ({ admin }, { target }) =>
     admin.who(target),
   ),
+  endpoint('GET /api/upstream', "LiteLLM's own key and configuration", {}, ({ upstream }) =>
+    upstream.status(),
+  ),
+  endpoint(
+    'POST /api/upstream/rotate',
+    'a LiteLLM with a new key takes over; its handover tells how it goes on',
+    { status: 202 },
+    ({ upstream }, { by }) => upstream.rotate(by),
+  ),
+  endpoint(
+    'POST /api/upstream/reload',
+    'one with the configuration as it is now: dryRun',
+    { body: RELOAD, status: 202 },
+    ({ upstream }, { body, by }) => upstream.reload({ dryRun: body.dryRun ?? false }, by),
+  ),
+  endpoint('GET /api/upstream/handovers', 'the last 20, the latest first', {}, ({ upstream }) => ({
+    handovers: upstream.history(),
+  })),
+  endpoint('GET /api/upstream/handovers/{id}', 'one of them', {}, ({ upstream }, { target }) =>
+    upstream.handover(target),
+  ),
+  endpoint(
+    'POST /api/upstream/salt-key',
+    'a new LITELLM_SALT_KEY, which is stored nowhere',
+    {},
+    ({ upstream }, { by }) => upstream.saltKey(by),
+  ),
   endpoint(
     'GET /api/audit',
     'its lines, the oldest first: ?after=0&limit=200',
@@ -106,7 +134,7 @@ const FROM_A_PAGE: Problem = {
   detail: 'a request with an Origin comes from a web page, and none may use this API',
 };
 
-/** What operators do with keys, over HTTP; who may ask is for the socket and the port to say. */
+/** What operators do, over HTTP; who may ask is for the socket and the port to say. */
 export function createAdminApi(options: AdminApiOptions): AdminApi {
   const answerTo = async (
     request: IncomingMessage,
@@ -126,7 +154,7 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
   };
 
   const problemIn = (error: unknown): Problem => {
-    if (error instanceof AdminError) return problemOf(error);
+    if (error instanceof AdminError || error instanceof HandoverError) return problemOf(error);
     options.onError(error);
     return FAILED;
   };

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import { nearest } from '../config/nearest.ts';
+import type { UpstreamAdmin } from '../handover/admin.ts';
 import type { AuditLine, AuditVerdict } from '../keyring/audit-chain.ts';
 import type { Actor, KeyAdmin } from '../rotation/admin.ts';
 import { NOTHING, readFields, readIdempotencyKey, readQuery } from './admin-fields.ts';
@@ -19,6 +20,7 @@ export interface AuditReader {
 /** Whom the endpoints ask. */
 export interface AdminParts {
   readonly admin: KeyAdmin;
+  readonly upstream: UpstreamAdmin;
   readonly audit: AuditReader;
 }
 
@@ -54,7 +56,8 @@ interface Takes<B, Q> {
   readonly body?: B;
   readonly query?: Q;
   readonly idempotencyKey?: true;
-  readonly status?: 201;
+  /** 201: it is made; 202: it has begun. The default is 200. */
+  readonly status?: 201 | 202;
 }
 
 /** @param route method and path, as a row of the table shows them */

@@ -65,6 +65,8 @@ export const ROTATION = z.strictObject({
 
 export const REVOCATION = z.strictObject({ force: flag.optional(), compromised: flag.optional() });
 
+export const RELOAD = z.strictObject({ dryRun: flag.optional() });
+
 const queryFlag = z.enum(['true', 'false'], { error: 'must be true or false' });
 
 export const REMOVAL = z.strictObject({

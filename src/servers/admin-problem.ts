@@ -1,4 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { HandoverError, HandoverErrorCode } from '../handover/admin.ts';
+import type { HandoverView } from '../handover/views.ts';
 import { discardRest, serveNoMore } from '../proxy/linger.ts';
 import type { AdminError, AdminErrorCode } from '../rotation/admin.ts';
 import type { WhoView } from '../rotation/views.ts';
@@ -15,6 +17,7 @@ const STATUS_OF = {
   not_found: 404,
   unknown_client: 404,
   unknown_generation: 404,
+  unknown_handover: 404,
   method_not_allowed: 405,
   client_exists: 409,
   client_disabled: 409,
@@ -32,6 +35,11 @@ const STATUS_OF = {
   nothing_to_roll_back: 409,
   no_rollback_after_compromise: 409,
   in_use: 409,
+  handover_under_way: 409,
+  no_slots: 409,
+  salt_key_unknown: 409,
+  salt_key_not_new: 409,
+  nothing_to_reload: 409,
   body_too_large: 413,
   unsupported_media_type: 415,
   idempotency_mismatch: 422,
@@ -39,8 +47,10 @@ const STATUS_OF = {
   failed: 500,
   publish_failed: 500,
   store_unavailable: 503,
+  state_unavailable: 503,
   starting: 503,
   stopping: 503,
+  stopping_upstream: 503,
 } as const;
 
 export type ProblemCode = keyof typeof STATUS_OF;
@@ -53,6 +63,8 @@ export interface Problem {
   readonly hints?: readonly string[];
   /** Of `in_use`: who would break. */
   readonly who?: WhoView;
+  /** Of `handover_under_way`: which. */
+  readonly handover?: HandoverView;
   /** Each with the name of its field. */
   readonly mistakes?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
@@ -69,7 +81,9 @@ export interface Answer {
 const RETRY_AFTER: Partial<Record<ProblemCode, string>> = {
   starting: '1',
   stopping: '5',
+  stopping_upstream: '5',
   store_unavailable: '5',
+  state_unavailable: '5',
 };
 
 export const isProblem = (value: object): value is Problem => 'code' in value && 'detail' in value;
@@ -83,7 +97,7 @@ export const jsonAnswer = (status: number, body: unknown): Answer => ({
 
 /** RFC 9457; of `about:blank` the title is that of the status (§4.2.1). */
 export function problemAnswer(problem: Problem): Answer {
-  const { code, detail, hints = [], who, mistakes, headers } = problem;
+  const { code, detail, hints = [], who, handover, mistakes, headers } = problem;
   const status = STATUS_OF[code];
   const retryAfter = RETRY_AFTER[code];
   return {
@@ -98,18 +112,26 @@ export function problemAnswer(problem: Problem): Answer {
       code,
       hints,
       ...(who !== undefined && { who }),
+      ...(handover !== undefined && { handover }),
       ...(mistakes !== undefined && { mistakes }),
     },
   };
 }
 
-/** What a verb of `KeyAdmin` rejected with, as its caller reads it. */
-export const problemOf = ({ code, message, hints, who }: AdminError): Problem => ({
-  code: code satisfies AdminErrorCode,
-  detail: message,
-  hints,
-  ...(who !== undefined && { who }),
-});
+/** What a verb of `KeyAdmin` or `UpstreamAdmin` rejected with, as its caller reads it. */
+export function problemOf(error: AdminError | HandoverError): Problem {
+  const { message: detail, hints } = error;
+  const code: AdminErrorCode | HandoverErrorCode = error.code;
+  const who = 'who' in error ? error.who : undefined;
+  const handover = 'handover' in error ? error.handover : undefined;
+  return {
+    code,
+    detail,
+    hints,
+    ...(who !== undefined && { who }),
+    ...(handover !== undefined && { handover }),
+  };
+}
 
 export const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';

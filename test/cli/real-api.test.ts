@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin-socket.ts';
+import { fakeUpstream } from '../servers/fake-admin.ts';
 import {
   changeView,
   client,
@@ -61,7 +62,14 @@ function serve(over: Partial<KeyAdmin> = {}): void {
     read: () => Promise.resolve({ lines: [], count: 0 }),
     verify: () => Promise.resolve({ ok: true, count: 0 } as const),
   };
-  socket.serve(createAdminApi({ admin, audit, onError: (error) => calls.push(['error', error]) }));
+  socket.serve(
+    createAdminApi({
+      admin,
+      upstream: fakeUpstream(),
+      audit,
+      onError: (error) => calls.push(['error', error]),
+    }),
+  );
 }
 
 const BY = expect.stringMatching(/^cli:./);

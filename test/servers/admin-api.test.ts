@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { HandoverError, type UpstreamAdmin } from '../../src/handover/admin.ts';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import {
@@ -11,9 +12,13 @@ import {
   CLIENT,
   fakeAdmin,
   fakeAudit,
+  fakeUpstream,
+  HANDOVER,
   KEY,
   ROTATED,
+  SALT,
   STATUS,
+  UPSTREAM,
   WHO,
 } from './fake-admin.ts';
 
@@ -22,15 +27,19 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close().closeAllConnections();
 });
 
-const start = async (changes: Partial<KeyAdmin> = {}) => {
+const start = async (
+  changes: Partial<KeyAdmin> = {},
+  upstreamChanges: Partial<UpstreamAdmin> = {},
+) => {
   const admin = fakeAdmin(changes);
+  const upstream = fakeUpstream(upstreamChanges);
   const audit = fakeAudit();
   const onError = vi.fn();
-  const api = createAdminApi({ admin, audit, onError });
+  const api = createAdminApi({ admin, upstream, audit, onError });
   const server = createServer((request, response) => api.handle(request, response, 'cli:alice'));
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { admin, audit, onError, server, port: (server.address() as AddressInfo).port };
+  return { admin, upstream, audit, onError, server, port: (server.address() as AddressInfo).port };
 };
 
 const BY = 'cli:alice';
@@ -129,6 +138,38 @@ describe('each endpoint', () => {
       'content-length': String(reply.text.length),
     });
     expect(Object.keys(reply.headers).join()).not.toContain('access-control');
+  });
+
+  it.each([
+    ['GET /api/upstream', {}, 200, UPSTREAM, ['status']],
+    ['POST /api/upstream/rotate', {}, 202, HANDOVER, ['rotate', BY]],
+    ['POST /api/upstream/reload', {}, 202, HANDOVER, ['reload', { dryRun: false }, BY]],
+    [
+      'POST /api/upstream/reload',
+      { dryRun: true },
+      202,
+      HANDOVER,
+      ['reload', { dryRun: true }, BY],
+    ],
+    [
+      'POST /api/upstream/reload',
+      { dryRun: false },
+      202,
+      HANDOVER,
+      ['reload', { dryRun: false }, BY],
+    ],
+    ['GET /api/upstream/handovers', {}, 200, { handovers: [HANDOVER] }, ['history']],
+    ['GET /api/upstream/handovers/handover-12', {}, 200, HANDOVER, ['handover', 'handover-12']],
+    ['POST /api/upstream/salt-key', {}, 200, SALT, ['saltKey', BY]],
+  ])('%s %j is %i', async (route, body, status, view, call) => {
+    const { admin, upstream, port } = await start();
+    const reply = await ask({ port }, route, { body });
+    expect([reply.status, reply.json]).toEqual([status, view]);
+    expect([admin.calls, upstream.calls]).toEqual([[], [call]]);
+    expect(reply.headers).toMatchObject({
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+    });
   });
 
   it.each([
@@ -232,6 +273,9 @@ describe('mistakes', () => {
     ['DELETE /api/clients/ci?forced=true', {}, 'unknown parameter forced; did you mean force?'],
     ['DELETE /api/clients/ci?force=true&force=true', {}, 'a parameter stands twice'],
     ['DELETE /api/clients/ci?__proto__=1', {}, 'unknown parameter __proto__; known: force'],
+    ['POST /api/upstream/reload', { dryRun: 'yes' }, 'dryRun: must be true or false'],
+    ['POST /api/upstream/reload', { dry: true }, /^unknown field dry; /],
+    ['POST /api/upstream/rotate', { dryRun: true }, /^unknown field dryRun; there are none here/],
     ['GET /api/audit?limit=0', {}, 'limit: must be a whole number from 1 to 1000'],
     ['GET /api/audit?limit=1001', {}, 'limit: must be a whole number from 1 to 1000'],
     ['GET /api/audit?limit=', {}, 'limit: must be a whole number from 1 to 1000'],
@@ -253,7 +297,7 @@ describe('mistakes', () => {
     ],
     ['POST /api/clients', { name: 'ci', allowFrom: ['10.0.0.0/33'] }, /is from 0 to 32$/],
   ])('%s %j', async (route, body, detail) => {
-    const { admin, audit, port } = await start();
+    const { admin, upstream, audit, port } = await start();
     const { status, json, headers } = await ask({ port }, route, { body });
     expect(status).toBe(400);
     expect(headers['content-type']).toBe('application/problem+json');
@@ -267,7 +311,7 @@ describe('mistakes', () => {
     expect(json['detail']).toMatch(detail);
     expect(json['mistakes']).toEqual([json['detail']]);
     expect(JSON.stringify(json)).not.toContain(KEY);
-    expect([admin.calls, audit.asked]).toEqual([[], []]);
+    expect([admin.calls, upstream.calls, audit.asked]).toEqual([[], [], []]);
   });
 
   it('are all told at once', async () => {
@@ -388,6 +432,9 @@ describe('paths and methods', () => {
     ['POST /api/clients/ci/rotat', '/api/clients/{name}/rotate'],
     ['POST /api/client/ci/rotate', '/api/clients/{name}/rotate'],
     ['GET /api/generations/ci-1/whoo', '/api/generations/{id}/who'],
+    ['GET /api/upstream/handover', '/api/upstream/handovers'],
+    ['POST /api/upstreem/rotate', '/api/upstream/rotate'],
+    ['POST /api/upstream/saltkey', '/api/upstream/salt-key'],
     ['GET /api/clients//rotate', '/api/clients/{name}/rotate'],
   ])('%s is 404 with the near one and the list', async (route, near) => {
     const { admin, port } = await start();
@@ -395,7 +442,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 13);
+    expect(hints).toHaveLength(1 + 19);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -405,7 +452,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(13);
+    expect(json['hints']).toHaveLength(19);
   });
 
   it.each([
@@ -415,6 +462,8 @@ describe('paths and methods', () => {
     ['PUT /api/clients/ci', 'GET, HEAD, DELETE'],
     ['GET /api/clients/ci/rotate', 'POST'],
     ['PATCH /api/generations/ci-1/revoke', 'POST'],
+    ['GET /api/upstream/rotate', 'POST'],
+    ['POST /api/upstream/handovers/handover-12', 'GET, HEAD'],
   ])('%s is 405, allowed %s', async (route, allow) => {
     const { admin, port } = await start();
     const { status, json, headers } = await ask({ port }, route);
@@ -453,6 +502,44 @@ describe('what a verb rejects with', () => {
     });
     expect(reply.headers['retry-after']).toBe(status === 503 ? '5' : undefined);
     expect(onError).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ['handover_under_way', 409],
+    ['no_slots', 409],
+    ['salt_key_unknown', 409],
+    ['salt_key_not_new', 409],
+    ['nothing_to_reload', 409],
+    ['unknown_handover', 404],
+    ['state_unavailable', 503],
+    ['stopping_upstream', 503],
+  ] as const)('%s is %i with its words', async (code, status) => {
+    const refused = new HandoverError(code, 'why it is', { hints: ['what to do'] });
+    const { onError, port } = await start(
+      {},
+      {
+        rotate: () => Promise.reject(refused),
+        handover: () => {
+          throw refused;
+        },
+      },
+    );
+    for (const route of ['POST /api/upstream/rotate', 'GET /api/upstream/handovers/handover-9']) {
+      const { title, ...rest } = (await ask({ port }, route)).json;
+      expect(title).toMatch(/^[A-Z]/);
+      const [detail, hints] = ['why it is', ['what to do']];
+      expect(rest).toEqual({ type: 'about:blank', status, detail, code, hints });
+    }
+    const { headers } = await ask({ port }, 'POST /api/upstream/rotate');
+    expect(headers['retry-after']).toBe(status === 503 ? '5' : undefined);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('handover_under_way says which', async () => {
+    const refused = new HandoverError('handover_under_way', 'one waits', { handover: HANDOVER });
+    const { port } = await start({}, { rotate: () => Promise.reject(refused) });
+    const { status, json } = await ask({ port }, 'POST /api/upstream/rotate');
+    expect([status, json['handover']]).toEqual([409, HANDOVER]);
   });
 
   it('in_use says who would break', async () => {

@@ -18,7 +18,7 @@ import { createAdminApi } from '../../src/servers/admin-api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin-socket.ts';
 import { reachSocket } from '../../src/servers/admin-socket-path.ts';
 import { StartupError } from '../../src/startup-error.ts';
-import { ask, askRaw, fakeAdmin, fakeAudit, ROTATED, STATUS } from './fake-admin.ts';
+import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
 
 let state: string;
 let path: string;
@@ -48,7 +48,14 @@ const refused = async (at = path): Promise<StartupError> => {
 
 const serve = (socket: AdminSocket, changes = {}) => {
   const admin = fakeAdmin(changes);
-  socket.serve(createAdminApi({ admin, audit: fakeAudit(), onError: () => undefined }));
+  socket.serve(
+    createAdminApi({
+      admin,
+      upstream: fakeUpstream(),
+      audit: fakeAudit(),
+      onError: () => undefined,
+    }),
+  );
   return admin;
 };
 

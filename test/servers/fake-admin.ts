@@ -1,5 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
+import type { UpstreamAdmin } from '../../src/handover/admin.ts';
+import type { HandoverView, SaltKeyView, UpstreamView } from '../../src/handover/views.ts';
 import type { Actor, KeyAdmin } from '../../src/rotation/admin.ts';
 import type {
   ChangeView,
@@ -92,6 +94,68 @@ export function fakeAdmin(changes: Partial<KeyAdmin> = {}): FakeAdmin {
     disable: change('disable'),
     enable: change('enable'),
     remove: (client, force, by) => Promise.resolve(note('remove', [client, force, by], CHANGED)),
+    ...changes,
+  };
+}
+
+export const HANDOVER: HandoverView = {
+  id: 'handover-12',
+  kind: 'rotate',
+  by: 'cli:alice',
+  state: 'staged',
+  from: 'a',
+  to: 'b',
+  startedAt: AT,
+  stateSince: AT,
+  endedAt: null,
+  switchedAt: null,
+  waitsFor: null,
+  fault: null,
+  models: null,
+  cut: 0,
+};
+export const UPSTREAM: UpstreamView = {
+  now: AT,
+  mode: 'slots',
+  slots: [],
+  handover: HANDOVER,
+  waiting: null,
+  last: null,
+  verified: true,
+  keyMadeAt: AT,
+  rotateEveryMs: null,
+  nextRotationAt: null,
+  config: 'current',
+  autoReload: false,
+  database: null,
+  saltKeySet: false,
+  keyChange: null,
+  warnings: [],
+  next: [],
+};
+export const SALT: SaltKeyView = { saltKey: 'the-salt-key-of-the-fake' };
+
+export interface FakeUpstream extends UpstreamAdmin {
+  readonly calls: readonly (readonly [verb: string, ...args: unknown[]])[];
+}
+
+/** The same for LiteLLM. */
+export function fakeUpstream(changes: Partial<UpstreamAdmin> = {}): FakeUpstream {
+  const calls: [string, ...unknown[]][] = [];
+  const noting =
+    <A extends unknown[], T>(verb: string, view: T) =>
+    (...args: A): T => {
+      calls.push([verb, ...args]);
+      return view;
+    };
+  return {
+    calls,
+    status: noting('status', UPSTREAM),
+    history: noting('history', [HANDOVER]),
+    handover: noting('handover', HANDOVER),
+    rotate: noting('rotate', Promise.resolve(HANDOVER)),
+    reload: noting('reload', Promise.resolve(HANDOVER)),
+    saltKey: noting('saltKey', Promise.resolve(SALT)),
     ...changes,
   };
 }

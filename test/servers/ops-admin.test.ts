@@ -3,7 +3,7 @@ import { digestOf } from '../../src/keyring/digest.ts';
 import type { KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import { createOpsServer, type OpsServer } from '../../src/servers/ops.ts';
-import { ask, askRaw, fakeAdmin, fakeAudit, ROTATED, STATUS } from './fake-admin.ts';
+import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
 
 const TOKEN = 'a-token-of-these-tests-0123456789';
 const servers: OpsServer[] = [];
@@ -14,7 +14,7 @@ afterEach(async () => {
 const start = async (changes: Partial<KeyAdmin> = {}, opened = true) => {
   const admin = fakeAdmin(changes);
   const onError = vi.fn();
-  const api = createAdminApi({ admin, audit: fakeAudit(), onError });
+  const api = createAdminApi({ admin, upstream: fakeUpstream(), audit: fakeAudit(), onError });
   const server = createOpsServer({
     metrics: { render: () => Promise.resolve('up 1\n'), contentType: 'text/plain' },
     isReady: () => ({ ready: true, waitingFor: [] }),
