@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { HandoverView, SaltKeyView, UpstreamView } from '../handover/views.ts';
 import type { Scope } from '../keyring/keyring.ts';
 import type { ChangeView, ClientView, RotateView, StatusView, WhoView } from '../rotation/views.ts';
 import { type Call, callSocket, type Reply, Unanswered } from './admin-call.ts';
@@ -39,6 +40,13 @@ export interface AdminClient {
   enable(client: string): Promise<ChangeView>;
   revoke(generation: string, body: RevokeBody): Promise<ChangeView>;
   who(generation: string, signal?: AbortSignal): Promise<WhoView>;
+  upstream(): Promise<UpstreamView>;
+  handovers(): Promise<{ readonly handovers: readonly HandoverView[] }>;
+  handover(id: string, signal?: AbortSignal): Promise<HandoverView>;
+  /** Begins it. */
+  rotateUpstream(): Promise<HandoverView>;
+  reloadUpstream(dryRun: boolean): Promise<HandoverView>;
+  saltKey(): Promise<SaltKeyView>;
 }
 
 export interface AdminClientOptions {
@@ -66,7 +74,10 @@ interface Ask extends Partial<Pick<Call, 'body' | 'signal'>> {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function createAdminClient(options: AdminClientOptions): AdminClient {
+type Asking = <T>(method: Call['method'], path: string, how: Ask) => Promise<T>;
+
+/** Asks, and waits for a sidecar that starts. */
+function createAsking(options: AdminClientOptions): Asking {
   const { state, time, timeoutMs = ANSWER_WITHIN_MS } = options;
   const socket = join(state, 'admin.sock');
   const actor = options.actor.replaceAll(/[^\x21-\x7e]/g, '?');
@@ -83,7 +94,7 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
     }
   };
 
-  const ask = async <T>(method: Call['method'], path: string, how: Ask): Promise<T> => {
+  return async <T>(method: Call['method'], path: string, how: Ask): Promise<T> => {
     const { again, body, signal, headers } = how;
     const call = { method, path, body, signal, headers: { 'x-sidecar-actor': actor, ...headers } };
     for (let waited = 0; ; waited += LOOK_AGAIN_MS) {
@@ -95,7 +106,10 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
       await time.sleep(LOOK_AGAIN_MS);
     }
   };
+}
 
+export function createAdminClient(options: AdminClientOptions): AdminClient {
+  const ask = createAsking(options);
   const get = <T>(path: string, signal?: AbortSignal): Promise<T> =>
     ask('GET', path, { again: true, ...(signal && { signal }) });
   /** Done twice it would be another thing, or a refusal: it is not sent again. */
@@ -119,5 +133,12 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
     enable: (client) => post(`${ofClient(client)}/enable`),
     revoke: (generation, body) => post(`${ofKey(generation)}/revoke`, body),
     who: (generation, signal) => get(`${ofKey(generation)}/who`, signal),
+    upstream: () => get('/api/upstream'),
+    handovers: () => get('/api/upstream/handovers'),
+    handover: (id, signal) => get(`/api/upstream/handovers/${encodeURIComponent(id)}`, signal),
+    rotateUpstream: () => post('/api/upstream/rotate'),
+    reloadUpstream: (dryRun) => post('/api/upstream/reload', { dryRun }),
+    // Nothing is stored: another one is as good.
+    saltKey: () => ask('POST', '/api/upstream/salt-key', { again: true }),
   };
 }

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { userInfo } from 'node:os';
+import type { HandoverView } from '../handover/views.ts';
 import type { WhoView } from '../rotation/views.ts';
 import type { Reply, Unanswered } from './admin-call.ts';
 import { oneLine } from './check-outcome.ts';
@@ -13,22 +14,28 @@ export class AdminRefusal extends CommandError {
   readonly document: object;
   /** Of `in_use`: who would break. */
   readonly who: WhoView | undefined;
+  /** Of `handover_under_way`: which. */
+  readonly handover: HandoverView | undefined;
 
   constructor(code: string, message: string, document: object, hints: readonly string[]) {
     super(message, exitCodeOf(code), hints, mistakesIn(document));
     this.code = code;
     this.document = document;
     this.who = Reflect.get(document, 'who') as WhoView | undefined;
+    this.handover = Reflect.get(document, 'handover') as HandoverView | undefined;
   }
 }
 
 /** What was asked for is wrong, rather than not possible now. */
 const USAGE = /^(?:unknown_|bad_)/;
 
+/** It is there, and not for long or not yet. */
+const AWAY = ['starting', 'stopping', 'stopping_upstream'];
+
 function exitCodeOf(code: string): ExitCode {
   if (USAGE.test(code)) return EXIT.usage;
-  if (code === 'store_unavailable') return EXIT.cannotCreate;
-  return code === 'starting' || code === 'stopping' ? EXIT.unavailable : EXIT.failed;
+  if (code === 'store_unavailable' || code === 'state_unavailable') return EXIT.cannotCreate;
+  return AWAY.includes(code) ? EXIT.unavailable : EXIT.failed;
 }
 
 const textIn = (document: object, name: string): string | undefined => {
@@ -53,7 +60,9 @@ export function refusalOf({ status, body }: Reply): AdminRefusal {
     const hint = 'this command and the running sidecar are of different versions: restart it';
     return new AdminRefusal(code, detail, body, [hint]);
   }
-  if (code === 'stopping') hints.push('try again when it runs: sidecar status');
+  if (code === 'stopping' || code === 'stopping_upstream')
+    hints.push('try again when it runs: sidecar status');
+  if (code === 'handover_under_way') hints.push('sidecar upstream status shows how it goes on');
   return new AdminRefusal(code, detail, body, hints);
 }
 

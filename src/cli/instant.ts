@@ -11,6 +11,9 @@ export const showInstant = (iso: string): string => `${iso.slice(0, 10)} ${iso.s
 /** The same to the second. */
 export const showSecond = (iso: string): string => `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`;
 
+/** The time of day alone, of what is a matter of minutes: `14:03:11 UTC`. */
+export const showClock = (iso: string): string => `${iso.slice(11, 19)} UTC`;
+
 /** Milliseconds, rounded down to one unit: `4 s`, `90 min`, `23 h`, `30 d`. */
 export function showSpan(ms: number): string {
   if (ms < 2 * MINUTE) return `${Math.floor(Math.max(0, ms) / SECOND)} s`;

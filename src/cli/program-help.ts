@@ -7,6 +7,7 @@ Examples:
   $ sidecar status
   $ sidecar rotate --wait
   $ sidecar clients add staging --scope inference --expires 90d
+  $ sidecar upstream status
   $ sidecar check --stream
 
 Environment:
@@ -49,11 +50,13 @@ started with a key that you declared (LITELLM_MASTER_KEY), nothing is shown: the
 `;
 
 export const STATUS = `
-Shows each client's keys, until when each is good, what could not be published, and what to do next.
+Shows each client's keys, until when each is good, what could not be published, how LiteLLM is, and
+what to do next.
 
 Examples:
   $ sidecar status
   $ sidecar status --json | jq '.clients[].generations[] | select(.state == "retiring")'
+  $ sidecar status --json | jq .upstream.slots
 
 Exit codes: 0 where a sidecar answers, 69 where none runs
 `;

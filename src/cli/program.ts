@@ -5,6 +5,7 @@ import { parseClient } from './key-options.ts';
 import { addClientCommands, type ClientActions } from './program-clients.ts';
 import * as help from './program-help.ts';
 import { addKeyCommands, type KeyActions } from './program-keys.ts';
+import { addUpstreamCommands, type UpstreamActions } from './program-upstream.ts';
 
 /** The options of `sidecar check` as commander gives them. */
 export interface CheckFlags {
@@ -27,7 +28,7 @@ export interface GatewayActions {
 }
 
 /** What each command does; the program only reads the command line. */
-export type Actions = GatewayActions & KeyActions & ClientActions;
+export type Actions = GatewayActions & KeyActions & ClientActions & UpstreamActions;
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [
   ...before,
@@ -88,6 +89,7 @@ export function createProgram(
     .action((flags: { readonly json?: boolean }) => actions.config(flags));
   addKeyCommands(program, actions);
   addClientCommands(program, actions);
+  addUpstreamCommands(program, actions);
   addCheck(program, actions);
   return program;
 }

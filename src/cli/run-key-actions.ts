@@ -1,21 +1,13 @@
-import type { AdminSession } from './admin-session.ts';
-import type { ExitCode } from './exit-code.ts';
 import type { ClientActions } from './program-clients.ts';
 import type { KeyActions } from './program-keys.ts';
 import type { Scene } from './run-actions.ts';
-import { readClientSettings, stateFolder } from './settings.ts';
-
-type Ask = (session: AdminSession) => Promise<ExitCode>;
+import { type Ask, createAsk, stateOf } from './run-asking.ts';
 
 /** What the commands do that look at keys and clients, or change them. */
 export function createKeyActions(scene: Scene): KeyActions & ClientActions {
   const { terminal, time, interrupts, end } = scene;
-  const state = (): string => stateFolder(readClientSettings(terminal));
-  /** Asks the running sidecar. */
-  const ask = async (json: boolean, command: Ask): Promise<void> => {
-    const { answering, openSession } = await import('./admin-session.ts');
-    end(await answering(terminal, json, () => command(openSession(terminal, time, state()))));
-  };
+  const state = (): string => stateOf(scene);
+  const ask = createAsk(scene);
   return {
     ...createClientActions(ask),
     status: ({ json = false }) =>
@@ -47,7 +39,7 @@ export function createKeyActions(scene: Scene): KeyActions & ClientActions {
   };
 }
 
-function createClientActions(ask: (json: boolean, command: Ask) => Promise<void>): ClientActions {
+function createClientActions(ask: Ask): ClientActions {
   const load = () => import('./clients.ts');
   return {
     listClients: ({ json = false }) =>

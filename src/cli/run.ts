@@ -3,6 +3,7 @@ import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
 import { createProgram } from './program.ts';
 import { createActions, type Scene } from './run-actions.ts';
 import { createKeyActions } from './run-key-actions.ts';
+import { createUpstreamActions } from './run-upstream-actions.ts';
 import { say, sayError, type Terminal } from './terminal.ts';
 import { systemTime, type Time } from './time.ts';
 import { revoice } from './usage-voice.ts';
@@ -27,7 +28,11 @@ export async function runCommandLine(
       code = exitCode;
     },
   };
-  const actions = { ...createActions(scene), ...createKeyActions(scene) };
+  const actions = {
+    ...createActions(scene),
+    ...createKeyActions(scene),
+    ...createUpstreamActions(scene),
+  };
   const output: OutputConfiguration = {
     writeOut: (text) => terminal.stdout.write(text),
     writeErr: (text) => terminal.stderr.write(text),

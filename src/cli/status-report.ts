@@ -1,23 +1,24 @@
+import type { UpstreamView } from '../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../rotation/views.ts';
 import { oneLine } from './check-outcome.ts';
 import { type Cell, renderColumns } from './columns.ts';
 import { showAgo, showInstant, showSetting, showSpan, showUntil } from './instant.ts';
 import { goodUntil, pendingWords, STYLE_OF } from './key-words.ts';
-import { paint, type Style, type Terminal } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
+import { upstreamLine } from './upstream-line.ts';
+import { type Line, nextLines, renderLines, warningLines } from './word-lines.ts';
 
 const HEAD = ['client', 'key', 'state', 'made', 'last used', 'good until'] as const;
 
 /** One screen: the keys, and below them a line for whatever an operator should know or do. */
-export function renderStatus(terminal: Terminal, view: StatusView): string {
+export function renderStatus(terminal: Terminal, view: StatusView, upstream: UpstreamView): string {
   const now = Date.parse(view.now);
   const { stdout } = terminal;
   const up = showSpan(now - Date.parse(view.startedAt));
   const title = `sidecar ${oneLine(view.version)}, up for ${up}; ${showInstant(view.now)}`;
   const rows = view.clients.flatMap((client) => rowsOf(client, now));
-  const lines = linesOf(view, now).map(
-    ({ word, style, text }) => `${paint(terminal, stdout, style, word)}: ${oneLine(text)}\n`,
-  );
-  return `${title}\n\n${renderColumns(terminal, stdout, HEAD, rows)}\n${lines.join('')}`;
+  const lines = renderLines(terminal, linesOf(view, upstream, now));
+  return `${title}\n\n${renderColumns(terminal, stdout, HEAD, rows)}\n${lines}`;
 }
 
 function rowsOf(client: ClientView, now: number): readonly (readonly Cell[])[] {
@@ -45,26 +46,18 @@ function cellsOf(generation: GenerationView, now: number): readonly Cell[] {
 const endOfClient = ({ expiresAt }: ClientView, { state }: GenerationView): string =>
   state === 'active' && expiresAt !== null ? `, at the latest ${showInstant(expiresAt)}` : '';
 
-interface Line {
-  readonly word: string;
-  readonly style: Style;
-  readonly text: string;
-}
-
-function linesOf(view: StatusView, now: number): readonly Line[] {
-  const { store, warnings, next } = view;
+function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonly Line[] {
+  const { store } = view;
   const error = store.error ?? 'it cannot be written';
   return [
     ...view.clients.flatMap((client) => pendingLines(client, now)),
-    ...warnings.flatMap(({ message, hint }): Line[] => [
-      { word: 'warning', style: 'yellow', text: message },
-      { word: '  hint', style: 'cyan', text: hint },
-    ]),
+    ...warningLines(view),
+    upstreamLine(upstream, now),
     store.up
       ? { word: 'store', style: 'dim', text: 'ok' }
       : { word: 'store', style: 'red', text: `${error}; keys rule as they are, nothing is saved` },
     { word: 'schedule', style: 'dim', text: scheduleOf(view, now) },
-    ...next.map((text): Line => ({ word: 'next', style: 'cyan', text })),
+    ...nextLines(view),
   ];
 }
 

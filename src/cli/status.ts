@@ -6,8 +6,9 @@ import { renderWho } from './who-report.ts';
 /** `sidecar status` */
 export async function status({ terminal, api }: AdminSession, json: boolean): Promise<ExitCode> {
   const view = await api.status();
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderStatus(terminal, view));
+  const upstream = await api.upstream();
+  if (json) writeJson(terminal, { ...view, upstream });
+  else terminal.stdout.write(renderStatus(terminal, view, upstream));
   return EXIT.ok;
 }
 

@@ -1,4 +1,5 @@
 import type { CallerView, RotateView } from '../rotation/views.ts';
+import { createAbsence } from './absence.ts';
 import type { AdminSession } from './admin-session.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
 import { goodUntil } from './key-words.ts';
@@ -8,8 +9,9 @@ import { say } from './terminal.ts';
 import { drawWatched, holdWords, type Watched } from './wait-report.ts';
 
 const LOOK_EVERY_MS = 1000;
-/** A restart is waited for; a sidecar that stays away is not. */
-const AWAY_AT_MOST_MS = 60_000;
+
+const DONE =
+  'the rotation itself is done; sidecar status shows the rest when the sidecar runs again';
 
 /** Shows who still uses the older keys, and resolves once nobody does. `signal` is Ctrl-C. */
 export async function waitForNobody(
@@ -82,10 +84,14 @@ async function look(
 function createDisplay({ terminal, time }: AdminSession) {
   const live = createLiveLines(terminal, terminal.stderr);
   let said: readonly string[] = [];
-  let awayMs = 0;
+  const absence = createAbsence(terminal, {
+    everyMs: LOOK_EVERY_MS,
+    doing: 'waiting',
+    hint: DONE,
+  });
   return {
     show({ watched, isMoved }: Seen): void {
-      awayMs = 0;
+      absence.over();
       const now = time.now();
       live?.draw(drawWatched(terminal, watched, isMoved, now));
       if (live !== undefined) return;
@@ -96,9 +102,7 @@ function createDisplay({ terminal, time }: AdminSession) {
     /** A sidecar that cannot be asked; throws where that lasts. */
     away(reason: CommandError): void {
       live?.clear();
-      if (awayMs === 0) say(terminal, `${reason.message}; still waiting`);
-      awayMs += LOOK_EVERY_MS;
-      if (awayMs > AWAY_AT_MOST_MS) throw givenUp(reason);
+      absence.goesOn(reason);
     },
     clear: (): void => live?.clear(),
   };
@@ -125,10 +129,4 @@ function conclude(
   const revokes = free.map(({ id }) => `sidecar revoke ${id} ends it now`);
   say(terminal, [`nobody uses ${ids(watched)} any more`, ...words].join('; '), revokes);
   return EXIT.ok;
-}
-
-function givenUp(reason: CommandError): CommandError {
-  return new CommandError(`stopped waiting: ${reason.message}`, reason.exitCode, [
-    'the rotation itself is done; sidecar status shows the rest when the sidecar runs again',
-  ]);
 }

@@ -16,7 +16,7 @@ import {
   runAgainst,
   runIn,
   startFakeAdmin,
-  statusView,
+  whoView,
 } from './fake-admin.ts';
 
 let cwd: string;
@@ -37,6 +37,11 @@ const COMMANDS = [
   'clients disable ci',
   'clients enable ci',
   'clients remove ci',
+  'upstream status',
+  'upstream rotate',
+  'upstream reload --dry-run --wait',
+  'upstream history',
+  'upstream salt-key',
 ] as const;
 
 test.each(COMMANDS)('%s: without a server it says so, and how to start one', async (line) => {
@@ -60,9 +65,9 @@ test('a socket that nobody listens on any more is no server', async () => {
 });
 
 test('SIDECAR_STATE says where the socket is, in a folder with a long name too', async () => {
-  await using admin = await startFakeAdmin(() => [200, statusView()]);
+  await using admin = await startFakeAdmin(() => [200, whoView()]);
   const env = { SIDECAR_STATE: admin.state };
-  expect((await runIn(cwd, 'status', { env })).code).toBe(0);
+  expect((await runIn(cwd, 'who master-2', { env })).code).toBe(0);
   expect(admin.asked).toHaveLength(1);
 });
 
@@ -77,9 +82,9 @@ test('who may not connect is told who may', () => {
 });
 
 test.skipIf(process.getuid?.() === 0)('a folder of another user', async () => {
-  await using admin = await startFakeAdmin(() => [200, statusView()]);
+  await using admin = await startFakeAdmin(() => [200, whoView()]);
   chmodSync(admin.state, 0o000);
-  const { code, stderr } = await runIn(admin.cwd, 'status');
+  const { code, stderr } = await runIn(admin.cwd, 'who master-2');
   chmodSync(admin.state, 0o700);
   expect(code).toBe(1);
   expect(stderr).toContain('may ask the sidecar');
@@ -118,18 +123,18 @@ test('it asks once more, and not again', async () => {
   expect(stderr).toContain('hint: sidecar status shows whether it was done');
 });
 
-test.each(['rollback', 'revoke master-1', 'clients disable ci', 'clients remove ci'])(
-  '%s is not sent twice: done twice it would be another thing',
-  async (line) => {
-    const { code, asked } = await runAgainst(() => cut, line);
-    expect([code, asked.length]).toEqual([69, 1]);
-  },
-);
+test.each([
+  ...['rollback', 'revoke master-1', 'clients disable ci', 'clients remove ci'],
+  ...['upstream rotate', 'upstream reload'],
+])('%s is not sent twice: done twice it would be another thing', async (line) => {
+  const { code, asked } = await runAgainst(() => cut, line);
+  expect([code, asked.length]).toEqual([69, 1]);
+});
 
 test('a question is asked again', async () => {
   const { code, asked } = await runAgainst(
-    (_, nth) => (nth === 1 ? cut : [200, statusView()]),
-    'status',
+    (_, nth) => (nth === 1 ? cut : [200, whoView()]),
+    'who master-2',
   );
   expect([code, asked.length]).toEqual([0, 2]);
 });
@@ -203,14 +208,14 @@ test('a sidecar that does not answer in time', async () => {
 });
 
 test('a user with a name that no header can carry', async () => {
-  await using admin = await startFakeAdmin(() => [200, statusView()]);
+  await using admin = await startFakeAdmin(() => [200, whoView()]);
   const api = createAdminClient({
     state: admin.state,
     actor: 'jürgen k\n',
     time: fakeTime().time,
     onStarting: () => undefined,
   });
-  await api.status();
+  await api.who('master-2');
   expect(admin.asked[0]?.headers['x-sidecar-actor']).toBe('j?rgen?k?');
 });
 

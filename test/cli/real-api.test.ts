@@ -2,20 +2,24 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { HandoverError, type UpstreamAdmin } from '../../src/handover/admin.ts';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin-socket.ts';
-import { fakeUpstream } from '../servers/fake-admin.ts';
 import {
   changeView,
   client,
   DAY,
+  fakeTime,
   HOUR,
+  NOW,
   rotateView,
   runIn,
+  SECOND,
   statusView,
   whoView,
 } from './fake-admin.ts';
+import { EVIL, rolledBack, STEPS, scriptedUpstream, upstreamView } from './fake-upstream.ts';
 
 /** The command line against the API and the socket as they are; only the keys are a stand-in. */
 let cwd: string;
@@ -26,18 +30,21 @@ beforeEach(async () => {
   // A name that no socket can have by itself; where the system knows a way around that.
   if (process.platform === 'linux') cwd = join(cwd, 'a-folder-with-a-long-name'.repeat(4));
   mkdirSync(join(cwd, 'state'), { recursive: true });
-  socket = await openAdminSocket({
-    path: join(cwd, 'state', 'admin.sock'),
-    onError: (error) => calls.push(['error', error]),
-  });
   calls = [];
+  socket = await open();
 });
 afterEach(async () => {
   await socket.close();
   rmSync(cwd, { recursive: true });
 });
 
-function serve(over: Partial<KeyAdmin> = {}): void {
+const open = (): Promise<AdminSocket> =>
+  openAdminSocket({
+    path: join(cwd, 'state', 'admin.sock'),
+    onError: (error) => calls.push(['error', error]),
+  });
+
+function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin> = {}): void {
   const noting =
     <T>(name: string, answer: T) =>
     (...args: readonly unknown[]): T => {
@@ -65,7 +72,7 @@ function serve(over: Partial<KeyAdmin> = {}): void {
   socket.serve(
     createAdminApi({
       admin,
-      upstream: fakeUpstream(),
+      upstream: { ...scriptedUpstream(STEPS, calls), ...upstreamOver },
       audit,
       onError: (error) => calls.push(['error', error]),
     }),
@@ -76,7 +83,6 @@ const BY = expect.stringMatching(/^cli:./);
 const KEY = expect.stringMatching(/^[\w-]{36}$/);
 
 test.each([
-  ['status', ['status']],
   ['clients list', ['clients']],
   ['who master-2', ['who', 'master-2']],
   [
@@ -130,11 +136,79 @@ test.each([
   ['clients enable ci', ['enable', 'ci', BY]],
   ['clients remove ci', ['remove', 'ci', false, BY]],
   ['clients remove ci --force', ['remove', 'ci', true, BY]],
+  ['upstream status', ['upstream.status']],
+  ['upstream history', ['upstream.history']],
+  ['upstream salt-key', ['upstream.saltKey', BY]],
 ] as const)('%s reaches the verb as it was meant', async (line, call) => {
   serve();
   const { code } = await runIn(cwd, line);
   expect(calls).toEqual([call]);
   expect(code).toBe(0);
+});
+
+const LOOK = ['upstream.handover', 'handover-12'] as const;
+
+test.each([
+  ['upstream rotate', [['upstream.rotate', BY], LOOK, LOOK, LOOK]],
+  ['upstream rotate --wait', [['upstream.rotate', BY], LOOK, LOOK, LOOK, LOOK, LOOK]],
+  ['upstream reload', [['upstream.reload', { dryRun: false }, BY], LOOK, LOOK, LOOK]],
+  ['upstream reload --dry-run', [['upstream.reload', { dryRun: true }, BY], LOOK, LOOK, LOOK]],
+  ['status', [['status'], ['upstream.status']]],
+] as const)(
+  '%s asks as it was meant, and looks until it has what it waits for',
+  async (line, made) => {
+    serve();
+    const { code } = await runIn(cwd, line);
+    expect(calls).toEqual(made);
+    expect(code).toBe(0);
+  },
+);
+
+test('a second handover is refused with the one that is under way', async () => {
+  const refused = new HandoverError('handover_under_way', 'another handover waits already', {
+    ...(STEPS[1] && { handover: STEPS[1] }),
+  });
+  serve({}, { rotate: () => Promise.reject(refused) });
+  const { time } = fakeTime(NOW + 12 * SECOND);
+  const { code, stderr } = await runIn(cwd, 'upstream rotate', { time });
+  expect(code).toBe(1);
+  await expect(stderr).toMatchFileSnapshot('transcripts/handover-under-way.txt');
+});
+
+test('a roll-back arrives whole, and without what a terminal would obey', async () => {
+  const view = rolledBack({ id: 'handover-12', waitsFor: EVIL, by: EVIL });
+  serve({}, { handover: () => view });
+  const { code, stdout, stderr } = await runIn(cwd, 'upstream reload --json');
+  expect([code, JSON.parse(stdout)]).toEqual([1, view]);
+  expect(stderr).toContain('  Traceback (most recent call last):\n');
+  expect(stdout + stderr).not.toContain('\u001b');
+});
+
+test('a sidecar that restarts in the middle is asked for the same handover', async () => {
+  serve();
+  let sleeps = 0;
+  const time = {
+    now: () => NOW,
+    async sleep() {
+      sleeps += 1;
+      // Away for a while, then there and starting, then there.
+      if (sleeps === 2) await socket.close();
+      if (sleeps === 9) socket = await open();
+      if (sleeps === 12) serve();
+    },
+  };
+  const { code, stdout, stderr } = await runIn(cwd, 'upstream rotate --wait', { time });
+  expect(code).toBe(0);
+  expect(stdout).toContain('the one in slot a has ended\n');
+  expect(stderr).toContain('still watching\n');
+  expect(stderr).toContain('the sidecar is starting; waiting for it');
+  expect(calls.filter(([verb]) => verb === 'upstream.rotate')).toHaveLength(1);
+});
+
+test('what is shown of LiteLLM is what it answers', async () => {
+  serve();
+  const { stdout } = await runIn(cwd, 'upstream status --json');
+  expect(JSON.parse(stdout)).toEqual(upstreamView());
 });
 
 test('a refusal arrives with its hints and its callers', async () => {

@@ -1,6 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
+import type { UpstreamView } from '../../src/handover/views.ts';
+import type { StatusView } from '../../src/rotation/views.ts';
 import {
+  type Asked,
   ago,
   ahead,
   client,
@@ -9,12 +12,14 @@ import {
   HOUR,
   MINUTE,
   problem,
+  type Reply,
   retiring,
   runAgainst,
   SECOND,
   statusView,
   whoView,
 } from './fake-admin.ts';
+import { EMPTY, EVIL, handoverView, slot, upstreamView } from './fake-upstream.ts';
 
 const LOOKED = { isTTY: true, columns: 90 } as const;
 
@@ -53,15 +58,21 @@ const FULL = statusView({
   next: ['sidecar who master-2: it retires, and 1 caller used it this hour'],
 });
 
+/** Both questions of `sidecar status`. */
+const answering =
+  (view: StatusView, upstream: UpstreamView = upstreamView()) =>
+  ({ what }: Asked): Reply =>
+    what === 'GET /api/upstream' ? [200, upstream] : [200, view];
+
 test('status is one screen, with whatever an operator should know', async () => {
-  const { code, stdout, stderr, asked } = await runAgainst([200, FULL], 'status');
+  const { code, stdout, stderr, asked } = await runAgainst(answering(FULL), 'status');
   expect([code, stderr]).toEqual([0, '']);
-  expect(asked.map(({ what }) => what)).toEqual(['GET /api/status']);
+  expect(asked.map(({ what }) => what)).toEqual(['GET /api/status', 'GET /api/upstream']);
   await expect(stdout).toMatchFileSnapshot('transcripts/status.txt');
 });
 
 test('on a terminal it has colours and keeps to the width', async () => {
-  const { stdout } = await runAgainst([200, FULL], 'status', { looked: LOOKED });
+  const { stdout } = await runAgainst(answering(FULL), 'status', { looked: LOOKED });
   expect(stdout).toContain('\u001b[33mretiring\u001b[39m');
   expect(stdout).toContain('\u001b[32mactive\u001b[39m');
   const [table = ''] = stripVTControlCharacters(stdout).split('\npending');
@@ -71,13 +82,15 @@ test('on a terminal it has colours and keeps to the width', async () => {
 
 test('NO_COLOR has the layout of a pipe', async () => {
   const env = { NO_COLOR: '1' };
-  const { stdout } = await runAgainst([200, FULL], 'status', { looked: LOOKED, env });
+  const { stdout } = await runAgainst(answering(FULL), 'status', { looked: LOOKED, env });
   expect(stdout).not.toContain('\u001b');
 });
 
 test('where nothing is wrong it says little', async () => {
-  const { stdout } = await runAgainst([200, statusView()], 'status');
-  expect(stdout).toMatch(/\n\nstore: ok\nschedule: none; .*SIDECAR_ROTATE_EVERY\n$/);
+  const { stdout } = await runAgainst(answering(statusView()), 'status');
+  expect(stdout).toMatch(
+    /\n\nlitellm: slot a, up; config current\nstore: ok\nschedule: none; .*SIDECAR_ROTATE_EVERY\n$/,
+  );
 });
 
 test('a key that a caller chose cannot move the cursor', async () => {
@@ -87,15 +100,57 @@ test('a key that a caller chose cannot move the cursor', async () => {
   });
   const warnings = [{ code: 'x', message: error, hint: error }];
   const view = statusView({ clients: [evil], warnings, next: [error] });
-  const { stdout } = await runAgainst([200, view], 'status');
+  const { stdout } = await runAgainst(answering(view), 'status');
   expect(stdout).not.toContain('\u001b');
   expect(stdout).not.toMatch(/^next: do what/m);
 });
 
 test('--json is the document of the API', async () => {
-  const { code, stdout, stderr } = await runAgainst([200, FULL], 'status --json');
+  const { code, stdout, stderr } = await runAgainst(answering(FULL), 'status --json');
   expect([code, stderr]).toEqual([0, '']);
-  expect(JSON.parse(stdout)).toEqual(FULL);
+  expect(JSON.parse(stdout)).toEqual({ ...FULL, upstream: upstreamView() });
+});
+
+const MOVING = handoverView({
+  state: 'starting',
+  stateSince: ago(6 * SECOND),
+  waitsFor: 'LiteLLM in slot b to answer',
+});
+const HANDED = 'handover-12 (rotate by cli:alice): starting since 14:03:04 UTC (6 s)';
+const CHANGE = { since: ago(5 * MINUTE), newAcceptedAt: ago(SECOND), oldAcceptedAt: null };
+
+test.each([
+  [{ config: 'none' }, 'slot a, up'],
+  [{ slots: [slot({ up: false }), EMPTY] }, 'slot a, away; config current'],
+  [{ slots: [EMPTY] }, 'none is active; config current'],
+  [{ mode: 'unmanaged', config: 'none' }, 'somebody else runs it, up'],
+  [{ config: 'changed' }, 'slot a, up; config changed: `sidecar upstream reload` takes it'],
+  [{ config: 'changed', autoReload: true }, 'slot a, up; config changed'],
+  [{ config: 'refused' }, 'slot a, up; config refused: `sidecar upstream status` says why'],
+  [
+    { handover: MOVING },
+    `slot a, up; config current; ${HANDED}, waits for LiteLLM in slot b to answer`,
+  ],
+  [
+    { mode: 'unmanaged', config: 'none', keyChange: CHANGE },
+    'somebody else runs it, up; key change since 13:58:10 UTC (5 min ago): ' +
+      'new key accepted 1 s ago, old key not accepted so far',
+  ],
+  [
+    { warnings: [{ code: 'x', message: 'y', hint: 'z' }] },
+    'slot a, up; config current; 1 warning: `sidecar upstream status`',
+  ],
+] as const)('LiteLLM has a line: %j', async (over, line) => {
+  const upstream = upstreamView(over);
+  const { stdout } = await runAgainst(answering(statusView(), upstream), 'status');
+  expect(stdout).toContain(`\nlitellm: ${line}\nstore: ok\n`);
+});
+
+test('what is handed over cannot move the cursor', async () => {
+  const handover = handoverView({ by: EVIL, waitsFor: EVIL });
+  const { stdout } = await runAgainst(answering(FULL, upstreamView({ handover })), 'status');
+  expect(stdout).not.toContain('\u001b');
+  expect(stdout).not.toMatch(/^next: do what/m);
 });
 
 test('who shows the callers of a key', async () => {
