@@ -69,7 +69,7 @@ async function look(
     return await api.handover(id, signal);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    if (error.exitCode === EXIT.unavailable || signal.aborted) return error;
+    if (error.exitCode === EXIT.unavailable) return error;
     if (error instanceof AdminRefusal && error.code === 'unknown_handover') {
       const message = `the sidecar knows of no ${id} any more`;
       throw stopped(DOING, message, EXIT.failed, 'sidecar upstream history shows the last ones');

@@ -224,6 +224,15 @@ test('a sidecar that restarts meanwhile is waited for, and asked for the same on
   expect(asked.filter(({ what }) => what.startsWith('POST'))).toHaveLength(1);
 });
 
+test('each time it is away has a minute of its own', async () => {
+  const away = looks(40, stopping);
+  const begun = STEPS[1] as HandoverView;
+  const answers = [begun, ...away, STEPS[2] as HandoverView, ...away, ...STEPS.slice(3)];
+  const { code, stderr } = await run(script(...answers), 'rotate');
+  expect(code).toBe(0);
+  expect(stderr.match(/still watching/g)).toHaveLength(2);
+});
+
 test('a sidecar that stays away ends it with 69 after a minute; the handover goes on', async () => {
   const { time, slept } = fakeTime();
   const answer = script(STEPS[1] as HandoverView, stopping);
@@ -288,6 +297,14 @@ test('on a terminal the steps change in place, and go at the end', async () => {
   }
   await expect(`${drawn[3]?.trimStart()}`).toMatchFileSnapshot('transcripts/handover-tty.txt');
   expect(drawn.at(-1)?.trim()).toBe('');
+});
+
+test('on a terminal a step that no look has seen has no time, but for the switch', async () => {
+  const looked = { isTTY: true, columns: 60 } as const;
+  const answer = script(...[0, 4, 5].map((at) => STEPS[at] as HandoverView));
+  const { stderr } = await run(answer, 'rotate --wait', { looked });
+  const frame = stripVTControlCharacters(`\u001b[${stderr.split(UP)[1] ?? ''}`);
+  expect(frame).toContain('✔ starting\n  ✔ verified\n  ✔ switched since 14:03:18 UTC\n');
 });
 
 test('on a terminal a try has three steps, and one that waited four or more', async () => {
