@@ -33,7 +33,8 @@ switched  new requests go there
 draining  the one before finishes what it has in hand, within SIDECAR_DRAIN
 
 What does not come up within SIDECAR_HANDOVER_TIMEOUT is rolled back: the LiteLLM before goes on as
-if nothing had been. One that comes while another drains waits for it.
+if nothing had been. If the new one dies within SIDECAR_PROBATION of the switch, requests go back.
+A handover that is asked for while another one drains waits for it.
 `;
 
 const CTRL_C = `
@@ -82,12 +83,14 @@ there is none with its own key, which could then never be rotated. This prints a
 word by which the sidecar knows, as two lines for .env. The sidecar does not keep it.
 
 Only an installation in which nothing is stored yet may take one: where there is one already, or
-may be, it is refused. It must never change, and without it nothing that is stored can be read:
-keep a copy with your backups. LiteLLM sees it once its container is recreated.
+may be, it is refused. Where something is stored without one, the salt key has to be the key that
+LiteLLM runs with now. It must never change, and without it nothing that is stored can be read: keep
+a copy with your backups. LiteLLM sees it once its container is recreated.
 
 Examples:
   $ sidecar upstream salt-key >> .env
-  $ docker compose exec sidecar sidecar upstream salt-key >> .env && docker compose up -d
+  $ docker compose exec -T sidecar sidecar upstream salt-key >> .env
+  $ docker compose up -d --force-recreate
 
 Exit codes: 0 done, 1 refused, 69 no sidecar runs
 `;

@@ -61,7 +61,7 @@ export async function saltKey({ terminal, api }: AdminSession, json: boolean): P
   say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [
     'both lines belong into .env, and a copy with your backups',
     'without it nothing that LiteLLM has stored can be read; it must never change',
-    "then recreate LiteLLM's container, so that it sees it: docker compose up -d",
+    "then recreate LiteLLM's container, so that it sees it: docker compose up -d --force-recreate",
   ]);
   return EXIT.ok;
 }
