@@ -15,6 +15,7 @@ import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
 import { StartupError } from './startup-error.ts';
 import { readAudit, verifyAudit } from './store/audit-file.ts';
 import type { AuditRepair } from './store/audit-writer.ts';
+import { createDisk, type Disk } from './store/disk.ts';
 import { type FaultPoint, noFaults, readStamp, sweepLeftovers } from './store/durable-file.ts';
 import { createFileStore } from './store/file-store.ts';
 import { readKeyFile, writeKeyFile } from './store/key-file.ts';
@@ -56,7 +57,13 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
   const onError = (err: unknown): void => log.error({ err }, 'an admin request failed');
   const socket = await openAdminSocket({ path: join(state, 'admin.sock'), onError });
   try {
-    const keys = await openOrExplain(options, socket);
+    let isServing = false;
+    const disk = createDisk({
+      isServing: () => isServing,
+      ...(options.fault !== undefined && { fault: options.fault }),
+    });
+    const keys = await openOrExplain(options, socket, disk);
+    isServing = true;
     const audit = {
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
@@ -67,6 +74,7 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
       // The folder is let go when nothing is written to it any more.
       await socket.drain();
       await keys.close();
+      disk.close();
       await socket.close();
     };
     return { keys, api, close };
@@ -76,7 +84,11 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
   }
 }
 
-async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): Promise<Keys> {
+async function openOrExplain(
+  options: KeyServiceOptions,
+  socket: AdminSocket,
+  disk: Disk,
+): Promise<Keys> {
   const { config, log, exchanges, count, fault } = options;
   const { state } = config;
   const told = logKeyEvents(log);
@@ -102,8 +114,8 @@ async function openOrExplain(options: KeyServiceOptions, socket: AdminSocket): P
   try {
     keys = await openKeys({
       ...options,
-      store: createFileStore({ folder: state, onRepair, ...(fault !== undefined && { fault }) }),
-      keyFiles: keyFilesIn(state, fault),
+      store: createFileStore({ folder: state, onRepair, disk }),
+      keyFiles: keyFilesIn(state, disk),
       events,
       traffic: {
         inFlight: exchanges.countOf,
@@ -128,9 +140,9 @@ async function sweepAll({ state, publish }: Config): Promise<void> {
   }
 }
 
-function keyFilesIn(state: string, fault: FaultPoint | undefined): KeyFiles {
+function keyFilesIn(state: string, disk: Disk): KeyFiles {
   return {
-    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, fault),
+    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
     read: (client) => readKeyFile(clientKeyPath(state, client)),
     isThere: async (client) => (await readStamp(clientKeyPath(state, client))) !== undefined,
     remove: (client) => rm(clientKeyPath(state, client), { force: true }),

@@ -5,6 +5,7 @@ import type { KeyringSnapshot } from '../keyring/snapshot.ts';
 import { createSnapshots } from '../keyring/take-snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import { type KeyStore, type StoredKeyring, StoreError } from '../store/key-store.ts';
+import { createTurns } from '../store/turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 import { auditEntryOf } from './audit-entries.ts';
 
@@ -109,16 +110,6 @@ export function createKeeper(options: KeeperOptions): Keeper {
         if (ruling.isOwed()) await saveRuling();
       });
     },
-  };
-}
-
-/** One after the other, in the order in which they were asked for. */
-function createTurns(): <T>(job: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (job) => {
-    const turn = last.then(job);
-    last = turn.catch(() => undefined);
-    return turn;
   };
 }
 

@@ -1,8 +1,10 @@
 import type { PublishTarget } from '../config.ts';
 import type { Secret } from '../secret.ts';
+import { createDisk, type Disk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { publishToDotenv } from '../store/publish-dotenv.ts';
 import { publishToFile } from '../store/publish-file.ts';
+import { createTurns, type Turns } from '../store/turns.ts';
 import { createPublishTarget } from './publish-target.ts';
 import type { TargetView } from './views.ts';
 
@@ -45,15 +47,16 @@ export interface Publisher {
 const LIMIT_MS = 5000;
 
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { onPublished, onFailure, limitMs = LIMIT_MS, write = writerTo(options.fault) } = options;
-  const inTurn = createTurns();
+  const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
+  const places = createPlaces(options.targets, options.fault);
+  const write = options.write ?? writerTo(places);
   /** Of each client what was published last; `late` where a target lacked it at first. */
   const newest = new Map<string, { readonly number: number; late: boolean }>();
 
   const all = options.targets.map((target) =>
     createPublishTarget(target, {
       now: options.now,
-      inTurn: (work) => inTurn(target.path, work),
+      inTurn: places.of(target).inTurn,
       write: (key) => write(target, key),
       onWritten: () => tellIfLate(target.client),
       onFailure: (error) => onFailure(target, error),
@@ -86,24 +89,38 @@ export function createPublisher(options: PublisherOptions): Publisher {
     },
     close() {
       for (const each of all) each.close();
+      places.close();
+    },
+  };
+}
+
+interface Place {
+  /** Work on one path is done in the order in which it came, */
+  readonly inTurn: Turns;
+  /** and where its disk hangs nobody else's waits with it. */
+  readonly disk: Disk;
+}
+
+function createPlaces(targets: readonly PublishTarget[], fault: FaultPoint | undefined) {
+  const byPath = new Map<string, Place>();
+  for (const { path } of targets) {
+    const disk = createDisk({ ...(fault !== undefined && { fault }) });
+    byPath.set(path, byPath.get(path) ?? { inTurn: createTurns(), disk });
+  }
+  return {
+    of: ({ path }: PublishTarget): Place => byPath.get(path) as Place,
+    close(): void {
+      for (const { disk } of byPath.values()) disk.close();
     },
   };
 }
 
 const writerTo =
-  (fault: FaultPoint | undefined): WriteTarget =>
-  ({ kind, path, variable }, key) =>
-    kind === 'file' ? publishToFile(path, key, fault) : publishToDotenv(path, variable, key, fault);
-
-/** Work on one path is done in the order in which it came. */
-function createTurns() {
-  const last = new Map<string, Promise<void>>();
-  return (path: string, work: () => Promise<void>): Promise<void> => {
-    const turn = (last.get(path) ?? Promise.resolve()).then(work);
-    last.set(
-      path,
-      turn.catch(() => undefined),
-    );
-    return turn;
+  (places: ReturnType<typeof createPlaces>): WriteTarget =>
+  (target, key) => {
+    const { kind, path, variable } = target;
+    const { disk } = places.of(target);
+    return kind === 'file'
+      ? publishToFile(path, key, disk)
+      : publishToDotenv(path, variable, key, disk);
   };
-}

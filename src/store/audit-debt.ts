@@ -1,7 +1,8 @@
 import { firstPending } from '../keyring/audit-chain.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
+import type { AppendRequest, AppendResult } from './audit-append.ts';
 import { type AuditRepair, createAuditWriter } from './audit-writer.ts';
-import type { FaultPoint } from './durable-file.ts';
+import type { Disk } from './disk.ts';
 import { storeFault } from './store-fault.ts';
 
 /** What the audit's file is owed: it stands beside the keyring until it is paid. */
@@ -10,17 +11,19 @@ export interface AuditDebt {
   open(head: AuditHead): Promise<AuditHead>;
   /** What is to be saved as pending: what is owed, and what no save before brought along. */
   dueWith(audit: AuditHead): readonly string[];
-  /** After that was saved: brings it to the file. Never rejects; what fails stays owed. */
-  pay(due: readonly string[], count: number): Promise<void>;
+  /** What brings it to the file, once that is saved; undefined: there is nothing to bring. */
+  bill(due: readonly string[]): AppendRequest | undefined;
+  /** After that was saved. Never throws; what failed stays owed. */
+  settle(due: readonly string[], count: number, result: AppendResult | undefined): void;
   readonly warnings: readonly string[];
 }
 
 export function createAuditDebt(
   path: string,
-  fault: FaultPoint,
+  disk: Disk,
   onRepair: (repair: AuditRepair) => void,
 ): AuditDebt {
-  const writer = createAuditWriter(path, fault);
+  const writer = createAuditWriter(path);
   const found = new Set<string>();
   let owed: readonly string[] = [];
   /** The number of the last line that is in the audit or owed to it. */
@@ -28,14 +31,21 @@ export function createAuditDebt(
   let repairs: AuditRepair[] = [];
   let failure: string | undefined;
 
-  const pay = async (due: readonly string[], count: number): Promise<void> => {
+  const fail = (error: unknown): void => {
+    const { message } = storeFault('the audit cannot be written', path, error) as Error;
+    failure = `${message}; its lines are kept beside the keyring until it can`;
+  };
+  const settle = (
+    due: readonly string[],
+    count: number,
+    result: AppendResult | undefined,
+  ): void => {
     owed = due;
     settled = count;
     try {
-      await writer.append(owed);
+      if (result !== undefined) writer.settle(result);
     } catch (error) {
-      const { message } = storeFault('the audit cannot be written', path, error) as Error;
-      failure = `${message}; its lines are kept beside the keyring until it can`;
+      fail(error);
       return;
     }
     owed = [];
@@ -53,11 +63,14 @@ export function createAuditDebt(
       });
       for (const warning of state.warnings) found.add(warning);
       repairs = [...state.repairs];
-      await pay(state.owed, state.head.count);
+      const request = writer.request(state.owed);
+      const result = request && (await disk.run('appendLines', request));
+      settle(state.owed, state.head.count, result);
       return state.head;
     },
     dueWith: (audit) => [...owed, ...newLines(audit, settled)],
-    pay,
+    bill: writer.request,
+    settle,
     get warnings() {
       return failure === undefined ? [...found] : [...found, failure];
     },

@@ -1,9 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
 import { type AuditLine, digestOfLine, firstPending, parseLine } from '../keyring/audit-chain.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
+import type { AppendRequest, AppendResult } from './audit-append.ts';
 import { linesAfter, readTail, type Tail } from './audit-lines.ts';
-import { type FaultPoint, noFaults, syncFolder } from './durable-file.ts';
+import { errorOf } from './disk-failure.ts';
 
 /** What was found and put right in the audit at the start; the audit should tell of it. */
 export interface AuditRepair {
@@ -29,38 +29,22 @@ export interface AuditState {
   readonly warnings: readonly string[];
 }
 
-/** The audit's file: it only grows, by whole lines that are on the disk when `append` resolves. */
+/** The audit's file: it only grows, by whole lines. */
 export interface AuditWriter {
   /** Compares the end of the file with what the keyring counts; writes nothing. */
   inspect(head: AuditHead): Promise<AuditState>;
-  /** All of the lines or none: what a failure leaves is cut off, at the latest by the next call. */
-  append(lines: readonly string[]): Promise<void>;
+  /**
+   * What appends all of the lines or none; undefined: nothing is to be done. What a failure leaves
+   * is cut off, at the latest by the next one.
+   */
+  request(lines: readonly string[]): AppendRequest | undefined;
+  /** What became of it; throws why the lines are not on the disk. */
+  settle(result: AppendResult): void;
 }
 
-export function createAuditWriter(path: string, fault: FaultPoint = noFaults): AuditWriter {
-  const name = basename(path);
+export function createAuditWriter(path: string): AuditWriter {
   /** Where whole lines end, if something else stands behind them. */
   let cutAt: number | undefined;
-
-  const cut = async (file: FileHandle): Promise<void> => {
-    if (cutAt === undefined) return;
-    if ((await file.stat()).size > cutAt) {
-      fault(`cut ${name}`);
-      await file.truncate(cutAt);
-    }
-  };
-  const write = async (file: FileHandle, lines: readonly string[]): Promise<void> => {
-    await cut(file);
-    const { size } = await file.stat();
-    cutAt = size;
-    fault(`append to ${name}`);
-    await file.writeFile(lines.map((line) => `${line}\n`).join(''));
-    fault(`sync ${name}`);
-    await file.sync();
-    if (size === 0) await syncFolder(dirname(path));
-    fault(`after ${name}`);
-    cutAt = undefined;
-  };
 
   return {
     inspect: (head) =>
@@ -78,17 +62,11 @@ export function createAuditWriter(path: string, fault: FaultPoint = noFaults): A
         }
         return assess(head, tail, file);
       }),
-    async append(lines) {
-      if (lines.length === 0 && cutAt === undefined) return;
-      const file = await open(path, 'a', 0o600);
-      try {
-        await write(file, lines);
-      } catch (error) {
-        await cut(file).catch(() => undefined);
-        throw error;
-      } finally {
-        await file.close();
-      }
+    request: (lines) =>
+      lines.length === 0 && cutAt === undefined ? undefined : { path, lines, cutAt },
+    settle(result) {
+      cutAt = result.cutAt;
+      if (result.failure !== undefined) throw errorOf(result.failure);
     },
   };
 }

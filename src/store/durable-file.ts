@@ -1,6 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import {
+  type BigIntStats,
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writevSync,
+} from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Told before each system call that changes the disk: where a test ends the process. */
@@ -11,78 +24,92 @@ export const noFaults: FaultPoint = () => undefined;
 /** Tells one file from another that took its place, and from itself after a change. */
 export type FileStamp = string;
 
-export interface ReplaceOptions {
+/** Pieces of one file, in order. */
+export type FileData = readonly (string | Uint8Array)[];
+
+export interface ReplaceRequest {
+  readonly path: string;
+  readonly data: FileData;
   /** Of the new file; the default is 0600. */
   readonly mode?: number;
   /** Who it shall belong to, where this process may say so; the default is this process. */
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** Whether a folder that is missing is made (0700). */
   readonly makeFolder?: boolean;
-  /** Done after the new file is on the disk and before it takes the old one's place. */
-  readonly beforeRename?: () => Promise<void>;
-  readonly fault?: FaultPoint;
+  /** What the old file has to hold right before its end; undefined in it: it must not be there. */
+  readonly over?: { readonly bytes: Uint8Array | undefined };
 }
+
+/** The file that was to be replaced is not what it was any more: its `code` is this. */
+export const OVERTAKEN = 'OVERTAKEN';
 
 /**
  * Puts a file in the place of another, or of none: write, fsync, rename, fsync the folder. After a
  * crash there is the old one or the new one, whole. A failure leaves the old one, and nothing else;
  * but where the folder's fsync fails, the new one may stand there.
  *
+ * It waits for the disk, and so belongs on a thread of its own: see {@link Disk}.
+ *
+ * @param beforeRename done after the new file is on the disk and before it takes the other's place
  * @returns the stamp of the new file
- * @throws Error of Node's fs
+ * @throws Error of Node's fs; one with the code OVERTAKEN
  */
-export async function replaceFile(
-  path: string,
-  data: string | readonly Buffer[],
-  options: ReplaceOptions = {},
-): Promise<FileStamp> {
-  const { mode = 0o600, owner, makeFolder = false, beforeRename, fault = noFaults } = options;
+export function replaceFile(
+  request: ReplaceRequest,
+  fault: FaultPoint = noFaults,
+  beforeRename: () => void = () => undefined,
+): FileStamp {
+  const { path } = request;
   const folder = dirname(path);
-  if (makeFolder) await mkdir(folder, { recursive: true, mode: 0o700 });
   const next = join(folder, `.${basename(path)}.${randomUUID()}`);
   let stamp: FileStamp;
   try {
-    fault(`create ${basename(path)}`);
-    const file = await open(next, 'wx', mode);
-    try {
-      // Only root gives files away; a group of one's own may be given.
-      if (owner !== undefined) await file.chown(owner.uid, owner.gid).catch(() => undefined);
-      // What the umask took away is meant to be there; of the owner's bits it takes none.
-      if ((mode & 0o077) !== 0) await file.chmod(mode);
-      fault(`write ${basename(path)}`);
-      if (typeof data === 'string') await file.writeFile(data);
-      else await writeAll(file, data);
-      fault(`sync ${basename(path)}`);
-      await file.sync();
-      stamp = stampOf(await file.stat({ bigint: true }));
-    } finally {
-      await file.close();
-    }
-    await beforeRename?.();
+    stamp = writeNew(next, request, fault);
+    if (request.over !== undefined) expectOld(path, request.over.bytes);
+    beforeRename();
     fault(`rename ${basename(path)}`);
-    await rename(next, path);
+    renameSync(next, path);
   } catch (error) {
     // Why it failed matters more than that this fails for the same reason.
-    await rm(next, { force: true }).catch(() => undefined);
+    quietly(() => rmSync(next, { force: true }));
     throw error;
   }
   fault(`sync the folder of ${basename(path)}`);
-  await syncFolder(folder);
+  syncPath(folder);
   fault(`after ${basename(path)}`);
   return stamp;
 }
 
-/** In one system call where the disk takes it all at once. */
-async function writeAll(file: FileHandle, chunks: readonly Buffer[]): Promise<void> {
-  let rest = chunks;
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest.slice(0, MOST_VECTORS));
-    rest = after(rest, bytesWritten);
+function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): FileStamp {
+  const { path, data, mode = 0o600, owner } = request;
+  if (request.makeFolder === true) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  fault(`create ${basename(path)}`);
+  const file = openSync(next, 'wx', mode);
+  try {
+    // Only root gives files away; a group of one's own may be given.
+    if (owner !== undefined) quietly(() => fchownSync(file, owner.uid, owner.gid));
+    // What the umask took away is meant to be there; of the owner's bits it takes none.
+    if ((mode & 0o077) !== 0) fchmodSync(file, mode);
+    fault(`write ${basename(path)}`);
+    writeAll(file, data);
+    fault(`sync ${basename(path)}`);
+    fsyncSync(file);
+    return stampOf(fstatSync(file, { bigint: true }));
+  } finally {
+    closeSync(file);
   }
 }
 
+/** In one system call where the disk takes it all at once. */
+export function writeAll(file: number, data: FileData): void {
+  let rest: readonly Uint8Array[] = data.map((piece) =>
+    typeof piece === 'string' ? Buffer.from(piece) : piece,
+  );
+  while (rest.length > 0) rest = after(rest, writevSync(file, rest.slice(0, MOST_VECTORS)));
+}
+
 /** What is left of chunks when so many bytes are gone. */
-function after(chunks: readonly Buffer[], bytes: number): readonly Buffer[] {
+function after(chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let gone = bytes;
   let at = 0;
   for (let chunk = chunks[at]; chunk !== undefined && gone >= chunk.length; chunk = chunks[at]) {
@@ -95,6 +122,18 @@ function after(chunks: readonly Buffer[], bytes: number): readonly Buffer[] {
 
 /** IOV_MAX of Linux. */
 const MOST_VECTORS = 1024;
+
+function expectOld(path: string, bytes: Uint8Array | undefined): void {
+  let found: Buffer | undefined;
+  try {
+    found = readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const same = found === undefined || bytes === undefined ? found === bytes : found.equals(bytes);
+  if (same) return;
+  throw Object.assign(new Error(`${path} was written by somebody else`), { code: OVERTAKEN });
+}
 
 const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
 
@@ -126,14 +165,24 @@ export async function readStamp(path: string): Promise<FileStamp | undefined> {
   }
 }
 
-const stampOf = ({ ino, size, mtimeNs }: BigIntStats): FileStamp => `${ino}-${size}-${mtimeNs}`;
+export const stampOf = ({ ino, size, mtimeNs }: BigIntStats): FileStamp =>
+  `${ino}-${size}-${mtimeNs}`;
 
-/** So that a rename outlives a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+/** Of a file what it holds; of a folder its names, so that a rename outlives a power cut. */
+export function syncPath(path: string): void {
+  const file = openSync(path, 'r');
   try {
-    await handle.sync();
+    fsyncSync(file);
   } finally {
-    await handle.close();
+    closeSync(file);
+  }
+}
+
+/** Where another error says why, or nothing depends on it. */
+export function quietly(work: () => void): void {
+  try {
+    work();
+  } catch {
+    // Nothing to be done.
   }
 }

@@ -4,17 +4,21 @@ import { checkInvariants } from '../keyring/invariants.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import { createAuditDebt } from './audit-debt.ts';
 import type { AuditRepair } from './audit-writer.ts';
-import { type FaultPoint, isLeftover, noFaults } from './durable-file.ts';
+import { createDisk, type Disk } from './disk.ts';
+import { type FaultPoint, isLeftover } from './durable-file.ts';
 import type { KeyStore, StoredKeyring } from './key-store.ts';
 import { auditPath } from './keyring-file.ts';
 import { encodeKeyring } from './keyring-format.ts';
 import { createKeyringPlace } from './keyring-place.ts';
+import { createTurns } from './turns.ts';
 import { createUsageFile } from './usage-file.ts';
 
 export interface FileStoreOptions {
   /** The state folder; it exists. */
   readonly folder: string;
   readonly fault?: FaultPoint;
+  /** Where others write to that folder, too; the default is one of its own, with `fault`. */
+  readonly disk?: Disk;
   /** Told of what was mended in the audit, in `load` or as soon as it can be written again. */
   readonly onRepair?: (repair: AuditRepair) => void;
 }
@@ -24,10 +28,12 @@ export interface FileStoreOptions {
  * `audit.jsonl`. All of them are for their owner alone.
  */
 export function createFileStore(options: FileStoreOptions): KeyStore {
-  const { folder, fault = noFaults, onRepair = () => undefined } = options;
-  const place = createKeyringPlace(folder, fault);
-  const audit = createAuditDebt(auditPath(folder), fault, onRepair);
-  const usage = createUsageFile(join(folder, 'usage.json'), fault);
+  const { folder, fault, onRepair = () => undefined } = options;
+  const own = options.disk === undefined ? createDisk({ ...(fault && { fault }) }) : undefined;
+  const disk = options.disk ?? (own as Disk);
+  const place = createKeyringPlace(folder, disk);
+  const audit = createAuditDebt(auditPath(folder), disk, onRepair);
+  const usage = createUsageFile(join(folder, 'usage.json'), disk);
   let loaded = false;
 
   const load = async (): Promise<StoredKeyring | undefined> => {
@@ -42,25 +48,32 @@ export function createFileStore(options: FileStoreOptions): KeyStore {
     const broken = checkInvariants(keyring);
     if (broken !== undefined) throw new Error(`this keyring cannot be saved: ${broken}`);
     if (!loaded) await load();
-    await place.expect(expected);
     const pending = audit.dueWith(keyring.audit);
     const version = expected + 1;
     const next = { ...keyring, audit: { ...keyring.audit, pending } };
-    await place.replace(await encodeKeyring({ keyring: next, version }), expected);
-    await audit.pay(pending, keyring.audit.count);
+    const data = await encodeKeyring({ keyring: next, version });
+    const appended = await place.replace(data, expected, audit.bill(pending));
+    audit.settle(pending, keyring.audit.count, appended);
     return version;
   };
 
   const inTurn = createTurns();
+  let closed = false;
+  const whileOpen = <T>(verb: () => Promise<T>): Promise<T> =>
+    closed ? Promise.reject(new Error('the store is closed')) : inTurn(verb);
   return {
-    load: () => inTurn(load),
-    save: (keyring, expected) => inTurn(() => save(keyring, expected)),
-    loadUsage: () => inTurn(usage.load),
-    saveUsage: (uses) => inTurn(() => usage.save(uses)),
+    load: () => whileOpen(load),
+    save: (keyring, expected) => whileOpen(() => save(keyring, expected)),
+    loadUsage: () => whileOpen(usage.load),
+    saveUsage: (uses) => whileOpen(() => usage.save(uses)),
     get warnings() {
       return usage.warning === undefined ? audit.warnings : [...audit.warnings, usage.warning];
     },
-    close: () => inTurn.close(),
+    async close() {
+      closed = true;
+      await inTurn.settled();
+      own?.close();
+    },
   };
 }
 
@@ -71,21 +84,4 @@ async function sweep(folder: string): Promise<void> {
     ['keyring.json', 'usage.json'].some((of) => isLeftover(name, of)),
   );
   for (const name of left) await rm(join(folder, name), { force: true }).catch(() => undefined);
-}
-
-/** One thing at a time, and nothing after the end. */
-function createTurns() {
-  let last: Promise<unknown> = Promise.resolve();
-  let closed = false;
-  const inTurn = <T>(verb: () => Promise<T>): Promise<T> => {
-    if (closed) return Promise.reject(new Error('the store is closed'));
-    const turn = last.then(verb);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
-  const close = async (): Promise<void> => {
-    closed = true;
-    await last;
-  };
-  return Object.assign(inTurn, { close });
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Secret } from '../secret.ts';
-import { type FaultPoint, noFaults, replaceFile } from './durable-file.ts';
+import { createDisk, type Disk } from './disk.ts';
 
 /** A key that the sidecar made, in a file of its own that only its owner may read. */
 export interface KeyFile {
@@ -15,12 +15,8 @@ export interface KeyFile {
  *
  * @throws Error of Node's fs
  */
-export async function writeKeyFile(
-  path: string,
-  key: Secret,
-  fault: FaultPoint = noFaults,
-): Promise<void> {
-  await replaceFile(path, `${key.reveal()}\n`, { makeFolder: true, fault });
+export async function writeKeyFile(path: string, key: Secret, disk: Disk): Promise<void> {
+  await disk.run('replace', { path, data: [`${key.reveal()}\n`], makeFolder: true });
 }
 
 /**
@@ -47,7 +43,7 @@ export async function readOrMakeKey(path: string, make: () => string): Promise<K
   if (found === '') throw new RangeError(`${path} is empty: put the key back, or delete the file`);
   if (found !== undefined) return { key: new Secret(found), made: false };
   const key = new Secret(make());
-  await writeKeyFile(path, key);
+  await writeKeyFile(path, key, createDisk({ isServing: () => false }));
   return { key, made: true };
 }
 

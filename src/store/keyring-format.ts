@@ -7,9 +7,10 @@ import {
   type Keyring,
   SCOPES,
 } from '../keyring/keyring.ts';
+import type { FileData } from './durable-file.ts';
 import type { StoredKeyring } from './key-store.ts';
 import { rowText, textOf } from './row-text.ts';
-import { seal, unseal } from './sealed-text.ts';
+import { collect, unseal } from './sealed-text.ts';
 
 /** Of `keyring.json`. A field more or less is another format. */
 export const FORMAT = 1;
@@ -81,15 +82,15 @@ const document = z.strictObject({
 });
 
 /** Clients are immutable and few of them change: the text of one is made once. */
-const texts = new WeakMap<Client, readonly Buffer[]>();
+const texts = new WeakMap<Client, FileData>();
 
-/** The text of `keyring.json`: a line for each client. */
-export function encodeKeyring(stored: StoredKeyring): Promise<readonly Buffer[]> {
+/** The text of `keyring.json`, to be sealed: a line for each client. */
+export function encodeKeyring(stored: StoredKeyring): Promise<FileData> {
   const { keyring, version } = stored;
-  return seal(partsOf(keyring, version));
+  return collect(partsOf(keyring, version));
 }
 
-function* partsOf(keyring: Keyring, version: number): Generator<string | Buffer> {
+function* partsOf(keyring: Keyring, version: number): Generator<string | Uint8Array> {
   const { changedAt, declared, audit, clients } = keyring;
   yield `{\n  "format": ${FORMAT},\n  "version": ${version},\n  "keyring": {\n`;
   yield `    "changedAt": ${textOf(changedAt)},\n    "declared": ${textOf(declared)},\n`;
@@ -105,10 +106,10 @@ function* partsOf(keyring: Keyring, version: number): Generator<string | Buffer>
   yield '\n    ]\n  }';
 }
 
-function* clientText({ generations, ...client }: Client): Generator<Buffer> {
-  yield Buffer.from(`${textOf(client).slice(0, -1)},"generations":[`);
+function* clientText({ generations, ...client }: Client): Generator<string | Uint8Array> {
+  yield `${textOf(client).slice(0, -1)},"generations":[`;
   yield* rowText(generations);
-  yield Buffer.from(']}');
+  yield ']}';
 }
 
 export type Decoded =
@@ -120,7 +121,7 @@ export type Decoded =
       readonly reason: string;
     };
 
-/** Reads what `encodeKeyring` wrote, and nothing else. Never throws. */
+/** Reads what `encodeKeyring` made, once sealed, and nothing else. Never throws. */
 export function decodeKeyring(bytes: Buffer): Decoded {
   const unsealed = unseal(bytes);
   if (isNewer(unsealed.content)) {

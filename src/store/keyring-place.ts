@@ -1,14 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { copyFile, link, rename, rm, unlink } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-import {
-  type FaultPoint,
-  type FileStamp,
-  noFaults,
-  readStamp,
-  replaceFile,
-  syncFolder,
-} from './durable-file.ts';
+import type { AppendRequest, AppendResult } from './audit-append.ts';
+import type { Disk } from './disk.ts';
+import { type FileData, type FileStamp, readStamp } from './durable-file.ts';
 import { type StoredKeyring, StoreError } from './key-store.ts';
 import { backupPath, keyringPath, readKeyringFile } from './keyring-file.ts';
 import { storeFault } from './store-fault.ts';
@@ -17,14 +9,22 @@ import { storeFault } from './store-fault.ts';
 export interface KeyringPlace {
   /** Throws `StoreError`. */
   read(): Promise<StoredKeyring | undefined>;
-  /** Throws `StoreError` where another version than this one is on the disk (0: none). */
-  expect(version: number): Promise<void>;
-  /** Replaces `before` with the version after it, or throws and leaves it. */
-  replace(bytes: readonly Buffer[], before: number): Promise<void>;
+  /**
+   * Replaces `before` (0: none) with the version after it, and appends to the audit. Throws
+   * `StoreError`, and leaves what is there, where that is another version or cannot be replaced.
+   *
+   * @returns what became of the audit's lines, where there were any
+   */
+  replace(
+    data: FileData,
+    before: number,
+    audit: AppendRequest | undefined,
+  ): Promise<AppendResult | undefined>;
 }
 
-export function createKeyringPlace(folder: string, fault: FaultPoint): KeyringPlace {
+export function createKeyringPlace(folder: string, disk: Disk): KeyringPlace {
   const path = keyringPath(folder);
+  const backup = backupPath(folder);
   /** What stands on the disk, as long as it has that stamp. */
   let known: { readonly version: number; readonly stamp: FileStamp } | undefined;
 
@@ -36,26 +36,30 @@ export function createKeyringPlace(folder: string, fault: FaultPoint): KeyringPl
     known = { version: stored.version, stamp };
     return stored;
   };
+  const save = async (data: FileData, audit: AppendRequest | undefined) => {
+    try {
+      return await disk.run('saveKeyring', { path, backup, data, known: known?.stamp, audit });
+    } catch (error) {
+      const failed = { path, backup, known: known?.stamp };
+      const left = await disk.run('takeBackKeyring', failed).catch(() => undefined);
+      // The next save goes over it.
+      if (left !== undefined) known = { version: known?.version ?? 0, stamp: left };
+      throw storeFault(`${path} cannot be saved`, folder, error);
+    }
+  };
 
   return {
     read,
-    async expect(version) {
-      const stamp = await stampOf(path);
-      if (stamp === undefined && known !== undefined) throw gone(path);
-      if (stamp !== known?.stamp) await read();
-      if ((known?.version ?? 0) !== version) throw conflict(path);
-    },
-    async replace(bytes, before) {
-      const beforeRename = (): Promise<void> =>
-        before === 0 ? Promise.resolve() : backUp(folder, fault);
-      try {
-        const stamp = await replaceFile(path, bytes, { beforeRename, fault });
-        known = { version: before + 1, stamp };
-      } catch (error) {
-        const left = await takeBack(folder, known?.stamp);
-        // The next save goes over it.
-        if (left !== undefined) known = { version: before, stamp: left };
-        throw storeFault(`${path} cannot be saved`, folder, error);
+    async replace(data, before, audit) {
+      for (;;) {
+        if ((known?.version ?? 0) !== before) throw conflict(path);
+        const result = await save(data, audit);
+        if (result.saved) {
+          known = { version: before + 1, stamp: result.stamp };
+          return result.appended;
+        }
+        if (result.found === undefined) throw gone(path);
+        await read();
       }
     },
   };
@@ -77,46 +81,4 @@ async function stampOf(path: string): Promise<FileStamp | undefined> {
   } catch (error) {
     throw storeFault(`${path} cannot be read`, path, error);
   }
-}
-
-async function backUp(folder: string, fault: FaultPoint): Promise<void> {
-  fault('link keyring.json.bak');
-  await copyOver(keyringPath(folder), backupPath(folder), fault);
-}
-
-/** By a link, which costs no copy and leaves no moment without either of the two. */
-async function copyOver(from: string, to: string, fault: FaultPoint = noFaults): Promise<void> {
-  const next = `${dirname(to)}/.keyring.json.${randomUUID()}`;
-  try {
-    // Some file systems have no links (SMB, FAT).
-    await link(from, next).catch(() => copyFile(from, next));
-    fault(`rename ${basename(to)}`);
-    await rename(next, to);
-  } finally {
-    // Where both names are one file already, a rename does nothing at all (rename(2)).
-    await unlink(next).catch(() => undefined);
-  }
-}
-
-/**
- * A save that fails after its rename must not be there: what was before takes its place again.
- *
- * @returns the stamp of the failed one where that fails as well
- */
-async function takeBack(
-  folder: string,
-  before: FileStamp | undefined,
-): Promise<FileStamp | undefined> {
-  const path = keyringPath(folder);
-  const stamp = await readStamp(path).catch(() => before);
-  if (stamp === before) return undefined;
-  try {
-    if (before === undefined) await rm(path, { force: true });
-    else await copyOver(backupPath(folder), path);
-    await syncFolder(folder);
-  } catch {
-    // It may be back all the same, but for the folder's sync.
-  }
-  const after = await readStamp(path).catch(() => before);
-  return after === stamp ? stamp : undefined;
 }

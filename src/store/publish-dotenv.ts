@@ -1,7 +1,8 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Secret } from '../secret.ts';
+import type { Disk } from './disk.ts';
 import { setVariable } from './dotenv-text.ts';
-import { type FaultPoint, noFaults, type ReplaceOptions, replaceFile } from './durable-file.ts';
+import { OVERTAKEN } from './durable-file.ts';
 import { publishError } from './publish-error.ts';
 import { behindLinks } from './publish-file.ts';
 
@@ -9,9 +10,6 @@ import { behindLinks } from './publish-file.ts';
 const LARGEST = 1024 * 1024;
 /** Of somebody who writes the file all the time. */
 const MOST_TRIES = 10;
-
-/** It was written by somebody else between our reading and our writing. */
-class Overtaken extends Error {}
 
 /**
  * Sets one variable of a dotenv file to a key; see {@link setVariable} for what stays as it is. The
@@ -26,37 +24,34 @@ export async function publishToDotenv(
   path: string,
   variable: string,
   key: Secret,
-  fault: FaultPoint = noFaults,
+  disk: Disk,
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     let target = path;
     try {
       target = await behindLinks(path);
-      return await setIn(target, variable, key, fault);
+      return await setIn(target, variable, key, disk);
     } catch (cause) {
-      if (!(cause instanceof Overtaken)) throw publishError(target, cause);
+      const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
+      if (!overtaken) throw publishError(target, cause);
       if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
     }
   }
 }
 
-async function setIn(path: string, name: string, key: Secret, fault: FaultPoint): Promise<void> {
+async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
   const before = await readIfThere(path);
   const text = decode(path, before?.bytes);
   const changed = setVariable(text, name, key.reveal());
   // Set by somebody else, the operator who declared it above all: on the disk it must be, too.
-  if (before !== undefined && changed === text) return syncFile(path);
-  const options: ReplaceOptions = {
+  if (before !== undefined && changed === text) return disk.run('sync', path);
+  await disk.run('replace', {
+    path,
+    data: [changed],
     mode: before?.mode ?? 0o600,
     ...(before === undefined ? {} : { owner: before.owner }),
-    fault,
-    beforeRename: async () => {
-      const now = await readIfThere(path);
-      const same = now === undefined ? before === undefined : before?.bytes.equals(now.bytes);
-      if (same !== true) throw new Overtaken();
-    },
-  };
-  await replaceFile(path, changed, options);
+    over: { bytes: before?.bytes },
+  });
 }
 
 interface ThereFile {
@@ -82,14 +77,5 @@ function decode(path: string, bytes: Buffer | undefined): string {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new RangeError(`${path} is not UTF-8`);
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }

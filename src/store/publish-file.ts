@@ -1,7 +1,7 @@
 import { lstat, readlink, realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Secret } from '../secret.ts';
-import { type FaultPoint, noFaults, replaceFile } from './durable-file.ts';
+import type { Disk } from './disk.ts';
 import { publishError } from './publish-error.ts';
 
 /**
@@ -12,15 +12,11 @@ import { publishError } from './publish-error.ts';
  *
  * @throws Error that says what is wrong with the place; the file is as it was
  */
-export async function publishToFile(
-  path: string,
-  key: Secret,
-  fault: FaultPoint = noFaults,
-): Promise<void> {
+export async function publishToFile(path: string, key: Secret, disk: Disk): Promise<void> {
   let target = path;
   try {
     target = await behindLinks(path);
-    await replaceFile(target, `${key.reveal()}\n`, { fault });
+    await disk.run('replace', { path: target, data: [`${key.reveal()}\n`] });
   } catch (cause) {
     throw publishError(target, cause);
   }

@@ -1,35 +1,39 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import type { FileData } from './durable-file.ts';
 
 /** The end of a sealed file: the SHA-256 of every byte before `,\n  "sum"`. */
 const TAIL = /,\n {2}"sum": "([\w-]{43})"\n\}\n$/;
 const TAIL_LENGTH = ',\n  "sum": ""\n}\n'.length + 43;
 
-/** How much is encoded and hashed before others have their turn: about a millisecond. */
+/** How much text is made before others have their turn: about a millisecond. */
 const SLICE = 256 * 1024;
 
-/**
- * A JSON object's text with its own checksum as the last field. The loop is let go in between, so
- * that a large one holds nobody up.
- *
- * @returns its bytes in order, not joined: a copy of them all would be garbage at once
- * @param parts the text up to where the next field's comma would stand; ends without a line feed
- */
-export async function seal(parts: Iterable<string | Buffer>): Promise<readonly Buffer[]> {
-  const sum = createHash('sha256');
-  const chunks: Buffer[] = [];
+/** Makes the pieces of a file; the loop is let go in between, so that many hold nobody up. */
+export async function collect(pieces: Iterable<string | Uint8Array>): Promise<FileData> {
+  const made: (string | Uint8Array)[] = [];
   let slice = 0;
-  for (const part of parts) {
-    const bytes = typeof part === 'string' ? Buffer.from(part) : part;
-    sum.update(bytes);
-    chunks.push(bytes);
-    slice += bytes.length;
+  for (const piece of pieces) {
+    made.push(piece);
+    slice += piece.length;
     if (slice < SLICE) continue;
     slice = 0;
     await setImmediate();
   }
-  chunks.push(Buffer.from(`,\n  "sum": "${sum.digest('base64url')}"\n}\n`));
-  return chunks;
+  return made;
+}
+
+/**
+ * A JSON object's text with its own checksum as the last field.
+ *
+ * @param data the text up to where the next field's comma would stand; ends without a line feed
+ * @returns its bytes in order, not joined: a copy of them all would be garbage at once
+ */
+export function seal(data: FileData): readonly Uint8Array[] {
+  const sum = createHash('sha256');
+  const chunks = data.map((each) => (typeof each === 'string' ? Buffer.from(each) : each));
+  for (const bytes of chunks) sum.update(bytes);
+  return [...chunks, Buffer.from(`,\n  "sum": "${sum.digest('base64url')}"\n}\n`)];
 }
 
 export type Unsealed =

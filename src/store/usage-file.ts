@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Usage } from '../keyring/usage.ts';
-import { type FaultPoint, replaceFile } from './durable-file.ts';
+import type { Disk } from './disk.ts';
 import { storeFault } from './store-fault.ts';
 import { decodeUsage, encodeUsage } from './usage-format.ts';
 
@@ -13,7 +13,7 @@ export interface UsageFile {
   readonly warning: string | undefined;
 }
 
-export function createUsageFile(path: string, fault: FaultPoint): UsageFile {
+export function createUsageFile(path: string, disk: Disk): UsageFile {
   let warning: string | undefined;
   return {
     get warning() {
@@ -33,7 +33,7 @@ export function createUsageFile(path: string, fault: FaultPoint): UsageFile {
     },
     async save(usage) {
       try {
-        await replaceFile(path, await encodeUsage(usage), { fault });
+        await disk.run('replaceSealed', { path, data: await encodeUsage(usage) });
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { GenerationUse, Usage } from '../keyring/usage.ts';
-import { seal, unseal } from './sealed-text.ts';
+import type { FileData } from './durable-file.ts';
+import { collect, unseal } from './sealed-text.ts';
 
 const use = z.strictObject({
   lastAt: z.number(),
@@ -22,28 +23,26 @@ const document = z.strictObject({
 });
 
 /** Most generations were not used since the last time: the text of each use is made once. */
-const texts = new WeakMap<GenerationUse, Buffer>();
+const texts = new WeakMap<GenerationUse, string>();
 
-/** The text of `usage.json`: a line for each generation. */
-export function encodeUsage(usage: Usage): Promise<readonly Buffer[]> {
-  return seal(partsOf(usage));
+/** The text of `usage.json`, to be sealed: a line for each generation. */
+export function encodeUsage(usage: Usage): Promise<FileData> {
+  return collect(partsOf(usage));
 }
 
-function* partsOf(usage: Usage): Generator<string | Buffer> {
+function* partsOf(usage: Usage): Generator<string> {
   yield '{\n  "format": 1,\n  "usage": [';
   let separator = '';
   for (const [id, each] of usage) {
-    const text = texts.get(each) ?? Buffer.from(JSON.stringify(each));
+    const text = texts.get(each) ?? JSON.stringify(each);
     texts.set(each, text);
-    yield `${separator}\n    [${JSON.stringify(id)},`;
-    yield text;
-    yield ']';
+    yield `${separator}\n    [${JSON.stringify(id)},${text}]`;
     separator = ',';
   }
   yield '\n  ]';
 }
 
-/** Undefined: it is not what `encodeUsage` wrote. */
+/** Undefined: it is not what `encodeUsage` made, once sealed. */
 export function decodeUsage(bytes: Buffer): Usage | undefined {
   const unsealed = unseal(bytes);
   if (!unsealed.ok) return undefined;

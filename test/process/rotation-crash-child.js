@@ -6,6 +6,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { openKeys } from '../../dist/rotation/keys.js';
+import { createDisk } from '../../dist/store/disk.js';
 import { createFileStore } from '../../dist/store/file-store.js';
 import { readKeyFile, writeKeyFile } from '../../dist/store/key-file.js';
 import { clientKeyPath } from '../../dist/store/startup-keys.js';
@@ -19,6 +20,7 @@ const fault = () => {
   if (steps === Number(step)) process.kill(process.pid, 'SIGKILL');
 };
 const quiet = () => undefined;
+const disk = createDisk({ fault });
 const keys = await openKeys({
   config: {
     graceMs: 3_600_000,
@@ -26,9 +28,9 @@ const keys = await openKeys({
     rotateEveryMs: 0,
     publish: [{ client: 'master', kind: 'file', path: target, variable: '' }],
   },
-  store: createFileStore({ folder: state, fault }),
+  store: createFileStore({ folder: state, disk }),
   keyFiles: {
-    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, fault),
+    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
     read: (client) => readKeyFile(clientKeyPath(state, client)),
     isThere: async () => false,
     remove: (client) => rm(clientKeyPath(state, client), { force: true }),
@@ -57,4 +59,5 @@ const deed = async () => {
 armed = true;
 await deed();
 await keys.close();
+disk.close();
 say({ steps });

@@ -13,6 +13,7 @@ import { findKey } from '../../src/keyring/snapshot.ts';
 import type { KeyEvents } from '../../src/rotation/key-events.ts';
 import { type Keys, openKeys } from '../../src/rotation/keys.ts';
 import { verifyAudit } from '../../src/store/audit-file.ts';
+import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { readKeyFile, writeKeyFile } from '../../src/store/key-file.ts';
 import { clientKeyPath } from '../../src/store/startup-keys.ts';
@@ -67,12 +68,13 @@ async function reopen(state: string): Promise<Keys> {
     rotateEveryMs: 0,
     publish: [target],
   };
+  const disk = createDisk();
   return await openKeys({
     // Keys read no other settings.
     config: config as unknown as Config,
-    store: createFileStore({ folder: state }),
+    store: createFileStore({ folder: state, disk }),
     keyFiles: {
-      write: (client, key) => writeKeyFile(clientKeyPath(state, client), key),
+      write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
       read: (client) => readKeyFile(clientKeyPath(state, client)),
       isThere: async () => false,
       remove: (client) => rm(clientKeyPath(state, client), { force: true }),

@@ -63,3 +63,27 @@ describe('a kill in the middle of a save', () => {
     expect(before).toBeGreaterThan(0);
   });
 });
+
+describe('an audit that is verified while another process writes', () => {
+  it('holds each time', async () => {
+    const child = spawn(process.execPath, [SAVER, folder, 'never', '1']);
+    const ended = once(child, 'exit');
+    try {
+      let version = 0;
+      child.stdout.setEncoding('utf8').on('data', (said: string) => {
+        version = Number(said.trimEnd().split('\n').at(-1));
+      });
+      await once(child.stdout, 'data');
+      const from = version;
+      for (let round = 0; round < 20 || version < from + 15; round++) {
+        expect(await verifyAudit(folder)).toMatchObject({ ok: true });
+      }
+    } finally {
+      child.kill('SIGKILL');
+      await ended;
+    }
+    const store = createFileStore({ folder });
+    const stored = await store.load();
+    expect(await verifyAudit(folder)).toEqual({ ok: true, count: stored?.keyring.audit.count });
+  });
+});

@@ -9,6 +9,7 @@ import { digestOf } from '../../src/keyring/digest.ts';
 import { verifyAudit } from '../../src/store/audit-file.ts';
 import type { AuditRepair } from '../../src/store/audit-writer.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import type { StoredKeyring } from '../../src/store/key-store.ts';
 import { decodeKeyring, encodeKeyring } from '../../src/store/keyring-format.ts';
 import { seal } from '../../src/store/sealed-text.ts';
 import {
@@ -45,9 +46,12 @@ async function fill(): Promise<Buffer> {
 
 const load = () => createFileStore({ folder }).load();
 
+const sealedBytes = async (stored: StoredKeyring): Promise<Buffer> =>
+  Buffer.concat(seal(await encodeKeyring(stored)));
+
 describe('a keyring file that was damaged', () => {
   it('is an error wherever it is cut off', async () => {
-    const bytes = Buffer.concat(await encodeKeyring({ keyring: settledOf(second), version: 2 }));
+    const bytes = await sealedBytes({ keyring: settledOf(second), version: 2 });
     for (let length = 0; length < bytes.length; length++) {
       expect(decodeKeyring(bytes.subarray(0, length))).toMatchObject({ kind: 'damaged' });
     }
@@ -63,7 +67,7 @@ describe('a keyring file that was damaged', () => {
           maxLength: 4,
         }),
         async (keyring, flips) => {
-          const bytes = Buffer.concat(await encodeKeyring({ keyring, version: 7 }));
+          const bytes = await sealedBytes({ keyring, version: 7 });
           for (const [where, bits] of flips) {
             const at = where % bytes.length;
             bytes[at] = (bytes[at] ?? 0) ^ bits;
@@ -150,8 +154,8 @@ describe('a keyring file that was damaged', () => {
       clients: [] as unknown[],
     },
   };
-  const sealed = async (content: unknown) =>
-    Buffer.concat(await seal([JSON.stringify(content, null, 2).slice(0, -2)]));
+  const sealed = (content: unknown) =>
+    Buffer.concat(seal([JSON.stringify(content, null, 2).slice(0, -2)]));
 
   it.each([
     ['a field that is missing', { ...whole, version: undefined }, /its field version is wrong/],
@@ -177,14 +181,14 @@ describe('a keyring file that was damaged', () => {
   ])(
     'that is sealed and has %s is an error that quotes nothing',
     async (_name, content, reason) => {
-      await writeFile(path, await sealed(content));
+      await writeFile(path, sealed(content));
       const loading = load();
       await expect(loading).rejects.toMatchObject({
         kind: 'damaged',
         message: expect.stringMatching(reason),
       });
       await expect(loading).rejects.not.toThrow(/sk-secret/);
-      await writeFile(path, await sealed(whole));
+      await writeFile(path, sealed(whole));
       expect(await load()).toMatchObject({ version: 1 });
     },
   );

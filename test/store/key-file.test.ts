@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key-format.ts';
 import { Secret } from '../../src/secret.ts';
+import { createDisk } from '../../src/store/disk.ts';
 import { readKeyFile, readOrMakeKey, writeKeyFile } from '../../src/store/key-file.ts';
 
 let folder = '';
@@ -68,7 +69,7 @@ describe("a client's key file", () => {
     const path = join(folder, 'keys', 'staging');
     expect(await readKeyFile(path)).toBeUndefined();
     for (const text of ['sk-one', 'sk-two']) {
-      await writeKeyFile(path, new Secret(text));
+      await writeKeyFile(path, new Secret(text), createDisk());
       expect((await readKeyFile(path))?.reveal()).toBe(text);
     }
     expect([await mode(path), await mode(join(folder, 'keys'))]).toEqual([0o600, 0o700]);
@@ -84,10 +85,11 @@ describe("a client's key file", () => {
 
   it('is the old one, whole, where the process ends before the rename', async () => {
     const path = join(folder, 'master');
-    await writeKeyFile(path, new Secret('sk-old'));
-    const ended = writeKeyFile(path, new Secret('sk-new'), (step) => {
+    await writeKeyFile(path, new Secret('sk-old'), createDisk());
+    const fault = (step: string): void => {
       if (step === 'rename master') throw new Error('ended');
-    });
+    };
+    const ended = writeKeyFile(path, new Secret('sk-new'), createDisk({ fault }));
     await expect(ended).rejects.toThrow('ended');
     expect((await readKeyFile(path))?.reveal()).toBe('sk-old');
   });

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
+import { createDisk } from '../../src/store/disk.ts';
 import { publishToDotenv } from '../../src/store/publish-dotenv.ts';
 
 let folder = '';
@@ -30,7 +31,7 @@ afterEach(async () => {
 
 const key = new Secret('sk-published-key');
 const publish = (fault?: (name: string) => void): Promise<void> =>
-  publishToDotenv(path, 'KEY', key, fault);
+  publishToDotenv(path, 'KEY', key, createDisk(fault && { fault }));
 const read = (): Promise<string> => readFile(path, 'utf8');
 const mode = async (): Promise<number> => (await stat(path)).mode & 0o777;
 

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
+import { createDisk } from '../../src/store/disk.ts';
 import { behindLinks, publishToFile } from '../../src/store/publish-file.ts';
 
 let folder = '';
@@ -25,12 +26,14 @@ afterEach(async () => {
 });
 
 const key = new Secret('sk-published-key');
+const publish = (name: string, fault?: (step: string) => void): Promise<void> =>
+  publishToFile(at(name), key, createDisk(fault && { fault }));
 const at = (name: string): string => join(folder, name);
 const read = (name: string): Promise<string> => readFile(at(name), 'utf8');
 
 describe('a file that a key is published to', () => {
   it('holds the key alone, for its owner alone', async () => {
-    await publishToFile(at('master'), key);
+    await publish('master');
     expect(await read('master')).toBe('sk-published-key\n');
     expect((await stat(at('master'))).mode & 0o777).toBe(0o600);
     expect(await readdir(folder)).toEqual(['master']);
@@ -40,7 +43,7 @@ describe('a file that a key is published to', () => {
     await writeFile(at('master'), 'sk-old');
     await chmod(at('master'), 0o644);
     const { ino } = await stat(at('master'));
-    await publishToFile(at('master'), key);
+    await publish('master');
     expect(await read('master')).toBe('sk-published-key\n');
     const after = await stat(at('master'));
     expect(after.ino).not.toBe(ino);
@@ -49,7 +52,7 @@ describe('a file that a key is published to', () => {
 
   it('is on the disk before it takes the place of the old one, and the folder afterwards', async () => {
     const steps: string[] = [];
-    await publishToFile(at('master'), key, (step) => steps.push(step));
+    await publish('master', (step) => steps.push(step));
     expect(steps).toEqual([
       ...['create master', 'write master', 'sync master', 'rename master'],
       ...['sync the folder of master', 'after master'],
@@ -59,7 +62,7 @@ describe('a file that a key is published to', () => {
   it('is as it was where a step fails', async () => {
     await writeFile(at('master'), 'sk-old\n');
     for (const step of ['write', 'sync', 'rename']) {
-      const failing = publishToFile(at('master'), key, (name) => {
+      const failing = publish('master', (name) => {
         if (name === `${step} master`) throw Object.assign(new Error(), { code: 'ENOSPC' });
       });
       await expect(failing).rejects.toThrow(`the disk of ${folder} is full`);
@@ -69,7 +72,7 @@ describe('a file that a key is published to', () => {
   });
 
   it('is not made in a folder that is not there: a mount may be missing', async () => {
-    const failing = publishToFile(at('none/master'), key);
+    const failing = publish('none/master');
     await expect(failing).rejects.toThrow(
       `the folder ${at('none')} is not there: make it, and let the sidecar write it`,
     );
@@ -87,12 +90,12 @@ describe('a file that a key is published to', () => {
     ],
   ])('cannot be what %s', async (_what, name, make, message) => {
     await make();
-    await expect(publishToFile(at(name), key)).rejects.toThrow(message);
+    await expect(publish(name)).rejects.toThrow(message);
   });
 
   it('says what keeps it from being written', async () => {
     const failing = (code: string): Promise<void> =>
-      publishToFile(at('master'), key, () => {
+      publish('master', () => {
         throw Object.assign(new Error('raw words'), { code });
       });
     await expect(failing('EBUSY')).rejects.toThrow(
@@ -111,7 +114,7 @@ describe('a symbolic link that a key is published to', () => {
     await writeFile(at('real/key'), 'sk-old');
     await symlink('../folder/key', at('real/second'));
     await symlink('folder/second', at('first'));
-    await publishToFile(at('first'), key);
+    await publish('first');
     expect(await readlink(at('first'))).toBe('folder/second');
     expect(await readlink(at('real/second'))).toBe('../folder/key');
     expect(await read('real/key')).toBe('sk-published-key\n');
@@ -120,12 +123,10 @@ describe('a symbolic link that a key is published to', () => {
 
   it('may point at nothing so far, and says so where its folder is missing', async () => {
     await symlink('real', at('link'));
-    await publishToFile(at('link'), key);
+    await publish('link');
     expect(await read('real')).toBe('sk-published-key\n');
     await symlink('nowhere/real', at('other'));
-    await expect(publishToFile(at('other'), key)).rejects.toThrow(
-      `the folder ${at('nowhere')} is not there`,
-    );
+    await expect(publish('other')).rejects.toThrow(`the folder ${at('nowhere')} is not there`);
   });
 
   it('with .. in it starts at the folder as it really is', async () => {

@@ -4,8 +4,10 @@ import type { Generation } from '../../src/keyring/keyring.ts';
 import { rowText } from '../../src/store/row-text.ts';
 import { generationOf } from '../support/keyrings.ts';
 
+const asText = (piece: string | Uint8Array): string =>
+  typeof piece === 'string' ? piece : Buffer.from(piece).toString();
 const written = (row: readonly Generation[]): unknown =>
-  JSON.parse(`[${Buffer.concat([...rowText(row)]).toString()}]`);
+  JSON.parse(`[${[...rowText(row)].map(asText).join('')}]`);
 
 /** What JSON makes of it: fields that are undefined are left out. */
 const plain = (row: readonly Generation[]): unknown => JSON.parse(JSON.stringify(row));

@@ -1,0 +1,31 @@
+/** The thread that waits for the disk, so that the one that serves does not. */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { errorOf, failureOf } from './disk-failure.ts';
+import { doJob } from './disk-jobs.ts';
+import type { Answer, Question, ThreadData, Verdict } from './disk-link.ts';
+import { type FaultPoint, noFaults } from './durable-file.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('this is no program: a thread of the sidecar runs it');
+const { gate } = workerData as ThreadData;
+const answer = (message: Answer): void => port.postMessage(message);
+
+/** Stands still until the other thread, which has the function, has called it. */
+const faultAcross =
+  (flag: Int32Array): FaultPoint =>
+  (name) => {
+    answer({ kind: 'fault', name });
+    Atomics.wait(flag, 0, 0);
+    Atomics.store(flag, 0, 0);
+    const verdict = receiveMessageOnPort(port)?.message as Verdict | undefined;
+    if (verdict?.failure !== undefined) throw errorOf(verdict.failure);
+  };
+const fault = gate === undefined ? noFaults : faultAcross(new Int32Array(gate));
+
+port.on('message', ({ name, request }: Question) => {
+  try {
+    answer({ kind: 'done', result: doJob(name, request, fault) });
+  } catch (error) {
+    answer({ kind: 'failed', failure: failureOf(error) });
+  }
+});
