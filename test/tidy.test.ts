@@ -63,6 +63,7 @@ const ONLY_IN: Record<string, RegExp> = {
   'pino-pretty': /^src\/telemetry\/log/,
   commander: /^src\/cli/,
   'node:child_process': /^src\/local\//,
+  'node:worker_threads': /^src\/store\/disk-/,
 };
 
 /** Where a secret's plaintext may be asked for: it is digested, sent, stored or shown to its owner. */

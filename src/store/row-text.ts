@@ -1,15 +1,17 @@
 import type { Generation } from '../keyring/keyring.ts';
 
-/** A place in a row of generations: the same object as long as nothing up to it has changed. */
-interface Place {
-  readonly before: Place | undefined;
-  /** Of the block that ends here, with a comma in front where it is not the first. */
-  block: Uint8Array | undefined;
-  /** Of this generation alone, until its block is full. */
-  text: string | undefined;
+/** The text of some generations in a row that have ended, and so will hardly change again. */
+interface Block {
+  readonly first: number;
+  readonly of: readonly Generation[];
+  /** With a comma in front where it is not the first. */
+  readonly text: Uint8Array;
 }
 
-const places = new WeakMap<Generation, Place>();
+/** By the last generation in it. */
+const blocks = new WeakMap<Generation, Block>();
+/** Of generations in no block. */
+const texts = new WeakMap<Generation, string>();
 
 /** Generations to a block. */
 const BLOCK = 64;
@@ -20,42 +22,40 @@ const BLOCK = 64;
  * made once, in blocks, in memory that another thread reads without a copy.
  */
 export function* rowText(generations: readonly Generation[]): Generator<string | Uint8Array> {
-  let place: Place | undefined;
   for (let first = 0; first < generations.length; first += BLOCK) {
-    const row: Place[] = [];
-    for (let at = first; at < Math.min(first + BLOCK, generations.length); at++) {
-      place = placeOf(generations[at] as Generation, place);
-      row.push(place);
-    }
-    if (place?.block !== undefined) {
-      yield place.block;
-      continue;
-    }
-    const texts = row.map((each, at) => (each.text ??= textOf(generations[first + at])));
-    const text = (first === 0 ? '' : ',') + texts.join();
-    // The last block may grow yet.
-    if (place === undefined || row.length < BLOCK) {
-      yield text;
-      continue;
-    }
-    place.block = shared(text);
-    for (const each of row) each.text = undefined;
-    yield place.block;
+    const last = generations[first + BLOCK - 1];
+    const known = last && blocks.get(last);
+    if (known?.first === first && isOf(known, generations)) yield known.text;
+    else yield textFrom(generations, first);
   }
+}
+
+function textFrom(generations: readonly Generation[], first: number): string | Uint8Array {
+  const row = generations.slice(first, first + BLOCK);
+  const text = (first === 0 ? '' : ',') + row.map(cachedText).join();
+  const last = row[BLOCK - 1];
+  if (last === undefined || !row.every(({ endedAt }) => endedAt !== undefined)) return text;
+  const block = { first, of: row, text: shared(text) };
+  blocks.set(last, block);
+  for (const each of row) texts.delete(each);
+  return block.text;
+}
+
+function isOf({ first, of }: Block, generations: readonly Generation[]): boolean {
+  for (let at = 0; at < of.length; at++) if (of[at] !== generations[first + at]) return false;
+  return true;
+}
+
+function cachedText(generation: Generation): string {
+  const text = texts.get(generation) ?? textOf(generation);
+  texts.set(generation, text);
+  return text;
 }
 
 function shared(text: string): Uint8Array {
   const bytes = Buffer.from(new SharedArrayBuffer(Buffer.byteLength(text)));
   bytes.write(text);
   return bytes;
-}
-
-function placeOf(generation: Generation, before: Place | undefined): Place {
-  const known = places.get(generation);
-  if (known !== undefined && known.before === before) return known;
-  const place: Place = { before, block: undefined, text: known?.text };
-  places.set(generation, place);
-  return place;
 }
 
 /** JSON has no Infinity: it would come back as no number at all. */

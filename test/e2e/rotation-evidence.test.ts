@@ -119,7 +119,9 @@ describe('the admin API on the ops port', () => {
     expect(answer.status).toBe(200);
     const { key } = (await answer.json()) as { key: string };
     expect((await get({ ...sidecar, key })).response.statusCode).toBe(200);
-    expect((await auditOf(sidecar)).at(-1)).toMatchObject({ by: 'api:127.0.0.1' });
+    // Its use is in there as well, as soon as that is saved.
+    const rotated = (await auditOf(sidecar)).findLast(({ action }) => action === 'rotated');
+    expect(rotated).toMatchObject({ to: 'master-2', by: 'api:127.0.0.1' });
   });
 });
 

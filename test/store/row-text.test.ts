@@ -12,14 +12,28 @@ const written = (row: readonly Generation[]): unknown =>
 /** What JSON makes of it: fields that are undefined are left out. */
 const plain = (row: readonly Generation[]): unknown => JSON.parse(JSON.stringify(row));
 
+/** All but the last ones have ended: what is kept of them is made once. */
 const generations = (count: number): Generation[] =>
-  Array.from({ length: count }, (_, at) => generationOf('master', at + 1));
+  Array.from({ length: count }, (_, at) => ({
+    ...generationOf('master', at + 1),
+    endedAt: at < count - 3 ? 5 : undefined,
+  }));
 
 describe('the text of a row of generations', () => {
   it.each([0, 1, 63, 64, 65, 128, 200])('has all of %i', (count) => {
     const row = generations(count);
     expect(written(row)).toEqual(plain(row));
     expect(written(row)).toEqual(plain(row));
+  });
+
+  it('of those that have ended is made once, in memory that threads share', () => {
+    const row = generations(200);
+    const shared = (): unknown[] => [...rowText(row)].filter((each) => typeof each !== 'string');
+    expect(shared()).toHaveLength(3);
+    for (const [at, each] of shared().entries()) expect(each).toBe(shared()[at]);
+    expect((shared()[0] as Uint8Array).buffer).toBeInstanceOf(SharedArrayBuffer);
+    // The same generations elsewhere in a row are another text.
+    expect(written(row.slice(64))).toEqual(plain(row.slice(64)));
   });
 
   it('follows every change, wherever in the row it is and whatever was written before', () => {
