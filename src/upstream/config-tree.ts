@@ -13,14 +13,14 @@ export interface ConfigFile {
 }
 
 // A folder larger than this is not a configuration but, most likely, somebody's project.
-const MAX_ENTRIES = 2_000;
+export const MAX_ENTRIES = 2_000;
 const MAX_BYTES = 32 * 1024 * 1024;
 
 /**
  * Left out: what Python writes beside the callbacks that it imports, and hidden entries, which are
  * an editor's swap files, `.git`, a `.env` with the clients' key, Kubernetes' `..data`.
  */
-const isLeftOut = (name: string): boolean => name.startsWith('.') || name === '__pycache__';
+export const isLeftOut = (name: string): boolean => name.startsWith('.') || name === '__pycache__';
 
 /**
  * Reads LiteLLM's configuration whole and parses none of it: a file becomes `config.yaml`, a folder

@@ -8,7 +8,7 @@ export type Verdict =
   | { readonly kind: 'refuses_key'; readonly status: number }
   | { readonly kind: 'accepts_any_key' }
   | { readonly kind: 'no_models' }
-  /** It answers, and not as LiteLLM does. */
+  /** It answers, and not as LiteLLM does; the status is 0 where that is no HTTP. */
   | { readonly kind: 'not_litellm'; readonly status: number };
 
 /** What the launcher left of the LiteLLM that it started last in a slot. Untrusted text. */

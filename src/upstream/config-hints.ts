@@ -1,0 +1,140 @@
+import { readConfigTree } from './config-tree.ts';
+import { readFlow, withoutQuotes } from './flow-mapping.ts';
+
+/** What reads the key that LiteLLM was started with. */
+const FROM_ENVIRONMENT = 'os.environ/LITELLM_MASTER_KEY';
+
+/**
+ * The places where `config.yaml` can give LiteLLM another master key than its environment did; the
+ * first wins (litellm/proxy/proxy_server.py, `load_config` and `_load_environment_variables`).
+ */
+const PLACES = ['general_settings.master_key', 'environment_variables.LITELLM_MASTER_KEY'];
+
+/**
+ * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the one in
+ * its slot is worth nothing; undefined where there is none, or none is seen: this is a hint. It goes
+ * by lines, follows no include, no alias and no merge key, and tells nobody the value. Never rejects.
+ *
+ * @param source `config.yaml`, or the folder that holds it.
+ */
+export async function masterKeyLine(source: string): Promise<number | undefined> {
+  try {
+    const files = await readConfigTree(source);
+    const config = files.find(({ path }) => path === 'config.yaml');
+    return config && ownKeyLine(config.bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+interface Found {
+  readonly value: string;
+  readonly line: number;
+}
+
+function ownKeyLine(text: string): number | undefined {
+  const settings = settingsIn(text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n'));
+  const own = PLACES.map((place) => settings.get(place)).find(
+    (found) => found !== undefined && found.value !== FROM_ENVIRONMENT,
+  );
+  return own?.line;
+}
+
+/** What PLACES names, where it is there; of what stands twice the last. */
+function settingsIn(text: string): ReadonlyMap<string, Found> {
+  const settings = new Map<string, Found>();
+  const take = (place: string, found: Found): void => {
+    if (PLACES.includes(place)) settings.set(place, found);
+  };
+  const takeFlow = (from: number, prefix: string): void => {
+    for (const { path, value, at } of readFlow(text, from).scalars) {
+      take(`${prefix}${path}`, { value, line: lineAt(text, at) });
+    }
+  };
+  const lines = text.split('\n');
+  const takeBlock = (section: string, above: number): void => {
+    for (const { key, value, at } of entriesOf(
+      text,
+      lines,
+      above + 1,
+      indentOf(lines[above]) + 1,
+    )) {
+      const scalar = scalarOf(value) || scalarBelow(lines, at);
+      take(`${section}.${key}`, { value: scalar, line: at + 1 });
+    }
+  };
+  const first = lines.findIndex((line) => !BLANK.test(line) && !/^(?:---|%)/.test(line));
+  const start = lines.slice(0, first).join('\n').length + (first > 0 ? 1 : 0);
+  if (/^\s*\{/.test(lines[first] ?? '')) {
+    takeFlow(text.indexOf('{', start), '');
+    return settings;
+  }
+  for (const { key: section, value, at, offset } of entriesOf(text, lines, first)) {
+    // All of an earlier one is gone.
+    for (const place of PLACES) if (place.startsWith(`${section}.`)) settings.delete(place);
+    if (value.startsWith('{')) takeFlow(offset, `${section}.`);
+    if (BLANK.test(value)) takeBlock(section, at);
+  }
+  return settings;
+}
+
+interface Entry {
+  readonly key: string;
+  /** What stands behind the colon on the same line, without an anchor or a tag. */
+  readonly value: string;
+  /** Its line, from 0. */
+  readonly at: number;
+  /** Where the value begins in the text. */
+  readonly offset: number;
+}
+
+/** A key, its colon and what stands behind it. */
+const ENTRY = /^( *)(["']?)([\w-]+)\2 *:(?:[ \t]+(.*))?$/;
+const BLANK = /^\s*(?:#.*)?$/;
+const ANCHORS = /^(?:[&!]\S*(?:\s+|$))+/;
+
+/** The entries of the block mapping whose first line stands at `from` or below it. */
+function* entriesOf(
+  text: string,
+  lines: readonly string[],
+  from: number,
+  least = 0,
+): Generator<Entry> {
+  let indent: number | undefined;
+  let begin = lines.slice(0, from).reduce((sum, line) => sum + line.length + 1, 0);
+  let flowEnd = 0;
+  for (let at = from; at >= 0 && at < lines.length; at++) {
+    const line = lines[at] ?? '';
+    const offset = begin + line.length;
+    begin = offset + 1;
+    // What stands between brackets may stand in any column.
+    if (BLANK.test(line) || offset <= flowEnd) continue;
+    indent ??= indentOf(line);
+    if (indentOf(line) < Math.max(indent, least)) return;
+    const [, spaces, , key, raw = ''] = ENTRY.exec(line) ?? [];
+    if (key === undefined || spaces?.length !== indent) continue;
+    const value = raw.replace(ANCHORS, '');
+    const entry = { key, value, at, offset: offset - value.length };
+    if (/^[[{]/.test(value)) flowEnd = readFlow(text, entry.offset).end;
+    yield entry;
+  }
+}
+
+const BLOCK_SCALAR = /^[|>][-+\d]*(?:\s+#.*)?$/;
+
+/** '' where the value stands on the next line, or nowhere. */
+function scalarOf(value: string): string {
+  if (BLOCK_SCALAR.test(value) || BLANK.test(value)) return '';
+  const [quoted] = /^(?:"[^"]*"|'[^']*')/.exec(value) ?? [];
+  return withoutQuotes(quoted ?? value.replace(/\s+#.*$/, '').trimEnd());
+}
+
+function scalarBelow(lines: readonly string[], at: number): string {
+  const below = lines.slice(at + 1).find((line) => !BLANK.test(line));
+  if (below === undefined || indentOf(below) <= indentOf(lines[at])) return '';
+  return scalarOf(below.trimStart().replace(ANCHORS, ''));
+}
+
+const indentOf = (line = ''): number => line.length - line.trimStart().length;
+
+const lineAt = (text: string, offset: number): number => text.slice(0, offset).split('\n').length;
