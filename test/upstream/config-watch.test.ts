@@ -99,6 +99,17 @@ describe('a configuration that is followed', () => {
     await tells([one, two]);
   });
 
+  it('may lie behind a link, and change there', async () => {
+    await mkdir(at('c'));
+    await writeFile(at('real.yaml'), 'one');
+    await symlink('../real.yaml', at('c', 'config.yaml'));
+    const { tells } = follow(at('c'));
+    const one = await digest(at('c'));
+    await tells([one]);
+    await writeFile(at('real.yaml'), 'two');
+    await tells([one, await digest(at('c'))]);
+  });
+
   it('may go, be another thing, and come back', async () => {
     await mkdir(at('c'));
     await writeFile(at('c', 'config.yaml'), 'one');
