@@ -1,18 +1,15 @@
-import type { AppOptions, Base, Watch } from './app-base.ts';
+import type { AppOptions, Base } from './app-base.ts';
+import { buildUpstreams, type UpstreamStart } from './app-upstreams.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { createBlockLists, inBlocks } from './proxy/address.ts';
-import { type Connections, createConnections } from './proxy/connections.ts';
 import type { Policy } from './proxy/decide.ts';
 import type { TrafficEvents } from './proxy/exchange-record.ts';
 import { createFailureLimiter } from './proxy/failures.ts';
 import { createGateway } from './proxy/gateway.ts';
-import type { ForwardRules } from './proxy/headers.ts';
 import { createReplayBudget, type UploadRules } from './proxy/upload.ts';
-import { upstreamKeyFields } from './proxy/upstream-key.ts';
-import { createWebSocketUpstream } from './proxy/websocket-upstream.ts';
+import type { Upstreams } from './proxy/upstreams.ts';
 import type { Keys } from './rotation/keys.ts';
-import type { Secret } from './secret.ts';
 import { createTrafficServer, type TrafficServer } from './servers/traffic.ts';
 import { createRouteTable } from './upstream/routes.ts';
 
@@ -38,23 +35,13 @@ function policyOf(config: Config, keys: Keys): () => Policy {
   };
 }
 
-function forwardRules({ publicUrl, keyHeader, upstreams: [upstream] }: Config): ForwardRules {
-  return { host: publicUrl?.host ?? upstream.host, publicUrl, keyHeader };
-}
-
 function uploadRules(config: Config, { elapsed }: Clock): UploadRules {
   const { replayBytes, bodyLimit: limit } = config;
   return { replayBytes, budget: createReplayBudget(config.replayTotalBytes), limit, elapsed };
 }
 
-/** The traffic port and all that is behind it. */
-export function buildTraffic(options: AppOptions, base: Base, keys: Keys, upstreamSecret: Secret) {
-  const { config, log, clock } = options;
-  const [upstream] = config.upstreams;
-  const { connectTimeoutMs, answerTimeoutMs, uploadIdleMs } = config;
-  const { exchanges, watch, metrics } = base;
-  const connections = createConnections({ origin: upstream.origin, connectTimeoutMs });
-  const events: TrafficEvents = {
+function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): TrafficEvents {
+  return {
     ...metrics.events,
     onKeyUse(key, caller) {
       metrics.keyEvents.onKeyUse(key);
@@ -66,41 +53,45 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, upstre
       log.access(record);
     },
   };
-  const shared = { hold: watch.hold, exchanges, events, elapsed: clock.elapsed };
-  const askUpgrade = createWebSocketUpstream({ upstream, connectTimeoutMs });
-  const upstreamKey = upstreamKeyFields(upstreamSecret, config.keyHeader);
+}
+
+/** The traffic port and all that is behind it. */
+export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
+  const { config, log, clock } = options;
+  const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
+  const { exchanges, metrics } = base;
+  const upstreams = buildUpstreams(options, exchanges, start);
+  base.upstreams = upstreams;
+  const events = trafficEvents(base, keys, log);
+  const shared = { upstreams, exchanges, events, elapsed: clock.elapsed };
   const phase = { stopping: false, draining: false };
   const gateway = createGateway({
     policy: policyOf(config, keys),
-    upstreamKey: () => upstreamKey,
-    exchange: {
-      ...shared,
-      connections,
-      rules: forwardRules(config),
-      answerTimeoutMs,
-      uploadIdleMs,
-    },
-    tunnel: { ...shared, askUpgrade },
+    rules: { publicUrl, keyHeader },
+    exchange: { ...shared, answerTimeoutMs, uploadIdleMs },
+    tunnel: shared,
     failures: createFailureLimiter(config.failuresPerMinute),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),
-    isReady: () => !phase.stopping && watch.isUp(),
+    isReady: () => !phase.stopping && upstreams.active.isUp(),
     isDraining: () => phase.draining,
   });
   const server = createTrafficServer({ gateway, headersTimeoutMs: config.headersTimeoutMs });
-  const parts = { base, server, connections, phase };
+  const parts = { base, server, phase };
   return {
     server,
     metrics,
-    readiness: () => readiness(watch, phase.stopping),
+    /** The traffic as a handover sees it: `SlotTraffic` and `KeyTraffic` of `handover/ports.ts`. */
+    upstreams,
+    readiness: () => readiness(upstreams, phase.stopping),
     drain: () => drain(options, parts),
     close: () => close(parts),
   };
 }
 
-function readiness({ probe }: Watch, stopping: boolean) {
+function readiness({ active }: Upstreams, stopping: boolean) {
   const waitingFor = [
-    ...(probe.answeredOnce() ? [] : ['LiteLLM has not answered yet']),
+    ...(active.probe.answeredOnce() ? [] : ['LiteLLM has not answered yet']),
     ...(stopping ? ['stopping'] : []),
   ];
   return { ready: waitingFor.length === 0, waitingFor };
@@ -109,7 +100,6 @@ function readiness({ probe }: Watch, stopping: boolean) {
 interface Parts {
   readonly base: Base;
   readonly server: TrafficServer;
-  readonly connections: Connections;
   readonly phase: { stopping: boolean; draining: boolean };
 }
 
@@ -129,10 +119,9 @@ async function drain({ config, log }: AppOptions, parts: Parts): Promise<void> {
   await close(parts);
 }
 
-async function close({ base, server, connections }: Parts): Promise<void> {
+async function close({ base, server }: Parts): Promise<void> {
   base.close();
   await server.close();
-  connections.destroy();
 }
 
 export type Traffic = ReturnType<typeof buildTraffic>;

@@ -13,6 +13,8 @@ export type { AppOptions } from './app-base.ts';
 export interface App {
   readonly port: number;
   readonly opsPort: number;
+  /** Where its traffic goes, for whoever hands it over. */
+  readonly upstreams: Traffic['upstreams'];
   /**
    * Stops as a server behind a load balancer should: not ready at once, serving on for
    * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is
@@ -47,7 +49,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     sayKey(config, service.keys.from, log);
     const { key } = given ?? (await readUpstreamKey(config));
     await placeSlot(config, key);
-    traffic = buildTraffic(options, base, service.keys, key);
+    traffic = buildTraffic(options, base, service.keys, { active: 'a', key });
     return await listenOnBoth(options, service, traffic);
   } catch (error) {
     // Whatever was begun would keep the process alive.
@@ -106,7 +108,7 @@ async function listenOnBoth(
       await service.close();
       await ops.close();
     };
-    return { port, opsPort, drain };
+    return { port, opsPort, upstreams: traffic.upstreams, drain };
   } catch (error) {
     await ops.close();
     throw error;

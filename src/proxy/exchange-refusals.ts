@@ -9,6 +9,9 @@ export const away = (): Refusal =>
     retryAfter: RETRY_AFTER,
   });
 
+export const keyChanges = (): Refusal =>
+  refusal('upstream_unavailable', "LiteLLM's key is being changed: try again", { retryAfter: 1 });
+
 export const tooManyWait = (): Refusal =>
   refusal('overloaded', 'LiteLLM is not reachable, and too many requests wait for it already', {
     retryAfter: RETRY_AFTER,

@@ -1,37 +1,45 @@
 import type { Refusal, RefusalCode } from '../refusal.ts';
-import { Attempt, type AttemptOwner } from './attempt.ts';
+import type { Attempt, AttemptOwner } from './attempt.ts';
+import { attemptAt } from './attempt-at.ts';
 import { whenClosed } from './closing.ts';
 import type { ExchangeContext, ExchangeRequest } from './exchange-context.ts';
-import type { ExchangeRecord, Outcome } from './exchange-record.ts';
+import { overdue, recordOfExchange, refuseExchange } from './exchange-ends.ts';
+import type { Ended, Outcome } from './exchange-record.ts';
 import * as refusals from './exchange-refusals.ts';
 import type { Live } from './exchanges.ts';
 import { answerHeaders, answerTrailers } from './headers.ts';
-import type { Waiter } from './hold.ts';
+import type { Hold, Waiter } from './hold.ts';
+import type { KeyTrier } from './key-try.ts';
 import { tellFirstAnswer } from './key-use.ts';
-import { discardRest } from './linger.ts';
-import { refuseRequest } from './refuse.ts';
+import { discardOrClose } from './linger.ts';
+import type { UpstreamKey } from './live-keys.ts';
+import type { Upstream } from './upstream.ts';
 import { readFailure } from './upstream-error.ts';
 
 /**
  * One request and its answer, from its admission to its last byte. A class, because ten thousand
  * may be open: its methods stand once, on the prototype.
  */
-export class Exchange implements Live, Waiter, AttemptOwner {
+export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
   readonly websocket = false;
   eventStream = false;
+  /** Milliseconds from the head of the request; -1: not reached. */
+  overheadMs = -1;
+  firstByteMs = -1;
+  responseBytes = 0;
+  model = '';
+  outcome: Outcome = 'answered';
+  refusal: RefusalCode | undefined;
   readonly #context: ExchangeContext;
   readonly #it: ExchangeRequest;
   readonly #unregister: () => void;
+  /** Undefined: it waits, and may go to whichever is active then. */
+  #upstream: Upstream | undefined;
   #attempt: Attempt | undefined;
   #retried = false;
+  #refusedKey: UpstreamKey | undefined;
+  #waitsIn: Hold | undefined;
   #holdDeadline: number | undefined;
-  /** Milliseconds from the head of the request; -1: not reached. */
-  #overheadMs = -1;
-  #firstByteMs = -1;
-  #responseBytes = 0;
-  #model = '';
-  #outcome: Outcome = 'answered';
-  #refusal: RefusalCode | undefined;
   /** What the client is told once undici has let go of the request. */
   #verdict: Refusal | undefined;
   #closed = false;
@@ -47,13 +55,18 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     return this.#it.caller.generation;
   }
 
+  get slot(): string {
+    return this.#upstream?.name ?? '';
+  }
+
   /** Sends it, or lets it wait where LiteLLM is known to be away. */
   start(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#verdict !== undefined) return;
     // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
-    if (this.#overheadMs < 0) this.#overheadMs = this.#context.elapsed() - this.#it.startedAt;
-    if (this.#context.hold.away()) this.#wait();
-    else this.#send(false);
+    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#it.startedAt;
+    const upstream = this.#context.upstreams.pick(this.#it.session);
+    if (upstream.hold.away()) this.#waitFor(upstream);
+    else this.#send(upstream, false);
   }
 
   release(): void {
@@ -61,21 +74,15 @@ export class Exchange implements Live, Waiter, AttemptOwner {
   }
 
   expire(): void {
-    this.#refuseUnsent(refusals.away());
+    this.#refuse(refusals.away(), true);
   }
 
   tick(now: number): void {
-    const { answerTimeoutMs, uploadIdleMs } = this.#context;
-    const { upload } = this.#it;
-    const sentAt = this.#attempt?.sentAt ?? -1;
-    if (this.#firstByteMs >= 0) return;
-    if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
-      this.abandon(refusals.uploadStalled());
-    } else if (answerTimeoutMs > 0 && sentAt >= 0) {
-      if (now - Math.max(sentAt, upload?.lastAt ?? 0) <= answerTimeoutMs) return;
-      this.#context.events.onUpstreamError('timeout');
-      this.abandon(refusals.answerLate());
-    }
+    if (this.firstByteMs >= 0) return;
+    const no = overdue(now, this.#context, this.#it.upload, this.#attempt?.sentAt ?? -1);
+    if (no === undefined) return;
+    if (no.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
+    this.abandon(no);
   }
 
   /** What is under way is finished; the deadline is the caller's. */
@@ -83,7 +90,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
 
   cut(): void {
     if (this.#closed) return;
-    this.#outcome = 'cut';
+    this.outcome = 'cut';
     this.#it.response.destroy();
     // Not with its socket: until that is closed it could be sent, and an answer that waits behind
     // another's (RFC 9112 §9.3.2) has none.
@@ -98,20 +105,42 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     else this.#attempt.cancel(new Error(no.code));
   }
 
-  #wait(): void {
-    const deadline = this.#context.hold.enter(this, this.#holdDeadline);
-    if (deadline === false) this.#refuseUnsent(refusals.tooManyWait());
+  #waitFor(upstream: Upstream): void {
+    this.#upstream = undefined;
+    this.#waitsIn = upstream.hold;
+    const deadline = upstream.hold.enter(this, this.#holdDeadline);
+    if (deadline === false) this.#refuse(refusals.tooManyWait(), true);
     else this.#holdDeadline = deadline;
   }
 
-  #send(fresh: boolean): void {
+  #send(upstream: Upstream, fresh: boolean): void {
     const { method, headers, decision, upload } = this.#it;
-    const { connections, elapsed } = this.#context;
+    this.#upstream = upstream;
     const body = upload?.open() ?? null;
     // Reading the body may have shown that it is too large.
     if (this.#verdict !== undefined) return;
-    this.#attempt = new Attempt(this, { connections, fresh, elapsed });
+    const how = { context: this.#context, fresh, refused: this.#refusedKey };
+    this.#attempt = attemptAt(upstream, this.#it, this, how);
     this.#attempt.send({ method, path: decision.target, headers, body });
+  }
+
+  /** The next try stays with its LiteLLM, unless that is gone. */
+  #sendAgain(upstream: Upstream): void {
+    if (this.#context.upstreams.mayStay(upstream)) this.#send(upstream, true);
+    else this.start();
+  }
+
+  onKeyRefused(refused: UpstreamKey): void {
+    this.#attempt?.cancel(new Error('the key was refused'));
+    this.#attempt = undefined;
+    this.#refusedKey = refused;
+    if (this.#it.upload?.replayable ?? true) {
+      this.#context.events.onRetry('other_key');
+      // By then undici has let go of the connection and of the body.
+      queueMicrotask(() => this.start());
+    } else {
+      this.#refuse(refusals.keyChanges());
+    }
   }
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
@@ -119,19 +148,20 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     const { response, upload, caller, decision, startedAt } = this.#it;
     tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
-    const head = answerHeaders(raw, this.#context.rules, caller.id);
-    this.#model = head.model;
+    const { rules } = this.#upstream as Upstream;
+    const head = answerHeaders(raw, rules, caller.id);
+    this.model = head.model;
     this.eventStream = head.eventStream;
     response.writeHead(status, statusText, head.headers);
-    this.#firstByteMs = this.#context.elapsed() - startedAt;
+    this.firstByteMs = this.#context.elapsed() - startedAt;
     // What came in the same packet goes in the same write; a head that came alone goes alone.
     queueMicrotask(() => {
-      if (this.#responseBytes === 0 && !response.writableEnded) response.flushHeaders();
+      if (this.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
     });
   }
 
   onAnswerData(chunk: Buffer): boolean {
-    this.#responseBytes += chunk.length;
+    this.responseBytes += chunk.length;
     const { response } = this.#it;
     if (this.#closed || response.write(chunk)) return true;
     response.once('drain', () => this.#attempt?.resume());
@@ -143,11 +173,8 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     this.#attempt = undefined;
     if (rawTrailers.length > 0) response.addTrailers(answerTrailers(rawTrailers));
     response.end();
-    if (request.complete) return;
     // LiteLLM answered before it had the whole body; the client may still be sending it.
-    discardRest(request, (ended) => {
-      if (!ended) request.socket.destroySoon();
-    });
+    if (!request.complete) discardOrClose(request);
   }
 
   onAttemptError(attempt: Attempt, error: Error): void {
@@ -160,23 +187,24 @@ export class Exchange implements Live, Waiter, AttemptOwner {
       this.cut();
     } else {
       this.#context.events.onUpstreamError('aborted');
-      this.#outcome = 'upstream_aborted';
+      this.outcome = 'upstream_aborted';
       this.#it.response.destroy();
     }
   }
 
   /** The attempt failed before a byte of its answer came. */
   #onFailure(attempt: Attempt, error: Error): void {
-    const { events, hold } = this.#context;
+    const { events } = this.#context;
+    const upstream = this.#upstream as Upstream;
     const failure = readFailure(error, attempt.sentAt >= 0);
     if (failure.kind === 'stale') {
-      this.#send(true);
+      this.#sendAgain(upstream);
     } else if (failure.kind === 'unsendable') {
       this.#refuse(refusals.unsendable(error));
     } else if (failure.kind === 'away') {
       events.onUpstreamError('connect');
-      hold.markAway();
-      this.#wait();
+      upstream.hold.markAway();
+      this.start();
     } else {
       events.onUpstreamError(failure.error);
       if (failure.error !== 'reset' || !this.#mayRetry(attempt)) {
@@ -185,7 +213,7 @@ export class Exchange implements Live, Waiter, AttemptOwner {
       }
       this.#retried = true;
       events.onRetry('reused_connection');
-      this.#send(true);
+      this.#sendAgain(upstream);
     }
   }
 
@@ -194,18 +222,11 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     return this.#it.upload?.replayable ?? true;
   }
 
-  #refuseUnsent(no: Refusal): void {
-    this.#overheadMs = -1;
-    this.#refuse(no);
-  }
-
-  #refuse(no: Refusal): void {
+  #refuse(no: Refusal, unsent = false): void {
     if (this.#closed || this.#it.response.headersSent) return;
-    const { request, response, decision, caller, origin } = this.#it;
-    this.#refusal = no.code;
-    const { dialect } = decision.route;
-    const context = { dialect, requestId: caller.id, origin, close: false };
-    refuseRequest(request, response, no, { ...context, whole: request.complete });
+    if (unsent) this.overheadMs = -1;
+    this.refusal = no.code;
+    refuseExchange(this.#it, no);
   }
 
   #onClose(): void {
@@ -213,38 +234,13 @@ export class Exchange implements Live, Waiter, AttemptOwner {
     this.#closed = true;
     const { response, upload } = this.#it;
     upload?.release();
-    if (!response.writableFinished && this.#outcome === 'answered') {
-      this.#outcome = 'client_aborted';
+    if (!response.writableFinished && this.outcome === 'answered') {
+      this.outcome = 'client_aborted';
     }
     // Tokens cost money, and nobody reads them any more.
     this.#attempt?.cancel(new Error('the client left'));
-    this.#context.hold.leave(this);
+    this.#waitsIn?.leave(this);
     this.#unregister();
-    this.#context.events.onExchangeEnd(this.#record());
-  }
-
-  #record(): ExchangeRecord {
-    const { caller, response, upload, startedAt } = this.#it;
-    // Named one by one: a spread here costs more than all the rest of the record.
-    return {
-      id: caller.id,
-      client: caller.client,
-      generation: caller.generation,
-      method: caller.method,
-      group: caller.group,
-      template: caller.template,
-      address: caller.address,
-      userAgent: caller.userAgent,
-      status: response.headersSent ? response.statusCode : 0,
-      refusal: this.#refusal,
-      outcome: this.#outcome,
-      websocket: false,
-      model: this.#model,
-      durationMs: this.#context.elapsed() - startedAt,
-      firstByteMs: this.#firstByteMs,
-      overheadMs: this.#overheadMs,
-      requestBytes: upload?.bytes ?? 0,
-      responseBytes: this.#responseBytes,
-    };
+    this.#context.events.onExchangeEnd(recordOfExchange(this.#it, this, this.#context.elapsed()));
   }
 }

@@ -4,10 +4,12 @@ export interface Live {
   readonly eventStream: boolean;
   /** `master-3`; `-`: a preflight. */
   readonly generation: string;
+  /** The slot whose LiteLLM has it; '': none has, it waits. */
+  readonly slot: string;
   /** Called about each second with the monotonic time: the place for limits on time. */
   tick(now: number): void;
-  /** The sidecar is going: end when that cuts nothing short. */
-  drain(): void;
+  /** The sidecar, or its LiteLLM, is going (`why`): end when that cuts nothing short. */
+  drain(why: string): void;
   /** Ends it now, visibly. */
   cut(): void;
 }
@@ -18,11 +20,15 @@ export interface Exchanges {
   count(kind: 'all' | 'streams' | 'websockets'): number;
   /** What is under way with a generation, by its id. */
   countOf(generation: string): number;
+  /** What a slot has in hand. */
+  countOn(slot: string): { readonly requests: number; readonly websockets: number };
   /**
    * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
    * Whoever comes while it waits is asked as well.
    */
   drain(deadlineMs: number): Promise<number>;
+  /** Asks what a test picks to end, and cuts the rest a second later. Resolves to how many. */
+  end(test: (live: Live) => boolean): Promise<number>;
   /** Ends at once what a test picks. Returns how many. */
   cut(test: (live: Live) => boolean): number;
   /** Stops the clock of the limits. */
@@ -32,6 +38,10 @@ export interface Exchanges {
 const TICK_MS = 1000;
 /** What was cut is over, and recorded, when its socket is closed: a moment later. */
 const CLOSING_MS = 1000;
+/** What a client of a WebSocket may take to answer its close frame. */
+const GOODBYE_MS = 1000;
+const STOPPING = 'the gateway is stopping';
+const REPLACED = 'LiteLLM was replaced: connect again';
 
 /** Where something stands in the list of all that is under way; -1: it is over. */
 interface Entry {
@@ -50,12 +60,38 @@ function takeOut(entry: Entry, all: Entry[]): boolean {
   return true;
 }
 
+/** Wakes whoever waits for the end of something. */
+function createAwait() {
+  const waiting = new Set<() => void>();
+  return {
+    wake() {
+      for (const look of waiting) look();
+    },
+    /** Resolves once `isOver` says so, or after so many milliseconds. */
+    async until(isOver: () => boolean, ms: number): Promise<void> {
+      if (isOver()) return;
+      await new Promise<void>((resolve) => {
+        const finish = (): void => {
+          clearTimeout(timeout);
+          waiting.delete(look);
+          resolve();
+        };
+        const look = (): void => {
+          if (isOver()) finish();
+        };
+        const timeout = setTimeout(finish, ms);
+        waiting.add(look);
+      });
+    },
+  };
+}
+
 export function createExchanges(options: { elapsed: () => number }): Exchanges {
   // A list, and not a Set: the tables that a Set leaves behind as it is filled and emptied keep
   // exchanges alive that are over, until the next major collection (6.5 ms a scavenge, here 2).
   const all: Entry[] = [];
+  const ends = createAwait();
   let draining = false;
-  let onEmpty: (() => void) | undefined;
   const timer = setInterval(() => {
     const now = options.elapsed();
     for (const { live } of [...all]) live.tick(now);
@@ -67,23 +103,18 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
     for (const { live } of picked) live.cut();
     return picked.length;
   };
-
-  const emptyWithin = async (ms: number): Promise<void> => {
-    if (all.length === 0) return;
-    const timeout = setTimeout(() => onEmpty?.(), ms);
-    await new Promise<void>((resolve) => {
-      onEmpty = resolve;
-    });
-    clearTimeout(timeout);
+  const ask = (test: (live: Live) => boolean, why: string): void => {
+    for (const { live } of all.filter((entry) => test(entry.live))) live.drain(why);
   };
+  const isEmpty = (): boolean => all.length === 0;
 
   return {
     add(live) {
       const entry = { live, place: all.length };
       all.push(entry);
-      if (draining) live.drain();
+      if (draining) live.drain(STOPPING);
       return () => {
-        if (takeOut(entry, all) && all.length === 0) onEmpty?.();
+        if (takeOut(entry, all)) ends.wake();
       };
     },
     count(kind) {
@@ -92,15 +123,36 @@ export function createExchanges(options: { elapsed: () => number }): Exchanges {
         .length;
     },
     countOf: (generation) => all.filter(({ live }) => live.generation === generation).length,
+    countOn: (slot) => countOn(all, slot),
     async drain(deadlineMs) {
       draining = true;
-      for (const { live } of [...all]) live.drain();
-      await emptyWithin(deadlineMs);
+      ask(() => true, STOPPING);
+      await ends.until(isEmpty, deadlineMs);
       const left = cut(() => true);
-      await emptyWithin(CLOSING_MS);
+      await ends.until(isEmpty, CLOSING_MS);
+      return left;
+    },
+    async end(test) {
+      const areOver = (): boolean => !all.some(({ live }) => test(live));
+      ask(test, REPLACED);
+      await ends.until(areOver, GOODBYE_MS);
+      const left = cut(test);
+      await ends.until(areOver, CLOSING_MS);
       return left;
     },
     cut,
     close: () => clearInterval(timer),
   };
+}
+
+/** Asked while a slot is drained, with ten thousand under way: it makes no lists. */
+function countOn(all: readonly Entry[], slot: string): { requests: number; websockets: number } {
+  let requests = 0;
+  let websockets = 0;
+  for (const { live } of all) {
+    if (live.slot !== slot) continue;
+    if (live.websocket) websockets++;
+    else requests++;
+  }
+  return { requests, websockets };
 }

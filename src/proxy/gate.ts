@@ -18,6 +18,7 @@ export class Gate extends Duplex {
   /** Until the 101 everything is HTTP and passes as it is. */
   #open: 'no' | 'after_head' | 'yes' = 'no';
   #closing = false;
+  #why = '';
   #closed = false;
   #released = false;
   readonly #detach: () => void;
@@ -52,9 +53,10 @@ export class Gate extends Duplex {
   }
 
   /** Sends 1001 to the client as soon as a frame ends; nothing of LiteLLM's follows it. */
-  goAway(): void {
+  goAway(why: string): void {
     if (this.#closing) return;
     this.#closing = true;
+    this.#why = why;
     if (this.#open === 'yes' && this.#frames.atBoundary()) this.#sayGoodbye();
   }
 
@@ -95,7 +97,7 @@ export class Gate extends Duplex {
 
   #withGoodbye(last: Buffer): Buffer {
     this.#closed = true;
-    return Buffer.concat([last, closeFrame(GOING_AWAY, 'the gateway is stopping')]);
+    return Buffer.concat([last, closeFrame(GOING_AWAY, this.#why)]);
   }
 
   #sayGoodbye(): void {

@@ -9,23 +9,22 @@ import type { ExchangeContext } from './exchange-context.ts';
 import * as refusals from './exchange-refusals.ts';
 import type { FailureLimiter } from './failures.ts';
 import { hasBody } from './head.ts';
-import { forwardHeaders } from './headers.ts';
+import { forwardHeaders, type RequestRules } from './headers.ts';
 import { answerHealth } from './health.ts';
 import { answeredHere, createJudge, type Judged, refusalContextOf } from './judge.ts';
 import { isServedNoMore, serveNoMore } from './linger.ts';
+import { SESSION_HEADER, sessionOf } from './mcp-answer.ts';
 import { refuseRequest, refuseSocket } from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { createTurnAway } from './turn-away.ts';
 import { refuseUnreadable } from './unreadable.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
-import type { UpstreamKeyField } from './upstream-key.ts';
 
 /** Everything the traffic port works with. */
 export interface GatewayOptions {
   /** Replaced as a whole when the keyring changes. */
   readonly policy: () => Policy;
-  /** Carries the key that LiteLLM runs with; replaced when that changes. */
-  readonly upstreamKey: () => UpstreamKeyField;
+  readonly rules: RequestRules;
   readonly exchange: ExchangeContext;
   readonly tunnel: TunnelContext;
   readonly failures: FailureLimiter;
@@ -128,17 +127,20 @@ function verdictOf(
 }
 
 function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
-  const { generation, keepAuthorization, route } = decision;
-  return forwardHeaders(judged.head, options.exchange.rules, {
+  const { generation, keepAuthorization } = decision;
+  return forwardHeaders(judged.head, options.rules, {
     requestId: judged.caller.id,
     peer: judged.from.peer,
     peerTrusted: judged.from.trusted,
-    upstreamKey:
-      generation === undefined
-        ? undefined
-        : options.upstreamKey()(route.keyPlace, keepAuthorization),
+    carriesKey: generation !== undefined,
     keepAuthorization,
   });
+}
+
+function mcpSession({ names, values }: Judged['head'], { route, target }: Forward) {
+  if (!route.mcp) return undefined;
+  const at = names.indexOf(SESSION_HEADER);
+  return sessionOf(at < 0 ? undefined : values[at], target);
 }
 
 function forward(
@@ -161,6 +163,7 @@ function forward(
     decision,
     method: head.method as Dispatcher.HttpMethod,
     headers: headersFor(judged, decision, options),
+    session: mcpSession(head, decision),
     upload,
     origin: head.origin,
     caller,
@@ -183,6 +186,8 @@ function openTunnel(
     headers: headersFor(judged, decision, options),
     refusal: refusalContextOf(judged),
     key: decision.generation,
+    keyPlace: decision.route.keyPlace,
+    keepAuthorization: decision.keepAuthorization,
     caller: judged.caller,
     startedAt: judged.startedAt,
   });

@@ -38,11 +38,15 @@ const NEVER_SENT_ON: ReadonlySet<string> = new Set([
 const NEVER_SENT_BACK: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'proxy-authenticate']);
 
 /** What is the same for every request of a sidecar. */
-export interface ForwardRules {
-  /** `Host` of the upstream, or of the public URL. */
-  readonly host: string;
+export interface RequestRules {
   readonly publicUrl: URL | undefined;
   readonly keyHeader: string | undefined;
+}
+
+/** What is the same for every request to one LiteLLM. */
+export interface ForwardRules extends RequestRules {
+  /** `Host` of the upstream, or of the public URL. */
+  readonly host: string;
 }
 
 /** What is known of one request once it is admitted. */
@@ -51,8 +55,8 @@ export interface ForwardFacts {
   /** The peer's own address. */
   readonly peer: string;
   readonly peerTrusted: boolean;
-  /** The field that carries the upstream key; undefined: a preflight. */
-  readonly upstreamKey: readonly [name: string, value: string] | undefined;
+  /** Whether a field with the upstream key goes with it; false: a preflight. */
+  readonly carriesKey: boolean;
   /** The client's `Authorization` is not ours to take. */
   readonly keepAuthorization: boolean;
 }
@@ -60,9 +64,12 @@ export interface ForwardFacts {
 /** A host and a port as `Host` may hold them (RFC 3986 §3.2.2): nothing that quotes or spaces. */
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
-/** The fields that LiteLLM gets: name, value, name, value. */
-export function forwardHeaders(head: Head, rules: ForwardRules, facts: ForwardFacts): string[] {
-  const out: string[] = ['host', rules.host];
+/**
+ * The fields that LiteLLM gets: name, value, name, value. Which LiteLLM that is shows when they are
+ * sent: `addressTo` fills in its Host and its key; before that they cannot be sent at all.
+ */
+export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFacts): string[] {
+  const out: string[] = ['host', ''];
   const { names, values } = head;
   for (let at = 0; at < names.length; at++) {
     const name = names[at] ?? '';
@@ -73,17 +80,34 @@ export function forwardHeaders(head: Head, rules: ForwardRules, facts: ForwardFa
   if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
   pushForwarded(out, head, rules, facts);
   out.push('x-request-id', facts.requestId);
-  if (facts.upstreamKey !== undefined) out.push(...facts.upstreamKey);
+  if (facts.carriesKey) out.push('', '');
   return out;
 }
 
-function isSentOn(name: string, head: Head, rules: ForwardRules, facts: ForwardFacts): boolean {
+/**
+ * Fills in what depends on the LiteLLM that gets these fields; again, where another one gets them
+ * after all.
+ *
+ * @param key undefined: a preflight
+ */
+export function addressTo(
+  fields: string[],
+  host: string,
+  key: readonly [name: string, value: string] | undefined,
+): void {
+  fields[1] = host;
+  if (key === undefined) return;
+  fields[fields.length - 2] = key[0];
+  fields[fields.length - 1] = key[1];
+}
+
+function isSentOn(name: string, head: Head, rules: RequestRules, facts: ForwardFacts): boolean {
   if (head.connectionOptions.includes(name)) return false;
   if (NEVER_SENT_ON.has(name)) return name === 'authorization' && facts.keepAuthorization;
   return name !== rules.keyHeader && name !== 'sec-websocket-protocol';
 }
 
-function pushForwarded(out: string[], head: Head, rules: ForwardRules, facts: ForwardFacts): void {
+function pushForwarded(out: string[], head: Head, rules: RequestRules, facts: ForwardFacts): void {
   const said = (name: string): string | undefined => {
     if (!facts.peerTrusted) return undefined;
     const at = head.names.indexOf(name);

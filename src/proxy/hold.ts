@@ -21,6 +21,8 @@ export interface Hold {
   enter(waiter: Waiter, deadline?: number): number | false;
   /** The waiter's client left. */
   leave(waiter: Waiter): void;
+  /** Lets all go on though LiteLLM is still away: there is another one. */
+  releaseAll(): void;
   size(): number;
   close(): void;
 }
@@ -77,8 +79,9 @@ export function createHold(options: {
   return {
     away: () => isAway,
     markAway() {
-      if (isAway || closed) return;
+      if (isAway) return;
       isAway = true;
+      if (closed) return;
       options.onChange(true);
       timer = setInterval(() => {
         expireOverdue();
@@ -97,6 +100,7 @@ export function createHold(options: {
       return deadline;
     },
     leave: (waiter) => void waiting.delete(waiter),
+    releaseAll,
     size: () => waiting.size,
     close() {
       closed = true;

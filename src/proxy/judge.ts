@@ -52,6 +52,7 @@ export const answeredHere = (
 ): ExchangeRecord => ({
   ...caller,
   ...answer,
+  slot: '-',
   outcome: 'answered',
   websocket: false,
   model: '',

@@ -32,6 +32,13 @@ export function discardRest(request: IncomingMessage, done: (ended: boolean) => 
   request.resume();
 }
 
+/** The same where the answer is whole: its connection lives on only if the body ends in time. */
+export function discardOrClose(request: IncomingMessage): void {
+  discardRest(request, (ended) => {
+    if (!ended) request.socket.destroySoon();
+  });
+}
+
 /**
  * The same for a bare socket whose last bytes are on their way: what still comes is read and
  * forgotten until the client closes too, or its time is up.

@@ -1,18 +1,28 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
-import type { CallerRecord, ExchangeRecord, Outcome, TrafficEvents } from './exchange-record.ts';
+import type { KeyPlace } from '../upstream/route.ts';
+import {
+  type CallerRecord,
+  type Ended,
+  type Outcome,
+  recordOf,
+  type TrafficEvents,
+} from './exchange-record.ts';
 import * as refusals from './exchange-refusals.ts';
 import type { Exchanges, Live } from './exchanges.ts';
+import { addressTo } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
 import { tellFirstAnswer } from './key-use.ts';
+import type { UpstreamKey } from './live-keys.ts';
 import { type RefusalContext, refuseSocket } from './refuse.ts';
+import type { Upstream } from './upstream.ts';
 import { readFailure } from './upstream-error.ts';
-import type { AskUpgrade, UpgradeAttempt, UpgradeRequest } from './websocket-upstream.ts';
+import type { Upstreams } from './upstreams.ts';
+import type { UpgradeAttempt, UpgradeRequest } from './websocket-upstream.ts';
 
 /** What all tunnels share. */
 export interface TunnelContext {
-  readonly askUpgrade: AskUpgrade;
-  readonly hold: Hold;
+  readonly upstreams: Upstreams;
   readonly exchanges: Exchanges;
   readonly events: TrafficEvents;
   readonly elapsed: () => number;
@@ -20,30 +30,40 @@ export interface TunnelContext {
 
 /** One admitted upgrade. */
 export interface TunnelRequest extends UpgradeRequest {
+  /** As of an exchange: Host and key are filled in when it is sent. */
+  readonly headers: string[];
   readonly refusal: RefusalContext;
   /** Undefined: no upgrade is a preflight, but the type of a decision does not say so. */
   readonly key: KnownKey | undefined;
+  readonly keyPlace: KeyPlace;
+  readonly keepAuthorization: boolean;
   readonly caller: CallerRecord;
   /** When its head was there, on the monotonic clock. */
   readonly startedAt: number;
 }
 
 /** One WebSocket from its admission to the end of both sockets. */
-export class Tunnel implements Live, Waiter {
+export class Tunnel implements Live, Waiter, Ended {
   readonly websocket = true;
   readonly eventStream = false;
+  readonly model = '';
+  firstByteMs = -1;
+  overheadMs = -1;
+  outcome: Outcome = 'answered';
+  refusal: RefusalCode | undefined;
   readonly #context: TunnelContext;
   readonly #it: TunnelRequest;
   readonly #unregister: () => void;
+  /** Undefined: it waits, and may go to whichever is active then. */
+  #upstream: Upstream | undefined;
   #attempt: UpgradeAttempt | undefined;
   #sent = false;
+  #waitsIn: Hold | undefined;
   #holdDeadline: number | undefined;
+  #refusedKey: UpstreamKey | undefined;
   #status = 0;
-  #firstByteMs = -1;
-  #overheadMs = -1;
-  #outcome: Outcome = 'answered';
-  #refusal: RefusalCode | undefined;
-  #draining = false;
+  /** Why it shall end; undefined: it need not. */
+  #goodbye: string | undefined;
 
   constructor(context: TunnelContext, it: TunnelRequest) {
     this.#context = context;
@@ -61,13 +81,22 @@ export class Tunnel implements Live, Waiter {
     return this.#it.caller.generation;
   }
 
+  get slot(): string {
+    return this.#upstream?.name ?? '';
+  }
+
+  get responseBytes(): number {
+    return this.#attempt?.gate.bytesDown ?? 0;
+  }
+
   /** Asks LiteLLM, or waits where it is known to be away. */
   start(): void {
     if (this.#it.socket.destroyed) return;
     // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
-    if (this.#overheadMs < 0) this.#overheadMs = this.#context.elapsed() - this.#it.startedAt;
-    if (this.#context.hold.away()) this.#wait();
-    else this.#ask();
+    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#it.startedAt;
+    const { active } = this.#context.upstreams;
+    if (active.hold.away()) this.#waitFor(active);
+    else this.#ask(active);
   }
 
   release(): void {
@@ -82,48 +111,67 @@ export class Tunnel implements Live, Waiter {
     // A WebSocket has no limit on time: either side may be silent for as long as it likes.
   }
 
-  drain(): void {
-    this.#draining = true;
-    if (this.#attempt?.gate.isOpen) this.#attempt.gate.goAway();
+  drain(why: string): void {
+    this.#goodbye = why;
+    if (this.#attempt?.gate.isOpen) this.#attempt.gate.goAway(why);
   }
 
   cut(): void {
-    this.#outcome = 'cut';
+    this.outcome = 'cut';
     this.#it.socket.destroy();
   }
 
-  #wait(): void {
-    const deadline = this.#context.hold.enter(this, this.#holdDeadline);
+  #waitFor(upstream: Upstream): void {
+    this.#upstream = undefined;
+    this.#waitsIn = upstream.hold;
+    const deadline = upstream.hold.enter(this, this.#holdDeadline);
     if (deadline === false) this.#refuseUnsent(refusals.tooManyWait());
     else this.#holdDeadline = deadline;
     // That the client left is heard only while its socket is read; before the 101 it says nothing.
     this.#it.socket.resume();
   }
 
-  #ask(): void {
-    const { elapsed, events } = this.#context;
+  #ask(upstream: Upstream): void {
+    const { headers, key, keyPlace, keepAuthorization } = this.#it;
+    this.#upstream = upstream;
     this.#sent = false;
-    this.#attempt = this.#context.askUpgrade(this.#it, {
+    const ours = upstream.keys.pick(this.#refusedKey);
+    const field = key === undefined ? undefined : ours.field(keyPlace, keepAuthorization);
+    addressTo(headers, upstream.rules.host, field);
+    this.#attempt = upstream.askUpgrade(this.#it, {
       onSent: () => {
         this.#sent = true;
       },
-      onAnswer: (status) => {
-        this.#status = status;
-        this.#firstByteMs = elapsed() - this.#it.startedAt;
-        tellFirstAnswer(events, status, this.#it.key, this.#it.caller);
-        if (this.#draining) this.drain();
-      },
-      onError: (error) => this.#onError(error),
+      onAnswer: (status) => this.#onAnswer(upstream, ours, status),
+      onError: (error) => this.#onError(upstream, error),
     });
   }
 
-  #onError(error: Error): void {
+  #onAnswer(upstream: Upstream, ours: UpstreamKey, status: number): boolean {
+    const { elapsed, events } = this.#context;
+    // LiteLLM refuses a wrong key before it accepts, with no other word than a 403.
+    const isKnown = upstream.keys.other === undefined || this.#refusedKey !== undefined;
+    if (status === 403 && !isKnown) {
+      this.#refusedKey = ours;
+      events.onRetry('other_key');
+      queueMicrotask(() => this.start());
+      return false;
+    }
+    if (status === 101) upstream.keys.noteAccepted(ours);
+    this.#status = status;
+    this.firstByteMs = elapsed() - this.#it.startedAt;
+    tellFirstAnswer(events, status, this.#it.key, this.#it.caller);
+    if (this.#goodbye !== undefined) this.drain(this.#goodbye);
+    return true;
+  }
+
+  #onError(upstream: Upstream, error: Error): void {
     const { socket } = this.#it;
-    const { events, hold } = this.#context;
-    if (socket.destroyed || this.#outcome !== 'answered') return;
+    const { events } = this.#context;
+    if (socket.destroyed || this.outcome !== 'answered') return;
     if (this.#status !== 0) {
       events.onUpstreamError('aborted');
-      this.#outcome = 'upstream_aborted';
+      this.outcome = 'upstream_aborted';
       socket.destroySoon();
       return;
     }
@@ -134,46 +182,37 @@ export class Tunnel implements Live, Waiter {
       this.#refuse(refusals.brokeOff(error));
     } else {
       events.onUpstreamError('connect');
-      hold.markAway();
-      this.#wait();
+      upstream.hold.markAway();
+      this.start();
     }
   }
 
   #refuseUnsent(no: Refusal): void {
-    this.#overheadMs = -1;
+    this.overheadMs = -1;
     this.#refuse(no);
   }
 
   #refuse(no: Refusal): void {
     const { socket, refusal } = this.#it;
-    this.#refusal = no.code;
+    this.refusal = no.code;
     this.#status = statusOf(no.code);
     refuseSocket(socket, no, refusal);
     socket.resume();
   }
 
   #onClose(): void {
-    this.#attempt?.abort();
-    this.#context.hold.leave(this);
-    this.#unregister();
-    this.#context.events.onExchangeEnd(this.#record());
-  }
-
-  #record(): ExchangeRecord {
     const { caller, startedAt } = this.#it;
-    const leftUnanswered = this.#status === 0 && this.#outcome === 'answered';
-    return {
-      ...caller,
-      status: this.#status,
-      refusal: this.#refusal,
-      outcome: leftUnanswered ? 'client_aborted' : this.#outcome,
-      websocket: true,
-      model: '',
-      durationMs: this.#context.elapsed() - startedAt,
-      firstByteMs: this.#firstByteMs,
-      overheadMs: this.#overheadMs,
-      requestBytes: this.#attempt?.gate.bytesUp ?? 0,
-      responseBytes: this.#attempt?.gate.bytesDown ?? 0,
-    };
+    const { events, elapsed } = this.#context;
+    if (this.#status === 0 && this.outcome === 'answered') this.outcome = 'client_aborted';
+    this.#attempt?.abort();
+    this.#waitsIn?.leave(this);
+    this.#unregister();
+    events.onExchangeEnd(
+      recordOf(caller, this, {
+        status: this.#status,
+        durationMs: elapsed() - startedAt,
+        requestBytes: this.#attempt?.gate.bytesUp ?? 0,
+      }),
+    );
   }
 }

@@ -9,8 +9,11 @@ import { Gate } from './gate.ts';
 export interface UpgradeHooks {
   /** The connection stands: from now on a failure is an answer that did not come. */
   onSent(): void;
-  /** 101, or whatever LiteLLM says instead; its head is on its way to the client. */
-  onAnswer(status: number): void;
+  /**
+   * 101, or whatever LiteLLM says instead; its head is on its way to the client. False: it is not,
+   * nothing of this attempt reaches the client any more. A 101 cannot be kept back.
+   */
+  onAnswer(status: number): boolean;
   onError(error: Error): void;
 }
 
@@ -64,6 +67,10 @@ export function createWebSocketUpstream(options: {
     const gate = new Gate(it.socket);
     let asked: ClientRequest | undefined;
     let upgraded: Duplex | undefined;
+    let isKeptBack = false;
+    const onError = (error: Error): void => {
+      if (!isKeptBack) hooks.onError(error);
+    };
     onRequest.set(gate, (request) => {
       asked = request;
       // The bytes that were judged, not http-proxy-3's reading of them.
@@ -77,16 +84,22 @@ export function createWebSocketUpstream(options: {
         hooks.onAnswer(101);
       });
       request.once('response', (answer) => {
-        hooks.onAnswer(answer.statusCode ?? 0);
+        if (!hooks.onAnswer(answer.statusCode ?? 0)) {
+          isKeptBack = true;
+          // http-proxy-3 goes on with it; what it writes ends at the gate.
+          gate.release();
+          request.destroy();
+          return;
+        }
         // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
         answer.once('close', () => {
-          if (!answer.complete) hooks.onError(new Error('LiteLLM broke off'));
+          if (!answer.complete) onError(new Error('LiteLLM broke off'));
         });
       });
     });
     it.request.headers = asHeaderObject(it.headers);
     proxy ??= open();
-    proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, hooks.onError);
+    proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
     return { gate, abort: () => void (upgraded ?? asked)?.destroy() };
   };
 }

@@ -13,6 +13,7 @@ const accessFields = (record: ExchangeRecord): LogFields => ({
   generation: record.generation,
   method: record.method,
   route: record.template,
+  slot: record.slot,
   status: record.status,
   // pino leaves out what is undefined
   refusal: record.refusal,
@@ -40,10 +41,10 @@ const quoted = (text: string): string =>
  * @param time pino's own, as it stands in a line
  */
 export const accessLine = (record: ExchangeRecord, time: string): string => {
-  const { client, generation, method, template, status, refusal, outcome } = record;
+  const { client, generation, method, template, slot, status, refusal, outcome } = record;
   let line = `{"level":"info"${time},"id":${quoted(record.id)},"client":"${client}"`;
   line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
-  line += `,"status":${status}`;
+  line += `,"slot":"${slot}","status":${status}`;
   if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
   if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
   if (record.model !== '') line += `,"model":${quoted(record.model)}`;

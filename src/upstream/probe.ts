@@ -23,12 +23,14 @@ export function createProbe(options: {
   rootPath: string;
   /** Milliseconds that an answer may take; 3,000 where nothing is said. */
   timeoutMs?: number;
-  /** Called with each change, the first answer included. */
+  /** Somebody else has just heard it answer: it is up until it says otherwise. */
+  knownUp?: boolean;
+  /** Called with each change, the first answer included where nothing was known before. */
   onChange: (up: boolean) => void;
 }): Probe {
-  let up = false;
-  let known = false;
-  let answered = false;
+  let up = options.knownUp ?? false;
+  let known = up;
+  let answered = up;
   let stopped = false;
   let asking = false;
   let silences = 0;

@@ -8,6 +8,7 @@ function createLive(changes: Partial<Live> = {}): Live & { readonly said: string
     websocket: false,
     eventStream: false,
     generation: 'master-1',
+    slot: 'a',
     tick: (now) => void said.push(`tick ${now}`),
     drain: () => void said.push('drain'),
     cut: () => void said.push('cut'),

@@ -52,8 +52,8 @@ it('asked to go away between frames: says goodbye at once, and nothing after it'
   gate.write(HEAD);
   gate.write(frame('one'));
   await got('one');
-  gate.goAway();
-  gate.goAway();
+  gate.goAway('the gateway is stopping');
+  gate.goAway('the gateway is stopping');
   gate.write(frame('two'));
   gate.end();
   const text = await got(GOODBYE);
@@ -64,14 +64,14 @@ it('asked to go away between frames: says goodbye at once, and nothing after it'
 it('asked to go away before the 101 is written: the head first, then goodbye', async () => {
   const { gate, got } = await start();
   gate.opened();
-  gate.goAway();
+  gate.goAway('the gateway is stopping');
   gate.write(HEAD);
   expect(await got(GOODBYE)).toBe(`${HEAD}\x88\x19\x03\xe9${GOODBYE}`);
 });
 
 it('not opened, it is asked to go away: what is no WebSocket passes whole', async () => {
   const { gate, got } = await start();
-  gate.goAway();
+  gate.goAway('the gateway is stopping');
   gate.write('HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\n');
   gate.write('no');
   expect(await got('\r\n\r\nno')).not.toContain(GOODBYE);

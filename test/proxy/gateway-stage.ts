@@ -2,7 +2,6 @@ import { afterEach } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
-import { createConnections } from '../../src/proxy/connections.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
 import type {
   CallerRecord,
@@ -12,15 +11,21 @@ import type {
 import { createExchanges } from '../../src/proxy/exchanges.ts';
 import { createFailureLimiter } from '../../src/proxy/failures.ts';
 import { createGateway } from '../../src/proxy/gateway.ts';
-import { createHold } from '../../src/proxy/hold.ts';
 import { createReplayBudget } from '../../src/proxy/upload.ts';
-import { upstreamKeyFields } from '../../src/proxy/upstream-key.ts';
-import { createWebSocketUpstream } from '../../src/proxy/websocket-upstream.ts';
+import { createUpstreams } from '../../src/proxy/upstreams.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTrafficServer } from '../../src/servers/traffic.ts';
+import type { Probe } from '../../src/upstream/probe.ts';
 import { canConnect } from '../../src/upstream/reach.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { policyWith } from '../support/policies.ts';
+
+const ALWAYS_UP: Probe = {
+  up: () => true,
+  answeredOnce: () => true,
+  wake: () => undefined,
+  stop: () => undefined,
+};
 
 interface Told {
   readonly key: KnownKey;
@@ -47,32 +52,29 @@ async function startGateway(ends: (() => unknown)[]) {
   };
   const { elapsed } = systemClock;
   const exchanges = createExchanges({ elapsed });
-  const hold = createHold({
-    holdMs: 20_000,
-    most: 100,
-    elapsed,
-    canConnect: () => canConnect(new URL(upstream.url), 1000),
-    onChange: () => undefined,
-  });
-  const connections = createConnections({ origin: upstream.url, connectTimeoutMs: 1000 });
-  const shared = { hold, exchanges, events, elapsed };
-  const askUpgrade = createWebSocketUpstream({
-    upstream: new URL(upstream.url),
+  const rules = { publicUrl: undefined, keyHeader: undefined };
+  const upstreams = createUpstreams({
+    origins: new Map([['a', new URL(upstream.url)]]),
+    active: 'a',
+    key: new Secret('sk-litellm'),
+    exchanges,
+    rules,
     connectTimeoutMs: 1000,
+    holdMs: 20_000,
+    holdMost: 100,
+    elapsed,
+    canConnect: (origin) => canConnect(origin, 1000),
+    startProbe: () => ALWAYS_UP,
+    onKeyAccepted: () => undefined,
   });
+  const { hold } = upstreams.active;
+  const shared = { upstreams, exchanges, events, elapsed };
   const policy: { current: Policy } = { current: policyWith() };
-  const upstreamKey = upstreamKeyFields(new Secret('sk-litellm'), undefined);
   const gateway = createGateway({
     policy: () => policy.current,
-    upstreamKey: () => upstreamKey,
-    exchange: {
-      ...shared,
-      connections,
-      rules: { host: 'litellm', publicUrl: undefined, keyHeader: undefined },
-      answerTimeoutMs: 0,
-      uploadIdleMs: 0,
-    },
-    tunnel: { ...shared, askUpgrade },
+    rules,
+    exchange: { ...shared, answerTimeoutMs: 0, uploadIdleMs: 0 },
+    tunnel: shared,
     failures: createFailureLimiter(0),
     isTrustedProxy: inBlocks([]),
     upload: { replayBytes: 1024, budget: createReplayBudget(65_536), limit: 0, elapsed },
@@ -82,11 +84,10 @@ async function startGateway(ends: (() => unknown)[]) {
   const server = createTrafficServer({ gateway, headersTimeoutMs: 0 });
   const { port } = await server.listen('127.0.0.1', 0);
   ends.push(async () => {
-    hold.close();
     exchanges.cut(() => true);
     exchanges.close();
     await server.close();
-    connections.destroy();
+    upstreams.close();
   });
   return { upstream, port, policy, exchanges, hold, ...told };
 }

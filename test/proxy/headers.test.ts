@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type ForwardFacts, type ForwardRules, forwardHeaders } from '../../src/proxy/headers.ts';
+import {
+  addressTo,
+  type ForwardFacts,
+  type ForwardRules,
+  forwardHeaders,
+} from '../../src/proxy/headers.ts';
 import { headOf } from '../support/heads.ts';
 import { KEY_CARRIERS } from '../support/key-carriers.ts';
 
@@ -9,7 +14,7 @@ const FACTS: ForwardFacts = {
   requestId: 'id-1',
   peer: '192.0.2.9',
   peerTrusted: false,
-  upstreamKey: ['authorization', 'Bearer upstream'],
+  carriesKey: true,
   keepAuthorization: false,
 };
 const PUBLIC: ForwardRules = {
@@ -18,13 +23,18 @@ const PUBLIC: ForwardRules = {
   publicUrl: new URL('https://llm.example.com'),
 };
 
+const KEY = ['authorization', 'Bearer upstream'] as const;
+
 /** What LiteLLM gets: `name: value` lines. */
 const sent = (
   fields: readonly string[],
   facts: Partial<ForwardFacts> = {},
   rules: ForwardRules = RULES,
+  key: readonly [string, string] = KEY,
 ): string[] => {
-  const flat = forwardHeaders(headOf('POST /', fields), rules, { ...FACTS, ...facts });
+  const all = { ...FACTS, ...facts };
+  const flat = forwardHeaders(headOf('POST /', fields), rules, all);
+  addressTo(flat, rules.host, all.carriesKey ? key : undefined);
   return flat.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${flat[at + 1]}`] : []));
 };
 const named = (lines: readonly string[], name: string): string[] =>
@@ -56,10 +66,8 @@ describe('the fields that LiteLLM gets', () => {
 
   it("hold no field of the operator's choice that carries keys", () => {
     const rules = { ...RULES, keyHeader: 'x-own' };
-    const upstreamKey = ['x-own', 'Bearer upstream'] as const;
-    expect(named(sent(['X-Own: client'], { upstreamKey }, rules), 'x-own')).toEqual([
-      'x-own: Bearer upstream',
-    ]);
+    const lines = sent(['X-Own: client'], {}, rules, ['x-own', 'Bearer upstream']);
+    expect(named(lines, 'x-own')).toEqual(['x-own: Bearer upstream']);
   });
 
   it('hold nothing that Connection names, keys and lengths not excepted', () => {
@@ -89,17 +97,18 @@ describe('the fields that LiteLLM gets', () => {
   });
 
   it("keep the client's Authorization where it is somebody else's", () => {
-    const upstreamKey = ['x-litellm-api-key', 'Bearer upstream'] as const;
-    const lines = sent(['authorization: Bearer mcp', 'x-litellm-api-key: client'], {
-      keepAuthorization: true,
-      upstreamKey,
-    });
+    const lines = sent(
+      ['authorization: Bearer mcp', 'x-litellm-api-key: client'],
+      { keepAuthorization: true },
+      RULES,
+      ['x-litellm-api-key', 'Bearer upstream'],
+    );
     expect(named(lines, 'authorization')).toEqual(['authorization: Bearer mcp']);
     expect(named(lines, 'x-litellm-api-key')).toEqual(['x-litellm-api-key: Bearer upstream']);
   });
 
   it('carry no key at all on a preflight', () => {
-    const lines = sent(['authorization: client'], { upstreamKey: undefined });
+    const lines = sent(['authorization: client'], { carriesKey: false });
     expect(lines.filter((line) => /authorization|key|Bearer/.test(line))).toEqual([]);
   });
 

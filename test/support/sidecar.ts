@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startApp } from '../../src/app.ts';
+import { type App, startApp } from '../../src/app.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { openDeclaredPlaces } from '../../src/config/declared.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -33,6 +33,8 @@ export interface Sidecar {
   readonly accessLines: () => readonly LogLine[];
   /** `/metrics` of the ops port; a scrape is cached for a second, so the first is the fresh one. */
   readonly metrics: () => Promise<string>;
+  /** Where its traffic goes; a test hands it over as the runner of handovers would. */
+  readonly upstreams: App['upstreams'];
   /** Its own drain, once: what `serve` does at the first signal. */
   readonly drain: () => Promise<void>;
   /** Drains (unless a test did) and removes the state folder. */
@@ -136,6 +138,7 @@ export async function startSidecar(
     logText,
     accessLines: () => logLines().filter(({ msg }) => msg === 'request'),
     metrics,
+    upstreams: app.upstreams,
     drain,
     async stop() {
       // One that a test has drained has no metrics any more.

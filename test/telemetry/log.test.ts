@@ -23,7 +23,7 @@ describe('access line', () => {
     const { access, text } = setUp();
     access(exchange());
     expect(text()).toMatchInlineSnapshot(`
-      "{"level":"info","time":"2026-01-02T03:04:05.006Z","id":"5b3e5c0e-8f0a-4c6e-9d51-0a4f3a1d2c11","client":"master","generation":"master-1","method":"POST","route":"/v1/chat/completions","status":200,"model":"nvidia-llama-3-1-405b","durationMs":812.123,"firstByteMs":120.5,"requestBytes":1024,"responseBytes":2048,"address":"10.1.2.3","msg":"request"}
+      "{"level":"info","time":"2026-01-02T03:04:05.006Z","id":"5b3e5c0e-8f0a-4c6e-9d51-0a4f3a1d2c11","client":"master","generation":"master-1","method":"POST","route":"/v1/chat/completions","slot":"a","status":200,"model":"nvidia-llama-3-1-405b","durationMs":812.123,"firstByteMs":120.5,"requestBytes":1024,"responseBytes":2048,"address":"10.1.2.3","msg":"request"}
       "
     `);
   });

@@ -1,10 +1,8 @@
 import type { Registry } from 'prom-client';
-import type { TrafficEvents, UpstreamErrorKind } from '../../proxy/exchange-record.ts';
+import type { RetryKind, TrafficEvents, UpstreamErrorKind } from '../../proxy/exchange-record.ts';
 import { createCounters } from './counter.ts';
 import { PREFIX } from './family.ts';
 import { Gauge } from './prom-client.ts';
-
-type RetryKind = Parameters<TrafficEvents['onRetry']>[0];
 
 // Records, so that a kind that is added to the union does not compile until it stands here.
 const ERROR_KINDS: Record<UpstreamErrorKind, true> = {
@@ -14,7 +12,10 @@ const ERROR_KINDS: Record<UpstreamErrorKind, true> = {
   protocol: true,
   aborted: true,
 };
-const RETRY_KINDS: Record<RetryKind, true> = { reused_connection: true };
+const RETRY_KINDS: Record<RetryKind, true> = {
+  reused_connection: true,
+  other_key: true,
+};
 
 /** LiteLLM as it is seen: `up` gives each slot's name and whether it answers. */
 export const createUpstream = (
