@@ -92,9 +92,8 @@ export class KeyTry implements AttemptOwner {
   }
 
   onAttemptError(attempt: Attempt, error: Error): void {
-    if (this.#over) return;
-    if (this.#held !== undefined) this.#passOn(this.#held);
-    this.#owner.onAttemptError(attempt, error);
+    // A 400 that broke off was not passed on: there is time to say so.
+    if (!this.#over) this.#owner.onAttemptError(attempt, error);
   }
 
   #passOn({ status, statusText, raw, chunks, bytes }: Held): boolean {

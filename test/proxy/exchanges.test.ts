@@ -132,4 +132,32 @@ describe('what is under way', () => {
     expect([old.said, young.said]).toEqual([['cut'], []]);
     exchanges.close();
   });
+
+  it('is counted by slot; what waits is on none', () => {
+    const exchanges = createExchanges({ elapsed: () => 0 });
+    for (const slot of ['a', 'a', 'b', '']) exchanges.add(createLive({ slot }));
+    exchanges.add(createLive({ slot: 'b', websocket: true }));
+    expect(exchanges.countOn('a')).toEqual({ requests: 2, websockets: 0 });
+    expect(exchanges.countOn('b')).toEqual({ requests: 1, websockets: 1 });
+    exchanges.close();
+  });
+
+  it('of one kind is asked to end, and cut a second later; the others hear nothing', async () => {
+    const exchanges = createExchanges({ elapsed: () => 0 });
+    const [quick, slow, other] = [createLive(), createLive(), createLive({ slot: 'b' })];
+    const takeOut = [quick, slow, other].map(exchanges.add);
+    const ended = exchanges.end(({ slot }) => slot === 'a');
+    expect([quick.said, slow.said, other.said]).toEqual([['drain'], ['drain'], []]);
+    takeOut[0]?.();
+    await vi.advanceTimersByTimeAsync(990);
+    expect(slow.said).not.toContain('cut');
+    await vi.advanceTimersByTimeAsync(20);
+    expect(slow.said).toContain('cut');
+    takeOut[1]?.();
+    expect(await ended).toBe(1);
+    expect([quick.said, other.said].flat()).not.toContain('cut');
+    // Nothing is left: it takes no time.
+    expect(await exchanges.end(({ slot }) => slot === 'a')).toBe(0);
+    exchanges.close();
+  });
 });

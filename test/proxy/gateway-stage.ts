@@ -11,6 +11,7 @@ import type {
 import { createExchanges } from '../../src/proxy/exchanges.ts';
 import { createFailureLimiter } from '../../src/proxy/failures.ts';
 import { createGateway } from '../../src/proxy/gateway.ts';
+import type { KeyRank } from '../../src/proxy/live-keys.ts';
 import { createReplayBudget } from '../../src/proxy/upload.ts';
 import { createUpstreams } from '../../src/proxy/upstreams.ts';
 import { Secret } from '../../src/secret.ts';
@@ -42,6 +43,7 @@ async function startGateway(ends: (() => unknown)[]) {
     uses: [] as Told[],
     firstAnswers: [] as Told[],
     records: [] as ExchangeRecord[],
+    accepted: [] as KeyRank[],
   };
   const events: TrafficEvents = {
     onKeyUse: (key, caller) => void told.uses.push({ key, caller }),
@@ -65,7 +67,7 @@ async function startGateway(ends: (() => unknown)[]) {
     elapsed,
     canConnect: (origin) => canConnect(origin, 1000),
     startProbe: () => ALWAYS_UP,
-    onKeyAccepted: () => undefined,
+    onKeyAccepted: (rank) => void told.accepted.push(rank),
   });
   const { hold } = upstreams.active;
   const shared = { upstreams, exchanges, events, elapsed };
@@ -89,7 +91,7 @@ async function startGateway(ends: (() => unknown)[]) {
     await server.close();
     upstreams.close();
   });
-  return { upstream, port, policy, exchanges, hold, ...told };
+  return { upstream, upstreams, port, policy, exchanges, hold, ...told };
 }
 
 /** Makes gateways, and takes them down after each test of the file it is called in. */

@@ -45,6 +45,28 @@ describe('the hold', () => {
     hold.close();
   });
 
+  it('lets all go in their order though LiteLLM is away, where there is another one', () => {
+    const { hold, said, waiter } = start();
+    hold.markAway();
+    for (const name of ['a', 'b']) {
+      hold.enter(waiter(name));
+      vi.advanceTimersByTime(1);
+    }
+    hold.releaseAll();
+    expect(said).toEqual(['away', 'release a', 'release b']);
+    expect([hold.size(), hold.away()]).toEqual([0, true]);
+    hold.close();
+  });
+
+  it('that is closed lets nobody try in circles', () => {
+    const { hold, said, waiter } = start();
+    hold.close();
+    hold.markAway();
+    expect(hold.away()).toBe(true);
+    hold.enter(waiter('a'));
+    expect([hold.size(), said]).toEqual([1, []]);
+  });
+
   it('releases in the order of arrival, once LiteLLM is back', async () => {
     const { hold, state, said, waiter } = start();
     hold.markAway();

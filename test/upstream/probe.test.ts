@@ -11,7 +11,7 @@ afterEach(() => {
 });
 
 /** A probe of a LiteLLM whose answers a test chooses; `heard` resolves at the next change. */
-async function start(first: number) {
+async function start(first: number, knownUp = false) {
   const state = { status: first, asked: 0 };
   const server = createServer((_, response) => {
     state.asked++;
@@ -30,6 +30,7 @@ async function start(first: number) {
     origin: new URL(`http://127.0.0.1:${port}`),
     rootPath: '',
     timeoutMs: 100,
+    knownUp,
     onChange: (up) => {
       changes.push(up);
       tell?.();
@@ -107,4 +108,17 @@ it('stopped, says nothing more', async () => {
     setTimeout(resolve, 50);
   });
   expect(changes).toEqual([true]);
+});
+
+it('that was told so takes LiteLLM for up, and tells when it is not', async () => {
+  const { probe, state, changes, heard } = await start(200, true);
+  expect([probe.up(), probe.answeredOnce()]).toEqual([true, true]);
+  await vi.waitFor(() => expect(state.asked).toBe(1));
+  state.status = 503;
+  await vi.waitFor(() => {
+    probe.wake();
+    expect(state.asked).toBeGreaterThan(1);
+  });
+  if (changes.length === 0) await heard();
+  expect(changes).toEqual([false]);
 });
