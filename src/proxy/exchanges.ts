@@ -65,6 +65,8 @@ function createAwait() {
   const waiting = new Set<() => void>();
   return {
     wake() {
+      // Asked at the end of each exchange, when hardly ever anybody waits.
+      if (waiting.size === 0) return;
       for (const look of waiting) look();
     },
     /** Resolves once `isOver` says so, or after so many milliseconds. */

@@ -42,6 +42,8 @@ describe('an MCP session', () => {
     const it = await twoSlots();
     const { sidecar, switchTo } = it;
     expect(await call(it, {}, issued(SESSION))).toBe('a');
+    // The active one is not ended.
+    expect(await sidecar.upstreams.end('a')).toBe(0);
     expect(sidecar.upstreams.load('a').mcpSessions).toBe(1);
     switchTo('b');
     expect(await call(it, { session: SESSION })).toBe('a');
