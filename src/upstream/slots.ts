@@ -16,6 +16,8 @@ export interface SlotContent {
 
 /** What stands in a slot, in a form that may be logged and compared. */
 export interface SlotDigests {
+  /** The text of its `id`: another one with each `place` that changed something. */
+  readonly id: string;
   /** As `digestConfig` makes it; '' where the slot holds the key alone. */
   readonly configDigest: string;
   /** As the keyring digests keys. */
@@ -41,8 +43,14 @@ export interface Slots {
   place(slot: SlotName, content: SlotContent): Promise<void>;
   /** Takes the slot away, durably, and deletes what was in it. */
   remove(slot: SlotName): Promise<void>;
-  /** Undefined: the slot is empty. */
+  /**
+   * Undefined: the slot is empty.
+   *
+   * @throws Error of Node's fs, or ConfigTreeError, where it is not whole
+   */
   read(slot: SlotName): Promise<SlotDigests | undefined>;
+  /** Where a slot's configuration stands, for a `place` elsewhere; undefined: it has none. */
+  configOf(slot: SlotName): Promise<string | undefined>;
   /** @throws ConfigTreeError as `place` would. */
   digestConfig(path: string): Promise<string>;
 }
@@ -52,6 +60,7 @@ export interface Slots {
 const FILE_MODE = 0o640;
 const FOLDER_MODE = 0o750;
 
+const CONFIG = 'config';
 const LEFTOVER = /^\.[ab]\.(tmp|gone)-/;
 
 /** @param options.folder The folder of the slots; it exists already. */
@@ -108,6 +117,10 @@ export const createSlots = (options: { readonly folder: string }): Slots => {
     place: (slot, content) => inTurn(() => place(slot, content)),
     remove: (slot) => inTurn(() => remove(slot)),
     read: (slot) => inTurn(() => digestsOf(slotFolder(slot))),
+    configOf: async (slot) => {
+      const config = join(slotFolder(slot), CONFIG);
+      return (await exists(config)) ? config : undefined;
+    },
     digestConfig: async (path) => digestOfTree(await readConfigTree(path)),
   };
 };
@@ -144,7 +157,7 @@ const write = async (
   // Inode numbers are used again at once, so the launcher tells one folder from the next by this.
   await put('id', `${randomUUID()}\n`);
   await put('master.key', `${key.reveal()}\n`);
-  for (const { path, bytes } of files ?? []) await put(join('config', path), bytes);
+  for (const { path, bytes } of files ?? []) await put(join(CONFIG, path), bytes);
   // Last: a folder's setgid bit must be there while its contents are made, and chmod clears it.
   for (const each of folders) await sync(each, FOLDER_MODE);
 };
@@ -172,18 +185,24 @@ const sync = async (folder: string, mode?: number): Promise<void> => {
 
 const digestsOf = async (folder: string): Promise<SlotDigests | undefined> => {
   if (!(await exists(folder))) return undefined;
+  const id = await readFile(join(folder, 'id'), 'utf8');
   const key = await readFile(join(folder, 'master.key'), 'utf8');
-  const config = join(folder, 'config');
+  const config = join(folder, CONFIG);
   const files = (await exists(config)) ? await readConfigTree(config) : undefined;
-  return digestsOfContent(new Secret(key.trim()), files);
+  return { id: id.trim(), ...digestsOfContent(new Secret(key.trim()), files) };
 };
 
-const digestsOfContent = (key: Secret, files: readonly ConfigFile[] | undefined): SlotDigests => ({
+type ContentDigests = Omit<SlotDigests, 'id'>;
+
+const digestsOfContent = (
+  key: Secret,
+  files: readonly ConfigFile[] | undefined,
+): ContentDigests => ({
   configDigest: files === undefined ? '' : digestOfTree(files),
   keyDigest: digestOf(key.reveal()),
 });
 
-const same = (one: SlotDigests, other: SlotDigests): boolean =>
+const same = (one: ContentDigests, other: ContentDigests): boolean =>
   one.configDigest === other.configDigest && one.keyDigest === other.keyDigest;
 
 const exists = async (path: string): Promise<boolean> => {

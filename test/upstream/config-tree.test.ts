@@ -127,7 +127,7 @@ describe('digests', () => {
     const digest = await slots.digestConfig(source);
     expect(await slots.digestConfig(join(source, 'config.yaml'))).toBe(digest);
     await slots.place('a', { key: KEY, config: source });
-    expect(await slots.read('a')).toEqual({
+    expect(await slots.read('a')).toMatchObject({
       configDigest: digest,
       keyDigest: digestOf(KEY.reveal()),
     });

@@ -76,7 +76,9 @@ describe('place', () => {
     const slots = createSlots({ folder });
     await slots.place('b', { key: KEY, config: undefined });
     expect(await listing(folder)).toEqual(['b', 'b/id', 'b/master.key']);
-    expect(await slots.read('b')).toEqual({ configDigest: '', keyDigest: digestOf(KEY.reveal()) });
+    const id = (await readFile(join(folder, 'b/id'), 'utf8')).trim();
+    const keyDigest = digestOf(KEY.reveal());
+    expect(await slots.read('b')).toEqual({ id, configDigest: '', keyDigest });
   });
 
   it('copies a folder whole, bytes and names as they are, and leaves out what is hidden', async () => {

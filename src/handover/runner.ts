@@ -1,0 +1,253 @@
+import { type Acts, createActs } from './acts.ts';
+import { HandoverError } from './admin.ts';
+import type { ConfigSeen } from './by-itself.ts';
+import type { HandoverEvents, Trouble } from './events.ts';
+import { viewOf, viewOfEnded } from './handover-views.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import { createLooks, type Looks } from './looks.ts';
+import { idOf, isEmpty, type Limits, type Observation } from './observation.ts';
+import { createObserve } from './observe.ts';
+import { plan } from './plan.ts';
+import type { SlotTraffic } from './ports.ts';
+import { createRequests, type Requests } from './requests.ts';
+import type { SlotDisk } from './slot-disk.ts';
+import { otherSlot, type UpstreamState } from './state.ts';
+import type { StateFile } from './state-file.ts';
+import { createTurns } from './turns.ts';
+import { createUnasked, type Unasked, type UnaskedOptions } from './unasked.ts';
+import type { UpstreamLooks } from './upstream-looks.ts';
+import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';
+
+export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
+  readonly file: StateFile;
+  readonly state: UpstreamState;
+  readonly disk: SlotDisk;
+  readonly looks: Pick<UpstreamLooks, 'verify' | 'readReport'>;
+  /** Where the slot's config.yaml sets a master_key of its own. */
+  readonly masterKeyLine: (slot: SlotLetter) => Promise<number | undefined>;
+  readonly limits: Limits;
+  readonly mayWrite: () => boolean;
+  readonly events: HandoverEvents;
+  readonly pace?: Pace;
+}
+
+/** Milliseconds. */
+export interface Pace {
+  /** Between two ticks while something is under way. */
+  readonly tickMs: number;
+  /** Between two looks at a candidate. */
+  readonly lookMs: number;
+  /** Between two looks at what serves already. */
+  readonly slowLookMs: number;
+  /** After something failed. */
+  readonly troubleMs: number;
+}
+
+const PACE: Pace = { tickMs: 250, lookMs: 500, slowLookMs: 1000, troubleMs: 1000 };
+/** The longest sleep: the wall clock may jump. */
+const SLEEP_MS = 60_000;
+/** More acts than any handover has in a row. */
+const MOST_ACTS = 50;
+
+/** Moves LiteLLM from slot to slot, as `plan` says. */
+export interface Runner {
+  /** The traffic serves from now on, and goes to the active slot already. */
+  start(traffic: SlotTraffic): void;
+  state(): UpstreamState;
+  observe(): Observation;
+  /** @throws HandoverError */
+  ask(kind: HandoverKind, by: string): Promise<HandoverView>;
+  waiting(): HandoverView | undefined;
+  onConfigChanged(seen: ConfigSeen): void;
+  readonly unasked: Pick<Unasked, 'config' | 'notBegun' | 'nextRotationAt'>;
+  /** What cannot be written at present. */
+  trouble(): Trouble | undefined;
+  /** Ends what this process does; the next one goes on with it. */
+  close(): Promise<void>;
+}
+
+export function createRunner(options: RunnerOptions): Runner {
+  const { pace = PACE } = options;
+  const inTurn = createTurns();
+  const parts = buildParts(options, () => wakes.wakeIn(0));
+  const { ledger, acts, requests, unasked, observe } = parts;
+  const work = createWork(parts, options, pace);
+  const wakes = createWakes(() =>
+    inTurn(async () => ((await work.tick()) ? work.sleepMs() : pace.troubleMs)).catch(
+      // A verb that failed says so in `trouble`.
+      () => pace.troubleMs,
+    ),
+  );
+
+  return {
+    start(traffic) {
+      acts.serve(traffic, ledger.state().active);
+      wakes.start();
+    },
+    state: ledger.state,
+    observe,
+    waiting: requests.waiting,
+    unasked,
+    trouble: () => ledger.error() ?? acts.trouble(),
+    ask: (kind, by) =>
+      inTurn(async () => {
+        if (wakes.isClosed()) throw stopping();
+        // What the one before left may still lie in the idle slot.
+        await work.settle();
+        const view = await requests.ask(kind, by);
+        wakes.wakeIn(0);
+        return view;
+      }),
+    onConfigChanged(seen) {
+      unasked.onConfigChanged(seen);
+      wakes.wakeIn(0);
+    },
+    async close() {
+      wakes.close();
+      work.close();
+      await inTurn(() => Promise.resolve());
+    },
+  };
+}
+
+const stopping = (): HandoverError =>
+  new HandoverError('stopping_upstream', 'nothing was changed: the sidecar stops', {
+    hints: ['ask again when it runs'],
+  });
+
+interface Parts {
+  readonly ledger: Ledger;
+  readonly acts: Acts;
+  readonly looks: Looks;
+  readonly requests: Requests;
+  readonly unasked: Unasked;
+  readonly observe: () => Observation;
+}
+
+function buildParts(options: RunnerOptions, onLook: () => void): Parts {
+  const { disk, now, events, masterKeyLine } = options;
+  const unasked = createUnasked({ ...options, onNotBegun: events.onNotBegun });
+  const onChange = (next: UpstreamState, before: UpstreamState): void => {
+    if (next.handover?.number !== before.handover?.number) acts.forget();
+    const last = next.ended.at(-1);
+    if (last !== undefined && last.number !== before.ended.at(-1)?.number) unasked.onEnd(last);
+    tell(events, next, before, observe);
+  };
+  const ledger = createLedger({ ...options, onStore: events.onStore, onChange });
+  const acts = createActs({ ledger, disk, onTrouble: events.onTrouble });
+  const looks = createLooks({
+    ...options.looks,
+    ...{ masterKeyLine, now, onLook },
+    idOf: (slot) => idOf(disk.seen(slot)),
+    keyOf: disk.key,
+  });
+  const requests = createRequests({ ledger, disk, looks, now, observe: () => observe() });
+  const someoneWaits = (): boolean => requests.waiting() !== undefined;
+  const observe = createObserve({ disk, acts, looks, now, someoneWaits });
+  return { ledger, acts, looks, requests, unasked, observe };
+}
+
+/** Says what changed between two states that were stored one after the other. */
+function tell(
+  events: HandoverEvents,
+  next: UpstreamState,
+  before: UpstreamState,
+  observe: () => Observation,
+): void {
+  const { handover } = next;
+  const isStep = handover?.step !== before.handover?.step;
+  if (handover !== undefined && isStep) events.onStep(viewOf(handover, observe()));
+  const last = next.ended.at(-1);
+  if (last !== undefined && last.number !== before.ended.at(-1)?.number) {
+    events.onEnd(viewOfEnded(last));
+  } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
+    events.onVerified(next.active);
+  }
+}
+
+/** What one tick does. */
+function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pace) {
+  const { ledger, acts, looks, requests, unasked, observe } = parts;
+  let closed = false;
+
+  /** Does what there is to do; resolves to whether all of it succeeded. */
+  const settle = async (): Promise<boolean> => {
+    for (let count = 0; count < MOST_ACTS && !closed; count++) {
+      if (!(await ledger.settle())) return false;
+      const action = plan(ledger.state(), observe(), now(), limits);
+      if (action.kind === 'wait') return true;
+      if (!(await acts.perform(action))) return false;
+    }
+    return !closed;
+  };
+  const begin = async (): Promise<void> => {
+    const { active, handover } = ledger.state();
+    if (handover !== undefined || !isEmpty(disk.seen(otherSlot(active)))) return;
+    if (await requests.beginWaiting()) return;
+    const { folder } = disk.seen(active);
+    const running = typeof folder === 'object' ? folder.configDigest : undefined;
+    await unasked.begin(ledger.state(), running, requests.ask);
+  };
+
+  return {
+    settle,
+    async tick(): Promise<boolean> {
+      const { slot, everyMs } = lookedAt(ledger.state(), pace);
+      if (slot !== undefined) await looks.tend(slot, everyMs);
+      if (!(await settle())) return false;
+      await begin();
+      return true;
+    },
+    sleepMs(): number {
+      const state = ledger.state();
+      const isBusy = state.handover !== undefined || state.verifiedAt === undefined;
+      if (isBusy || requests.waiting() !== undefined) return pace.tickMs;
+      const wait = unasked.nextAt(state) - now();
+      return Math.min(Math.max(wait, pace.tickMs), SLEEP_MS);
+    },
+    close() {
+      closed = true;
+    },
+  };
+}
+
+/** The LiteLLM on which it depends how things go on. */
+function lookedAt({ handover, verifiedAt, active }: UpstreamState, pace: Pace) {
+  if (handover === undefined) {
+    return { slot: verifiedAt === undefined ? active : undefined, everyMs: pace.slowLookMs };
+  }
+  const { step, from, to } = handover;
+  if (step === 'staged') return { slot: from, everyMs: pace.lookMs };
+  return { slot: to, everyMs: step === 'draining' ? pace.slowLookMs : pace.lookMs };
+}
+
+/** Calls `work` again and again, each time after as many milliseconds as it resolved to. */
+function createWakes(work: () => Promise<number>) {
+  let timer: NodeJS.Timeout | undefined;
+  let [started, closed, working, again] = [false, false, false, false];
+  const run = async (): Promise<void> => {
+    [working, again] = [true, false];
+    const ms = await work();
+    working = false;
+    wakeIn(again ? 0 : ms);
+  };
+  const wakeIn = (ms: number): void => {
+    // Who wakes it now may have missed what it looks at.
+    again = true;
+    if (closed || !started || working) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => void run(), ms).unref();
+  };
+  return {
+    wakeIn,
+    start() {
+      started = true;
+      wakeIn(0);
+    },
+    isClosed: () => closed,
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
+}

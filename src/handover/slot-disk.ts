@@ -1,0 +1,116 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { digestOf } from '../keyring/digest.ts';
+import { generateKey } from '../keyring/key-format.ts';
+import { Secret } from '../secret.ts';
+import { type FaultPoint, noFaults, sweepLeftovers, syncFolder } from '../store/durable-file.ts';
+import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
+import type { StoreError } from '../store/key-store.ts';
+import { slotKeyPath } from '../store/startup-keys.ts';
+import { storeFault } from '../store/store-fault.ts';
+import { ConfigTreeError } from '../upstream/config-tree.ts';
+import type { Slots } from '../upstream/slots.ts';
+import type { PlaceFailure, SlotOnDisk } from './observation.ts';
+import type { SlotLetter } from './views.ts';
+
+/**
+ * The folders of the slots and the files of their keys. Nobody else writes them, so they are read
+ * at the start and after each act, and not at each look.
+ */
+export interface SlotDisk {
+  /** As it was when it was read last. */
+  seen(slot: SlotLetter): SlotOnDisk;
+  key(slot: SlotLetter): Secret | undefined;
+  /** Reads both slots anew. @throws Error of Node's fs */
+  refresh(): Promise<void>;
+  /** Makes a key where there is none: a new one, or the same as another slot's. */
+  makeKey(slot: SlotLetter, copyOf: SlotLetter | undefined): Promise<void>;
+  /** Puts the folder in place; `config`: of that slot, or what the setting names. */
+  place(slot: SlotLetter, config: SlotLetter | 'setting'): Promise<void>;
+  /** The folder first: no LiteLLM runs with a key that is stored nowhere. */
+  clear(slot: SlotLetter): Promise<void>;
+}
+
+export interface SlotDiskOptions {
+  /** The state folder. */
+  readonly state: string;
+  readonly slots: Slots;
+  /** What SIDECAR_LITELLM_CONFIG names. */
+  readonly config: string | undefined;
+  readonly fault?: FaultPoint;
+}
+
+const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
+
+export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
+  const { state, slots, config, fault = noFaults } = options;
+  const known: Record<SlotLetter, SlotOnDisk> = { a: UNREAD, b: UNREAD };
+  const keys: Record<SlotLetter, Secret | undefined> = { a: undefined, b: undefined };
+  const keyPath = (slot: SlotLetter): string => slotKeyPath(state, slot);
+  const keyFolder = dirname(keyPath('a'));
+
+  const read = async (slot: SlotLetter): Promise<void> => {
+    const key = await readKeyFile(keyPath(slot));
+    const folder = await slots.read(slot).catch(() => 'damaged' as const);
+    keys[slot] = key;
+    known[slot] = { folder: folder ?? 'none', keyDigest: key && digestOf(key.reveal()) };
+  };
+  /** Whatever became of it, what is known afterwards is what is there. */
+  const andRead = async (slot: SlotLetter, act: () => Promise<void>): Promise<void> => {
+    try {
+      await act();
+    } finally {
+      await read(slot);
+    }
+  };
+  const removeKey = async (slot: SlotLetter): Promise<void> => {
+    fault(`remove ${basename(keyPath(slot))}`);
+    await mkdir(keyFolder, { recursive: true, mode: 0o700 });
+    await rm(keyPath(slot), { force: true });
+    await syncFolder(keyFolder);
+  };
+
+  return {
+    seen: (slot) => known[slot],
+    key: (slot) => keys[slot],
+    async refresh() {
+      // What a crash left of a key's file holds a key.
+      await sweepLeftovers(keyFolder);
+      await read('a');
+      await read('b');
+    },
+    makeKey: (slot, copyOf) =>
+      andRead(slot, async () => {
+        if ((await readKeyFile(keyPath(slot))) !== undefined) return;
+        const key = copyOf === undefined ? new Secret(generateKey()) : keys[copyOf];
+        if (key === undefined) throw new Error(`slot ${copyOf} has no key to copy`);
+        await writeKeyFile(keyPath(slot), key, fault);
+      }),
+    place: (slot, from) =>
+      andRead(slot, async () => {
+        const key = keys[slot];
+        if (key === undefined) throw new Error(`slot ${slot} has no key to run with`);
+        fault(`place ${slot}`);
+        const content = from === 'setting' ? config : await slots.configOf(from);
+        await slots.place(slot, { key, config: content });
+        fault(`after place ${slot}`);
+      }),
+    clear: (slot) =>
+      andRead(slot, async () => {
+        fault(`clear ${slot}`);
+        await slots.remove(slot);
+        await removeKey(slot);
+      }),
+  };
+}
+
+/** Why a slot could not be written, in words. */
+export function placeFailure(error: unknown): PlaceFailure {
+  if (error instanceof ConfigTreeError) {
+    const hint = 'mend what SIDECAR_LITELLM_CONFIG names, then `sidecar upstream reload`';
+    return { code: 'config_unusable', message: error.message, hint };
+  }
+  const { path = 'the slot' } = error as NodeJS.ErrnoException;
+  const { message, hint } = storeFault(`${path} cannot be written`, path, error) as StoreError;
+  return { code: 'disk', message, hint: hint ?? 'see SIDECAR_SLOTS and SIDECAR_STATE' };
+}

@@ -1,0 +1,95 @@
+import { HandoverError } from './admin.ts';
+import {
+  type Unasked as By,
+  type ConfigSeen,
+  createBackoff,
+  dueByItself,
+  nextRotationAt,
+} from './by-itself.ts';
+import type { EndedHandover, UpstreamState } from './state.ts';
+
+export interface UnaskedOptions {
+  /** 0: no schedule. */
+  readonly everyMs: number;
+  readonly autoReload: boolean;
+  /** What SIDECAR_LITELLM_CONFIG shows at the start; undefined: it is not set. */
+  readonly config: ConfigSeen | undefined;
+  /** Whether LiteLLM's key may be changed. @throws HandoverError where it may not */
+  readonly mayRotate: () => Promise<void>;
+  readonly now: () => number;
+  readonly onNotBegun: (by: By, error: HandoverError) => void;
+}
+
+/** The handovers that nobody asks for: by the schedule, and by an edit of the configuration. */
+export interface Unasked {
+  /** Begins what is due. Never rejects with a HandoverError: that is told, and tried again. */
+  begin(
+    state: UpstreamState,
+    running: string | undefined,
+    ask: (kind: 'rotate' | 'reload', by: By) => Promise<unknown>,
+  ): Promise<void>;
+  /** One that it began ended. */
+  onEnd(ended: EndedHandover): void;
+  /** When there may be something to begin; Infinity: not by time alone. */
+  nextAt(state: UpstreamState): number;
+  /** The schedule's next rotation; undefined: there is no schedule. */
+  nextRotationAt(state: UpstreamState): number | undefined;
+  config(): ConfigSeen | undefined;
+  onConfigChanged(seen: ConfigSeen): void;
+  /** Why the last one did not begin; undefined: it did. */
+  notBegun(): HandoverError | undefined;
+}
+
+export function createUnasked(options: UnaskedOptions): Unasked {
+  const { everyMs, autoReload, mayRotate, now, onNotBegun } = options;
+  const backoff = { schedule: createBackoff(), config: createBackoff() };
+  const notBefore = () => ({
+    schedule: backoff.schedule.notBefore(),
+    config: backoff.config.notBefore(),
+  });
+  let { config } = options;
+  let notBegun: HandoverError | undefined;
+  const rotationAt = (state: UpstreamState): number | undefined => {
+    const at = nextRotationAt(state, everyMs);
+    return at && Math.max(at, backoff.schedule.notBefore());
+  };
+
+  return {
+    async begin(state, running, ask) {
+      const due = dueByItself(
+        state,
+        { everyMs, autoReload, config, running, notBefore: notBefore() },
+        now(),
+      );
+      if (due === undefined) return;
+      try {
+        if (due === 'schedule') await mayRotate();
+        await ask(due === 'schedule' ? 'rotate' : 'reload', due);
+        notBegun = undefined;
+      } catch (error) {
+        if (!(error instanceof HandoverError)) throw error;
+        backoff[due].failed(now());
+        notBegun = error;
+        onNotBegun(due, error);
+      }
+    },
+    onEnd({ by, end }) {
+      if (by !== 'schedule' && by !== 'config') return;
+      if (end === 'done') backoff[by].succeeded();
+      else backoff[by].failed(now());
+    },
+    nextAt(state) {
+      const { config: configAt } = notBefore();
+      const isConfigLater = autoReload && configAt > now();
+      return Math.min(rotationAt(state) ?? Infinity, isConfigLater ? configAt : Infinity);
+    },
+    nextRotationAt: rotationAt,
+    config: () => config,
+    onConfigChanged(seen) {
+      config = seen;
+      // Another content deserves another try.
+      backoff.config.succeeded();
+    },
+    notBegun: () => notBegun,
+  };
+}
