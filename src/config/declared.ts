@@ -4,11 +4,11 @@ import { Secret } from '../secret.ts';
 import { parseDotenv } from './dotenv-file.ts';
 import { envFileOf, environmentOf, type Surroundings } from './load.ts';
 import { readTextLater } from './read-text.ts';
-import { fileNameOf } from './setting.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
 import { SETTINGS } from './settings.ts';
-import { DOTENV, ENVIRONMENT, find, type Source, valueIn } from './sources.ts';
+import { DOTENV, ENVIRONMENT, type Found, find, type Source, valueIn } from './sources.ts';
 
-/** The declared client key as it stands now, in the first of its places that has one. */
+/** A key as it stands now, in the first of its places that has one. */
 export interface DeclaredValue {
   readonly source: 'file' | 'dotenv' | 'environment';
   /** For people: `LITELLM_MASTER_KEY in /config/.env`. */
@@ -33,20 +33,28 @@ export interface DeclaredPlaces {
 
 export type OpenDeclaredPlaces = (surroundings: Surroundings) => DeclaredPlaces;
 
-const { name: NAME } = SETTINGS.declaredKey;
-const FILE_NAME = fileNameOf(SETTINGS.declaredKey) ?? '';
-
 /**
- * The places of the declared key, in the order of `loadConfig`: the file that
+ * The places of the declared client key, in the order of `loadConfig`: the file that
  * LITELLM_MASTER_KEY_FILE names, the `.env`, the environment, which stays as it was at the start.
  */
-export const openDeclaredPlaces: OpenDeclaredPlaces = (surroundings) => {
+export const openDeclaredPlaces: OpenDeclaredPlaces = (surroundings) =>
+  openPlaces(SETTINGS.declaredKey, surroundings);
+
+/**
+ * The places of the key that somebody else's LiteLLM runs with: SIDECAR_UPSTREAM_KEY_FILE's file,
+ * the environment, the `.env`.
+ */
+export const openUpstreamKeyPlaces: OpenDeclaredPlaces = (surroundings) =>
+  openPlaces(SETTINGS.upstreamKey, surroundings);
+
+function openPlaces(setting: AnySetting, surroundings: Surroundings): DeclaredPlaces {
   const { cwd } = surroundings;
+  const names = { plain: setting.name, file: fileNameOf(setting) ?? '' };
   const environment = environmentOf(surroundings.env);
   const envFile = envFileOf(surroundings);
-  const dotenv = openDotenv(envFile);
+  const dotenv = openDotenv(envFile, [names.plain, names.file]);
   const namedBy = (sources: readonly Source[]): string | undefined => {
-    const named = find(sources, SETTINGS.declaredKey, FILE_NAME);
+    const named = find(sources, setting, names.file);
     return named && resolve(cwd, named.text);
   };
   let keyFile = namedBy([environment]);
@@ -60,20 +68,24 @@ export const openDeclaredPlaces: OpenDeclaredPlaces = (surroundings) => {
       if ('fault' in said) return said;
       const sources = [environment, said];
       const both = sources.find(
-        (source) => [NAME, FILE_NAME].filter((each) => valueIn(source, each)).length === 2,
+        (source) => valueIn(source, names.plain) && valueIn(source, names.file),
       );
       if (both !== undefined) {
-        return { fault: `${NAME} and ${FILE_NAME} both stand in ${both.name}: keep one of them` };
+        const { plain, file } = names;
+        return { fault: `${plain} and ${file} both stand in ${both.name}: keep one of them` };
       }
       keyFile = namedBy(sources);
-      if (keyFile !== undefined) return readKeyFile(keyFile);
-      return { value: declaredIn(sources, envFile) };
+      if (keyFile !== undefined) return readKeyFile(keyFile, names.file);
+      return { value: declaredIn(find(sources, setting), names.plain, envFile) };
     },
   };
-};
+}
 
 /** Reads the `.env` anew at each call. */
-function openDotenv(path: string): () => Promise<Source | { readonly fault: string }> {
+function openDotenv(
+  path: string,
+  names: readonly string[],
+): () => Promise<Source | { readonly fault: string }> {
   let hadFolder = false;
   return async () => {
     const file = await readTextLater(path);
@@ -83,7 +95,7 @@ function openDotenv(path: string): () => Promise<Source | { readonly fault: stri
     if (hadFolder && !hasFolder) return { fault: `${dirname(path)}, the folder of .env, is gone` };
     hadFolder = hasFolder;
     const { source, mistakes } = parseDotenv('text' in file ? file.text : '');
-    const mistake = mistakes.find(({ name }) => name === NAME || name === FILE_NAME);
+    const mistake = mistakes.find(({ name }) => names.includes(name));
     if (mistake === undefined) return source;
     return { fault: `${mistake.name}: ${mistake.found}; write ${mistake.allowed}` };
   };
@@ -95,20 +107,23 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
-async function readKeyFile(path: string): Promise<DeclaredReading> {
+async function readKeyFile(path: string, namedBy: string): Promise<DeclaredReading> {
   const file = await readTextLater(path);
-  const where = `the file ${path}, which ${FILE_NAME} names`;
+  const where = `the file ${path}, which ${namedBy} names`;
   if ('fault' in file) return { fault: `${where}: ${file.fault}` };
   const text = file.text.trim();
   if (text === '') return { fault: `${where}: it is empty` };
   return { value: { source: 'file', where, key: new Secret(text) } };
 }
 
-function declaredIn(sources: readonly Source[], envFile: string): DeclaredValue | undefined {
-  const found = find(sources, SETTINGS.declaredKey);
+function declaredIn(
+  found: Found | undefined,
+  name: string,
+  envFile: string,
+): DeclaredValue | undefined {
   if (found === undefined) return undefined;
   const key = new Secret(found.text);
   return found.source.name === DOTENV
-    ? { source: 'dotenv', where: `${NAME} in ${envFile}`, key }
-    : { source: 'environment', where: `${NAME} in the ${ENVIRONMENT}`, key };
+    ? { source: 'dotenv', where: `${name} in ${envFile}`, key }
+    : { source: 'environment', where: `${name} in the ${ENVIRONMENT}`, key };
 }

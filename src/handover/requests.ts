@@ -118,7 +118,6 @@ function underWay(view: HandoverView): HandoverError {
   const code: HandoverErrorCode = 'handover_under_way';
   const doing = view.state === 'waiting' ? 'waits already' : `is under way (${view.state})`;
   return new HandoverError(code, `${view.id} ${doing}: one at a time`, {
-    hints: ['sidecar upstream status'],
     handover: view,
   });
 }

@@ -17,6 +17,7 @@ import { createTurns } from './turns.ts';
 import { createUnasked, type Unasked, type UnaskedOptions } from './unasked.ts';
 import type { UpstreamLooks } from './upstream-looks.ts';
 import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';
+import { createWakes } from './wakes.ts';
 
 export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
   readonly file: StateFile;
@@ -41,11 +42,17 @@ export interface Pace {
   readonly slowLookMs: number;
   /** After something failed. */
   readonly troubleMs: number;
+  /** The longest sleep: the clock may jump. */
+  readonly sleepMs: number;
 }
 
-const PACE: Pace = { tickMs: 250, lookMs: 500, slowLookMs: 1000, troubleMs: 1000 };
-/** The longest sleep: the wall clock may jump. */
-const SLEEP_MS = 60_000;
+const PACE: Pace = {
+  tickMs: 250,
+  lookMs: 500,
+  slowLookMs: 1000,
+  troubleMs: 1000,
+  sleepMs: 60_000,
+};
 /** More acts than any handover has in a row. */
 const MOST_ACTS = 50;
 
@@ -203,7 +210,7 @@ function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pa
       const isBusy = state.handover !== undefined || state.verifiedAt === undefined;
       if (isBusy || requests.waiting() !== undefined) return pace.tickMs;
       const wait = unasked.nextAt(state) - now();
-      return Math.min(Math.max(wait, pace.tickMs), SLEEP_MS);
+      return Math.min(Math.max(wait, pace.tickMs), pace.sleepMs);
     },
     close() {
       closed = true;
@@ -219,35 +226,4 @@ function lookedAt({ handover, verifiedAt, active }: UpstreamState, pace: Pace) {
   const { step, from, to } = handover;
   if (step === 'staged') return { slot: from, everyMs: pace.lookMs };
   return { slot: to, everyMs: step === 'draining' ? pace.slowLookMs : pace.lookMs };
-}
-
-/** Calls `work` again and again, each time after as many milliseconds as it resolved to. */
-function createWakes(work: () => Promise<number>) {
-  let timer: NodeJS.Timeout | undefined;
-  let [started, closed, working, again] = [false, false, false, false];
-  const run = async (): Promise<void> => {
-    [working, again] = [true, false];
-    const ms = await work();
-    working = false;
-    wakeIn(again ? 0 : ms);
-  };
-  const wakeIn = (ms: number): void => {
-    // Who wakes it now may have missed what it looks at.
-    again = true;
-    if (closed || !started || working) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => void run(), ms).unref();
-  };
-  return {
-    wakeIn,
-    start() {
-      started = true;
-      wakeIn(0);
-    },
-    isClosed: () => closed,
-    close() {
-      closed = true;
-      clearTimeout(timer);
-    },
-  };
 }

@@ -63,13 +63,6 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
       await read(slot);
     }
   };
-  const removeKey = async (slot: SlotLetter): Promise<void> => {
-    fault(`remove ${basename(keyPath(slot))}`);
-    await mkdir(keyFolder, { recursive: true, mode: 0o700 });
-    await rm(keyPath(slot), { force: true });
-    await syncFolder(keyFolder);
-  };
-
   return {
     seen: (slot) => known[slot],
     key: (slot) => keys[slot],
@@ -99,9 +92,18 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
       andRead(slot, async () => {
         fault(`clear ${slot}`);
         await slots.remove(slot);
-        await removeKey(slot);
+        await removeKey(keyPath(slot), fault);
       }),
   };
+}
+
+/** Durably; where there is none it is done. */
+async function removeKey(path: string, fault: FaultPoint): Promise<void> {
+  const folder = dirname(path);
+  fault(`remove ${basename(path)}`);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await rm(path, { force: true });
+  await syncFolder(folder);
 }
 
 /** Why a slot could not be written, in words. */

@@ -72,10 +72,10 @@ const ENDED_KEPT = 20;
 /** Names of models that came or went; a LiteLLM with wildcards lists thousands. */
 const NAMES_KEPT = 200;
 
-/** At `now` a key was made for slot a, and nothing else has happened yet. */
-export const firstState = (active: SlotLetter, keyMadeAt: number): UpstreamState => ({
+/** Before anything happened. */
+export const firstState = (active: SlotLetter): UpstreamState => ({
   active,
-  keyMadeAt: { [active]: keyMadeAt },
+  keyMadeAt: {},
   counter: 0,
   ended: [],
 });

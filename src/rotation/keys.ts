@@ -1,10 +1,10 @@
 import type { DeclaredReading } from '../config/declared.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
+import { createKeyWatch } from '../store/key-watch.ts';
 import { AdminError, type KeyAdmin } from './admin.ts';
 import { countingAdmin } from './counting-admin.ts';
 import { createDeclaredKeys, type DeclaredKeys } from './declared.ts';
-import { createDeclaredWatch } from './declared-watch.ts';
 import { type FirstKey, firstKey } from './first-key.ts';
 import { createFirstUses } from './first-uses.ts';
 import { createKeyAdmin } from './key-admin.ts';
@@ -108,7 +108,7 @@ function watchDeclared(
     if (outcome.kind === 'refused') events.onRotation('declared', 'refused');
     events.onDeclared(outcome);
   };
-  return createDeclaredWatch({ places, settled, onSettled: (reading) => void act(reading) });
+  return createKeyWatch({ places, settled, onSettled: (reading) => void act(reading) });
 }
 
 function wakesOf({ store, events }: KeysOptions, parts: Parts, requests: RotateRequests): Wakes {

@@ -21,6 +21,8 @@ export const madeKeyPath = (state: string): string => clientKeyPath(state, 'mast
 /** Where the key stands that LiteLLM runs with in a slot. */
 export const slotKeyPath = (state: string, slot: 'a' | 'b'): string =>
   join(state, 'upstream', `${slot}.key`);
+/** Where the key stands that somebody else's LiteLLM accepted last. */
+export const acceptedKeyPath = (state: string): string => join(state, 'upstream', 'accepted.key');
 
 /**
  * Whether the declared client key may guard the gateway; `warning` where it should be a better one.

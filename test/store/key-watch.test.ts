@@ -3,11 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { DeclaredReading } from '../../src/config/declared.ts';
-import {
-  createDeclaredWatch,
-  type DeclaredWatchOptions,
-} from '../../src/rotation/declared-watch.ts';
 import { Secret } from '../../src/secret.ts';
+import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 
 const value = (
   key: string,
@@ -23,7 +20,7 @@ const show = (reading: DeclaredReading): string => {
 };
 
 /** With a clock that the test moves, and readings that it sets. */
-function watching(first: DeclaredReading, options: Partial<DeclaredWatchOptions> = {}) {
+function watching(first: DeclaredReading, options: Partial<KeyWatchOptions> = {}) {
   vi.useFakeTimers();
   const told: string[] = [];
   const now = { reading: first, reads: 0 };
@@ -31,7 +28,7 @@ function watching(first: DeclaredReading, options: Partial<DeclaredWatchOptions>
     now.reads += 1;
     return Promise.resolve(now.reading);
   };
-  const watch = createDeclaredWatch({
+  const watch = createKeyWatch({
     places: { files: [join(tmpdir(), '.env')], read },
     onSettled: (reading) => told.push(show(reading)),
     watchFolder: () => ({ close: () => undefined }),
@@ -116,7 +113,7 @@ describe('a declared key that is watched', () => {
 
   it('is looked at soon after an event, and once for many of them', async () => {
     const events: (() => void)[] = [];
-    const watchFolder: DeclaredWatchOptions['watchFolder'] = (_folder, onEvent) => {
+    const watchFolder: KeyWatchOptions['watchFolder'] = (_folder, onEvent) => {
       events.push(onEvent);
       return { close: () => undefined };
     };
@@ -142,7 +139,7 @@ describe('a declared key that is watched', () => {
   it('is listened for anew where its folder comes back', async () => {
     const folder = join(mkdtempSync(join(tmpdir(), 'declared-')), 'config');
     const watched: string[] = [];
-    const watch = createDeclaredWatch({
+    const watch = createKeyWatch({
       places: { files: [join(folder, '.env')], read: () => Promise.resolve(nothing) },
       onSettled: () => undefined,
       watchFolder: (path) => {

@@ -2,7 +2,7 @@ import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { createFolderWatch, type WatchFolder } from './folder-watch.ts';
 
-export interface DeclaredWatchOptions {
+export interface KeyWatchOptions {
   readonly places: DeclaredPlaces;
   /** Told of what is declared now, where it is not what it was told last; must not throw. */
   readonly onSettled: (reading: DeclaredReading) => void;
@@ -16,8 +16,8 @@ export interface DeclaredWatchOptions {
   readonly watchFolder?: WatchFolder;
 }
 
-/** Follows the declared key through edits, renames, swapped links and folders that come and go. */
-export interface DeclaredWatch {
+/** Follows a key through edits, renames, swapped links and folders that come and go. */
+export interface KeyWatch {
   /** Looks now; resolves once what is declared at present has settled. Never rejects. */
   check(): Promise<void>;
   /** Nothing is told any more. */
@@ -29,7 +29,7 @@ const POLL_MS = 1000;
 /** After an event: a file that is written all the time is not read all the time. */
 const GATHER_MS = 50;
 
-export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatch {
+export function createKeyWatch(options: KeyWatchOptions): KeyWatch {
   const { places, pollMs = POLL_MS, watchFolder } = options;
   const looks = createLooks(options);
   let soon: NodeJS.Timeout | undefined;
@@ -59,7 +59,7 @@ export function createDeclaredWatch(options: DeclaredWatchOptions): DeclaredWatc
 }
 
 /** One look at a time; who asks while one is under way is answered by another one behind it. */
-function createLooks(options: DeclaredWatchOptions): DeclaredWatch {
+function createLooks(options: KeyWatchOptions): KeyWatch {
   const { places, onSettled, settleMs = SETTLE_MS } = options;
   let settled = options.settled && markOf(options.settled);
   let stopped = false;

@@ -5,20 +5,17 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, it as test, vi } from 'vitest';
 import { openDeclaredPlaces } from '../../src/config/declared.ts';
-import {
-  createDeclaredWatch,
-  type DeclaredWatchOptions,
-} from '../../src/rotation/declared-watch.ts';
+import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 
 /** How soon an edit has to be noticed. */
 const SOON = { timeout: 3000, interval: 20 };
 
 /** Nobody tells of anything: as on a bind mount that loses events. */
-const noEvents: NonNullable<DeclaredWatchOptions['watchFolder']> = () => ({
+const noEvents: NonNullable<KeyWatchOptions['watchFolder']> = () => ({
   close: () => undefined,
 });
 /** Each way to notice by itself. */
-const WAYS: readonly (readonly [string, Partial<DeclaredWatchOptions>])[] = [
+const WAYS: readonly (readonly [string, Partial<KeyWatchOptions>])[] = [
   ['by events and a poll', {}],
   ['by a poll alone', { watchFolder: noEvents }],
   ['by events alone', { pollMs: 1_000_000 }],
@@ -36,7 +33,7 @@ interface Watched {
 /** Watches `.env` of a folder, or with `keyFile` the file `master.key` in it. */
 async function withWatch(
   kind: 'dotenv' | 'keyFile',
-  options: Partial<DeclaredWatchOptions>,
+  options: Partial<KeyWatchOptions>,
   prepare: (folder: string) => void,
   work: (watched: Watched) => Promise<void>,
 ): Promise<void> {
@@ -49,7 +46,7 @@ async function withWatch(
     ...(kind === 'keyFile' && { LITELLM_MASTER_KEY_FILE: './config/master.key' }),
   };
   const told: string[] = [];
-  const watch = createDeclaredWatch({
+  const watch = createKeyWatch({
     places: openDeclaredPlaces({ env, cwd: root }),
     onSettled: (reading) => {
       if ('fault' in reading) told.push('fault');

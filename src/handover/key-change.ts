@@ -1,0 +1,205 @@
+import { dirname } from 'node:path';
+import { digestOf } from '../keyring/digest.ts';
+import type { Secret } from '../secret.ts';
+import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
+import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
+import type { Verdict } from '../upstream/verdict.ts';
+import {
+  type Change,
+  changeBegun,
+  changeLooked,
+  firstOf,
+  isSettled,
+  newAccepted,
+  oldAccepted,
+  type Sight,
+} from './key-change-plan.ts';
+import type { KeyTraffic } from './ports.ts';
+import { createTurns } from './turns.ts';
+import type { UpstreamView } from './views.ts';
+import { createWakes } from './wakes.ts';
+
+export interface KeyChangeOptions {
+  /** What the settings say at the start that LiteLLM runs with. */
+  readonly key: Secret;
+  /** Where the last accepted key is kept. */
+  readonly path: string;
+  /** One look with this key; never throws. */
+  readonly verify: (key: Secret) => Promise<Verdict>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** How long nobody may have taken the old key before it is forgotten, in milliseconds. */
+  readonly quietMs: number;
+  readonly events: KeyChangeEvents;
+  /** Between two looks, in milliseconds. */
+  readonly lookMs?: number;
+  readonly fault?: FaultPoint;
+}
+
+/** None may throw. */
+export interface KeyChangeEvents {
+  /** Both keys are live from now on. */
+  onChange(): void;
+  /** The new one alone is. */
+  onSettled(): void;
+  /** The accepted key cannot be stored: a restart in the middle would know the new one alone. */
+  onNotKept(error: Error): void;
+}
+
+/** The key of a LiteLLM that somebody else runs, which changes under the sidecar. */
+export interface KeyChange {
+  /** What requests carry, and what is tried where LiteLLM refuses that. */
+  keys(): { readonly first: Secret; readonly second: Secret | undefined };
+  /** The traffic serves from now on, with `keys`. */
+  start(traffic: KeyTraffic): void;
+  /** LiteLLM runs with another key, or will. Both are live until the old one is out of use. */
+  onNewKey(key: Secret): Promise<void>;
+  /** LiteLLM answered a request with this key. For the traffic path: it neither waits nor throws. */
+  onKeyAccepted(which: 'first' | 'second'): void;
+  view(): UpstreamView['keyChange'];
+  close(): Promise<void>;
+}
+
+const LOOK_MS = 2000;
+
+/** The newest key, and while it is not in use everywhere the one that was accepted last. */
+interface Pair {
+  readonly newest: Secret;
+  readonly old: Secret | undefined;
+  readonly change: Change | undefined;
+}
+
+/** @throws Error of Node's fs, where the accepted key is there and cannot be read */
+export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChange> {
+  const { path, verify, now, quietMs, events, lookMs = LOOK_MS } = options;
+  const inTurn = createTurns();
+  await sweepLeftovers(dirname(path), 'accepted.key');
+  const keep = keeperOf(options);
+  let pair = await firstPair(options, keep);
+  let traffic: KeyTraffic | undefined;
+  let told = { mark: '', first: 'new' as 'new' | 'old' };
+
+  const keys = () => {
+    const { newest, old, change } = pair;
+    if (old === undefined || change === undefined) return { first: newest, second: undefined };
+    return firstOf(change) === 'new'
+      ? { first: newest, second: old }
+      : { first: old, second: newest };
+  };
+  const tellTraffic = (): void => {
+    const { first, second } = keys();
+    const mark = [first, second].map((key) => key && digestOf(key.reveal())).join();
+    if (traffic === undefined || mark === told.mark) return;
+    told = { mark, first: isSame(first, pair.newest) ? 'new' : 'old' };
+    traffic.useKeys(first, second);
+  };
+  const look = async (): Promise<void> => {
+    const { newest, old, change } = pair;
+    if (old === undefined || change === undefined) return;
+    const [newSight, oldSight] = await Promise.all([verify(newest), verify(old)]);
+    const sight = { new: sightOf(newSight, 'new'), old: sightOf(oldSight, 'old') };
+    const looked = changeLooked(pair.change ?? change, sight, now());
+    pair = { ...pair, change: looked };
+    if (isSettled(looked, now(), quietMs)) {
+      // First the disk: a restart must not come back to the old one.
+      if (!(await keep(newest))) return;
+      pair = { newest, old: undefined, change: undefined };
+      events.onSettled();
+    }
+    tellTraffic();
+  };
+  const wakes = createWakes(async () => {
+    await inTurn(look);
+    return pair.change === undefined ? IDLE_MS : lookMs;
+  });
+
+  return {
+    keys,
+    start(given) {
+      traffic = given;
+      tellTraffic();
+      wakes.start();
+    },
+    onNewKey: (key) =>
+      inTurn(async () => {
+        if (isSame(key, pair.newest)) return;
+        const old = knownOf(pair).find((known) => !isSame(known, key));
+        if (old !== undefined) await keep(old);
+        pair = { newest: key, old, change: old && changeBegun(now()) };
+        if (old !== undefined) events.onChange();
+        tellTraffic();
+        wakes.wakeIn(0);
+      }),
+    onKeyAccepted(which) {
+      const { change } = pair;
+      if (change === undefined) return;
+      // By the order that traffic was told; an answer of the order before may be misread. It is
+      // the looks that settle: a wrong word here makes that later, and never sooner.
+      const isNew = (which === 'first') === (told.first === 'new');
+      pair = { ...pair, change: (isNew ? newAccepted : oldAccepted)(change, now()) };
+    },
+    view: () => (pair.change === undefined ? null : viewOfChange(pair.change)),
+    async close() {
+      wakes.close();
+      await inTurn(() => Promise.resolve());
+    },
+  };
+}
+
+/** Nothing changes by time alone. */
+const IDLE_MS = 60_000;
+
+const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
+
+function keeperOf({ path, fault = noFaults, events }: KeyChangeOptions) {
+  let failed: string | undefined;
+  return async (key: Secret): Promise<boolean> => {
+    try {
+      await writeKeyFile(path, key, fault);
+      failed = undefined;
+      return true;
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== failed) events.onNotKept(error as Error);
+      failed = message;
+      return false;
+    }
+  };
+}
+
+async function firstPair(
+  { key, path, now, events }: KeyChangeOptions,
+  keep: (key: Secret) => Promise<boolean>,
+): Promise<Pair> {
+  const accepted = await readKeyFile(path);
+  if (accepted === undefined) await keep(key);
+  if (accepted === undefined || isSame(accepted, key)) {
+    return { newest: key, old: undefined, change: undefined };
+  }
+  events.onChange();
+  return { newest: key, old: accepted, change: changeBegun(now()) };
+}
+
+/** The keys that LiteLLM took, the one that it took last in front. */
+function knownOf({ newest, old, change }: Pair): readonly Secret[] {
+  if (old === undefined || change === undefined) return [newest];
+  const { newAcceptedAt, oldAcceptedAt } = change;
+  if (newAcceptedAt === undefined) return [old];
+  return newAcceptedAt >= (oldAcceptedAt ?? 0) ? [newest, old] : [old, newest];
+}
+
+/** A LiteLLM that takes any key says nothing about the old one. */
+function sightOf({ kind }: Verdict, which: 'new' | 'old'): Sight {
+  if (kind === 'good' || kind === 'no_models') return 'accepted';
+  if (kind === 'accepts_any_key') return which === 'new' ? 'accepted' : 'refused';
+  return kind === 'refuses_key' ? 'refused' : 'unknown';
+}
+
+const isoOrNull = (at: number | undefined): string | null =>
+  at === undefined ? null : new Date(at).toISOString();
+
+const viewOfChange = ({ since, newAcceptedAt, oldAcceptedAt }: Change) => ({
+  since: new Date(since).toISOString(),
+  newAcceptedAt: isoOrNull(newAcceptedAt),
+  oldAcceptedAt: isoOrNull(oldAcceptedAt),
+});

@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { SlotLetter } from '../../src/handover/views.ts';
+import { Secret } from '../../src/secret.ts';
+import type { SlotReport, Verdict } from '../../src/upstream/verdict.ts';
+
+/** One LiteLLM, or the place for one: nothing answers while it does not run. */
+interface Place {
+  readonly server: Server;
+  readonly url: URL;
+  id: string | undefined;
+  key: string;
+  config: string;
+  running: boolean;
+  attempt: number;
+  endedWith: number | undefined;
+}
+
+export interface FakeLauncher {
+  readonly urls: readonly [URL, URL];
+  verify(slot: SlotLetter, key: Secret): Promise<Verdict>;
+  readReport(slot: SlotLetter): Promise<SlotReport | undefined>;
+  isUp(slot: SlotLetter): boolean;
+  /** The key that the LiteLLM of a slot runs with; undefined: none runs. */
+  keyOf(slot: SlotLetter): string | undefined;
+  configOf(slot: SlotLetter): string;
+  /** Every content that was started, such as `a` or `b`, in order. */
+  readonly started: SlotLetter[];
+  /** It dies, and is started again. */
+  kill(slot: SlotLetter): void;
+  close(): Promise<void>;
+}
+
+const LOOK_MS = 10;
+const START_MS = 20;
+
+/**
+ * Reads the slots as the launcher does, and answers as LiteLLM would. The configuration says what
+ * becomes of it: `broken` dies, `own-key` refuses the key of its slot, `empty` lists no model, and
+ * every other text is the name of its one model.
+ */
+export async function createFakeLauncher(folder: string): Promise<FakeLauncher> {
+  const places = { a: await createPlace(), b: await createPlace() };
+  const started: SlotLetter[] = [];
+  const begin = (slot: SlotLetter, id: string): void => {
+    const place = places[slot];
+    Object.assign(place, readSlot(join(folder, slot)), { id, attempt: 0, running: false });
+    started.push(slot);
+    again(slot, id);
+  };
+  const again = (slot: SlotLetter, id: string): void => {
+    const place = places[slot];
+    Object.assign(place, { attempt: place.attempt + 1, endedWith: undefined, running: false });
+    setTimeout(() => {
+      if (place.id !== id) return;
+      if (place.config.includes('broken')) die(slot);
+      else place.running = true;
+    }, START_MS);
+  };
+  const die = (slot: SlotLetter): void => {
+    const place = places[slot];
+    const { id } = place;
+    Object.assign(place, { running: false, endedWith: 1 });
+    if (id !== undefined) setTimeout(() => place.id === id && again(slot, id), START_MS);
+  };
+  const look = setInterval(() => {
+    for (const slot of ['a', 'b'] as const) {
+      const id = readId(join(folder, slot));
+      if (id === places[slot].id) continue;
+      Object.assign(places[slot], { id: undefined, running: false });
+      if (id !== undefined) begin(slot, id);
+    }
+  }, LOOK_MS);
+
+  return {
+    urls: [places.a.url, places.b.url],
+    started,
+    verify: async (slot, key) => await verify(places[slot].url, key),
+    readReport: (slot) => Promise.resolve(reportOf(places[slot])),
+    isUp: (slot) => places[slot].running,
+    keyOf: (slot) => (places[slot].running ? places[slot].key : undefined),
+    configOf: (slot) => places[slot].config,
+    kill: die,
+    async close() {
+      clearInterval(look);
+      for (const { server } of Object.values(places)) {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      }
+    },
+  };
+}
+
+async function createPlace(): Promise<Place> {
+  const server = createServer((request, response) => {
+    const { running, key, config } = place;
+    if (!running) return void request.socket.destroy();
+    const isRight = request.headers.authorization === `Bearer ${key}`;
+    response.statusCode = isRight && !config.includes('own-key') ? 200 : 401;
+    const models = config.includes('empty') ? [] : [{ id: config.trim() }];
+    response.end(JSON.stringify({ data: models }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(`http://127.0.0.1:${port}`);
+  const nothing = { id: undefined, key: '', config: '', running: false, attempt: 0 };
+  const place: Place = { server, url, ...nothing, endedWith: undefined };
+  return place;
+}
+
+function readId(slot: string): string | undefined {
+  const path = join(slot, 'id');
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
+}
+
+const readSlot = (slot: string) => ({
+  key: readFileSync(join(slot, 'master.key'), 'utf8').trim(),
+  config: readFileSync(join(slot, 'config/config.yaml'), 'utf8'),
+});
+
+const reportOf = ({ id, attempt, endedWith }: Place): SlotReport | undefined =>
+  id === undefined
+    ? undefined
+    : { slotId: id, attempt, lines: [`start ${attempt}`], endedWith, port: undefined };
+
+async function verify(url: URL, key: Secret): Promise<Verdict> {
+  const ask = async (secret: Secret) =>
+    await fetch(new URL('/v1/models', url), {
+      headers: { authorization: `Bearer ${secret.reveal()}`, connection: 'close' },
+    });
+  try {
+    const answer = await ask(key);
+    if (answer.status !== 200) return { kind: 'refuses_key', status: answer.status };
+    const { data } = (await answer.json()) as { data: { id: string }[] };
+    if ((await ask(new Secret('sk-made-up'))).ok) return { kind: 'accepts_any_key' };
+    if (data.length === 0) return { kind: 'no_models' };
+    return { kind: 'good', models: data.map(({ id }) => id) };
+  } catch {
+    return { kind: 'silent' };
+  }
+}

@@ -1,0 +1,183 @@
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { createStage, type Life, type Stage } from './stage.ts';
+
+/** Runs a story on a stage of its own. */
+async function onStage<T>(story: (stage: Stage) => Promise<T>): Promise<T> {
+  const stage = await createStage();
+  try {
+    return await story(stage);
+  } finally {
+    await stage.close();
+  }
+}
+
+const verified = async (life: Life): Promise<Life> => {
+  await vi.waitFor(() => expect(life.admin.status().verified).toBe(true), WAIT);
+  return life;
+};
+const WAIT = { timeout: 20_000, interval: 20 };
+
+/** Ends the process at the so-manieth point since `arm`: nothing of it reaches the disk any more. */
+function deadly(at: number) {
+  let count = -1;
+  const names: string[] = [];
+  const die = (): never => {
+    throw Object.assign(new Error('killed'), { code: 'EIO', syscall: 'write' });
+  };
+  return {
+    names,
+    arm: () => {
+      count = 0;
+    },
+    isDead: () => count > at,
+    fault(name: string): void {
+      if (count < 0) return;
+      names.push(name);
+      if (count >= at) {
+        count = at + 1;
+        die();
+      }
+      count += 1;
+    },
+  };
+}
+
+type Kind = 'rotate' | 'reload' | 'broken';
+const KINDS: readonly Kind[] = ['rotate', 'reload', 'broken'];
+
+const ask = async (stage: Stage, life: Life, kind: Kind): Promise<unknown> => {
+  if (kind !== 'rotate') stage.configure(kind === 'broken' ? 'broken' : 'another');
+  const asked =
+    kind === 'rotate' ? life.admin.rotate('cli') : life.admin.reload({ dryRun: false }, 'cli');
+  return await asked.catch(() => undefined);
+};
+
+/** At rest one LiteLLM runs, with the key that is stored; whatever was asked for has ended. */
+const expectRest = async (stage: Stage, life: Life, kind: Kind): Promise<void> => {
+  await vi.waitFor(() => {
+    const { active, handover } = life.runner.state();
+    expect(handover).toBeUndefined();
+    expect(stage.list('slots')).toEqual([active]);
+    expect(stage.list('state/upstream')).toEqual([`${active}.key`]);
+    expect(life.traffic.at).toBe(active);
+    expect(stage.launcher.keyOf(active)).toBe(life.traffic.key?.reveal());
+    expect(stage.launcher.keyOf(active)).toBe(stage.read(`state/upstream/${active}.key`));
+  }, WAIT);
+  const [last] = life.admin.history();
+  if (last === undefined) return;
+  expect(last.state).toBe(kind === 'broken' ? 'rolled_back' : 'done');
+  expect(life.runner.state().active).toBe(kind === 'broken' ? 'a' : 'b');
+};
+
+describe.each(KINDS)('a process that is killed at any write of a handover (%s)', (kind) => {
+  let points: readonly string[] = [];
+  beforeAll(async () => {
+    points = await onStage(async (stage) => {
+      const trap = deadly(Infinity);
+      const life = await verified(await stage.open({ fault: trap.fault }));
+      trap.arm();
+      await ask(stage, life, kind);
+      await life.ended('handover-1');
+      await expectRest(stage, life, kind);
+      return trap.names;
+    });
+  }, 30_000);
+
+  it('is gone on with by the next one', { timeout: 120_000 }, async () => {
+    expect(points).toContain('rename upstream.json');
+    expect(points.length).toBeGreaterThan(20);
+    const kill = (at: number): Promise<void> =>
+      onStage(async (stage) => {
+        const trap = deadly(at);
+        const life = await verified(await stage.open({ fault: trap.fault }));
+        trap.arm();
+        await ask(stage, life, kind);
+        await vi.waitFor(() => expect(trap.isDead()).toBe(true), WAIT);
+        await life.close();
+        const next = await verified(await stage.open());
+        await expectRest(stage, next, kind);
+      });
+    for (let first = 0; first < points.length; first += AT_ONCE) {
+      const batch = points.slice(first, first + AT_ONCE);
+      await Promise.all(batch.map((_, at) => kill(first + at)));
+    }
+  });
+});
+
+const AT_ONCE = 12;
+
+describe('a disk that fails for a while', () => {
+  it('changes nothing that is not stored, and is gone on with when it works', async () => {
+    await onStage(async (stage) => {
+      const broken = { names: new Set<string>() };
+      const fault = (name: string): void => {
+        if (!broken.names.has(name)) return;
+        throw Object.assign(new Error('ENOSPC: no space left'), {
+          code: 'ENOSPC',
+          syscall: 'write',
+        });
+      };
+      const life = await verified(
+        await stage.open({ fault, config: { handoverTimeoutMs: 300_000 } }),
+      );
+      // Not even begun.
+      broken.names.add('write upstream.json');
+      await expect(life.admin.rotate('cli')).rejects.toMatchObject({ code: 'state_unavailable' });
+      expect(life.admin.status()).toMatchObject({ handover: null, warnings: [{ code: 'disk' }] });
+      expect(life.notes.at(-1)).toContain('cannot be saved');
+      broken.names.clear();
+      await vi.waitFor(() => expect(stage.list('state/upstream')).toEqual(['a.key']), WAIT);
+      // In the middle: no switch before it is stored.
+      life.traffic.switchTo = () => expect(broken.names.size).toBe(0);
+      await life.admin.rotate('cli');
+      broken.names.add('rename upstream.json');
+      await vi.waitFor(() => expect(life.notes.at(-1)).toContain('cannot be saved'), WAIT);
+      expect(life.traffic.at).toBe('a');
+      broken.names.clear();
+      await life.ended('handover-1');
+      expect(life.notes.at(-1)).toBe('store works');
+    });
+  });
+
+  it('rolls back where the slot itself cannot be written', async () => {
+    await onStage(async (stage) => {
+      const fault = (name: string): void => {
+        if (name !== 'place b') return;
+        throw Object.assign(new Error('ENOSPC: no space left'), {
+          code: 'ENOSPC',
+          syscall: 'write',
+        });
+      };
+      const life = await verified(await stage.open({ fault }));
+      stage.configure('another');
+      await life.admin.reload({ dryRun: false }, 'cli');
+      const view = await life.ended('handover-1');
+      expect(view.fault).toMatchObject({ code: 'disk' });
+      expect(view.fault?.hint).toContain('free some space');
+      // It was not the configuration's fault.
+      life.runner.onConfigChanged({ digest: await stage.digest() });
+      expect(life.admin.status().config).toBe('changed');
+    });
+  });
+
+  it('keeps what cannot be cleared in mind until it is gone', async () => {
+    await onStage(async (stage) => {
+      let isBroken = true;
+      const fault = (name: string): void => {
+        if (name !== 'clear a' || !isBroken) return;
+        throw Object.assign(new Error('EROFS: read-only'), { code: 'EROFS', syscall: 'rename' });
+      };
+      const life = await verified(await stage.open({ fault }));
+      await life.admin.rotate('cli');
+      await vi.waitFor(() => expect(life.notes.at(-1)).toContain('trouble'), WAIT);
+      expect(life.admin.status()).toMatchObject({
+        handover: { state: 'draining' },
+        warnings: [{ code: 'disk' }],
+      });
+      isBroken = false;
+      await life.ended('handover-1');
+      expect(life.notes.at(-1)).toBe('trouble is over');
+      expect(life.admin.status().warnings).toEqual([]);
+    });
+  });
+});
