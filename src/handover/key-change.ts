@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { digestOf } from '../keyring/digest.ts';
 import type { Secret } from '../secret.ts';
 import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
@@ -54,7 +54,7 @@ export interface KeyChange {
   start(traffic: KeyTraffic): void;
   /** LiteLLM runs with another key, or will. Both are live until the old one is out of use. */
   onNewKey(key: Secret): Promise<void>;
-  /** LiteLLM answered a request with this key. For the traffic path: it neither waits nor throws. */
+  /** LiteLLM took this key of a request. For the traffic path: it neither waits nor throws. */
   onKeyAccepted(which: 'first' | 'second'): void;
   view(): UpstreamView['keyChange'];
   close(): Promise<void>;
@@ -71,42 +71,23 @@ interface Pair {
 
 /** @throws Error of Node's fs, where the accepted key is there and cannot be read */
 export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChange> {
-  const { path, verify, now, quietMs, events, lookMs = LOOK_MS } = options;
+  const { path, now, events, lookMs = LOOK_MS } = options;
   const inTurn = createTurns();
-  await sweepLeftovers(dirname(path), 'accepted.key');
+  await sweepLeftovers(dirname(path), basename(path));
   const keep = keeperOf(options);
   let pair = await firstPair(options, keep);
-  let traffic: KeyTraffic | undefined;
-  let told = { mark: '', first: 'new' as 'new' | 'old' };
-
-  const keys = () => {
-    const { newest, old, change } = pair;
-    if (old === undefined || change === undefined) return { first: newest, second: undefined };
-    return firstOf(change) === 'new'
-      ? { first: newest, second: old }
-      : { first: old, second: newest };
-  };
-  const tellTraffic = (): void => {
-    const { first, second } = keys();
-    const mark = [first, second].map((key) => key && digestOf(key.reveal())).join();
-    if (traffic === undefined || mark === told.mark) return;
-    told = { mark, first: isSame(first, pair.newest) ? 'new' : 'old' };
-    traffic.useKeys(first, second);
-  };
+  const teller = createTeller();
   const look = async (): Promise<void> => {
-    const { newest, old, change } = pair;
-    if (old === undefined || change === undefined) return;
-    const [newSight, oldSight] = await Promise.all([verify(newest), verify(old)]);
-    const sight = { new: sightOf(newSight, 'new'), old: sightOf(oldSight, 'old') };
-    const looked = changeLooked(pair.change ?? change, sight, now());
-    pair = { ...pair, change: looked };
-    if (isSettled(looked, now(), quietMs)) {
+    const sight = await lookWith(options, pair);
+    if (sight === undefined || pair.change === undefined) return;
+    pair = { ...pair, change: changeLooked(pair.change, sight, now()) };
+    if (isSettled(pair.change as Change, now(), options.quietMs)) {
       // First the disk: a restart must not come back to the old one.
-      if (!(await keep(newest))) return;
-      pair = { newest, old: undefined, change: undefined };
+      if (!(await keep(pair.newest))) return;
+      pair = { newest: pair.newest, old: undefined, change: undefined };
       events.onSettled();
     }
-    tellTraffic();
+    teller.tell(pair);
   };
   const wakes = createWakes(async () => {
     await inTurn(look);
@@ -114,10 +95,10 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
   });
 
   return {
-    keys,
-    start(given) {
-      traffic = given;
-      tellTraffic();
+    keys: () => orderOf(pair),
+    start(traffic) {
+      teller.begin(traffic);
+      teller.tell(pair);
       wakes.start();
     },
     onNewKey: (key) =>
@@ -127,16 +108,15 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
         if (old !== undefined) await keep(old);
         pair = { newest: key, old, change: old && changeBegun(now()) };
         if (old !== undefined) events.onChange();
-        tellTraffic();
+        teller.tell(pair);
         wakes.wakeIn(0);
       }),
     onKeyAccepted(which) {
-      const { change } = pair;
-      if (change === undefined) return;
+      if (pair.change === undefined) return;
       // By the order that traffic was told; an answer of the order before may be misread. It is
       // the looks that settle: a wrong word here makes that later, and never sooner.
-      const isNew = (which === 'first') === (told.first === 'new');
-      pair = { ...pair, change: (isNew ? newAccepted : oldAccepted)(change, now()) };
+      const isNew = (which === 'first') === teller.isNewFirst();
+      pair = { ...pair, change: (isNew ? newAccepted : oldAccepted)(pair.change, now()) };
     },
     view: () => (pair.change === undefined ? null : viewOfChange(pair.change)),
     async close() {
@@ -144,6 +124,39 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
       await inTurn(() => Promise.resolve());
     },
   };
+}
+
+/** What requests carry, and what is tried where LiteLLM refuses that. */
+function orderOf({ newest, old, change }: Pair): ReturnType<KeyChange['keys']> {
+  if (old === undefined || change === undefined) return { first: newest, second: undefined };
+  const isNewFirst = firstOf(change) === 'new';
+  return isNewFirst ? { first: newest, second: old } : { first: old, second: newest };
+}
+
+/** Tells the traffic which keys to use, where they are not what it was told last. */
+function createTeller() {
+  let traffic: KeyTraffic | undefined;
+  let told = { mark: '', isNewFirst: true };
+  return {
+    isNewFirst: () => told.isNewFirst,
+    begin(given: KeyTraffic) {
+      traffic = given;
+    },
+    tell(pair: Pair) {
+      const { first, second } = orderOf(pair);
+      const mark = [first, second].map((key) => key && digestOf(key.reveal())).join();
+      if (traffic === undefined || mark === told.mark) return;
+      told = { mark, isNewFirst: isSame(first, pair.newest) };
+      traffic.useKeys(first, second);
+    },
+  };
+}
+
+/** One look with each key; undefined: there is one only. */
+async function lookWith({ verify }: KeyChangeOptions, { newest, old }: Pair) {
+  if (old === undefined) return undefined;
+  const [newSight, oldSight] = await Promise.all([verify(newest), verify(old)]);
+  return { new: sightOf(newSight, 'new'), old: sightOf(oldSight, 'old') };
 }
 
 /** Nothing changes by time alone. */

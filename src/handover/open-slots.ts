@@ -121,7 +121,7 @@ function guess({ upstreams }: SlotsConfig, disk: SlotDisk): UpstreamState {
   return firstState(upstreams.length === 2 && isOnlyB ? 'b' : 'a');
 }
 
-/** With one place there is slot a; what was tried or ran in slot b is not to be reached any more. */
+/** With one place there is slot a; what was tried or ran in slot b cannot be reached any more. */
 function inOneSlot(state: UpstreamState, now: number): UpstreamState {
   const { handover } = state;
   const fault = {

@@ -5,7 +5,7 @@ import type { HandoverEvents, Trouble } from './events.ts';
 import { viewOf, viewOfEnded } from './handover-views.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createLooks, type Looks } from './looks.ts';
-import { idOf, isEmpty, type Limits, type Observation } from './observation.ts';
+import { goodModels, idOf, isEmpty, type Limits, type Observation } from './observation.ts';
 import { createObserve } from './observe.ts';
 import { plan } from './plan.ts';
 import type { SlotTraffic } from './ports.ts';
@@ -49,7 +49,7 @@ export interface Pace {
 const PACE: Pace = {
   tickMs: 250,
   lookMs: 500,
-  slowLookMs: 1000,
+  slowLookMs: 2000,
   troubleMs: 1000,
   sleepMs: 60_000,
 };
@@ -199,7 +199,7 @@ function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pa
   return {
     settle,
     async tick(): Promise<boolean> {
-      const { slot, everyMs } = lookedAt(ledger.state(), pace);
+      const { slot, everyMs } = lookedAt(ledger.state(), observe(), pace);
       if (slot !== undefined) await looks.tend(slot, everyMs);
       if (!(await settle())) return false;
       await begin();
@@ -218,12 +218,19 @@ function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pa
   };
 }
 
-/** The LiteLLM on which it depends how things go on. */
-function lookedAt({ handover, verifiedAt, active }: UpstreamState, pace: Pace) {
+/** The LiteLLM on which it depends how things go on, and how often it is looked at. */
+function lookedAt(
+  { handover, verifiedAt, active }: UpstreamState,
+  { slots }: Observation,
+  { lookMs, slowLookMs }: Pace,
+) {
   if (handover === undefined) {
-    return { slot: verifiedAt === undefined ? active : undefined, everyMs: pace.slowLookMs };
+    return { slot: verifiedAt === undefined ? active : undefined, everyMs: slowLookMs };
   }
   const { step, from, to } = handover;
-  if (step === 'staged') return { slot: from, everyMs: pace.lookMs };
-  return { slot: to, everyMs: step === 'draining' ? pace.slowLookMs : pace.lookMs };
+  if (step === 'staged') return { slot: from, everyMs: lookMs };
+  if (step !== 'draining') return { slot: to, everyMs: lookMs };
+  // Each look leaves a refusal of a made-up key in LiteLLM's log: while it serves, none is needed.
+  const isFine = slots[to].isUp && goodModels(slots[to]) !== undefined;
+  return { slot: to, everyMs: isFine ? Infinity : slowLookMs };
 }

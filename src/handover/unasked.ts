@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { HandoverError } from './admin.ts';
 import {
   type Unasked as By,
@@ -47,7 +48,7 @@ export function createUnasked(options: UnaskedOptions): Unasked {
     schedule: backoff.schedule.notBefore(),
     config: backoff.config.notBefore(),
   });
-  let { config } = options;
+  const edits = createEdits(options.config);
   let notBegun: HandoverError | undefined;
   const rotationAt = (state: UpstreamState): number | undefined => {
     const at = nextRotationAt(state, everyMs);
@@ -58,10 +59,11 @@ export function createUnasked(options: UnaskedOptions): Unasked {
     async begin(state, running, ask) {
       const due = dueByItself(
         state,
-        { everyMs, autoReload, config, running, notBefore: notBefore() },
+        { everyMs, autoReload, running, notBefore: notBefore(), config: edits.open() },
         now(),
       );
       if (due === undefined) return;
+      if (due === 'config') edits.onBegin();
       try {
         if (due === 'schedule') await mayRotate();
         await ask(due === 'schedule' ? 'rotate' : 'reload', due);
@@ -75,6 +77,7 @@ export function createUnasked(options: UnaskedOptions): Unasked {
     },
     onEnd({ by, end }) {
       if (by !== 'schedule' && by !== 'config') return;
+      if (by === 'config' && end === 'done') edits.onDone();
       if (end === 'done') backoff[by].succeeded();
       else backoff[by].failed(now());
     },
@@ -84,12 +87,37 @@ export function createUnasked(options: UnaskedOptions): Unasked {
       return Math.min(rotationAt(state) ?? Infinity, isConfigLater ? configAt : Infinity);
     },
     nextRotationAt: rotationAt,
-    config: () => config,
+    config: edits.seen,
     onConfigChanged(seen) {
-      config = seen;
+      edits.onSeen(seen);
       // Another content deserves another try.
       backoff.config.succeeded();
     },
     notBegun: () => notBegun,
+  };
+}
+
+/**
+ * The configuration as it was seen last. What a reload placed may be an edit later than what was
+ * seen when it began: then it differs from that, and is not done over for that.
+ */
+function createEdits(first: ConfigSeen | undefined) {
+  let seen = first;
+  let begunFor: ConfigSeen | undefined;
+  let doneFor: ConfigSeen | undefined;
+  return {
+    seen: () => seen,
+    /** Undefined: it was acted on. */
+    open: () => (seen === doneFor ? undefined : seen),
+    onBegin() {
+      begunFor = seen;
+    },
+    onDone() {
+      doneFor = begunFor;
+    },
+    onSeen(next: ConfigSeen) {
+      // The same once more is no edit.
+      if (!isDeepStrictEqual(next, seen)) seen = next;
+    },
   };
 }

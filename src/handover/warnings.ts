@@ -44,7 +44,9 @@ function firstStart({ runner, limits, now }: WarningSources): readonly Warning[]
   if (verifiedAt !== undefined) return [];
   const slot = runner.observe().slots[active];
   const port = limits.ports[active];
-  const code = obviousFault(slot, port, now());
+  const { look } = slot;
+  const isLate = look?.verdict.kind === 'silent' && now() - look.since >= limits.handoverTimeoutMs;
+  const code = obviousFault(slot, port, now()) ?? (isLate ? 'not_up' : undefined);
   if (code === undefined) return [];
   const { message, hint, lastWords } = faultOf(code, active, slot, port);
   const last = lastWords.filter((line) => line.trim() !== '').slice(-WORDS_SHOWN);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openDeclaredPlaces } from '../../src/config/declared.ts';
+import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/declared.ts';
 import { loadConfig, type Surroundings } from '../../src/config/load.ts';
 
 let cwd = '';
@@ -199,5 +199,32 @@ describe('whatever is declared', () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("the key of somebody else's LiteLLM, read anew", () => {
+  const readUpstream = (env: Surroundings['env'] = {}) =>
+    readFrom(openUpstreamKeyPlaces({ env, cwd }));
+
+  it('comes from its file, then from the environment, then from .env, as at the start', async () => {
+    expect(await readUpstream({ LITELLM_MASTER_KEY: 'sk-of-the-clients' })).toBeUndefined();
+    const dotenv = write('.env', 'SIDECAR_UPSTREAM_KEY=sk-dotenv\n');
+    expect(await readUpstream()).toEqual({
+      source: 'dotenv',
+      where: `SIDECAR_UPSTREAM_KEY in ${dotenv}`,
+      key: 'sk-dotenv',
+    });
+    const env = { SIDECAR_UPSTREAM_KEY: 'sk-environment' };
+    expect(await readUpstream(env)).toMatchObject({ source: 'environment', key: 'sk-environment' });
+    const path = write('up.key', 'sk-file\n');
+    expect(await readUpstream({ SIDECAR_UPSTREAM_KEY_FILE: 'up.key' })).toEqual({
+      source: 'file',
+      where: `the file ${path}, which SIDECAR_UPSTREAM_KEY_FILE names`,
+      key: 'sk-file',
+    });
+    write('up.key', '');
+    expect(await readUpstream({ SIDECAR_UPSTREAM_KEY_FILE: 'up.key' })).toEqual({
+      fault: `the file ${path}, which SIDECAR_UPSTREAM_KEY_FILE names: it is empty`,
+    });
   });
 });

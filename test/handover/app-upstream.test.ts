@@ -1,0 +1,110 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { openUpstream, type Upstream } from '../../src/app-upstream.ts';
+import { systemClock } from '../../src/clock.ts';
+import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/declared.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import type { HandoverView } from '../../src/handover/views.ts';
+import { generateKey } from '../../src/keyring/key-format.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+import { recordArtefact } from '../support/key-ledger.ts';
+import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
+
+let cwd = '';
+let launcher: FakeLauncher;
+let upstream: Upstream | undefined;
+beforeEach(async () => {
+  cwd = mkdtempSync(join(tmpdir(), 'app-upstream-'));
+  for (const folder of ['slots', 'state']) mkdirSync(join(cwd, folder));
+  launcher = await createFakeLauncher(join(cwd, 'slots'));
+});
+afterEach(async () => {
+  await upstream?.close();
+  await launcher.close();
+  rmSync(cwd, { recursive: true });
+});
+
+async function open(env: Record<string, string>) {
+  const lines: string[] = [];
+  const told: string[] = [];
+  const moves: string[] = [];
+  const surroundings = { env: { SIDECAR_STATE: join(cwd, 'state'), ...env }, cwd };
+  const loaded = loadConfig(surroundings);
+  if (!loaded.ok) throw new Error('a setting is wrong');
+  const destination = { write: (text: string) => lines.push(text) };
+  const tell = ({ state }: HandoverView): void => void told.push(state);
+  upstream = await openUpstream({
+    config: loaded.config,
+    log: createLog({ level: 'info', format: 'json', destination, clock: systemClock }),
+    looks: {
+      ...launcher,
+      readiness: () => Promise.resolve({ database: false }),
+      masterKeyLine: () => Promise.resolve(undefined),
+    },
+    places: {
+      upstreamKey: openUpstreamKeyPlaces(surroundings),
+      declaredKey: openDeclaredPlaces(surroundings),
+    },
+    now: systemClock.now,
+    mayWrite: () => true,
+    events: { onStep: tell, onEnd: tell },
+  });
+  upstream.start({
+    switchTo: (slot) => moves.push(`to ${slot}`),
+    load: () => ({ requests: 0, websockets: 0, mcpSessions: 0 }),
+    end: () => Promise.resolve(0),
+    isUp: launcher.isUp,
+    useKeys: (...keys) => moves.push(`keys ${keys.filter((key) => key !== undefined).length}`),
+  });
+  return { upstream, told, moves, text: () => lines.join('') };
+}
+const soon = (check: () => void) => vi.waitFor(check, 8000);
+
+it('hands LiteLLM over, and says so in the log and to whoever counts', async () => {
+  writeFileSync(join(cwd, 'config.yaml'), 'mock\n');
+  const [a, b] = launcher.urls;
+  const { upstream, told, moves, text } = await open({
+    SIDECAR_UPSTREAM: `${a.origin},${b.origin}`,
+    SIDECAR_SLOTS: join(cwd, 'slots'),
+    SIDECAR_LITELLM_CONFIG: join(cwd, 'config.yaml'),
+    SIDECAR_AUTO_RELOAD: 'true',
+    SIDECAR_PROBATION: '0',
+  });
+  expect([upstream.slot, upstream.keys.second]).toEqual(['a', undefined]);
+  expect(readFileSync(join(cwd, 'slots/a/master.key'), 'utf8').trim()).toBe(
+    upstream.keys.first.reveal(),
+  );
+  await soon(() => expect(upstream.admin.status().verified).toBe(true));
+  writeFileSync(join(cwd, 'config.yaml'), 'another\n');
+  upstream.onConfigChanged(new Error('it is being written'));
+  expect(upstream.admin.status().warnings).toMatchObject([{ message: 'it is being written' }]);
+  // Not that of what is there by now: an edit came since. It is not tried over and over for that.
+  upstream.onConfigChanged('a digest of another configuration');
+  await soon(() => expect(told.at(-1)).toBe('done'));
+  expect(told).toEqual(['staged', 'starting', 'verified', 'switched', 'draining', 'done']);
+  expect(moves).toEqual(['to b']);
+  upstream.onConfigChanged('a digest of another configuration');
+  await expect(upstream.admin.reload({ dryRun: true }, 'cli')).resolves.toMatchObject({
+    id: 'handover-2',
+  });
+  expect(text()).toContain("LiteLLM's handover: switched");
+  expect(text()).toContain('"added":["another"]');
+  expect(text()).not.toContain(upstream.keys.first.reveal());
+  recordArtefact('log', 'app-upstream', text());
+});
+
+it("knows somebody else's LiteLLM by its key", async () => {
+  const [a] = launcher.urls;
+  const [one, two] = [generateKey(), generateKey()];
+  writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${one}\n`);
+  const { upstream, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
+  expect(upstream.keys.first.reveal()).toBe(one);
+  expect(upstream.admin.status().mode).toBe('unmanaged');
+  writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${two}\n`);
+  await soon(() => expect(moves).toEqual(['keys 1', 'keys 2']));
+  expect(upstream.admin.status().keyChange).toMatchObject({ oldAcceptedAt: null });
+  expect(text()).toContain("LiteLLM's key changes");
+  recordArtefact('log', 'app-upstream', text());
+});
