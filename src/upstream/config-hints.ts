@@ -4,11 +4,9 @@ import { readFlow, withoutQuotes } from './flow-mapping.ts';
 /** What reads the key that LiteLLM was started with. */
 const FROM_ENVIRONMENT = 'os.environ/LITELLM_MASTER_KEY';
 
-/**
- * The places where `config.yaml` can give LiteLLM another master key than its environment did; the
- * first wins (litellm/proxy/proxy_server.py, `load_config` and `_load_environment_variables`).
- */
-const PLACES = ['general_settings.master_key', 'environment_variables.LITELLM_MASTER_KEY'];
+/** It wins over the environment (litellm/proxy/proxy_server.py, `load_config`). */
+const SECTION = 'general_settings';
+const KEY = 'master_key';
 
 /**
  * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the one in
@@ -27,55 +25,43 @@ export async function masterKeyLine(source: string): Promise<number | undefined>
   }
 }
 
+function ownKeyLine(text: string): number | undefined {
+  const found = masterKeyIn(text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n'));
+  return found === undefined || found.value === FROM_ENVIRONMENT ? undefined : found.line;
+}
+
 interface Found {
   readonly value: string;
   readonly line: number;
 }
 
-function ownKeyLine(text: string): number | undefined {
-  const settings = settingsIn(text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n'));
-  const own = PLACES.map((place) => settings.get(place)).find(
-    (found) => found !== undefined && found.value !== FROM_ENVIRONMENT,
-  );
-  return own?.line;
-}
-
-/** What PLACES names, where it is there; of what stands twice the last. */
-function settingsIn(text: string): ReadonlyMap<string, Found> {
-  const settings = new Map<string, Found>();
-  const take = (place: string, found: Found): void => {
-    if (PLACES.includes(place)) settings.set(place, found);
-  };
-  const takeFlow = (from: number, prefix: string): void => {
-    for (const { path, value, at } of readFlow(text, from).scalars) {
-      take(`${prefix}${path}`, { value, line: lineAt(text, at) });
-    }
-  };
+/** Of what stands twice the last: an earlier section counts for nothing. */
+function masterKeyIn(text: string): Found | undefined {
   const lines = text.split('\n');
-  const takeBlock = (section: string, above: number): void => {
-    for (const { key, value, at } of entriesOf(
-      text,
-      lines,
-      above + 1,
-      indentOf(lines[above]) + 1,
-    )) {
-      const scalar = scalarOf(value) || scalarBelow(lines, at);
-      take(`${section}.${key}`, { value: scalar, line: at + 1 });
-    }
-  };
   const first = lines.findIndex((line) => !BLANK.test(line) && !/^(?:---|%)/.test(line));
   const start = lines.slice(0, first).join('\n').length + (first > 0 ? 1 : 0);
   if (/^\s*\{/.test(lines[first] ?? '')) {
-    takeFlow(text.indexOf('{', start), '');
-    return settings;
+    return inFlow(text, text.indexOf('{', start), `${SECTION}.${KEY}`);
   }
-  for (const { key: section, value, at, offset } of entriesOf(text, lines, first)) {
-    // All of an earlier one is gone.
-    for (const place of PLACES) if (place.startsWith(`${section}.`)) settings.delete(place);
-    if (value.startsWith('{')) takeFlow(offset, `${section}.`);
-    if (BLANK.test(value)) takeBlock(section, at);
-  }
-  return settings;
+  const sections = [...entriesOf(text, lines, first)].filter(({ key }) => key === SECTION);
+  const section = sections.at(-1);
+  if (section === undefined) return undefined;
+  const { value, at, offset } = section;
+  if (value.startsWith('{')) return inFlow(text, offset, KEY);
+  return BLANK.test(value) ? inBlock(text, lines, at) : undefined;
+}
+
+function inFlow(text: string, from: number, path: string): Found | undefined {
+  const found = readFlow(text, from).scalars.findLast((scalar) => scalar.path === path);
+  return found && { value: found.value, line: text.slice(0, found.at).split('\n').length };
+}
+
+function inBlock(text: string, lines: readonly string[], above: number): Found | undefined {
+  const entries = [...entriesOf(text, lines, above + 1, indentOf(lines[above]) + 1)];
+  const entry = entries.findLast(({ key }) => key === KEY);
+  if (entry === undefined) return undefined;
+  const value = scalarOf(entry.value) || scalarBelow(lines, entry.at);
+  return { value, line: entry.at + 1 };
 }
 
 interface Entry {
@@ -136,5 +122,3 @@ function scalarBelow(lines: readonly string[], at: number): string {
 }
 
 const indentOf = (line = ''): number => line.length - line.trimStart().length;
-
-const lineAt = (text: string, offset: number): number => text.slice(0, offset).split('\n').length;
