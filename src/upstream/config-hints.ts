@@ -10,8 +10,9 @@ const KEY = 'master_key';
 
 /**
  * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the one in
- * its slot is worth nothing; undefined where there is none, or none is seen: this is a hint. It goes
- * by lines, follows no include, no alias and no merge key, and tells nobody the value. Never rejects.
+ * its slot is worth nothing; undefined where there is none, or none is seen: this is a hint. It
+ * goes by lines, follows no include, no alias and no merge key, and tells nobody the value. Never
+ * rejects.
  *
  * @param source `config.yaml`, or the folder that holds it.
  */

@@ -15,7 +15,7 @@ export interface ConfigWatchOptions {
   readonly settleMs?: number;
 }
 
-/** Follows LiteLLM's configuration through edits, renames, swapped links, folders that come and go. */
+/** Follows LiteLLM's configuration through edits, renames, swapped links, folders that go. */
 export interface ConfigWatch {
   /**
    * Looks now; resolves once what stands there at present has settled, which it does not while

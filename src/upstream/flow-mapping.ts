@@ -9,8 +9,17 @@ export interface FlowScalar {
 }
 
 /** A colon ends a key only before a space or one of these; else it belongs to a word. */
-const TOKEN =
-  /[\s]+|#.*|"(?:[^"\\]|\\[\s\S])*"|'(?:[^']|'')*'|[{}[\],]|:(?=[\s{}[\],]|$)|(?:[^\s{}[\],:"'#]|:)(?:[^\n{}[\],:#]|:(?![\s{}[\],]|$)|(?<!\s)#)*/y;
+const TOKEN = new RegExp(
+  [
+    /\s+|#.*/,
+    /"(?:[^"\\]|\\[\s\S])*"|'(?:[^']|'')*'/,
+    /[{}[\],]|:(?=[\s{}[\],]|$)/,
+    /(?:[^\s{}[\],:"'#]|:)(?:[^\n{}[\],:#]|:(?![\s{}[\],]|$)|(?<!\s)#)*/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'y',
+);
 
 interface Level {
   readonly isMapping: boolean;

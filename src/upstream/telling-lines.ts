@@ -15,9 +15,9 @@ const INSTALLED = /\/lib\/python3|\/bin\/|^</;
 const CARETS = /^[ ~^]+$/;
 
 /**
- * The last lines of a log of LiteLLM's that say something. A start that fails ends in a traceback of
- * up to 150 lines, of which all but the last frame, what follows it, and frames in the operator's
- * own files are Python's and LiteLLM's insides.
+ * The last lines of a log of LiteLLM's that say something. A start that fails ends in a traceback
+ * of up to 150 lines. All but its last frame, what follows that, and frames in the operator's own
+ * files are Python's and LiteLLM's insides.
  */
 export function tellingLines(lines: readonly string[], most: number): readonly string[] {
   const left = lines.filter((line) => !NOISE.some((pattern) => pattern.test(line)));
