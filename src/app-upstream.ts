@@ -64,7 +64,7 @@ export async function openUpstream(options: UpstreamOptions): Promise<Upstream> 
 
 async function inSlots(options: UpstreamOptions, slots: string): Promise<Upstream> {
   const config: SlotsConfig = { ...options.config, slots };
-  const { admin, runner, active, key } = await openSlots({
+  const { admin, runner, active, key, start, close } = await openSlots({
     ...options,
     config,
     events: { ...logHandovers(options.log), ...telling(options) },
@@ -73,11 +73,11 @@ async function inSlots(options: UpstreamOptions, slots: string): Promise<Upstrea
     admin,
     slot: active,
     keys: { first: key, second: undefined },
-    start: runner.start,
+    start,
     onKeyAccepted: () => undefined,
     onConfigChanged: (seen) =>
       runner.onConfigChanged(typeof seen === 'string' ? { digest: seen } : { error: seen.message }),
-    close: runner.close,
+    close,
   };
 }
 
@@ -98,6 +98,7 @@ function telling({ log, events }: UpstreamOptions): UpstreamOptions['events'] {
 async function ofSomebodyElse(options: UpstreamOptions): Promise<Upstream> {
   const { config, log } = options;
   const { key, warnings } = await readUpstreamKey(config);
+  for (const warning of warnings) log.warn({}, warning);
   let traffic: UpstreamTraffic | undefined;
   const { admin, keyChange, close } = await openUnmanaged({
     ...options,

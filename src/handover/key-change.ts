@@ -1,8 +1,10 @@
 import { basename, dirname } from 'node:path';
 import { digestOf } from '../keyring/digest.ts';
 import type { Secret } from '../secret.ts';
-import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
+import type { Disk } from '../store/disk.ts';
+import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
+import { createTurns } from '../store/turns.ts';
 import type { Verdict } from '../upstream/verdict.ts';
 import {
   type Change,
@@ -15,7 +17,6 @@ import {
   type Sight,
 } from './key-change-plan.ts';
 import type { KeyTraffic } from './ports.ts';
-import { createTurns } from './turns.ts';
 import type { UpstreamView } from './views.ts';
 import { createWakes } from './wakes.ts';
 
@@ -33,7 +34,7 @@ export interface KeyChangeOptions {
   readonly events: KeyChangeEvents;
   /** Between two looks, in milliseconds. */
   readonly lookMs?: number;
-  readonly fault?: FaultPoint;
+  readonly disk: Disk;
 }
 
 /** None may throw. */
@@ -164,11 +165,11 @@ const IDLE_MS = 60_000;
 
 const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
 
-function keeperOf({ path, fault = noFaults, events }: KeyChangeOptions) {
+function keeperOf({ path, disk, events }: KeyChangeOptions) {
   let failed: string | undefined;
   return async (key: Secret): Promise<boolean> => {
     try {
-      await writeKeyFile(path, key, fault);
+      await writeKeyFile(path, key, disk);
       failed = undefined;
       return true;
     } catch (error) {

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
+import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { readOrMakeKey } from '../store/key-file.ts';
 import { slotKeyPath } from '../store/startup-keys.ts';
@@ -14,6 +15,7 @@ import type { ConfigSeen } from './by-itself.ts';
 import { createDatabase } from './database.ts';
 import type { HandoverEvents } from './events.ts';
 import { isIntact, type Limits } from './observation.ts';
+import type { SlotTraffic } from './ports.ts';
 import { createRunner, type Pace, type Runner } from './runner.ts';
 import { createSlotDisk, type SlotDisk } from './slot-disk.ts';
 import { ended, firstState, type UpstreamState } from './state.ts';
@@ -50,10 +52,14 @@ export interface SlotsOptions {
 /** LiteLLM in slots that a launcher reads. */
 export interface OpenSlots {
   readonly admin: UpstreamAdmin;
-  readonly runner: Runner;
+  readonly runner: Omit<Runner, 'start' | 'close'>;
   /** Where new requests go at the start, and with which key. */
   readonly active: SlotLetter;
   readonly key: Secret;
+  /** The traffic serves from now on, at `active` with `key`. */
+  start(traffic: SlotTraffic): void;
+  /** Ends what this process does; the next one goes on with it. */
+  close(): Promise<void>;
 }
 
 /**
@@ -63,14 +69,14 @@ export interface OpenSlots {
  * @throws StartupError where the state or the slot cannot be used
  */
 export async function openSlots(options: SlotsOptions): Promise<OpenSlots> {
-  const { config, fault } = options;
+  const { config } = options;
+  const fault = options.fault === undefined ? {} : { fault: options.fault };
   const slots = createSlots({ folder: config.slots });
   const setting = config.litellmConfig;
-  const disk = createSlotDisk({
-    ...{ state: config.state, slots, config: setting },
-    ...(fault !== undefined && { fault }),
-  });
-  const file = createStateFile(config.state, fault);
+  let isServing = false;
+  const files = createDisk({ isServing: () => isServing, ...fault });
+  const disk = createSlotDisk({ state: config.state, slots, config: setting, files, ...fault });
+  const file = createStateFile(config.state, files);
   const stored = await file.load();
   await orExplain(config.state, disk.refresh);
   const found = stored ?? guess(config, disk);
@@ -89,7 +95,17 @@ export async function openSlots(options: SlotsOptions): Promise<OpenSlots> {
     mayRotate: () => allowed(),
   });
   const { admin, allowed } = adminOf(options, runner);
-  return { admin, runner, active: state.active, key: disk.key(state.active) as Secret };
+  return {
+    ...{ admin, runner, active: state.active, key: disk.key(state.active) as Secret },
+    start(traffic) {
+      isServing = true;
+      runner.start(traffic);
+    },
+    async close() {
+      await runner.close();
+      files.close();
+    },
+  };
 }
 
 function adminOf({ config, looks, now }: SlotsOptions, runner: Runner) {

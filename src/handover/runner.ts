@@ -1,3 +1,4 @@
+import { createTurns } from '../store/turns.ts';
 import { type Acts, createActs } from './acts.ts';
 import { HandoverError } from './admin.ts';
 import type { ConfigSeen } from './by-itself.ts';
@@ -13,7 +14,6 @@ import { createRequests, type Requests } from './requests.ts';
 import type { SlotDisk } from './slot-disk.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import type { StateFile } from './state-file.ts';
-import { createTurns } from './turns.ts';
 import { createUnasked, type Unasked, type UnaskedOptions } from './unasked.ts';
 import type { UpstreamLooks } from './upstream-looks.ts';
 import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';

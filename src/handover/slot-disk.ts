@@ -3,7 +3,8 @@ import { basename, dirname } from 'node:path';
 import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import { Secret } from '../secret.ts';
-import { type FaultPoint, noFaults, sweepLeftovers, syncFolder } from '../store/durable-file.ts';
+import type { Disk } from '../store/disk.ts';
+import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
 import type { StoreError } from '../store/key-store.ts';
 import { slotKeyPath } from '../store/startup-keys.ts';
@@ -37,13 +38,15 @@ export interface SlotDiskOptions {
   readonly slots: Slots;
   /** What SIDECAR_LITELLM_CONFIG names. */
   readonly config: string | undefined;
+  /** For what is written beside the slots. */
+  readonly files: Disk;
   readonly fault?: FaultPoint;
 }
 
 const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
 
 export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
-  const { state, slots, config, fault = noFaults } = options;
+  const { state, slots, config, files, fault = noFaults } = options;
   const known: Record<SlotLetter, SlotOnDisk> = { a: UNREAD, b: UNREAD };
   const keys: Record<SlotLetter, Secret | undefined> = { a: undefined, b: undefined };
   const keyPath = (slot: SlotLetter): string => slotKeyPath(state, slot);
@@ -77,7 +80,7 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
         if ((await readKeyFile(keyPath(slot))) !== undefined) return;
         const key = copyOf === undefined ? new Secret(generateKey()) : keys[copyOf];
         if (key === undefined) throw new Error(`slot ${copyOf} has no key to copy`);
-        await writeKeyFile(keyPath(slot), key, fault);
+        await writeKeyFile(keyPath(slot), key, files);
       }),
     place: (slot, from) =>
       andRead(slot, async () => {
@@ -92,18 +95,18 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
       andRead(slot, async () => {
         fault(`clear ${slot}`);
         await slots.remove(slot);
-        await removeKey(keyPath(slot), fault);
+        fault(`remove ${basename(keyPath(slot))}`);
+        await removeKey(keyPath(slot), files);
       }),
   };
 }
 
 /** Durably; where there is none it is done. */
-async function removeKey(path: string, fault: FaultPoint): Promise<void> {
+async function removeKey(path: string, files: Disk): Promise<void> {
   const folder = dirname(path);
-  fault(`remove ${basename(path)}`);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rm(path, { force: true });
-  await syncFolder(folder);
+  await files.run('sync', folder);
 }
 
 /** Why a slot could not be written, in words. */

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { StartupError } from '../startup-error.ts';
-import { type FaultPoint, noFaults, replaceFile, sweepLeftovers } from '../store/durable-file.ts';
+import type { Disk } from '../store/disk.ts';
+import { sweepLeftovers } from '../store/durable-file.ts';
 import { storeFault } from '../store/store-fault.ts';
 import type { UpstreamState } from './state.ts';
 import { decodeState, encodeState } from './state-format.ts';
@@ -25,7 +26,7 @@ export interface StateFile {
   save(state: UpstreamState): Promise<void>;
 }
 
-export function createStateFile(folder: string, fault: FaultPoint = noFaults): StateFile {
+export function createStateFile(folder: string, disk: Disk): StateFile {
   const path = statePath(folder);
   return {
     async load() {
@@ -38,7 +39,7 @@ export function createStateFile(folder: string, fault: FaultPoint = noFaults): S
     },
     async save(state) {
       try {
-        await replaceFile(path, await encodeState(state), { fault });
+        await disk.run('replaceSealed', { path, data: encodeState(state) });
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

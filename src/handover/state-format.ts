@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { seal, unseal } from '../store/sealed-text.ts';
+import type { FileData } from '../store/durable-file.ts';
+import { unseal } from '../store/sealed-text.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS } from './views.ts';
 
@@ -56,11 +57,11 @@ const state = z
   }, 'its active slot and its handover do not agree');
 const document = z.strictObject({ format: z.literal(1), state, sum: z.string() });
 
-/** The text of `upstream.json`. */
-export function encodeState(content: UpstreamState): Promise<readonly Buffer[]> {
+/** The text of `upstream.json`, without its checksum. */
+export function encodeState(content: UpstreamState): FileData {
   const [first = '', ...rest] = JSON.stringify(content, undefined, 2).split('\n');
   const indented = [first, ...rest.map((line) => `  ${line}`)].join('\n');
-  return seal([`{\n  "format": 1,\n  "state": ${indented}`]);
+  return [`{\n  "format": 1,\n  "state": ${indented}`];
 }
 
 /** Never throws, and quotes nothing of what it reads. */

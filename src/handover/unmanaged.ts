@@ -1,6 +1,7 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
 import type { Config } from '../config.ts';
 import type { Secret } from '../secret.ts';
+import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
 import { acceptedKeyPath } from '../store/startup-keys.ts';
@@ -44,12 +45,13 @@ export interface Unmanaged {
 /** @throws Error of Node's fs, where the last accepted key cannot be read */
 export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanaged> {
   const { config, key, looks, now, events, fault } = options;
+  const disk = createDisk({ ...(fault !== undefined && { fault }) });
   let unreadable: Warning | undefined;
   const keyChange = await openKeyChange({
     ...{ key, now, events, path: acceptedKeyPath(config.state) },
     quietMs: config.handoverTimeoutMs,
     verify: (each) => looks.verify('a', each),
-    ...(fault !== undefined && { fault }),
+    disk,
   });
   const watch = createKeyWatch({
     places: placesOf(options),
@@ -71,6 +73,7 @@ export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanage
     async close() {
       watch.stop();
       await keyChange.close();
+      disk.close();
     },
   };
 }
@@ -143,8 +146,9 @@ function adminOf(
       return {
         now: new Date(now()).toISOString(),
         mode: 'unmanaged',
+        verified: options.isUp(),
         slots: [slot],
-        ...{ handover: null, waiting: null, last: null, verified: false, keyMadeAt: null },
+        ...{ handover: null, waiting: null, last: null, keyMadeAt: null },
         ...{ rotateEveryMs: null, nextRotationAt: null, config: 'none', autoReload: false },
         database: database.known() ?? null,
         saltKeySet: config.saltKeySet,

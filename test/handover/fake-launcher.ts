@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -44,12 +44,6 @@ const START_MS = 20;
 export async function createFakeLauncher(folder: string): Promise<FakeLauncher> {
   const places = { a: await createPlace(), b: await createPlace() };
   const started: SlotLetter[] = [];
-  const begin = (slot: SlotLetter, id: string): void => {
-    const place = places[slot];
-    Object.assign(place, readSlot(join(folder, slot)), { id, attempt: 0, running: false });
-    started.push(slot);
-    again(slot, id);
-  };
   const again = (slot: SlotLetter, id: string): void => {
     const place = places[slot];
     Object.assign(place, { attempt: place.attempt + 1, endedWith: undefined, running: false });
@@ -67,10 +61,12 @@ export async function createFakeLauncher(folder: string): Promise<FakeLauncher> 
   };
   const look = setInterval(() => {
     for (const slot of ['a', 'b'] as const) {
-      const id = readId(join(folder, slot));
-      if (id === places[slot].id) continue;
-      Object.assign(places[slot], { id: undefined, running: false });
-      if (id !== undefined) begin(slot, id);
+      const content = readSlot(join(folder, slot));
+      if (content?.id === places[slot].id) continue;
+      Object.assign(places[slot], content ?? { id: undefined }, { attempt: 0, running: false });
+      if (content === undefined) continue;
+      started.push(slot);
+      again(slot, content.id);
     }
   }, LOOK_MS);
 
@@ -110,15 +106,18 @@ async function createPlace(): Promise<Place> {
   return place;
 }
 
-function readId(slot: string): string | undefined {
-  const path = join(slot, 'id');
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
+/** Undefined: there is none, or it has just gone. */
+function readSlot(slot: string) {
+  try {
+    return {
+      id: readFileSync(join(slot, 'id'), 'utf8').trim(),
+      key: readFileSync(join(slot, 'master.key'), 'utf8').trim(),
+      config: readFileSync(join(slot, 'config/config.yaml'), 'utf8'),
+    };
+  } catch {
+    return undefined;
+  }
 }
-
-const readSlot = (slot: string) => ({
-  key: readFileSync(join(slot, 'master.key'), 'utf8').trim(),
-  config: readFileSync(join(slot, 'config/config.yaml'), 'utf8'),
-});
 
 const reportOf = ({ id, attempt, endedWith }: Place): SlotReport | undefined =>
   id === undefined

@@ -15,6 +15,7 @@ import {
 } from '../../src/handover/key-change-plan.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
 import { Secret } from '../../src/secret.ts';
+import { createDisk } from '../../src/store/disk.ts';
 import type { Verdict } from '../../src/upstream/verdict.ts';
 import { MINUTE, START } from './scene.ts';
 
@@ -110,7 +111,7 @@ async function opened(key: Secret, takes: readonly Secret[], fault?: (name: stri
       onSettled: () => events.push('settled'),
       onNotKept: ({ message }) => events.push(message),
     },
-    ...(fault !== undefined && { fault }),
+    disk: createDisk(fault && { fault }),
   });
   open_.push(change);
   change.start({

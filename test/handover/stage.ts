@@ -27,7 +27,6 @@ export interface Life extends OpenSlots {
   /** Resolves once the handover ended. */
   ended(id: string): Promise<HandoverView>;
   step(id: string, state: HandoverView['state']): Promise<HandoverView>;
-  close(): Promise<void>;
 }
 
 export interface FakeTraffic extends SlotTraffic {
@@ -97,15 +96,8 @@ export async function createStage(): Promise<Stage> {
         ...(fault !== undefined && { fault }),
       });
       const traffic = createTraffic(launcher, opened);
-      opened.runner.start(traffic);
-      const life = {
-        ...opened,
-        ...waits(opened),
-        traffic,
-        told,
-        notes,
-        close: opened.runner.close,
-      };
+      opened.start(traffic);
+      const life = { ...opened, ...waits(opened), traffic, told, notes };
       lives.push(life);
       return life;
     },
