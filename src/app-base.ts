@@ -19,6 +19,8 @@ export interface AppOptions {
   readonly nodeVersion: string;
   /** Where the client key may be declared, now and later. */
   readonly places: DeclaredPlaces;
+  /** Where the key of somebody else's LiteLLM may be set, now and later. */
+  readonly upstreamKeyPlaces: DeclaredPlaces;
   /** For tests that end the process in the middle of a change. */
   readonly fault?: FaultPoint;
 }

@@ -31,8 +31,6 @@ export interface KeyServiceOptions {
   readonly version: string;
   readonly places: DeclaredPlaces;
   readonly exchanges: Exchanges;
-  /** What operators may ask about LiteLLM. */
-  readonly upstream: UpstreamAdmin;
   /** What the metrics count of keys. */
   readonly count: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'>;
   readonly fault: FaultPoint | undefined;
@@ -41,7 +39,10 @@ export interface KeyServiceOptions {
 /** The keys of a running sidecar, and the ways in which an operator reaches them. */
 export interface KeyService {
   readonly keys: Keys;
-  readonly api: AdminApi;
+  /** Whether the state folder is still this process's. */
+  readonly mayWrite: () => boolean;
+  /** Opens the admin API on its socket, for operators who may ask about LiteLLM too. */
+  serve(upstream: UpstreamAdmin): AdminApi;
   close(): Promise<void>;
 }
 
@@ -51,7 +52,7 @@ export interface KeyService {
  * @throws StartupError where another sidecar has it, or it cannot be used
  */
 export async function openKeyService(options: KeyServiceOptions): Promise<KeyService> {
-  const { config, log, upstream } = options;
+  const { config, log } = options;
   const { state } = config;
   await makeStateFolder(state);
   const onError = (err: unknown): void => log.error({ err }, 'an admin request failed');
@@ -68,8 +69,11 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     };
-    const api = createAdminApi({ admin: keys.admin, upstream, audit, onError });
-    socket.serve(api);
+    const serve = (upstream: UpstreamAdmin): AdminApi => {
+      const api = createAdminApi({ admin: keys.admin, upstream, audit, onError });
+      socket.serve(api);
+      return api;
+    };
     const close = async (): Promise<void> => {
       // The folder is let go when nothing is written to it any more.
       await socket.drain();
@@ -77,7 +81,7 @@ export async function openKeyService(options: KeyServiceOptions): Promise<KeySer
       disk.close();
       await socket.close();
     };
-    return { keys, api, close };
+    return { keys, mayWrite: socket.isStillOurs, serve, close };
   } catch (error) {
     await socket.close();
     throw error;

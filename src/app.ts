@@ -1,11 +1,12 @@
-import { type AppOptions, type Base, buildBase } from './app-base.ts';
+import { type AppOptions, buildBase } from './app-base.ts';
+import { type Handover, openHandover } from './app-handover.ts';
 import { type KeyService, openKeyService } from './app-keys.ts';
 import { buildTraffic, type Traffic } from './app-traffic.ts';
-import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
 import { digestOf } from './keyring/digest.ts';
+import type { AdminApi } from './servers/admin-api.ts';
 import { createOpsServer } from './servers/ops.ts';
-import { listenOrExplain, placeSlot, sayKey } from './startup.ts';
-import { checkDeclared, readUpstreamKey } from './store/startup-keys.ts';
+import { listenOrExplain, sayKey } from './startup.ts';
+import { checkDeclared } from './store/startup-keys.ts';
 
 export type { AppOptions } from './app-base.ts';
 
@@ -32,65 +33,46 @@ export async function startApp(options: AppOptions): Promise<App> {
   const { config, log } = options;
   const declared = config.declaredKey === undefined ? {} : checkDeclared(config.declaredKey);
   if (declared.warning !== undefined) log.warn({}, declared.warning);
-  // A slot's key is made where there is none, and so not before the state folder is ours.
-  const given = config.slots === undefined ? await readUpstreamKey(config) : undefined;
-  for (const warning of given?.warnings ?? []) log.warn({}, warning);
   const base = buildBase(options);
-  let service: KeyService | undefined;
-  let traffic: Traffic | undefined;
+  const parts: Partial<Parts> = {};
   try {
-    service = await openKeyService({
-      fault: undefined,
-      ...options,
-      ...base,
-      upstream: unmanaged(options, base),
-    });
-    base.keys = service.keys;
-    sayKey(config, service.keys.from, log);
-    const { key } = given ?? (await readUpstreamKey(config));
-    await placeSlot(config, key);
-    traffic = buildTraffic(options, base, service.keys, { active: 'a', key });
-    return await listenOnBoth(options, service, traffic);
+    parts.service = await openKeyService({ fault: undefined, ...options, ...base });
+    const { keys, serve } = parts.service;
+    base.keys = keys;
+    sayKey(config, keys.from, log);
+    parts.handover = await openHandover(options, base, parts.service);
+    const { handover } = parts;
+    const { slot: active, onKeyAccepted } = handover;
+    const start = { active, key: handover.keys.first, onKeyAccepted };
+    parts.traffic = buildTraffic(options, base, keys, start);
+    const { traffic } = parts;
+    handover.start(traffic.upstreams);
+    return await listenOnBoth(
+      options,
+      { ...parts, handover, traffic } as Parts,
+      serve(handover.admin),
+    );
   } catch (error) {
     // Whatever was begun would keep the process alive.
-    await traffic?.close();
+    await parts.handover?.close();
+    await parts.traffic?.close();
     base.close();
-    await service?.close();
+    await parts.service?.close();
     throw error;
   }
 }
 
-/** Of a LiteLLM that somebody else runs: how it is, and that nothing can be done about it. */
-function unmanaged({ config, clock }: AppOptions, { watch }: Base): UpstreamAdmin {
-  const why = 'somebody else runs LiteLLM: nothing can be handed over';
-  const refuse = (): Promise<never> => Promise.reject(new HandoverError('no_slots', why));
-  const [{ origin: url }] = config.upstreams;
-  const load = { requests: 0, websockets: 0, mcpSessions: 0 };
-  const { saltKeySet, autoReload } = config;
-  const unknown = { keyMadeAt: null, rotateEveryMs: null, nextRotationAt: null, database: null };
-  return {
-    status: () => ({
-      now: new Date(clock.now()).toISOString(),
-      mode: 'unmanaged',
-      slots: [{ name: 'a', url, state: 'active', up: watch.isUp(), ...load }],
-      ...{ handover: null, waiting: null, last: null, verified: watch.probe.answeredOnce() },
-      ...{ ...unknown, config: 'none', autoReload, saltKeySet, keyChange: null },
-      ...{ warnings: [], next: [] },
-    }),
-    history: () => [],
-    handover() {
-      throw new HandoverError('unknown_handover', 'there was no handover so far');
-    },
-    rotate: refuse,
-    reload: refuse,
-    saltKey: refuse,
-  };
+/** What a sidecar is made of, in the order in which it is made. */
+interface Parts {
+  service: KeyService;
+  handover: Handover;
+  traffic: Traffic;
 }
 
 async function listenOnBoth(
   { config, log }: AppOptions,
-  service: KeyService,
-  traffic: Traffic,
+  { service, handover, traffic }: Parts,
+  api: AdminApi,
 ): Promise<App> {
   const { adminToken } = config;
   const tokenDigest = adminToken && digestOf(adminToken.reveal());
@@ -98,12 +80,14 @@ async function listenOnBoth(
     metrics: traffic.metrics,
     isReady: traffic.readiness,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
-    ...(tokenDigest !== undefined && { admin: { tokenDigest, api: service.api } }),
+    ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });
   try {
     const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
     const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
     const drain = async (): Promise<void> => {
+      // The next process goes on with what is under way; what LiteLLM has in hand is finished here.
+      await handover.close();
       await traffic.drain();
       await service.close();
       await ops.close();

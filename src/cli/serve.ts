@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import { type App, startApp } from '../app.ts';
 import { systemClock } from '../clock.ts';
-import { openDeclaredPlaces } from '../config/declared.ts';
+import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../config/declared.ts';
 import { loadConfig, type Surroundings } from '../config/load.ts';
 import { formatMistakes } from '../config/mistakes.ts';
 import type { Config } from '../config.ts';
@@ -70,6 +70,7 @@ async function start(config: Config, log: Log, surroundings: Surroundings): Prom
       version: readVersion(),
       nodeVersion: process.versions.node,
       places: openDeclaredPlaces(surroundings),
+      upstreamKeyPlaces: openUpstreamKeyPlaces(surroundings),
     });
   } catch (error) {
     log.flush();

@@ -1,4 +1,5 @@
 import type { DeclaredReading } from '../config/declared.ts';
+import type { AuditEntry } from '../keyring/audit-chain.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
@@ -30,6 +31,8 @@ export interface Keys {
   onKeyUse(key: KnownKey, address: string, userAgent: string): void;
   onFirstAnswer(key: KnownKey): void;
   lastUsedAt(generation: string): number | undefined;
+  /** Writes into the audit what is no change of a key; neither waits nor throws. */
+  note(entry: Omit<AuditEntry, 'at'>): void;
   /** Writes into the audit what was mended in it. */
   noteRepair(message: string): void;
   /** Publish targets that lack the newest key. */
@@ -82,6 +85,7 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
     },
     onFirstAnswer: firstUses.note,
     lastUsedAt: usage.lastAt,
+    note: (entry) => void keeper.note(entry),
     noteRepair(message) {
       void keeper.note({ by: 'sidecar', action: 'audit-repaired', detail: { message } });
     },

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type App, startApp } from '../../src/app.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { openDeclaredPlaces } from '../../src/config/declared.ts';
+import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/declared.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatMistakes } from '../../src/config/mistakes.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
@@ -107,6 +107,7 @@ export async function startSidecar(
     version: '0.0.0-test',
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd: folder }),
+    upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd: folder }),
     ...(fault !== undefined && { fault }),
   });
   let drained: Promise<void> | undefined;

@@ -4,7 +4,6 @@ import {
   HANDOVER_FAULTS,
   HANDOVER_STEPS,
   type HandoverKind,
-  type HandoverStep,
   type HandoverView,
 } from '../../handover/views.ts';
 import { createCounters } from './counter.ts';
@@ -29,7 +28,7 @@ const CONFIG_OUTCOMES: Record<ConfigOutcome, true> = {
 /** What the metrics count of handovers. */
 export interface HandoverEvents {
   /** A step began; `idle`: no handover is under way. */
-  onHandoverState(state: HandoverStep | 'idle'): void;
+  onHandoverState(state: HandoverView['state'] | 'idle'): void;
   onHandoverEnd(view: HandoverView): void;
   onConfigChange(outcome: ConfigOutcome): void;
 }

@@ -1,0 +1,29 @@
+import type { Config } from './config.ts';
+import type { UpstreamLooks } from './handover/upstream-looks.ts';
+import { readKeyFile } from './store/key-file.ts';
+import { slotKeyPath } from './store/startup-keys.ts';
+import { masterKeyLine } from './upstream/config-hints.ts';
+import { askReadiness } from './upstream/readiness.ts';
+import { readReport } from './upstream/report.ts';
+import type { SlotName } from './upstream/slots.ts';
+import { verifyLitellm } from './upstream/verify.ts';
+
+/** How a handover looks at the LiteLLMs of this configuration. */
+export function looksOf(config: Config): UpstreamLooks {
+  const { rootPath, keyHeader, publicUrl, reports, state } = config;
+  const [a, b = a] = config.upstreams;
+  const originOf = (slot: SlotName): URL => (slot === 'a' ? a : b);
+  const host = publicUrl && { host: publicUrl.host };
+  return {
+    verify: (slot, key) =>
+      verifyLitellm({ origin: originOf(slot), rootPath, key, keyHeader, ...host }),
+    async readReport(slot) {
+      if (reports === undefined) return undefined;
+      // What LiteLLM says may hold its key.
+      const key = await readKeyFile(slotKeyPath(state, slot)).catch(() => undefined);
+      return await readReport(reports, slot, key);
+    },
+    readiness: (slot) => askReadiness({ origin: originOf(slot), rootPath }),
+    masterKeyLine,
+  };
+}
