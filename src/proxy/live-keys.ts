@@ -4,9 +4,8 @@ import { type UpstreamKeyField, upstreamKeyFields } from './upstream-key.ts';
 /** Which of two keys: as they were given, not as they go. */
 export type KeyRank = 'first' | 'second';
 
-/** A key that LiteLLM may run with. */
+/** A key that LiteLLM may run with; the same one as long as it is live, in whichever order. */
 export interface UpstreamKey {
-  readonly rank: KeyRank;
   readonly field: UpstreamKeyField;
 }
 
@@ -38,13 +37,19 @@ export function createLiveKeys(
     onAccepted: (rank: KeyRank) => void;
   },
 ): LiveKeys {
-  const made = (rank: KeyRank, secret: Secret): UpstreamKey => ({
-    rank,
+  const made = (secret: Secret): UpstreamKey => ({
     field: upstreamKeyFields(secret, options.keyHeader),
   });
-  let best = made('first', key);
+  let first = made(key);
+  let best = first;
   let other: UpstreamKey | undefined;
   let told: { readonly key: UpstreamKey; readonly at: number } | undefined;
+
+  /** What is under way with a key speaks of it after a change of the order, too. */
+  const knownOrMade = (secret: Secret): UpstreamKey => {
+    const fresh = made(secret);
+    return [best, other].find((known) => known !== undefined && isSame(known, fresh)) ?? fresh;
+  };
 
   return {
     get best() {
@@ -53,9 +58,9 @@ export function createLiveKeys(
     get other() {
       return other;
     },
-    use(first, second) {
-      best = made('first', first);
-      other = second && made('second', second);
+    use(one, two) {
+      [first, other] = [knownOrMade(one), two && knownOrMade(two)];
+      best = first;
       told = undefined;
     },
     pick(refused) {
@@ -67,7 +72,10 @@ export function createLiveKeys(
       const now = options.elapsed();
       if (told?.key === accepted && now - told.at < TELL_EVERY_MS) return;
       told = { key: accepted, at: now };
-      options.onAccepted(accepted.rank);
+      options.onAccepted(accepted === first ? 'first' : 'second');
     },
   };
 }
+
+const isSame = (one: UpstreamKey, another: UpstreamKey): boolean =>
+  one.field('bearer', false)[1] === another.field('bearer', false)[1];

@@ -31,7 +31,7 @@ describe('live keys', () => {
     const { keys, two } = start();
     two();
     const { best: first, other: second } = keys;
-    expect([first.rank, second?.rank]).toEqual(['first', 'second']);
+    expect(second).not.toBe(first);
     expect([keys.pick(undefined), keys.pick(first)]).toEqual([first, second]);
     if (second !== undefined) keys.noteAccepted(second);
     expect([keys.best, keys.other]).toEqual([second, first]);
@@ -57,6 +57,22 @@ describe('live keys', () => {
     time.now = 1000;
     keys.noteAccepted(first);
     expect(told).toEqual(['first', 'second', 'first', 'first']);
+  });
+
+  it('are the same in another order: what was sent before it is told by the new one', () => {
+    const { keys, told } = start();
+    const [x, y, z] = [generateKey(), generateKey(), generateKey()].map((key) => new Secret(key));
+    if (x === undefined || y === undefined || z === undefined) throw new Error('three');
+    keys.use(x, y);
+    const sentWith = keys.best;
+    keys.use(x, z);
+    // Refused, it does not go again with what was refused.
+    expect([keys.best, keys.pick(sentWith)]).toEqual([sentWith, keys.other]);
+    expect(keys.pick(sentWith)).not.toBe(sentWith);
+    keys.use(z, x);
+    expect(keys.other).toBe(sentWith);
+    keys.noteAccepted(sentWith);
+    expect([keys.best, told]).toEqual([sentWith, ['second']]);
   });
 
   it('that are used no more say nothing', () => {
