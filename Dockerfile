@@ -19,11 +19,13 @@ WORKDIR /app
 COPY package.json ./
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# A volume takes owner and mode from what the image has in its place. The group of /slots is the
-# one that LiteLLM's container is added to; the setgid bit hands it on to what is made there.
+# A volume takes owner and mode from what the image has in its place. The group of /slots and
+# /reports is the one that LiteLLM's container is added to, which writes the latter as root or as
+# another user; the setgid bit hands it on to what is made there.
 RUN chmod 755 dist/cli.js && ln -s /app/dist/cli.js /usr/local/bin/sidecar \
  && install -d -o node -g node -m 700 /state \
- && install -d -o node -g 4000 -m 2750 /slots
+ && install -d -o node -g 4000 -m 2750 /slots \
+ && install -d -o root -g 4000 -m 2770 /reports
 # The ports are published, or not, by who runs the container.
 ENV NODE_ENV=production \
     SIDECAR_HOST=0.0.0.0 \

@@ -3,9 +3,15 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** The client's key and the sidecar's own settings: LiteLLM has no business with them. */
 const KEPT_FROM_LITELLM = /^(?:SIDECAR_|LITELLM_MASTER_KEY(?:_FILE)?$)/;
 
+/** Through which the sidecar and the launcher speak. */
+export interface Folders {
+  readonly slots: string;
+  readonly reports: string;
+}
+
 export interface LitellmPlan {
   readonly bin: string;
-  readonly slots: string;
+  readonly folders: Folders;
   /** On the loopback, of slots a and b. */
   readonly ports: readonly [number, number];
 }
@@ -18,7 +24,7 @@ export function litellmEnvironment(
   shell: Environment,
   dotenv: Environment,
   litellmEnv: Environment,
-  { bin, slots, ports }: LitellmPlan,
+  { bin, folders, ports }: LitellmPlan,
 ): Record<string, string | undefined> {
   const merged = { ...litellmEnv, ...dotenv, ...shell };
   const kept = Object.entries(merged).filter(([name]) => !KEPT_FROM_LITELLM.test(name));
@@ -28,7 +34,8 @@ export function litellmEnvironment(
     LITELLM_MODE: 'PRODUCTION',
     ...Object.fromEntries(kept),
     LITELLM_BIN: bin,
-    LAUNCHER_SLOTS: slots,
+    LAUNCHER_SLOTS: folders.slots,
+    LAUNCHER_REPORTS: folders.reports,
     LAUNCHER_PORT_A: String(ports[0]),
     LAUNCHER_PORT_B: String(ports[1]),
   };
@@ -42,6 +49,7 @@ const DEFAULTS: Environment = {
   SIDECAR_OPS_HOST: '127.0.0.1',
   SIDECAR_STATE: './state',
   SIDECAR_LITELLM_CONFIG: './config.yaml',
+  SIDECAR_AUTO_RELOAD: 'true',
   // No load balancer has to notice: Ctrl-C need not wait.
   SIDECAR_DRAIN_DELAY: '0s',
 };
@@ -60,7 +68,7 @@ export interface LocalPorts {
 export function sidecarEnvironment(
   shell: Environment,
   dotenv: Environment,
-  slots: string,
+  folders: Folders,
   ports?: LocalPorts,
 ): Record<string, string | undefined> {
   const defaults = Object.entries(DEFAULTS).filter(([name]) => dotenv[name] === undefined);
@@ -71,7 +79,8 @@ export function sidecarEnvironment(
     // The LiteLLM is one of our own, whatever stands elsewhere for another way to run.
     SIDECAR_UPSTREAM: `http://127.0.0.1:${a},http://127.0.0.1:${b}`,
     SIDECAR_UPSTREAM_KEY: '',
-    SIDECAR_SLOTS: slots,
+    SIDECAR_SLOTS: folders.slots,
+    SIDECAR_REPORTS: folders.reports,
     ...(ports && { SIDECAR_PORT: String(ports.traffic), SIDECAR_OPS_PORT: String(ports.ops) }),
   };
 }

@@ -6,6 +6,7 @@ export interface Layout {
   /** The venv. */
   readonly litellm: string;
   readonly slots: string;
+  readonly reports: string;
   readonly pipLog: string;
   readonly litellmLog: string;
   readonly sidecarLog: string;
@@ -17,6 +18,7 @@ export function layoutOf(cwd: string): Layout {
     home,
     litellm: join(home, 'litellm'),
     slots: join(home, 'slots'),
+    reports: join(home, 'reports'),
     pipLog: join(home, 'pip.log'),
     litellmLog: join(home, 'litellm.log'),
     sidecarLog: join(home, 'sidecar.log'),

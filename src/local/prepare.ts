@@ -36,19 +36,20 @@ export async function prepare(
     ]);
   }
   const { env, cwd } = terminal;
-  const { slots } = layout;
   const dotenv = variablesIn(resolve(cwd, env['SIDECAR_ENV_FILE'] || '.env'));
-  const settings = readSettings({ env: sidecarEnvironment(env, dotenv, slots), cwd });
+  const settings = readSettings({ env: sidecarEnvironment(env, dotenv, layout), cwd });
   for (const warning of settings.warnings) say(terminal, warning);
   const ports = await choosePorts(settings);
   const bin = await findLitellm(terminal, layout, platform, signal);
-  mkdirSync(slots, { recursive: true, mode: 0o700 });
+  for (const folder of [layout.slots, layout.reports]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
   const provider = variablesIn(resolve(cwd, 'litellm.env'));
-  const plan = { bin, slots, ports: ports.litellm };
+  const plan = { bin, folders: layout, ports: ports.litellm };
   return {
     settings,
     ports,
-    sidecarEnv: sidecarEnvironment(env, dotenv, slots, ports),
+    sidecarEnv: sidecarEnvironment(env, dotenv, layout, ports),
     litellmEnv: litellmEnvironment(env, dotenv, provider, plan),
   };
 }

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { litellmEnvironment, sidecarEnvironment } from '../../src/local/environment.ts';
 
-const PLAN = { bin: '/x/litellm', slots: '/x/slots', ports: [41, 42] } as const;
+const FOLDERS = { slots: '/x/slots', reports: '/x/reports' } as const;
+const PLAN = { bin: '/x/litellm', folders: FOLDERS, ports: [41, 42] } as const;
 const PORTS = { traffic: 40, ops: 43, litellm: [41, 42] } as const;
 
 test('litellm gets provider keys, the shell first, then .env, then litellm.env', () => {
@@ -29,6 +30,7 @@ test('litellm never sees the client key nor what is the sidecar’s', () => {
     LITELLM_MODE: 'PRODUCTION',
     LITELLM_BIN: '/x/litellm',
     LAUNCHER_SLOTS: '/x/slots',
+    LAUNCHER_REPORTS: '/x/reports',
     LAUNCHER_PORT_A: '41',
     LAUNCHER_PORT_B: '42',
   });
@@ -40,15 +42,17 @@ test('litellm keeps its other settings, its mode too', () => {
 });
 
 test('the sidecar listens on the loopback and need not delay its end', () => {
-  expect(sidecarEnvironment({}, {}, '/x/slots', PORTS)).toEqual({
+  expect(sidecarEnvironment({}, {}, FOLDERS, PORTS)).toEqual({
     SIDECAR_HOST: '127.0.0.1',
     SIDECAR_OPS_HOST: '127.0.0.1',
     SIDECAR_STATE: './state',
     SIDECAR_LITELLM_CONFIG: './config.yaml',
+    SIDECAR_AUTO_RELOAD: 'true',
     SIDECAR_DRAIN_DELAY: '0s',
     SIDECAR_UPSTREAM: 'http://127.0.0.1:41,http://127.0.0.1:42',
     SIDECAR_UPSTREAM_KEY: '',
     SIDECAR_SLOTS: '/x/slots',
+    SIDECAR_REPORTS: '/x/reports',
     SIDECAR_PORT: '40',
     SIDECAR_OPS_PORT: '43',
   });
@@ -58,7 +62,7 @@ test('the operator’s own word rules, in the shell and in .env', () => {
   const env = sidecarEnvironment(
     { SIDECAR_STATE: '/shell' },
     { SIDECAR_HOST: '0.0.0.0' },
-    '/x/slots',
+    FOLDERS,
     PORTS,
   );
   expect(env['SIDECAR_STATE']).toBe('/shell');
@@ -68,7 +72,7 @@ test('the operator’s own word rules, in the shell and in .env', () => {
 
 test('but where litellm runs is not his to say here', () => {
   const elsewhere = { SIDECAR_UPSTREAM: 'http://litellm:4000', SIDECAR_UPSTREAM_KEY: 'sk-other' };
-  const env = sidecarEnvironment(elsewhere, elsewhere, '/x/slots', PORTS);
+  const env = sidecarEnvironment(elsewhere, elsewhere, FOLDERS, PORTS);
   expect(env['SIDECAR_UPSTREAM']).toBe('http://127.0.0.1:41,http://127.0.0.1:42');
   expect(env['SIDECAR_UPSTREAM_KEY']).toBe('');
 });

@@ -7,7 +7,10 @@
 //   SIGUSR1   dies with status 3
 //
 // A key that begins with `sk-crash` makes it die at once, with `sk-parent` it leaves a child behind
-// that holds its output open.
+// that holds its output open and says something from time to time.
+//
+// A configuration in JSON is its part: `say` goes to its standard output, as it is and as many times
+// as `times` says, each `$KEY` replaced by its key; with an `exit` it then ends with that status.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
@@ -20,7 +23,8 @@ const say = (event, more) =>
   process.stdout.write(`${JSON.stringify({ event, pid: process.pid, ...more })}\n`);
 
 const leavesChild = key?.startsWith('sk-parent');
-const child = leavesChild && spawn('sleep', ['600'], { stdio: ['ignore', 'inherit', 'inherit'] });
+const heir = 'while :; do sleep 0.1; echo of the heir; done';
+const child = leavesChild && spawn('sh', ['-c', heir], { stdio: ['ignore', 'inherit', 'inherit'] });
 
 process.on('SIGTERM', () => say('term'));
 process.on('SIGUSR2', () => process.exit(0));
@@ -36,4 +40,9 @@ say('start', {
   child: child?.pid,
 });
 if (key?.startsWith('sk-crash')) process.exit(1);
+const text = config && readFileSync(config, 'utf8');
+const part = text?.startsWith('{') ? JSON.parse(text) : {};
+const leave = () => part.exit !== undefined && process.exit(part.exit);
+if (part.say === undefined) leave();
+else process.stdout.write(part.say.replaceAll('$KEY', () => key).repeat(part.times ?? 1), leave);
 setInterval(() => undefined, 60_000);

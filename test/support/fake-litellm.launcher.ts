@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const SCRIPT = fileURLToPath(new URL('../../deploy/launch-litellm.sh', import.meta.url));
+/** The launcher itself. */
+export const SCRIPT = fileURLToPath(new URL('../../deploy/launch-litellm.sh', import.meta.url));
 export const FAKE_LITELLM = fileURLToPath(new URL('fake-litellm.js', import.meta.url));
 
 const runs = ([program = '', ...rest]: readonly string[]): boolean =>
@@ -29,6 +31,7 @@ export interface Said {
 
 /** A launcher under test, with fake LiteLLMs. */
 export interface Launcher {
+  readonly pid: number;
   /** The next line of standard output or error that matches and was not yet taken. */
   line(pattern: RegExp): Promise<string>;
   /** The next thing that a fake LiteLLM in this slot says. */
@@ -38,6 +41,8 @@ export interface Launcher {
   kill(signal: NodeJS.Signals): void;
   /** The exit code, or the signal that ended it. */
   readonly ended: Promise<number | string>;
+  /** Nobody reads what the launcher and all that it started say. */
+  deafen(): void;
   /** Ends the launcher and every fake that still runs. */
   clear(): Promise<void>;
 }
@@ -46,17 +51,21 @@ export interface Launcher {
 export const launch = (options: {
   readonly shell: readonly string[];
   readonly slots: string;
+  readonly reports?: string;
+  /** A copy of the launcher, for a user who may not read this one. */
+  readonly script?: string;
   readonly args?: readonly string[];
   readonly env?: Record<string, string>;
   readonly cwd?: string;
 }): Launcher => {
   const [program = 'sh', ...rest] = options.shell;
-  const child = spawn(program, [...rest, SCRIPT, ...(options.args ?? [])], {
+  const child = spawn(program, [...rest, options.script ?? SCRIPT, ...(options.args ?? [])], {
     cwd: options.cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'],
       LAUNCHER_SLOTS: options.slots,
+      LAUNCHER_REPORTS: options.reports ?? join(options.slots, 'no reports'),
       LAUNCHER_LOOK: '0.02',
       LITELLM_BIN: FAKE_LITELLM,
       ...options.env,
@@ -75,6 +84,7 @@ export const launch = (options: {
   };
 
   return {
+    pid: child.pid ?? 0,
     lines,
     line: (pattern) => next((line) => (pattern.test(line) ? line : undefined)),
     said: (slot, event) =>
@@ -84,6 +94,10 @@ export const launch = (options: {
       }),
     kill: (signal) => void child.kill(signal),
     ended,
+    deafen: () => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    },
     clear: async () => {
       child.kill('SIGTERM');
       // A launcher that is told to stop starts no more, and waits for those that are there.
@@ -127,8 +141,9 @@ const listen = (streams: readonly NodeJS.ReadableStream[], hear: (line: string) 
   };
 };
 
+/** A real LiteLLM says JSON too, of another kind. */
 const parse = (line: string): Said | undefined => {
-  const [, slot, json] = /^\[([ab])\] (\{.*\})$/.exec(line) ?? [];
+  const [, slot, json] = /^\[([ab])\] (\{"event":.*\})$/.exec(line) ?? [];
   return json === undefined ? undefined : { slot, ...JSON.parse(json) };
 };
 

@@ -120,7 +120,7 @@ async function answers(url: string, child: ChildProcess, log: () => string): Pro
 }
 
 /** LiteLLM takes no port 0; between this and its start somebody else could take the port. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
