@@ -20,7 +20,7 @@ const chat = (url: string, key: string | undefined, more: object = {}): Promise<
 const EVERYTHING = `
 cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'
 env
-cat /slots/*/master.key; grep -r . /slots /launch-litellm.sh; ls -a / /app /slots
+cat /slots/*/master.key; grep -r . /slots /reports /launch-litellm.sh; ls -a / /app /slots
 `;
 
 describe('with nothing set', () => {
@@ -135,6 +135,30 @@ describe('with nothing set', () => {
     const files = ['/slots/a/master.key', '/slots/a/config/config.yaml'];
     const read = await run('docker', ['run', ...container, ...volume, ...files]);
     expect(succeeded(read)).toMatch(/^sk-[A-Za-z0-9]{48}\n[\s\S]*model_list:/);
+  });
+
+  it("leaves LiteLLM's words to the sidecar, which cannot write there", async () => {
+    const script = `
+      const { readFileSync, writeFileSync } = require('node:fs');
+      const report = readFileSync('/reports/a.log', 'utf8');
+      const id = readFileSync('/slots/a/id', 'utf8').trim();
+      const [first, second] = report.split('\\n');
+      let code;
+      try { writeFileSync('/reports/b.log', ''); } catch (error) { code = error.code; }
+      console.log(first === 'slot-id ' + id, second, /running on \\S+:4000 /.test(report), code);`;
+    const answer = await stack.compose(['exec', '-T', 'sidecar', 'node', '-e', script]);
+    expect(succeeded(answer).trim()).toBe('true try 1 true EROFS');
+  });
+
+  it.each([
+    ['root', '0:0'],
+    ['the user of newer images', '65532:65532'],
+  ])("lets %s in the slots' group write and replace a report", async (_who, user) => {
+    const container = ['--rm', '--user', user, '--group-add', '4000', '--entrypoint', 'sh'];
+    const volume = ['-v', `${stack.project}_reports:/reports`, LITELLM_IMAGE, '-c'];
+    const script = 'cd /reports && cp a.log .x && mv -f .x a.log && stat -c %g a.log';
+    const wrote = await run('docker', ['run', ...container, ...volume, script]);
+    expect(succeeded(wrote).trim()).toBe('4000');
   });
 
   it('lets nobody else', async () => {
