@@ -1,6 +1,6 @@
 /** RESULTS.md: the conditions of a run, then its figures. */
 import { figuresText, foreignShare, percent, table } from './report.js';
-import { keptSection } from './rotation/section.js';
+import { SECTIONS } from './sections.js';
 
 /** Seen with \`node --cpu-prof\`, 300 µs, one core; to be looked at again when the path changes. */
 const WHERE_THE_TIME_GOES = `## Where the sidecar's time goes
@@ -28,11 +28,11 @@ Of the start, 110 ms are Node's own on this machine; zod is 70, undici's client 
  */
 export function resultsText({ figures, peers, absent, machine, pinned, effort, date, seconds }) {
   const foreign = foreignShare(figures);
-  const rotation = keptSection();
+  const kept = SECTIONS.map((section) => section.kept()).filter((text) => text !== '');
   const { rounds, json, sse, streams } = effort;
   return `# Results of \`npm run bench\`
 
-Written by the bench; a full run replaces it, but for the last part, which \`npm run bench:rotation\` writes. Figures are medians over rounds in which every peer had its turn,
+Written by the bench; a full run replaces it, but for the last parts, which \`npm run bench:rotation\` and \`npm run bench:handover\` write. Figures are medians over rounds in which every peer had its turn,
 so compare them within one run and not between two.
 
 - ${date.toISOString().slice(0, 10)}, ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${process.versions.node}; the run took ${Math.round(seconds)} s.
@@ -50,5 +50,5 @@ ${table(
 ${figuresText(figures, peers)}
 
 ${WHERE_THE_TIME_GOES}
-${rotation === '' ? '' : `\n${rotation}\n`}`;
+${kept.map((section) => `\n${section}\n`).join('')}`;
 }

@@ -1,24 +1,16 @@
 /** `npm run bench:rotation`: what rotating keys costs those who are being served meanwhile. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { stopAll } from './children.js';
 import { describeMachine, pickCores } from './machine.js';
+import { runInFolder, say } from './own-folder.js';
 import { measureAdmission } from './rotation/admission.js';
 import { measureKills } from './rotation/kills.js';
 import { readOptions } from './rotation/options.js';
 import { figuresText, sectionText } from './rotation/report.js';
-import { keepSection } from './rotation/section.js';
 import { measureLoad } from './rotation/steady.js';
 import { judge } from './rotation/targets.js';
 import { measureThroughput } from './rotation/throughput.js';
+import { ROTATION } from './sections.js';
 import { createStage } from './stage.js';
-
-const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
-
-const reason = (/** @type {unknown} */ error) =>
-  error instanceof Error ? error.message : String(error);
 
 /**
  * @param {string} folder
@@ -62,31 +54,11 @@ async function main(folder) {
       ...{ figures, effort, machine: describeMachine(), pinned: cores !== undefined },
       ...{ date: new Date(), seconds: (performance.now() - from) / 1000 },
     });
-    keepSection(section);
+    ROTATION.keep(section);
     say('wrote its part of bench/RESULTS.md');
   }
   const missed = judge(figures).filter(({ met }) => !met);
   if (missed.length > 0) say(`targets missed: ${missed.length}`);
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
-const clean = async () => {
-  await stopAll();
-  rmSync(folder, { recursive: true, force: true });
-};
-let interrupted = false;
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-  process.once(signal, async () => {
-    interrupted = true;
-    await clean();
-    process.exit(130);
-  });
-}
-try {
-  await main(folder);
-} catch (error) {
-  if (!interrupted) say(reason(error));
-  process.exitCode = 1;
-} finally {
-  await clean();
-}
+await runInFolder(main);

@@ -1,11 +1,9 @@
 /** `npm run bench`: the sidecar against its peers, in one run on one machine. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { stopAll } from './children.js';
+import { writeFileSync } from 'node:fs';
 import { describeMachine, fileLimit, pickCores } from './machine.js';
 import { readOptions } from './options.js';
+import { reason, runInFolder, say } from './own-folder.js';
 import { DIRECT, PEERS, REFERENCE, SUBJECT } from './peers.js';
 import { figuresText, foreignShare, percent } from './report.js';
 import { resultsText } from './results.js';
@@ -15,13 +13,8 @@ import { createStage } from './stage.js';
 import { judge } from './targets.js';
 import { validate } from './validate.js';
 
-const say = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
-
 /** Without these a run says nothing; of the others it takes what works. */
 const MUST = [DIRECT, REFERENCE, SUBJECT];
-
-const reason = (/** @type {unknown} */ error) =>
-  error instanceof Error ? error.message : String(error);
 
 /**
  * Starts and validates the peers that are here.
@@ -144,24 +137,4 @@ async function main(folder) {
   if (missed.length > 0) say(`targets missed: ${missed.length}`);
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
-const clean = async () => {
-  await stopAll();
-  rmSync(folder, { recursive: true, force: true });
-};
-let interrupted = false;
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-  process.once(signal, async () => {
-    interrupted = true;
-    await clean();
-    process.exit(130);
-  });
-}
-try {
-  await main(folder);
-} catch (error) {
-  if (!interrupted) say(reason(error));
-  process.exitCode = 1;
-} finally {
-  await clean();
-}
+await runInFolder(main);

@@ -51,6 +51,9 @@ export function createAdmin(socketPath) {
     revoke: (id) => ask('POST', `/api/generations/${id}/revoke`, { force: true }),
     client: () => ask('GET', '/api/clients/master'),
     verify: () => ask('GET', '/api/audit/verify'),
+    handOver: () => ask('POST', '/api/upstream/rotate'),
+    /** @param {string} id */
+    handover: (id) => ask('GET', `/api/upstream/handovers/${id}`),
     close: () => agent.destroy(),
   };
 }

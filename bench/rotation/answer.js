@@ -6,14 +6,17 @@ const SEPARATOR = Buffer.from('\r\n\r\n');
 /**
  * @typedef {object} Whole an answer that has come
  * @property {number} status
- * @property {boolean} right it is the one that the upstream sends, byte for byte
+ * @property {boolean} right it is one that the upstream sends
  */
+
+const isBenchAnswer = (/** @type {Buffer} */ body) => body.equals(BODY);
 
 /**
  * A reader of one connection's answers, which come one at a time and with a length.
+ * @param {(body: Buffer) => boolean} [isRight] of a 200
  * @returns {(bytes: Buffer) => Whole | undefined} undefined: there is more to come
  */
-export function createReader() {
+export function createReader(isRight = isBenchAnswer) {
   /** @type {Buffer[]} */
   let parts = [];
   return (bytes) => {
@@ -27,6 +30,6 @@ export function createReader() {
     }
     parts = [];
     const status = Number(head.slice(9, 12));
-    return { status, right: status === 200 && all.subarray(end + 4).equals(BODY) };
+    return { status, right: status === 200 && isRight(all.subarray(end + 4)) };
   };
 }

@@ -1,4 +1,5 @@
 /** The figures as Markdown: what the terminal shows and what RESULTS.md keeps. */
+import { judgedTable, runLine } from '../judged.js';
 import { percent, table } from '../report.js';
 import { medianOf } from './steady.js';
 import { judge } from './targets.js';
@@ -6,19 +7,6 @@ import { judge } from './targets.js';
 /** @typedef {import('./targets.js').Figures} Figures */
 
 const whole = (/** @type {number} */ value) => Math.round(value).toLocaleString('en-GB');
-const withUnit = (/** @type {string} */ text, /** @type {string} */ unit) =>
-  `${text} ${unit}`.trim();
-
-/** @param {Figures} figures */
-function targetsTable(figures) {
-  const rows = judge(figures).map(({ target, value, met }) => [
-    target.what,
-    withUnit(`${target.sense} ${target.limit}`, target.unit),
-    withUnit(value.toFixed(target.digits), target.unit),
-    met ? 'met' : 'missed',
-  ]);
-  return table(['what', 'target', 'measured', ''], rows);
-}
 
 /** @param {import('./steady.js').LoadFigures} load */
 function loadTable({ runs }) {
@@ -70,7 +58,7 @@ function sentences({ load, kill, throughput }, effort) {
 /** @param {Figures} figures @param {import('./options.js').Effort} effort */
 export const figuresText = (figures, effort) =>
   [
-    targetsTable(figures),
+    judgedTable(judge(figures)),
     sentences(figures, effort),
     figures.load === undefined ? '' : loadTable(figures.load),
   ]
@@ -89,7 +77,7 @@ export const figuresText = (figures, effort) =>
 export const sectionText = ({ figures, effort, machine, pinned, date, seconds }) =>
   `## Rotation under load: \`npm run bench:rotation\`
 
-A run of its own; ${date.toISOString().slice(0, 10)}, ${machine.processor}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${process.versions.node}, ${Math.round(seconds)} s. ${
+${runLine({ machine, date, seconds })} ${
     pinned
       ? 'Load, rotating and upstream share one core; the sidecar may use both.'
       : 'Processes were not pinned to cores.'

@@ -1,4 +1,5 @@
 /** The figures that rotation is held to. */
+import { judgeAll } from '../judged.js';
 import { medianOf } from './steady.js';
 
 /**
@@ -7,21 +8,13 @@ import { medianOf } from './steady.js';
  * @property {import('./kills.js').KillFigures | undefined} kill
  * @property {number | undefined} admission nanoseconds
  * @property {import('./throughput.js').ThroughputFigures | undefined} throughput
- *
- * @typedef {object} Target
- * @property {string} what
- * @property {string} unit
- * @property {number} limit
- * @property {'at least' | 'at most'} sense
- * @property {number} digits
- * @property {(figures: Figures) => number | undefined} value undefined: not measured
  */
 
 /** @param {Figures} figures @param {(run: import('./steady.js').RunFigures) => number} of */
 const inRotations = ({ load }, of) =>
   load?.runs.filter(({ rotating }) => rotating).reduce((sum, run) => sum + of(run), 0);
 
-/** @type {readonly Target[]} */
+/** @type {readonly import('../judged.js').Target<Figures>[]} */
 const TARGETS = [
   {
     what: 'requests refused to clients that moved within the grace',
@@ -65,12 +58,4 @@ const TARGETS = [
   },
 ];
 
-/** @param {Figures} figures @returns {{target: Target, value: number, met: boolean}[]} */
-export function judge(figures) {
-  return TARGETS.flatMap((target) => {
-    const value = target.value(figures);
-    if (value === undefined) return [];
-    const met = target.sense === 'at least' ? value >= target.limit : value <= target.limit;
-    return [{ target, value, met }];
-  });
-}
+export const judge = (/** @type {Figures} */ figures) => judgeAll(TARGETS, figures);
