@@ -45,7 +45,7 @@ export function judgedTable(judged) {
 
 /**
  * When a part was measured, and where.
- * @param {{machine: ReturnType<import('./machine.js').describeMachine>, date: Date,
+ * @param {{machine: ReturnType<typeof import('./machine.js').describeMachine>, date: Date,
  *   seconds: number}} given
  */
 export const runLine = ({ machine, date, seconds }) =>

@@ -14,6 +14,8 @@ export function createSamples(capacity = 1 << 16) {
       values[length] = value;
       length += 1;
     },
+    /** In the order in which they came. @param {number} index */
+    at: (index) => values[index] ?? Number.NaN,
     get length() {
       return length;
     },
