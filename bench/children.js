@@ -5,6 +5,9 @@ import { openSync } from 'node:fs';
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const children = new Set();
 
+/** Once all are told to end, whoever still runs starts no other. */
+let over = false;
+
 /**
  * @param {string} command
  * @param {readonly string[]} args
@@ -12,6 +15,7 @@ const children = new Set();
  *   ipc?: boolean}} options `output` is a file that stdout and stderr are appended to
  */
 export function start(command, args, { core, env, cwd, output, ipc = false }) {
+  if (over) throw new Error('the bench has ended');
   const log = output === undefined ? 'ignore' : openSync(output, 'a');
   const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
   // Node raises its soft limit on files by itself, nginx and HAProxy from their configuration.
@@ -62,4 +66,7 @@ export function stop(child) {
   });
 }
 
-export const stopAll = () => Promise.all([...children].map(stop));
+export const stopAll = () => {
+  over = true;
+  return Promise.all([...children].map(stop));
+};

@@ -17,9 +17,11 @@ export const reason = (/** @type {unknown} */ error) =>
 export async function runInFolder(main, endOthers = () => undefined) {
   const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
   const clean = async () => {
+    const stopped = stopAll();
     await endOthers();
-    await stopAll();
-    rmSync(folder, { recursive: true, force: true });
+    await stopped;
+    // Whoever was killed a moment ago may have written last.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   };
   let interrupted = false;
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
