@@ -21,6 +21,8 @@ export interface AppOptions {
   readonly places: DeclaredPlaces;
   /** Where the key of somebody else's LiteLLM may be set, now and later. */
   readonly upstreamKeyPlaces: DeclaredPlaces;
+  /** For tests that move the traffic themselves: nothing is handed over, nor looked at for that. */
+  readonly handover?: 'by-hand';
   /** For tests that end the process in the middle of a change. */
   readonly fault?: FaultPoint;
 }

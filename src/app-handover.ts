@@ -44,7 +44,7 @@ export async function openHandover(
     admin: counting(upstream.admin, metrics.keyEvents),
     ...{ slot, keys: upstream.keys, onKeyAccepted },
     start(traffic) {
-      metrics.handoverEvents.onHandoverState(upstream.admin.status().handover?.state ?? 'idle');
+      metrics.handoverEvents.onHandoverState(upstream.step);
       upstream.start(traffic);
       if (watched === undefined) return;
       stopWatch = createConfigWatch({ source: watched, onChanged: onConfigChanged }).stop;

@@ -5,6 +5,7 @@ import type { HandoverEvents } from './handover/events.ts';
 import type { KeyChangeEvents } from './handover/key-change.ts';
 import { openSlots, type SlotsConfig } from './handover/open-slots.ts';
 import type { KeyTraffic, SlotTraffic } from './handover/ports.ts';
+import type { StoredStep } from './handover/state.ts';
 import { openUnmanaged } from './handover/unmanaged.ts';
 import type { UpstreamLooks } from './handover/upstream-looks.ts';
 import type { SlotLetter } from './handover/views.ts';
@@ -40,6 +41,8 @@ export interface Upstream {
   readonly admin: UpstreamAdmin;
   /** Where requests go at the start; with one place it is `a`. */
   readonly slot: SlotLetter;
+  /** The step of the handover that a process before this one began. */
+  readonly step: StoredStep | 'idle';
   /** What they carry at the start. */
   readonly keys: { readonly first: Secret; readonly second: Secret | undefined };
   /** The traffic serves from now on, with `slot` and `keys`; what is under way is gone on with. */
@@ -72,6 +75,7 @@ async function inSlots(options: UpstreamOptions, slots: string): Promise<Upstrea
   return {
     admin,
     slot: active,
+    step: runner.state().handover?.step ?? 'idle',
     keys: { first: key, second: undefined },
     start,
     onKeyAccepted: () => undefined,
@@ -115,6 +119,7 @@ async function ofSomebodyElse(options: UpstreamOptions): Promise<Upstream> {
   return {
     admin,
     slot: 'a',
+    step: 'idle',
     keys: keyChange.keys(),
     start(given) {
       traffic = given;

@@ -46,7 +46,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     const start = { active, key: handover.keys.first, onKeyAccepted };
     parts.traffic = buildTraffic(options, base, keys, start);
     const { traffic } = parts;
-    handover.start(traffic.upstreams);
+    if (options.handover !== 'by-hand') handover.start(traffic.upstreams);
     return await listenOnBoth(
       options,
       { ...parts, handover, traffic } as Parts,

@@ -55,6 +55,8 @@ export interface Surroundings {
   readonly fault?: FaultPoint;
   /** The text of `.env` beside the sidecar, at its start. */
   readonly dotenv?: string;
+  /** A test moves the traffic itself. */
+  readonly handover?: 'by-hand';
 }
 
 const LOOPBACK = '127.0.0.1';
@@ -69,7 +71,7 @@ const LOOPBACK = '127.0.0.1';
 export async function startSidecar(
   upstream: number | string,
   settings: Settings = {},
-  { clock = systemClock, fault, dotenv }: Surroundings = {},
+  { clock = systemClock, fault, dotenv, handover }: Surroundings = {},
 ): Promise<Sidecar> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-'));
   const lines: string[] = [];
@@ -109,6 +111,7 @@ export async function startSidecar(
     places: openDeclaredPlaces({ env, cwd: folder }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd: folder }),
     ...(fault !== undefined && { fault }),
+    ...(handover !== undefined && { handover }),
   });
   let drained: Promise<void> | undefined;
   const drain = (): Promise<void> => {

@@ -34,11 +34,12 @@ export function createTwoSlots() {
     ends.push(b.stop);
     const slots = await mkdtemp(join(tmpdir(), 'slots-'));
     ends.push(() => rm(slots, { recursive: true, force: true }));
-    const sidecar = await startSidecar(`${a.url},${b.url}`, {
-      SIDECAR_UPSTREAM_KEY: undefined,
-      SIDECAR_SLOTS: slots,
-      ...options.settings,
-    });
+    const settings = { SIDECAR_UPSTREAM_KEY: undefined, SIDECAR_SLOTS: slots };
+    const sidecar = await startSidecar(
+      `${a.url},${b.url}`,
+      { ...settings, ...options.settings },
+      { handover: 'by-hand' },
+    );
     ends.push(sidecar.stop);
     await eventually(() => (sidecar.logText().includes('LiteLLM answers') ? true : undefined));
     const inSlot = await readFile(join(slots, 'a', 'master.key'), 'utf8');
