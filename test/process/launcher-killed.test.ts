@@ -115,7 +115,10 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
     expect(keepers).toHaveLength(2);
     for (const pid of [launcher.pid, ...keepers]) process.kill(pid, 'SIGKILL');
     await Promise.all([launcher.said('a', 'term'), launcher.said('b', 'term')]);
-    for (const pid of [a, b]) process.kill(pid, 'SIGUSR2');
+    process.kill(b, 'SIGUSR2');
+    // Some looks later the other one was not told again.
+    await vi.waitFor(() => expect(isGone(b)).toBe(true), soon);
+    process.kill(a, 'SIGUSR2');
     await vi.waitFor(async () => expect(await family()).toEqual([]), soon);
     expect(launcher.lines.filter((line) => line.includes('"term"'))).toHaveLength(2);
   });
