@@ -28,7 +28,8 @@ export default defineConfig({
         },
       },
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
-      project('process', ['test/process/**/*.test.ts'], 30),
+      // A disk that others write to takes seconds for an fsync.
+      project('process', ['test/process/**/*.test.ts'], 60),
       project('litellm', ['test/litellm/**/*.test.ts'], 180),
       {
         // Each file has a LiteLLM of its own, which is all that a small machine can start at a time.
