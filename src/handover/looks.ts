@@ -88,7 +88,8 @@ export function createLooks(options: LooksOptions): Looks {
         void lookAt(slot, memory, key);
       }
       const report = await options.readReport(slot).catch(() => undefined);
-      if (report?.slotId !== id) return;
+      // One that may not read the slot cannot know its id, and says why.
+      if (report === undefined || (report.slotId !== id && report.slotId !== '')) return;
       const portSince = report.port === undefined ? undefined : (memory.portSince ?? now());
       change(slot, memory, { report, portSince });
     },

@@ -24,7 +24,7 @@ export function warningsOf(sources: WarningSources): readonly Warning[] {
   const trouble = runner.trouble();
   const notBegun = runner.unasked.notBegun();
   return [
-    ...(trouble === undefined ? [] : [{ code: 'disk', ...only(trouble) }]),
+    ...(trouble === undefined ? [] : [{ code: 'disk', ...wordsOf(trouble) }]),
     ...firstStart(sources),
     ...ofConfig(sources),
     ...failedSchedule(sources),
@@ -35,7 +35,7 @@ export function warningsOf(sources: WarningSources): readonly Warning[] {
   ];
 }
 
-const only = ({ message, hint }: { message: string; hint: string }) => ({ message, hint });
+const wordsOf = ({ message, hint }: { message: string; hint: string }) => ({ message, hint });
 const hintOf = (hints: readonly string[]): string => hints.join('; ') || 'sidecar upstream status';
 
 /** A LiteLLM that never came up, and of which it is known why. */

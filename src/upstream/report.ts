@@ -46,7 +46,7 @@ function reportOf(
   hide: (text: string) => string,
 ): SlotReport | undefined {
   const [first = '', second = '', ...rest] = lines;
-  const [, slotId] = /^slot-id ([!-~]{1,200})$/.exec(first) ?? [];
+  const [, slotId] = /^slot-id ([!-~]{0,200})$/.exec(first) ?? [];
   const [, attempt] = /^try ([1-9]\d{0,8})$/.exec(second) ?? [];
   // A line counts once the line feed behind it is there.
   if (slotId === undefined || attempt === undefined || rest.length === 0) return undefined;

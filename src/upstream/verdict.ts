@@ -13,7 +13,7 @@ export type Verdict =
 
 /** What the launcher left of the LiteLLM that it started last in a slot. Untrusted text. */
 export interface SlotReport {
-  /** Of the slot's content that it was started with. */
+  /** Of the slot's content that it was started with; '' where that may not be read. */
   readonly slotId: string;
   /** 1: its first start with that content; each death adds one. */
   readonly attempt: number;

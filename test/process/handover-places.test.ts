@@ -114,8 +114,8 @@ describe.runIf(mayBeUser)('a slot that LiteLLM may not read', () => {
       return ended;
     });
     expect(['not_up', 'died']).toContain(view.fault?.code);
-    expect(view.fault?.hint).toMatch(/the log of its container/);
-    const said = stage.launcher().lines.join('\n');
-    expect(said).toMatch(/slot b: no key for uid=65532.*is this user in the group/);
+    const why = /slot b: no key for uid=65532.*is this user in the group/;
+    expect(view.fault?.lastWords.join()).toMatch(why);
+    expect(stage.launcher().lines.join('\n')).toMatch(why);
   });
 });
