@@ -21,7 +21,9 @@ describe('the documents say what is true', () => {
 
   it.each(DOCUMENTS)('%s names files and folders that are there', (name) => {
     const named = spans(read(name)).filter((it) =>
-      /^(?:src|test|deploy|bench|proxy|upstream|servers)\/[\w./-]*$/.test(it),
+      /^(?:src|test|deploy|bench|proxy|upstream|handover|rotation|store|servers)\/[\w./-]*$/.test(
+        it,
+      ),
     );
     const missing = named.filter(
       (path) => ![path, `src/${path}`].some((it) => existsSync(fileURLToPath(new URL(it, ROOT)))),
