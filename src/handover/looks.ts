@@ -88,13 +88,15 @@ export function createLooks(options: LooksOptions): Looks {
         void lookAt(slot, memory, key);
       }
       const report = await options.readReport(slot).catch(() => undefined);
-      // One that may not read the slot cannot know its id, and says why.
-      if (report === undefined || (report.slotId !== id && report.slotId !== '')) return;
+      if (report === undefined || !isOf(report, id)) return;
       const portSince = report.port === undefined ? undefined : (memory.portSince ?? now());
       change(slot, memory, { report, portSince });
     },
   };
 }
+
+/** Who may not read the slot cannot know its id, and says why. */
+const isOf = ({ slotId }: SlotReport, id: string): boolean => slotId === id || slotId === '';
 
 function nextLook(before: Look | undefined, verdict: Verdict, now: number): Look {
   if (before?.verdict.kind !== verdict.kind) return { verdict, since: now, looks: 1 };
