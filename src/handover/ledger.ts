@@ -1,4 +1,5 @@
-import { StoreError } from '../store/key-store.ts';
+import type { StoreError } from '../store/key-store.ts';
+import { asStoreError, lostFolder } from '../store/store-fault.ts';
 import type { UpstreamState } from './state.ts';
 import type { StateFile } from './state-file.ts';
 
@@ -61,13 +62,3 @@ export function createLedger(options: LedgerOptions): Ledger {
     settle: () => (failed === undefined ? Promise.resolve(true) : save(state)),
   };
 }
-
-const asStoreError = (cause: unknown): StoreError =>
-  cause instanceof StoreError
-    ? cause
-    : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
-
-const lostFolder = (): StoreError =>
-  new StoreError('conflict', 'another sidecar has taken the state folder', {
-    hint: 'stop one of the two, then restart this one',
-  });

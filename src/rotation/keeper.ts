@@ -4,7 +4,8 @@ import type { AuditHead, Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot } from '../keyring/snapshot.ts';
 import { createSnapshots } from '../keyring/take-snapshot.ts';
 import { transition } from '../keyring/transition.ts';
-import { type KeyStore, type StoredKeyring, StoreError } from '../store/key-store.ts';
+import type { KeyStore, StoredKeyring, StoreError } from '../store/key-store.ts';
+import { asStoreError, lostFolder } from '../store/store-fault.ts';
 import { createTurns } from '../store/turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 import { auditEntryOf } from './audit-entries.ts';
@@ -179,16 +180,6 @@ function carryOut(
   );
   return { next: audit === next.audit ? next : { ...next, audit }, events };
 }
-
-const asStoreError = (cause: unknown): StoreError =>
-  cause instanceof StoreError
-    ? cause
-    : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
-
-const lostFolder = (): StoreError =>
-  new StoreError('conflict', 'another sidecar has taken the state folder', {
-    hint: 'stop one of the two, then restart this one',
-  });
 
 function refuse(cause: unknown): never {
   const { message, hint } = asStoreError(cause);

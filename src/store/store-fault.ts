@@ -18,3 +18,15 @@ export function storeFault(doing: string, path: string, cause: unknown): unknown
   const hint = HINTS[code]?.(path) ?? `look at ${path}, and let the sidecar read and write it`;
   return new StoreError('unavailable', `${doing}: ${(cause as Error).message}`, { hint, cause });
 }
+
+/** Whatever a store threw, as one of its own errors. */
+export const asStoreError = (cause: unknown): StoreError =>
+  cause instanceof StoreError
+    ? cause
+    : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
+
+/** Another process rules the state folder by now. */
+export const lostFolder = (): StoreError =>
+  new StoreError('conflict', 'another sidecar has taken the state folder', {
+    hint: 'stop one of the two, then restart this one',
+  });
