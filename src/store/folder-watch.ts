@@ -1,15 +1,16 @@
 import { watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 
 /**
- * Calls `onEvent` when something in a folder changes, and `onEnd` when no more events will come.
+ * Calls `onEvent` when something in a folder changes, with its name where that is known, and
+ * `onEnd` when no more events will come.
  *
  * @throws Error of Node's fs
  */
 export type WatchFolder = (
   folder: string,
-  onEvent: () => void,
+  onEvent: (name: string | null) => void,
   onEnd: () => void,
 ) => { close(): void };
 
@@ -28,12 +29,17 @@ interface Watched {
   close(): void;
 }
 
-/** Events are a quick way to what a poll finds as well: where they fail, nothing is said. */
+/**
+ * Events are a quick way to what a poll finds as well: where they fail, nothing is said. Nor is it
+ * where something else in the folder changes: a log that is written there would be an event each
+ * time.
+ */
 export function createFolderWatch(
   onEvent: () => void,
   watchFolder: WatchFolder = watchWithNode,
 ): FolderWatch {
   const watched = new Map<string, Watched>();
+  let followed: ReadonlySet<string> = new Set();
   let stopped = false;
 
   const drop = (folder: string): void => {
@@ -46,7 +52,10 @@ export function createFolderWatch(
     drop(folder);
     if (identity === undefined) return;
     try {
-      const { close } = watchFolder(folder, onEvent, () => drop(folder));
+      const tell = (name: string | null): void => {
+        if (mayConcern(name, followed)) onEvent();
+      };
+      const { close } = watchFolder(folder, tell, () => drop(folder));
       watched.set(folder, { identity, close });
     } catch {
       // No more watches to be had, or the folder has just gone: the poll goes on.
@@ -55,6 +64,7 @@ export function createFolderWatch(
 
   return {
     async follow(files) {
+      followed = new Set(files.map((file) => basename(file)));
       const folders = new Set(files.map((file) => dirname(file)));
       for (const folder of [...watched.keys()]) if (!folders.has(folder)) drop(folder);
       await Promise.all([...folders].map(meet));
@@ -65,6 +75,10 @@ export function createFolderWatch(
     },
   };
 }
+
+/** Kubernetes swaps `..data`, which the file is a link into. */
+const mayConcern = (name: string | null, followed: ReadonlySet<string>): boolean =>
+  name === null || name.startsWith('..') || followed.has(name);
 
 /** Inode numbers are used again at once: the instant of its making goes with it. */
 async function identityOf(folder: string): Promise<string | undefined> {
@@ -77,7 +91,7 @@ async function identityOf(folder: string): Promise<string | undefined> {
 }
 
 const watchWithNode: WatchFolder = (folder, onEvent, onEnd) => {
-  const watcher = watch(folder, { persistent: false }, onEvent);
+  const watcher = watch(folder, { persistent: false }, (_kind, name) => onEvent(name));
   watcher.on('error', onEnd);
   return { close: () => watcher.close() };
 };

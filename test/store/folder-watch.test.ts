@@ -16,7 +16,7 @@ afterEach(async () => {
 
 /** Opens, in place of Node's watches, ones that the test ends. */
 function counted() {
-  const open: { readonly folder: string; event(): void; end(): void }[] = [];
+  const open: { readonly folder: string; event(name: string | null): void; end(): void }[] = [];
   let events = 0;
   const made = createFolderWatch(
     () => {
@@ -94,6 +94,20 @@ describe('the folders of files', () => {
     );
     await none.follow(files);
     none.stop();
+  });
+
+  it('tell of these files, of links on the way to them, and of nothing else', async () => {
+    const { watch, open, events } = counted();
+    await watch.follow([join(root, 'file')]);
+    for (const name of ['log', 'file~', '.file.swp']) open[0]?.event(name);
+    expect(events()).toBe(0);
+    for (const name of ['file', '..data', '..2026_11_25', null]) open[0]?.event(name);
+    expect(events()).toBe(4);
+    await watch.follow([join(root, 'log')]);
+    open[0]?.event('file');
+    expect(events()).toBe(4);
+    open[0]?.event('log');
+    expect(events()).toBe(5);
   });
 
   it('tell of files that come and go in them', async () => {

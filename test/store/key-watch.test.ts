@@ -114,7 +114,7 @@ describe('a declared key that is watched', () => {
   it('is looked at soon after an event, and once for many of them', async () => {
     const events: (() => void)[] = [];
     const watchFolder: KeyWatchOptions['watchFolder'] = (_folder, onEvent) => {
-      events.push(onEvent);
+      events.push(() => onEvent(null));
       return { close: () => undefined };
     };
     const options = { watchFolder, pollMs: 1_000_000, settled: value('sk-one') };
