@@ -3,6 +3,8 @@ import { open } from 'node:fs/promises';
 
 /** No file of settings or keys comes near this; a device would never end. */
 const LARGEST = 1024 * 1024;
+/** Most are far smaller: a watched one is read again and again, and each megabyte is garbage. */
+const USUAL = 16 * 1024;
 
 /** A file's text, or why there is none, as a sentence. */
 export type TextFile =
@@ -65,12 +67,14 @@ async function readBytesLater(path: string): Promise<Buffer> {
   // Without O_NONBLOCK a pipe would hold one of the few threads that Node has for files.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const buffer = Buffer.allocUnsafe(LARGEST + 1);
+    let buffer = Buffer.allocUnsafe(USUAL);
     let length = 0;
     for (;;) {
       const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
       length += bytesRead;
-      if (bytesRead === 0 || length === buffer.length) return buffer.subarray(0, length);
+      if (bytesRead === 0 || length > LARGEST) return buffer.subarray(0, length);
+      if (length < buffer.length) continue;
+      buffer = Buffer.concat([buffer], Math.min(buffer.length * 4, LARGEST + 1));
     }
   } finally {
     await file.close();

@@ -9,6 +9,8 @@ import {
   MOST_VALID,
   SCOPES,
 } from './keyring.ts';
+import { createTombstones } from './tombstones.ts';
+import { areDigestsUnique } from './unique-digests.ts';
 
 /** What a thing is called by whoever reads that it is broken, and whether it holds. */
 type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
@@ -58,7 +60,8 @@ const isRetirement = (retirement: Generation['retirement']): boolean => {
   );
 };
 
-const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
+/** Of a client without the tombstones that were found sound before, but for the last of them. */
+const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = [
   [
     'has scopes that are none, or one twice',
     ({ scopes }) =>
@@ -123,7 +126,7 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
   ],
   [
     'remembers a call that made no key',
-    ({ idempotency, generations }) =>
+    ({ idempotency }, _keyring, { generations }) =>
       idempotency === undefined || generations.some(({ number }) => number === idempotency.number),
   ],
   [
@@ -151,8 +154,9 @@ function isAscending(generations: readonly Generation[]): boolean {
   return true;
 }
 
-/** Those that were looked at before: a save must not cost a look at a thousand tombstones. */
-const sound = new WeakSet<Generation>();
+const sound = createTombstones();
+/** Clients with nothing wrong, and the `changedAt` of the keyring in which that was seen. */
+const soundAt = new WeakMap<Client, number>();
 
 /**
  * The first thing that is wrong with a keyring, in words for an operator and without a digest;
@@ -169,38 +173,31 @@ export function checkInvariants(keyring: Keyring): string | undefined {
     const broken = clientBroken(name, client, keyring);
     if (broken !== undefined) return broken;
   }
-  return twice(keyring);
+  return areDigestsUnique(clients) ? undefined : firstTwice(keyring);
 }
 
 function clientBroken(name: string, client: Client, keyring: Keyring): string | undefined {
   // Not said: what stands there may be anything.
   if (!isClientName(name)) return 'a client has a name that none can have';
   if (client.name !== name) return `client ${name} stands under another name`;
-  const broken = brokenOf(CLIENT_RULES, client, keyring);
+  // Most did not change since the last save, and what was not too late then is not now.
+  if ((soundAt.get(client) ?? Infinity) <= keyring.changedAt) return undefined;
+  const { generations } = client;
+  const known = sound.countIn(generations, keyring.changedAt);
+  const recent = { ...client, generations: generations.slice(Math.max(0, known - 1)) };
+  const broken = brokenOf(CLIENT_RULES, recent, keyring, client);
   if (broken !== undefined) return `client ${name} ${broken}`;
-  for (const generation of client.generations) {
-    if (sound.has(generation)) continue;
+  for (const generation of recent.generations) {
     const wrong = brokenOf(GENERATION_RULES, generation);
     if (wrong !== undefined) return `${idOf(name, generation.number)} ${wrong}`;
-    sound.add(generation);
   }
+  sound.note(generations, keyring.changedAt);
+  soundAt.set(client, keyring.changedAt);
   return undefined;
 }
 
 const brokenOf = <T extends unknown[]>(rules: readonly Rule<T>[], ...args: T): string | undefined =>
   rules.find(([, holds]) => !holds(...args))?.[0];
-
-function twice(keyring: Keyring): string | undefined {
-  // Without a name for each of them: there may be thousands, and hardly ever is there one.
-  const digests = new Set<string>();
-  let count = 0;
-  for (const { generations, staged } of keyring.clients.values()) {
-    for (const { digest } of generations) digests.add(digest);
-    if (staged !== undefined) digests.add(staged.digest);
-    count += generations.length + (staged === undefined ? 0 : 1);
-  }
-  return digests.size === count ? undefined : firstTwice(keyring);
-}
 
 function firstTwice({ clients }: Keyring): string | undefined {
   const seen = new Map<string, string>();

@@ -131,6 +131,3 @@ export const endOf = ({ state, retirement, endedAt }: Generation): number | unde
   if (state === 'retiring') return retirement?.deadline ?? retirement?.latestEnd;
   return endedAt;
 };
-
-export const activeOf = (client: Client): Generation | undefined =>
-  client.generations.find(({ state }) => state === 'active');

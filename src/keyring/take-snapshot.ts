@@ -1,5 +1,4 @@
 import {
-  activeOf,
   type Client,
   endOf,
   type Generation,
@@ -9,6 +8,8 @@ import {
   type Scope,
 } from './keyring.ts';
 import type { KeyringSnapshot, KnownKey } from './snapshot.ts';
+import { createTombstones, type Tombstones } from './tombstones.ts';
+import { activeOf, validIn } from './valid.ts';
 
 type Entry = readonly [digest: string, key: KnownKey];
 
@@ -32,7 +33,8 @@ function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
  * client that did not change it is not looked at again.
  */
 export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
-  const ended = new Map<string, KnownKey>();
+  const keys = new Map<string, KnownKey>();
+  const ended: Ended = { keys, rows: createTombstones() };
   const entries = new WeakMap<Client, readonly Entry[]>();
   return ({ clients }) => {
     const valid = new Map<string, KnownKey>();
@@ -41,33 +43,40 @@ export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
       entries.set(client, known);
       for (const [digest, key] of known) valid.set(digest, key);
     }
-    return { byDigest: { get: (digest) => valid.get(digest) ?? ended.get(digest) } };
+    return { byDigest: { get: (digest) => valid.get(digest) ?? keys.get(digest) } };
   };
 }
 
 /** The snapshot of one keyring. */
 export const takeSnapshot = (keyring: Keyring): KeyringSnapshot => createSnapshots()(keyring);
 
+interface Ended {
+  readonly keys: Map<string, KnownKey>;
+  /** Those that are among the keys already. */
+  readonly rows: Tombstones;
+}
+
 /** What of a client is no tombstone; tombstones that are new are put with the others. */
-function validOf(client: Client, ended: Map<string, KnownKey>): Entry[] {
+function validOf(client: Client, ended: Ended): Entry[] {
   const { name, generations, staged } = client;
   const scopes = scopeSet(client.scopes);
   const allowFrom = client.allowFrom.length === 0 ? ANYWHERE : client.allowFrom;
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
   const known: Entry[] = [];
-  for (const generation of generations) {
+  for (const generation of generations.slice(ended.rows.countIn(generations))) {
     const { number, digest, state } = generation;
     const isEnded = !isValid(generation);
-    if (isEnded && ended.has(digest)) continue;
+    if (isEnded && ended.keys.has(digest)) continue;
     const fault = faultOf(client, generation);
     const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
     const startsClock = fault === undefined && number > waiting;
     const id = idOf(name, number);
     const key = { id, client: name, state, scopes, allowFrom, fault, validUntil, startsClock };
-    if (isEnded) ended.set(digest, key);
+    if (isEnded) ended.keys.set(digest, key);
     else known.push([digest, key]);
   }
+  ended.rows.note(generations);
   if (staged === undefined) return known;
   const { number, digest } = staged;
   const key: KnownKey = {
@@ -86,7 +95,7 @@ function faultOf({ disabled }: Client, { state }: Generation): KnownKey['fault']
 /** The lowest number whose clock the use of a higher one starts; Infinity: there is none. */
 function oldestWaiting(client: Client): number {
   if (activeOf(client)?.publishedAt === undefined) return Infinity;
-  const waiting = client.generations.find(
+  const waiting = validIn(client.generations).find(
     ({ state, retirement }) => state === 'retiring' && retirement?.deadline === undefined,
   );
   return waiting?.number ?? Infinity;

@@ -1,7 +1,6 @@
 import { isClientName } from './client-name.ts';
 import type { Command, KeyringEvent } from './command.ts';
 import {
-  activeOf,
   type Client,
   type Generation,
   idOf,
@@ -20,6 +19,7 @@ import {
   withClient,
 } from './transition-outcome.ts';
 import { generationOf } from './transition-stage.ts';
+import { activeOf } from './valid.ts';
 
 type AddClient = Extract<Command, { kind: 'addClient' }>;
 

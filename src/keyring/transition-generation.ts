@@ -1,6 +1,6 @@
 import { readId } from './client-name.ts';
 import type { Command, KeyringEvent } from './command.ts';
-import { activeOf, type Client, type Generation, idOf, isValid, type Keyring } from './keyring.ts';
+import { type Client, type Generation, idOf, isValid, type Keyring } from './keyring.ts';
 import {
   changed,
   ended,
@@ -11,6 +11,7 @@ import {
   unknownClient,
   unknownGeneration,
 } from './transition-outcome.ts';
+import { activeOf, replacedIn, validIn } from './valid.ts';
 
 type Numbered = Extract<Command, { kind: 'published' | 'firstUse' }>;
 type Revoke = Extract<Command, { kind: 'revoke' }>;
@@ -51,7 +52,7 @@ export const firstUse = (keyring: Keyring, command: Numbered, now: number): Tran
     // Where a target lacks the newest key, somebody may not be able to leave the old one.
     if (!isValid(used) || activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
     const events: KeyringEvent[] = [];
-    const pairs = client.generations.flatMap((generation): [Generation, Generation][] => {
+    const pairs = validIn(client.generations).flatMap((generation): [Generation, Generation][] => {
       const { number, state, retirement } = generation;
       if (state !== 'retiring' || number >= used.number) return [];
       if (retirement === undefined || retirement.deadline !== undefined) return [];
@@ -75,12 +76,12 @@ function withNumber(
   const client = keyring.clients.get(name);
   if (client === undefined) return unknownClient(keyring, name);
   if (client.staged?.number === number) return unchanged(keyring);
-  const generation = client.generations.find((each) => each.number === number);
+  const generation = client.generations.findLast((each) => each.number === number);
   if (generation === undefined) return unknownGeneration(keyring, idOf(name, number));
   return next(client, generation);
 }
 
-function replaced(client: Client, pairs: readonly (readonly [Generation, Generation])[]): Client {
-  const next = new Map(pairs);
-  return { ...client, generations: client.generations.map((each) => next.get(each) ?? each) };
-}
+const replaced = (
+  client: Client,
+  pairs: readonly (readonly [Generation, Generation])[],
+): Client => ({ ...client, generations: replacedIn(client.generations, pairs) });

@@ -1,13 +1,5 @@
 import type { Command, KeyringEvent } from './command.ts';
-import {
-  activeOf,
-  type Client,
-  type Generation,
-  idOf,
-  isValid,
-  type Keyring,
-  type Staged,
-} from './keyring.ts';
+import { type Client, type Generation, idOf, type Keyring, type Staged } from './keyring.ts';
 import { forgotten, isNewcomer } from './transition-client.ts';
 import {
   changed,
@@ -19,6 +11,7 @@ import {
   withClient,
 } from './transition-outcome.ts';
 import { generationOf } from './transition-stage.ts';
+import { activeOf, replacedIn, validIn } from './valid.ts';
 
 type Commit = Extract<Command, { kind: 'commit' }>;
 
@@ -31,7 +24,7 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
       ...client,
       disabled: false,
       generations: [
-        ...client.generations.map((each) => superseded(each, staged, now)),
+        ...supersededIn(client.generations, staged, now),
         generationOf(staged, command.published ? now : undefined),
       ],
       staged: undefined,
@@ -46,8 +39,13 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
     return changed({ ...keyring, declared }, next, events);
   });
 
+const supersededIn = (row: readonly Generation[], staged: Staged, now: number) =>
+  replacedIn(
+    row,
+    validIn(row).map((each) => [each, superseded(each, staged, now)]),
+  );
+
 function superseded(generation: Generation, staged: Staged, now: number): Generation {
-  if (!isValid(generation)) return generation;
   if (staged.compromised) return ended(generation, 'revoked', now);
   // Those that retire already keep the grace that was promised for them.
   if (generation.state === 'retiring') return generation;
@@ -63,7 +61,7 @@ function rotationEvents(client: Client, staged: Staged): KeyringEvent[] {
   const active = activeOf(client);
   const from = active && idOf(name, active.number);
   const to = idOf(name, staged.number);
-  const revoked = compromised ? generations.filter(isValid) : [];
+  const revoked = compromised ? validIn(generations) : [];
   return [
     { kind: 'rotated', client: name, from, to, origin, graceMs, compromised },
     ...revoked.map(({ number }): KeyringEvent => {

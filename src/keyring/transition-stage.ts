@@ -18,6 +18,7 @@ import {
   underWay,
   withClient,
 } from './transition-outcome.ts';
+import { validIn } from './valid.ts';
 
 type Stage = Extract<Command, { kind: 'stage' }>;
 
@@ -78,7 +79,7 @@ function graceFault({ graceMs, maxGraceMs }: Stage): Refused | undefined {
 }
 
 function countFault({ name, generations }: Client): Refused | undefined {
-  const valid = generations.filter(isValid);
+  const valid = validIn(generations);
   const [oldest] = valid;
   if (valid.length < MOST_VALID || oldest === undefined) return undefined;
   const id = idOf(name, oldest.number);

@@ -1,6 +1,7 @@
 import type { KeyringEvent } from './command.ts';
-import { activeOf, type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
+import { type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
 import { type Done, ended } from './transition-outcome.ts';
+import { activeOf, replacedIn, validIn } from './valid.ts';
 
 /** Retires what is past its end, or waits for nothing but a newer key that is published now. */
 export function letPass(keyring: Keyring, now: number): Done {
@@ -8,15 +9,16 @@ export function letPass(keyring: Keyring, now: number): Done {
   const next: Client[] = [];
   for (const client of keyring.clients.values()) {
     const due = (generation: Generation): boolean => isDue(client, generation, now);
-    if (!client.generations.some(due)) continue;
-    const generations = client.generations.map((generation) => {
-      if (!due(generation)) return generation;
-      const { name } = client;
+    const over = validIn(client.generations).filter(due);
+    if (over.length === 0) continue;
+    const { name } = client;
+    const pairs = over.map((generation) => {
       events.push({ kind: 'retired', client: name, generation: idOf(name, generation.number) });
       // However late this is noticed, it was good for nothing after its end.
-      return ended(generation, 'retired', Math.min(endOf(generation) ?? now, now));
+      const end = Math.min(endOf(generation) ?? now, now);
+      return [generation, ended(generation, 'retired', end)] as const;
     });
-    next.push({ ...client, generations });
+    next.push({ ...client, generations: replacedIn(client.generations, pairs) });
   }
   if (next.length === 0) return { ok: true, keyring, events };
   const clients = new Map(keyring.clients);

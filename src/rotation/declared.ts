@@ -1,7 +1,8 @@
 import type { DeclaredReading, DeclaredValue } from '../config/declared.ts';
 import { checkDeclaredKey } from '../keyring/declared-key.ts';
 import { digestOf } from '../keyring/digest.ts';
-import { activeOf, MASTER } from '../keyring/keyring.ts';
+import { MASTER } from '../keyring/keyring.ts';
+import { activeOf } from '../keyring/valid.ts';
 import { AdminError } from './admin.ts';
 import { planDeclared } from './declared-plan.ts';
 import type { Keeper } from './keeper.ts';

@@ -1,7 +1,8 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { generateKey } from '../keyring/key-format.ts';
-import { activeOf, type KeyOrigin, MASTER } from '../keyring/keyring.ts';
+import { type KeyOrigin, MASTER } from '../keyring/keyring.ts';
+import { activeOf } from '../keyring/valid.ts';
 import { Secret } from '../secret.ts';
 import { AdminError } from './admin.ts';
 import type { DeclaredKeys, DeclaredOutcome } from './declared.ts';

@@ -1,5 +1,4 @@
 import {
-  activeOf,
   type Client,
   endOf,
   type Generation,
@@ -8,6 +7,7 @@ import {
   type Keyring,
 } from '../keyring/keyring.ts';
 import type { GenerationUse } from '../keyring/usage.ts';
+import { activeOf } from '../keyring/valid.ts';
 import { nextRotationAt, type Schedule } from './schedule.ts';
 import type { ClientView, GenerationView, TargetView, WhoView } from './views.ts';
 

@@ -1,6 +1,7 @@
 import type { DeclaredPlaces } from '../config/declared.ts';
 import { digestOf } from '../keyring/digest.ts';
-import { activeOf, idOf, MASTER } from '../keyring/keyring.ts';
+import { idOf, MASTER } from '../keyring/keyring.ts';
+import { activeOf } from '../keyring/valid.ts';
 import type { Keeper } from './keeper.ts';
 import type { Publisher } from './publisher.ts';
 import type { KeyFiles, Rotator } from './rotate.ts';

@@ -7,7 +7,7 @@ import type {
   KeyOrigin,
   Keyring,
 } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/keyring.ts';
+import { activeOf } from '../keyring/valid.ts';
 import type { Secret } from '../secret.ts';
 import { type Actor, AdminError } from './admin.ts';
 import type { Keeper } from './keeper.ts';

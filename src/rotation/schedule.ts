@@ -1,4 +1,5 @@
-import { activeOf, type Client, endOf, type Keyring } from '../keyring/keyring.ts';
+import { type Client, endOf, type Keyring } from '../keyring/keyring.ts';
+import { activeOf, validIn } from '../keyring/valid.ts';
 
 /** What the schedule goes by. */
 export interface Schedule {
@@ -31,10 +32,8 @@ export const dueClients = (keyring: Keyring, schedule: Schedule, now: number): r
 export function nextEnd(keyring: Keyring): number {
   let next = Infinity;
   for (const { generations } of keyring.clients.values()) {
-    // Tombstones come first and may be many; what retires is among the newest.
-    for (let at = generations.length - 1; at >= 0; at--) {
-      const generation = generations[at];
-      if (generation?.state === 'retiring') next = Math.min(next, endOf(generation) ?? Infinity);
+    for (const generation of validIn(generations)) {
+      next = Math.min(next, endOf(generation) ?? Infinity);
     }
   }
   return next;

@@ -1,13 +1,20 @@
 /** The thread that waits for the disk, so that the one that serves does not. */
+import { platform, setPriority } from 'node:os';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { errorOf, failureOf } from './disk-failure.ts';
 import { doJob } from './disk-jobs.ts';
 import type { Answer, Question, ThreadData, Verdict } from './disk-link.ts';
-import { type FaultPoint, noFaults } from './durable-file.ts';
+import { type FaultPoint, noFaults, quietly } from './durable-file.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this is no program: a thread of the sidecar runs it');
 const { gate } = workerData as ThreadData;
+
+/** Of nice(2): about a tenth of a core that somebody else wants, and all of one that is free. */
+const GIVES_WAY = 10;
+// On Linux alone has each thread a priority of its own; elsewhere all of them would give way.
+if (platform() === 'linux') quietly(() => setPriority(GIVES_WAY));
+
 const answer = (message: Answer): void => port.postMessage(message);
 
 /** Stands still until the other thread, which has the function, has called it. */

@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+import { checkInvariants } from '../../src/keyring/invariants.ts';
+import { type Client, type Generation, type Keyring, MASTER } from '../../src/keyring/keyring.ts';
+import { createTombstones } from '../../src/keyring/tombstones.ts';
+import { createMaster, HOUR, type Story } from './story.ts';
+
+/** Master whose generations 1 to `ended` are retired; the one after them is active. */
+function createRow(ended: number): Story {
+  const story = createMaster();
+  for (let number = 2; number <= ended + 1; number += 1) {
+    story.now += HOUR;
+    story.rotate(MASTER, `m${number}`, { graceMs: 0 });
+  }
+  return story;
+}
+
+const rowOf = (story: Story): readonly Generation[] => story.client(MASTER).generations;
+
+describe('the tombstones at the beginning of a row', () => {
+  it('are not known before they were noted', () => {
+    expect(createTombstones().countIn(rowOf(createRow(3)))).toBe(0);
+  });
+
+  it('are known afterwards, and what is valid is not among them', () => {
+    const row = rowOf(createRow(3));
+    const tombstones = createTombstones();
+    tombstones.note(row);
+    expect(row).toHaveLength(4);
+    expect(tombstones.countIn(row)).toBe(3);
+  });
+
+  it('end where a valid one stands between them', () => {
+    const story = createRow(2);
+    story.rotate(MASTER, 'x4');
+    story.rotate(MASTER, 'x5');
+    story.do({ kind: 'revoke', generation: 'master-4', compromised: false });
+    expect(story.states(MASTER)).toBe('retired retired retiring revoked active');
+    const tombstones = createTombstones();
+    tombstones.note(rowOf(story));
+    expect(tombstones.countIn(rowOf(story))).toBe(2);
+  });
+
+  it('stay known while the row goes on behind them, and become more', () => {
+    const story = createRow(2);
+    const tombstones = createTombstones();
+    tombstones.note(rowOf(story));
+    story.rotate(MASTER, 'x4', { graceMs: 0 });
+    expect(story.states(MASTER)).toBe('retired retired retired active');
+    expect(tombstones.countIn(rowOf(story))).toBe(2);
+    tombstones.note(rowOf(story));
+    expect(tombstones.countIn(rowOf(story))).toBe(3);
+  });
+
+  it('are not known any more where one of them is another object, or missing', () => {
+    const row = rowOf(createRow(3));
+    const tombstones = createTombstones();
+    tombstones.note(row);
+    expect(tombstones.countIn(row.map((each, at) => (at === 1 ? { ...each } : each)))).toBe(0);
+    expect(tombstones.countIn(row.slice(1))).toBe(0);
+    expect(tombstones.countIn(row.slice(0, 2))).toBe(0);
+    expect(tombstones.countIn(row)).toBe(3);
+  });
+
+  it('are not known at an instant before the one they were noted at', () => {
+    const row = rowOf(createRow(3));
+    const tombstones = createTombstones();
+    tombstones.note(row, 1000);
+    expect(tombstones.countIn(row, 999)).toBe(0);
+    expect(tombstones.countIn(row, 1000)).toBe(3);
+  });
+
+  it('are none in a row without any', () => {
+    const tombstones = createTombstones();
+    const row = rowOf(createMaster());
+    tombstones.note(row);
+    expect(tombstones.countIn(row)).toBe(0);
+    tombstones.note([]);
+    expect(tombstones.countIn([])).toBe(0);
+  });
+});
+
+describe('a keyring that was found sound', () => {
+  const story = createRow(4);
+  const { keyring } = story;
+  const withRow = (generations: readonly Generation[]): Keyring => {
+    const client: Client = { ...story.client(MASTER), generations };
+    return { ...keyring, clients: new Map(keyring.clients).set(MASTER, client) };
+  };
+  const put = (number: number, changes: Partial<Generation>): Keyring =>
+    withRow(rowOf(story).map((each) => (each.number === number ? { ...each, ...changes } : each)));
+
+  it('is looked at again where one of its tombstones is another', () => {
+    expect(checkInvariants(keyring)).toBeUndefined();
+    expect(checkInvariants(put(1, { endedAt: undefined }))).toBe(
+      'master-1 has ended, but not when',
+    );
+    expect(checkInvariants(put(2, { number: 1 }))).toBe(
+      'client master has numbers that are not in order',
+    );
+    expect(checkInvariants(keyring)).toBeUndefined();
+  });
+
+  it('is looked at again where it is said to be older than what is in it', () => {
+    expect(checkInvariants(keyring)).toBeUndefined();
+    const broken = 'client master was changed after the last change';
+    expect(checkInvariants({ ...keyring, changedAt: keyring.changedAt - HOUR })).toBe(broken);
+    // The same where it is the first of them that ended last, and its client is another object.
+    const changedAt = keyring.changedAt + HOUR;
+    const late = { ...put(1, { endedAt: changedAt }), changedAt };
+    expect(checkInvariants(late)).toBeUndefined();
+    const client = late.clients.get(MASTER);
+    if (client === undefined) throw new Error('no master');
+    const clients = new Map(late.clients).set(MASTER, { ...client });
+    expect(checkInvariants({ ...late, clients, changedAt: keyring.changedAt })).toBe(broken);
+  });
+
+  it('is held to the order between its tombstones and what follows them', () => {
+    expect(checkInvariants(keyring)).toBeUndefined();
+    expect(checkInvariants(put(5, { number: 4 }))).toBe(
+      'client master has numbers that are not in order',
+    );
+  });
+});
