@@ -1,12 +1,23 @@
 /** Starts the bench's processes, each on its core, and ends all of them whatever happens. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { openSync } from 'node:fs';
+import { allowedCores } from './machine.js';
 
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const children = new Set();
 
 /** Once all are told to end, whoever still runs starts no other. */
 let over = false;
+
+/** Where those may run that are given no core, once this process keeps to one. */
+/** @type {string | undefined} */
+let everywhere;
+
+/** From now on this process stays on a core; its children may still use the others. */
+export function keepTo(/** @type {number} */ core) {
+  everywhere = allowedCores().join(',');
+  spawnSync('taskset', ['-a', '-p', '-c', String(core), String(process.pid)]);
+}
 
 /**
  * @param {string} command
@@ -17,7 +28,8 @@ let over = false;
 export function start(command, args, { core, env, cwd, output, ipc = false }) {
   if (over) throw new Error('the bench has ended');
   const log = output === undefined ? 'ignore' : openSync(output, 'a');
-  const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
+  const where = core === undefined ? everywhere : String(core);
+  const pinned = where === undefined ? [] : ['taskset', '-c', where];
   // Node raises its soft limit on files by itself, nginx and HAProxy from their configuration.
   const [file = command, ...rest] = [...pinned, command, ...args];
   const child = spawn(file, rest, {

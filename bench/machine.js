@@ -21,7 +21,7 @@ export const hasCommand = (/** @type {string} */ name) =>
   spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name]).status === 0;
 
 /** The cores this process may use, lowest first. */
-function allowedCores() {
+export function allowedCores() {
   const list = /Cpus_allowed_list:\s*(\S+)/.exec(read('/proc/self/status'))?.[1] ?? '';
   return list.split(',').flatMap((range) => {
     const [from = Number.NaN, to = from] = range.split('-').map(Number);

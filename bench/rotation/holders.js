@@ -1,8 +1,11 @@
 /** Clients that hold a key and move to each new one within its grace, each in its own time. */
-import { readFile } from 'node:fs/promises';
+import { constants, readFileSync } from 'node:fs';
 
 /** Every fourth client reads the published file; the others are told the key. */
 const READERS = 4;
+
+/** At once: four turns of a thread pool cost the load more. Without a note of it on the disk. */
+const flag = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
 
 /**
  * @typedef {object} Move
@@ -51,9 +54,9 @@ export function createHolders({ count, key, keyFile, withinMs, onFault }) {
   const seenAt = new Map();
 
   /** What is read may be newer than what was heard of, never older. @param {number} number */
-  const read = async (/** @type {typeof holders[number]} */ holder, number) => {
+  const read = (/** @type {typeof holders[number]} */ holder, number) => {
     try {
-      const found = (await readFile(keyFile, 'utf8')).trim();
+      const found = readFileSync(keyFile, { encoding: 'utf8', flag }).trim();
       if (!seenAt.has(found)) seenAt.set(found, performance.now());
       holder.take({ key: found, number });
     } catch (error) {
@@ -70,7 +73,7 @@ export function createHolders({ count, key, keyFile, withinMs, onFault }) {
       for (const holder of holders) {
         const afterMs = Math.random() * leftMs;
         holder.plan({ ...next, at: now + (holder.reads ? leftMs : afterMs) });
-        if (holder.reads) setTimeout(() => void read(holder, next.number), afterMs);
+        if (holder.reads) setTimeout(() => read(holder, next.number), afterMs);
       }
     },
     moves: () => holders.reduce((sum, holder) => sum + holder.moves(), 0),

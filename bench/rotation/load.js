@@ -1,23 +1,16 @@
 /** The load of `npm run bench:rotation`, a process of its own: one job at a time over IPC. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createAdmin } from './admin.js';
 import { createHolders } from './holders.js';
 import { openLiveStreams } from './live-streams.js';
 import { createPacedLoad } from './paced.js';
-import { rotateInARow } from './row.js';
 
 /**
  * @typedef {object} Job
  * @property {number} port
- * @property {string} socket
  * @property {string} keyFile
  * @property {string} key the newest one
  * @property {number} connections
  * @property {number} streams
  * @property {number} perSecond
- * @property {number} rotations 0: none, for `steadyMs`
- * @property {number} steadyMs
- * @property {number} paceMs
  * @property {number} graceMs
  */
 
@@ -25,8 +18,7 @@ import { rotateInARow } from './row.js';
 const MOVING = 0.75;
 
 /** @param {Job} job */
-async function run({ port, socket, keyFile, key, connections, streams, perSecond, ...rest }) {
-  const { rotations, steadyMs, paceMs, graceMs } = rest;
+async function open({ port, keyFile, key, connections, streams, perSecond, graceMs }) {
   /** @type {string[]} */
   const faults = [];
   const { holders, heard, moves } = createHolders({
@@ -35,24 +27,36 @@ async function run({ port, socket, keyFile, key, connections, streams, perSecond
   });
   const live = await openLiveStreams({ port, key, count: streams });
   const paced = await createPacedLoad({ port, perSecond, holders });
-  const admin = createAdmin(socket);
-  try {
-    await sleep(1000);
-    paced.begin();
-    const row = { admin, keyFile, rotations, paceMs, graceMs, onKey: heard };
-    const rotated = rotations === 0 ? undefined : await rotateInARow(row);
-    await sleep(rotations === 0 ? steadyMs : graceMs * 2);
-    const loaded = await paced.stop();
-    if (faults.length > 0) throw new Error(faults[0]);
-    return { ...loaded, rotated, moves: moves(), streams: live.close() };
-  } finally {
-    admin.close();
-  }
+  return {
+    heard,
+    measure: () => paced.begin(),
+    async end() {
+      const loaded = await paced.stop();
+      const streamed = live.close();
+      if (faults.length > 0) throw new Error(faults[0]);
+      return { ...loaded, moves: moves(), streams: streamed };
+    },
+  };
 }
 
-process.on('message', async (/** @type {Job} */ job) => {
+/** @type {Awaited<ReturnType<typeof open>> | undefined} */
+let load;
+
+/** @param {any} job */
+async function carryOut({ kind, ...job }) {
+  if (kind === 'open') {
+    load = await open(job);
+    return undefined;
+  }
+  if (load === undefined) throw new Error('there is no load yet');
+  return kind === 'end' ? load.end() : load.measure();
+}
+
+process.on('message', async (/** @type {any} */ job) => {
+  // Nobody waits for an answer to it.
+  if (job.kind === 'key') return load?.heard(job);
   try {
-    process.send?.({ result: await run(job) });
+    process.send?.({ result: await carryOut(job) });
   } catch (error) {
     process.send?.({ failed: error instanceof Error ? error.message : String(error) });
   }

@@ -20,6 +20,8 @@ const FULL = {
   /** Of each kind: with rotations and without. */
   runs: 3,
   rotations: 1000,
+  /** Before each run: nothing is measured while V8 still compiles what a rotation does. */
+  warmRotations: 20,
   /** Between the starts of two rotations, and how long each older key stays good. */
   paceMs: 150,
   graceMs: 500,
@@ -36,6 +38,7 @@ const QUICK = {
   ...FULL,
   runs: 1,
   rotations: 100,
+  warmRotations: 10,
   steadyMs: 5000,
   burnInMs: 1500,
   probeMs: 800,

@@ -8,18 +8,27 @@ const FULL_WAIT_MS = 10;
 
 /**
  * @param {{admin: import('./admin.js').Admin, keyFile: string, rotations: number, paceMs: number,
- *   graceMs: number, onKey: (next: {key: string, number: number}) => void}} given
+ *   graceMs: number, from?: number, onKey: (next: {key: string, number: number}) => void}} given
+ *   `from`: how many keys there were before
  * @returns what was handed out, oldest first, and how long each call took
  * @throws {Error} where a rotation fails, or its key is not in the key file
  */
-export async function rotateInARow({ admin, keyFile, rotations, paceMs, graceMs, onKey }) {
+export async function rotateInARow({
+  admin,
+  keyFile,
+  rotations,
+  paceMs,
+  graceMs,
+  from = 1,
+  onKey,
+}) {
   const durations = createSamples();
   /** @type {string[]} */
   const keys = [];
   let waits = 0;
-  const from = performance.now();
+  const startedAt = performance.now();
   for (let done = 0; done < rotations; done += 1) {
-    const startedAt = performance.now();
+    const askedAt = performance.now();
     const { status, body } = await admin.rotate({ grace: `${graceMs}ms` });
     if (status === 409 && body.code === 'too_many_generations') {
       waits += 1;
@@ -28,17 +37,17 @@ export async function rotateInARow({ admin, keyFile, rotations, paceMs, graceMs,
       continue;
     }
     if (status !== 200) throw new Error(`rotation ${done + 1}: ${status} ${body.code}`);
-    durations.add(performance.now() - startedAt);
+    durations.add(performance.now() - askedAt);
     keys.push(body.key);
-    onKey({ key: body.key, number: keys.length + 1 });
+    onKey({ key: body.key, number: from + keys.length });
     const published = (await readFile(keyFile, 'utf8')).trim();
     if (published !== body.key) throw new Error(`rotation ${done + 1}: another key is published`);
-    await sleep(Math.max(0, startedAt + paceMs - performance.now()));
+    await sleep(Math.max(0, askedAt + paceMs - performance.now()));
   }
   return {
     keys,
     waits,
-    perSecond: rotations / ((performance.now() - from) / 1000),
+    perSecond: rotations / ((performance.now() - startedAt) / 1000),
     p50: durations.percentile(50),
     p99: durations.percentile(99),
   };

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { nextMessage, start } from '../children.js';
 import { median } from '../load/percentile.js';
 import { coreSeconds, processorSeconds } from '../machine.js';
+import { createAdmin } from './admin.js';
 import { present } from './presented.js';
+import { rotateInARow } from './row.js';
 import { createSidecar } from './sidecar.js';
 
 const CONNECTIONS = 64;
@@ -62,12 +64,20 @@ async function createLoad(core) {
     ipc: true,
   });
   await nextMessage(child);
-  return async (/** @type {Omit<import('./load.js').Job, 'connections' | 'streams'>} */ job) => {
+  const ask = async (/** @type {object} */ job) => {
     const answered = nextMessage(child);
-    child.send({ ...job, connections: CONNECTIONS, streams: STREAMS });
+    child.send(job);
     const { result, failed } = await answered;
     if (failed !== undefined) throw new Error(failed);
     return result;
+  };
+  return {
+    open: (/** @type {Omit<import('./load.js').Job, 'connections' | 'streams'>} */ job) =>
+      ask({ kind: 'open', ...job, connections: CONNECTIONS, streams: STREAMS }),
+    /** @param {{key: string, number: number}} next */
+    tell: (next) => void child.send({ kind: 'key', ...next }),
+    measure: () => ask({ kind: 'measure' }),
+    end: () => ask({ kind: 'end' }),
   };
 }
 
@@ -82,29 +92,51 @@ async function createLoad(core) {
  */
 
 /**
+ * The load, first while a few keys rotate and then for the record.
+ * @param {Turn} turn
+ * @param {boolean} rotating
+ * @param {string} key the newest one
+ */
+async function drive({ load, running, sidecar, effort, perSecond }, rotating, key) {
+  const { warmRotations, rotations, paceMs, graceMs, steadyMs } = effort;
+  const keyFile = sidecar.keyFile();
+  const admin = createAdmin(sidecar.socket());
+  const row = { admin, keyFile, paceMs, graceMs, onKey: load.tell };
+  try {
+    await load.open({ port: running.port, keyFile, key, perSecond, graceMs });
+    const warm = await rotateInARow({ ...row, rotations: warmRotations });
+    await sleep(graceMs * 2);
+    await load.measure();
+    const from = warm.keys.length + 1;
+    const rotated = rotating ? await rotateInARow({ ...row, rotations, from }) : undefined;
+    await sleep(rotating ? graceMs * 2 : steadyMs);
+    const seen = await load.end();
+    return { seen, rotated, keys: [key, ...warm.keys, ...(rotated?.keys ?? [])] };
+  } finally {
+    admin.close();
+  }
+}
+
+/**
  * @param {Turn} turn
  * @param {boolean} rotating
  * @param {string} key the newest one
  * @returns {Promise<{run: RunFigures, newest: string, faults: Record<string, number>}>}
  */
-async function runOnce({ load, running, sidecar, effort, perSecond, proxyCore }, rotating, key) {
-  const { port, pids } = running;
+async function runOnce(turn, rotating, key) {
+  const { port, pids } = turn.running;
+  const { effort, proxyCore } = turn;
   const read = () => ({
     at: performance.now() / 1000,
     proxy: processorSeconds(pids),
     core: proxyCore === undefined ? Number.NaN : coreSeconds(proxyCore),
   });
   const before = read();
-  const seen = await load({
-    ...{ port, socket: sidecar.socket(), keyFile: sidecar.keyFile(), key, perSecond },
-    ...{ rotations: rotating ? effort.rotations : 0, steadyMs: effort.steadyMs },
-    ...{ paceMs: effort.paceMs, graceMs: effort.graceMs },
-  });
+  const { seen, rotated, keys } = await drive(turn, rotating, key);
   const after = read();
   const wall = after.at - before.at;
-  const { rotated, streams, moves, faults } = seen;
-  const keys = rotated === undefined ? [key] : [key, ...rotated.keys];
-  if (rotating) await sleep(effort.graceMs + 200);
+  const { streams, moves, faults } = seen;
+  await sleep(effort.graceMs + 200);
   const run = {
     ...{ rotating, perSecond: seen.perSecond, refused: seen.refused },
     faults: Object.values(/** @type {Record<string, number>} */ (faults)).reduce(
