@@ -18,11 +18,17 @@ export interface Connection {
  * an idle connection and not LiteLLM while a request is on its way.
  */
 const KEEP_ALIVE_MS = 1000;
+/**
+ * Idle ones that are used in turns, and so stay open while there is traffic for them: to open one
+ * takes longer than to judge a request, and a burst that has to open many is one for whoever comes
+ * behind it.
+ */
+const KEPT_WARM = 64;
 /** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
 const MAX_HEADER_SIZE = 64 * 1024;
 
 export interface Connections {
-  /** An idle connection, the youngest first, or a new one. */
+  /** An idle connection, or a new one. Of many idle ones the oldest are left to close. */
   take(): Connection;
   /** A connection that was never used, for a second try. */
   takeFresh(): Connection;
@@ -85,8 +91,9 @@ export function createConnections(options: {
 
   return {
     take() {
-      for (let last = idle.pop(); last !== undefined; last = idle.pop()) {
-        if (!last.dead) return last;
+      while (idle.length > 0) {
+        const [next] = idle.splice(Math.max(0, idle.length - KEPT_WARM), 1);
+        if (next?.dead === false) return next;
       }
       idleDead = 0;
       return takeFresh();

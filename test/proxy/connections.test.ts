@@ -26,7 +26,7 @@ const gone = (connection: Connection): Promise<void> =>
     connection.client.once('disconnect', () => resolve());
   });
 
-it('gives back the youngest idle one, and knows that it is used again', async () => {
+it('gives back idle ones in turns, and knows that they are used again', async () => {
   const { upstream, connections } = await start();
   const [first, second] = [connections.take(), connections.take()];
   expect(first).not.toBe(second);
@@ -35,10 +35,28 @@ it('gives back the youngest idle one, and knows that it is used again', async ()
     connections.give(each);
   }
   const third = connections.take();
-  expect(third).toBe(second);
+  expect(third).toBe(first);
   expect(third.reused).toBe(true);
+  connections.give(third);
+  expect(connections.take()).toBe(second);
   expect(connections.take()).toBe(first);
   expect(upstream.connections()).toBe(2);
+});
+
+it('of many idle ones leaves the oldest to close', async () => {
+  const { connections } = await start();
+  const all = Array.from({ length: 70 }, () => connections.take());
+  await Promise.all(all.map(use));
+  for (const each of all) connections.give(each);
+  for (let turn = 0; turn < 2; turn += 1) {
+    for (const each of all.slice(6)) {
+      const next = connections.take();
+      expect(next).toBe(each);
+      connections.give(next);
+    }
+  }
+  const left = all.map(() => connections.take());
+  expect(new Set(left)).toEqual(new Set(all));
 });
 
 it('a fresh one was never used, though idle ones are there', async () => {
