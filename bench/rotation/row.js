@@ -8,8 +8,7 @@ const FULL_WAIT_MS = 10;
 
 /**
  * @param {{admin: import('./admin.js').Admin, keyFile: string, rotations: number, paceMs: number,
- *   graceMs: number, from?: number, onKey: (next: {key: string, number: number}) => void}} given
- *   `from`: how many keys there were before
+ *   graceMs: number, keysBefore?: number, onKey: (next: {key: string, number: number}) => void}} given
  * @returns what was handed out, oldest first, and how long each call took
  * @throws {Error} where a rotation fails, or its key is not in the key file
  */
@@ -19,7 +18,7 @@ export async function rotateInARow({
   rotations,
   paceMs,
   graceMs,
-  from = 1,
+  keysBefore = 1,
   onKey,
 }) {
   const durations = createSamples();
@@ -39,7 +38,7 @@ export async function rotateInARow({
     if (status !== 200) throw new Error(`rotation ${done + 1}: ${status} ${body.code}`);
     durations.add(performance.now() - askedAt);
     keys.push(body.key);
-    onKey({ key: body.key, number: from + keys.length });
+    onKey({ key: body.key, number: keysBefore + keys.length });
     const published = (await readFile(keyFile, 'utf8')).trim();
     if (published !== body.key) throw new Error(`rotation ${done + 1}: another key is published`);
     await sleep(Math.max(0, askedAt + paceMs - performance.now()));

@@ -107,8 +107,8 @@ async function drive({ load, running, sidecar, effort, perSecond }, rotating, ke
     const warm = await rotateInARow({ ...row, rotations: warmRotations });
     await sleep(graceMs * 2);
     await load.measure();
-    const from = warm.keys.length + 1;
-    const rotated = rotating ? await rotateInARow({ ...row, rotations, from }) : undefined;
+    const keysBefore = warm.keys.length + 1;
+    const rotated = rotating ? await rotateInARow({ ...row, rotations, keysBefore }) : undefined;
     await sleep(rotating ? graceMs * 2 : steadyMs);
     const seen = await load.end();
     return { seen, rotated, keys: [key, ...warm.keys, ...(rotated?.keys ?? [])] };
