@@ -19,8 +19,8 @@ export interface Connection {
  */
 const KEEP_ALIVE_MS = 1000;
 /**
- * So many idle ones are used in turns, and so stay open while there is traffic for them. To open one
- * takes longer than to judge a request: a burst that has to open many holds up those behind it.
+ * So many idle ones are used in turns, and so stay open while there is traffic for them. To open
+ * one takes longer than to judge a request: a burst that opens many holds up those behind it.
  */
 const KEPT_WARM = 64;
 /** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
