@@ -16,6 +16,9 @@ import type { UpstreamKey } from './live-keys.ts';
 import type { Upstream } from './upstream.ts';
 import { readFailure } from './upstream-error.ts';
 
+/** A LiteLLM that dies may take connections for some milliseconds more, only to reset them. */
+const RETRY_AFTER_MS = 100;
+
 /**
  * One request and its answer, from its admission to its last byte. A class, because ten thousand
  * may be open: its methods stand once, on the prototype.
@@ -126,6 +129,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
 
   /** The next try stays with its LiteLLM, unless that is gone. */
   #sendAgain(upstream: Upstream): void {
+    if (this.#closed || this.#verdict !== undefined) return;
     if (this.#context.upstreams.mayStay(upstream)) this.#send(upstream, true);
     else this.start();
   }
@@ -213,7 +217,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
       }
       this.#retried = true;
       events.onRetry('reused_connection');
-      this.#sendAgain(upstream);
+      setTimeout(() => this.#sendAgain(upstream), RETRY_AFTER_MS);
     }
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { get, post } from '../support/ask.ts';
 import type { FakeUpstream } from '../support/fake-upstream.ts';
@@ -56,6 +57,23 @@ describe('a LiteLLM that is killed', () => {
     await a.start();
     const peer = await answerNext(a, 'served');
     expect(String(await peer.body)).toBe('once more');
+    expect((await asked).text).toBe('served');
+  });
+
+  it('in the active slot, and takes connections until it is dead: sent again, and then held', async () => {
+    const { sidecar, a } = await twoSlots({ settings: HELD });
+    const warm = get(sidecar);
+    await answerNext(a, 'warm');
+    await warm;
+    const asked = post(sidecar, 'once more');
+    (await a.next()).reset();
+    // A process that ends may close its connections some milliseconds before it stops listening.
+    await setTimeout(30);
+    await a.stop();
+    await foundAway(sidecar);
+    expect(a.requests).toHaveLength(2);
+    await a.start();
+    await answerNext(a, 'served');
     expect((await asked).text).toBe('served');
   });
 

@@ -1,9 +1,10 @@
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ask, get, post } from '../support/ask.ts';
 import type { FakeUpstream } from '../support/fake-upstream.ts';
 import { callWith } from '../support/raw-caller.ts';
 import type { Sidecar } from '../support/sidecar.ts';
-import { createStages, eventually, series } from '../support/stage.ts';
+import { accessLine, createStages, eventually, series } from '../support/stage.ts';
 
 const stage = createStages();
 const RETRIES = 'upstream_retries_total{kind="reused_connection"}';
@@ -50,6 +51,20 @@ describe('a reused connection', () => {
       expect(await series(sidecar, RETRIES)).toBe(1);
     },
   );
+
+  it('whose client leaves between the two tries: nothing is sent again', async () => {
+    const { sidecar, upstream } = await stage();
+    await warmUp(sidecar, upstream);
+    const caller = await callWith(sidecar, 'POST /v1/chat/completions', { body: '{}' });
+    (await upstream.next()).reset();
+    await setTimeout(20);
+    caller.leave();
+    await accessLine(sidecar, 'client_aborted');
+    expect(await series(sidecar, RETRIES)).toBe(1);
+    // Longer than it waits before it tries again.
+    await setTimeout(150);
+    expect(upstream.requests).toHaveLength(2);
+  });
 
   it('that dies, and then the fresh one dies as well: 502, and no third try', async () => {
     const { sidecar, upstream } = await stage();

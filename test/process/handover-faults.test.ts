@@ -80,7 +80,7 @@ describe.concurrent('a configuration that', () => {
 
   it('makes LiteLLM die after the switch goes back', async ({ onTestFinished: finish }) => {
     const stage = await openStage(finish, { settings: { SIDECAR_PROBATION: '15s' } });
-    const view = await failing(stage, reloaded(stage, configOf('next', 'dies-after 3000')));
+    const view = await failing(stage, reloaded(stage, configOf('next', 'dies-after 3000')), 1);
     expect(view.switchedAt).not.toBeNull();
     expect(view.fault).toMatchObject({
       code: 'died_after_switch',
