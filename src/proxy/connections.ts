@@ -91,7 +91,8 @@ export function createConnections(options: {
   return {
     take() {
       while (idle.length > 0) {
-        const [next] = idle.splice(Math.max(0, idle.length - KEPT_WARM), 1);
+        const next =
+          idle.length <= KEPT_WARM ? idle.shift() : idle.splice(idle.length - KEPT_WARM, 1)[0];
         if (next?.dead === false) return next;
       }
       idleDead = 0;

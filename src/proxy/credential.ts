@@ -59,18 +59,25 @@ export function readCredential(
     found ??= fromHeader(carrier, head.values[at] ?? '', places.basic);
   }
   if (rules.keyHeader !== undefined) return found;
-  const elsewhere = [
-    places.query === undefined ? [] : keysInQuery(places.query).map(asCarrier('?key')),
-    places.subprotocols === undefined
-      ? []
-      : keysInSubprotocols(places.subprotocols).map(asCarrier('subprotocol')),
-  ];
-  for (const credentials of elsewhere) {
+  for (const credentials of outsideHeaders(places)) {
     const [first, second] = credentials;
     if (second !== undefined) return twice(second.carrier);
     found ??= first;
   }
   return found;
+}
+
+const NOWHERE: readonly Credential[][] = [];
+
+function outsideHeaders({ query, subprotocols }: OtherPlaces): readonly Credential[][] {
+  // Nearly every route: no list is made for it.
+  if (query === undefined && subprotocols === undefined) return NOWHERE;
+  return [
+    query === undefined ? [] : keysInQuery(query).map(asCarrier('?key')),
+    subprotocols === undefined
+      ? []
+      : keysInSubprotocols(subprotocols).map(asCarrier('subprotocol')),
+  ];
 }
 
 const asCarrier =

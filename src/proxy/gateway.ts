@@ -153,8 +153,9 @@ function forward(
   const { request, response } = ends;
   const { upload: rules } = options;
   const upload = hasBody(head)
-    ? new Upload(request, head.contentLength, rules, () => {
-        exchange.abandon(bodyTooLarge(rules.limit));
+    ? new Upload(request, head.contentLength, rules, {
+        startedAt,
+        tooLarge: () => exchange.abandon(bodyTooLarge(rules.limit)),
       })
     : undefined;
   const exchange: Exchange = new Exchange(options.exchange, {

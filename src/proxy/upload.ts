@@ -52,7 +52,7 @@ export function isAllHere(request: IncomingMessage, contentLength: string | unde
 export class Upload {
   /** Bytes read from the client so far. */
   bytes = 0;
-  /** When the last of them came, on the monotonic clock. */
+  /** When it last came on, on the monotonic clock. */
   lastAt: number;
   readonly #request: IncomingMessage;
   readonly #contentLength: string | undefined;
@@ -69,13 +69,13 @@ export class Upload {
     request: IncomingMessage,
     contentLength: string | undefined,
     rules: UploadRules,
-    onTooLarge: () => void,
+    on: { readonly startedAt: number; readonly tooLarge: () => void },
   ) {
     this.#request = request;
     this.#contentLength = contentLength;
     this.#rules = rules;
-    this.#onTooLarge = onTooLarge;
-    this.lastAt = rules.elapsed();
+    this.#onTooLarge = on.tooLarge;
+    this.lastAt = on.startedAt;
   }
 
   /** The body for the next try; `replayable` must hold unless it is the first. */
@@ -117,12 +117,12 @@ export class Upload {
   /** @internal Counts and keeps a chunk as it goes by; false: it is one too many. */
   note(chunk: Buffer): boolean {
     this.#keep(chunk);
+    this.lastAt = this.#rules.elapsed();
     return this.#count(chunk);
   }
 
   #count(chunk: Buffer): boolean {
     this.bytes += chunk.length;
-    this.lastAt = this.#rules.elapsed();
     const { limit } = this.#rules;
     if (limit === 0 || this.bytes <= limit) return true;
     this.#onTooLarge();

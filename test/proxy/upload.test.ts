@@ -44,7 +44,8 @@ function createUpload(
     elapsed: () => 0,
     ...changes,
   };
-  return { upload: new Upload(request, length, rules, onTooLarge), onTooLarge, rules };
+  const upload = new Upload(request, length, rules, { startedAt: 0, tooLarge: onTooLarge });
+  return { upload, onTooLarge, rules };
 }
 
 /** Reads a stream until it gave this much. */
