@@ -1,9 +1,13 @@
 import type { AppOptions, Base } from './app-base.ts';
 import type { KeyService } from './app-keys.ts';
 import { looksOf } from './app-looks.ts';
-import { openUpstream, type Upstream, type UpstreamTraffic } from './app-upstream.ts';
+import {
+  openUpstream,
+  type ToldEvents,
+  type Upstream,
+  type UpstreamTraffic,
+} from './app-upstream.ts';
 import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
-import type { HandoverEvents } from './handover/events.ts';
 import type { HandoverView } from './handover/views.ts';
 import { triggerOf } from './rotation/key-events.ts';
 import type { Keys } from './rotation/keys.ts';
@@ -57,10 +61,7 @@ export async function openHandover(
 }
 
 /** What metrics and audit are told. */
-function tellOf(
-  { handoverEvents, keyEvents }: Base['metrics'],
-  keys: Keys,
-): Pick<HandoverEvents, 'onStep' | 'onEnd'> {
+function tellOf({ handoverEvents, keyEvents }: Base['metrics'], keys: Keys): ToldEvents {
   return {
     onStep: ({ state }) => handoverEvents.onHandoverState(state),
     onEnd(view) {
@@ -74,6 +75,7 @@ function tellOf(
       if (by === 'config') handoverEvents.onConfigChange(isDone ? 'applied' : 'refused');
       keys.note(auditEntryOf(view));
     },
+    onKeyChange: (now) => keys.note({ by: 'sidecar', action: KEY_CHANGES[now] }),
   };
 }
 
@@ -82,6 +84,9 @@ const ACTIONS = {
   reload: 'upstream-reloaded',
   'dry-run': 'upstream-tried',
 } as const satisfies Record<HandoverView['kind'], string>;
+
+/** By which keys of somebody else's LiteLLM are in use from then on. */
+const KEY_CHANGES = { both: 'upstream-key-changes', new: 'upstream-key-changed' } as const;
 
 function auditEntryOf({ id, kind, by, state, from, to, fault }: HandoverView) {
   const detail = { handover: id, fromSlot: from, toSlot: to };

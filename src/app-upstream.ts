@@ -29,8 +29,14 @@ export interface UpstreamOptions {
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
   /** For the metrics and the audit; the log is told already. */
-  readonly events: Pick<HandoverEvents, 'onStep' | 'onEnd'>;
+  readonly events: ToldEvents;
   readonly fault?: FaultPoint;
+}
+
+/** What metrics and audit are told; none may throw. */
+export interface ToldEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
+  /** The key of somebody else's LiteLLM changes: both are in use, or the new one alone. */
+  onKeyChange(now: 'both' | 'new'): void;
 }
 
 /** The traffic, as far as LiteLLM's slots and keys go. */
@@ -85,7 +91,7 @@ async function inSlots(options: UpstreamOptions, slots: string): Promise<Upstrea
   };
 }
 
-function telling({ log, events }: UpstreamOptions): UpstreamOptions['events'] {
+function telling({ log, events }: UpstreamOptions): Pick<HandoverEvents, 'onStep' | 'onEnd'> {
   const told = logHandovers(log);
   return {
     onStep(view) {
@@ -100,7 +106,7 @@ function telling({ log, events }: UpstreamOptions): UpstreamOptions['events'] {
 }
 
 async function ofSomebodyElse(options: UpstreamOptions): Promise<Upstream> {
-  const { config, log } = options;
+  const { config, log, events } = options;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
   let traffic: UpstreamTraffic | undefined;
@@ -110,7 +116,7 @@ async function ofSomebodyElse(options: UpstreamOptions): Promise<Upstream> {
     isShared: warnings.length > 0,
     isUp: () => traffic?.isUp('a') ?? false,
     load: () => traffic?.load('a') ?? { requests: 0, websockets: 0 },
-    events: logKeyChange(log),
+    events: keyChangeEvents(log, events),
   }).catch((cause: unknown) => {
     const message = `the state folder cannot be used: ${(cause as Error).message}`;
     const hint = `let the user that the sidecar runs as read and write ${config.state}`;
@@ -160,10 +166,16 @@ export function logHandovers(log: Log): HandoverEvents {
   };
 }
 
-function logKeyChange(log: Log): KeyChangeEvents {
+function keyChangeEvents(log: Log, { onKeyChange }: ToldEvents): KeyChangeEvents {
   return {
-    onChange: () => log.info({}, "LiteLLM's key changes: the new and the old one are in use"),
-    onSettled: () => log.info({}, "LiteLLM's key has changed: the old one is forgotten"),
+    onChange() {
+      log.info({}, "LiteLLM's key changes: the new and the old one are in use");
+      onKeyChange('both');
+    },
+    onSettled() {
+      log.info({}, "LiteLLM's key has changed: the old one is forgotten");
+      onKeyChange('new');
+    },
     onNotKept: (err) => log.error({ err }, "LiteLLM's accepted key cannot be stored"),
   };
 }

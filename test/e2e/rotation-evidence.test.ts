@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { AuditLine } from '../../src/keyring/audit-chain.ts';
 import { digestOf } from '../../src/keyring/digest.ts';
+import { generateKey } from '../../src/keyring/key-format.ts';
 import { addClient, adminCall, change, refused, rotate, who } from '../support/admin.ts';
 import { get } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
@@ -92,6 +93,35 @@ describe('the audit', () => {
     const page = await adminCall(sidecar, 'GET', '/api/audit?after=5');
     expect((page.body as { lines: AuditLine[] }).lines.map(({ seq }) => seq)).toEqual([6, 7]);
   });
+});
+
+describe('the audit of a LiteLLM that somebody else runs', () => {
+  it('says when its key changes, and when the old one is out of use', async () => {
+    const [old, next] = [generateKey(), generateKey()];
+    const { sidecar } = await stages({
+      script: (peer) =>
+        peer.values('authorization')[0] === `Bearer ${next}`
+          ? peer.answer('200 OK', '{"data":[{"id":"model"}]}')
+          : peer.answer('401 Unauthorized', '{}'),
+      settings: { SIDECAR_UPSTREAM_KEY: undefined, SIDECAR_HANDOVER_TIMEOUT: '1s' },
+      surroundings: { dotenv: `SIDECAR_UPSTREAM_KEY=${old}\n` },
+    });
+    await writeFile(join(sidecar.cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${next}\n`);
+    const told = async () =>
+      (await auditOf(sidecar))
+        .filter(({ action }) => action.startsWith('upstream-'))
+        .map(({ by, action }) => [by, action]);
+    await vi.waitFor(
+      async () =>
+        expect(await told()).toEqual([
+          ['sidecar', 'upstream-key-changes'],
+          ['sidecar', 'upstream-key-changed'],
+        ]),
+      10_000,
+    );
+    const verdict = await adminCall(sidecar, 'GET', '/api/audit/verify');
+    expect(verdict.body).toMatchObject({ ok: true });
+  }, 15_000);
 });
 
 describe('the admin API on the ops port', () => {

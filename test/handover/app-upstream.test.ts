@@ -49,7 +49,7 @@ async function open(env: Record<string, string>) {
     },
     now: systemClock.now,
     mayWrite: () => true,
-    events: { onStep: tell, onEnd: tell },
+    events: { onStep: tell, onEnd: tell, onKeyChange: (now) => void told.push(now) },
   });
   upstream.start({
     switchTo: (slot) => moves.push(`to ${slot}`),
@@ -99,12 +99,13 @@ it("knows somebody else's LiteLLM by its key", async () => {
   const [a] = launcher.urls;
   const [one, two] = [generateKey(), generateKey()];
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${one}\n`);
-  const { upstream, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
+  const { upstream, told, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
   expect(upstream.keys.first.reveal()).toBe(one);
   expect(upstream.admin.status().mode).toBe('unmanaged');
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${two}\n`);
   await soon(() => expect(moves).toEqual(['keys 1', 'keys 2']));
   expect(upstream.admin.status().keyChange).toMatchObject({ oldAcceptedAt: null });
+  expect(told).toEqual(['both']);
   expect(text()).toContain("LiteLLM's key changes");
   recordArtefact('log', 'app-upstream', text());
 });
