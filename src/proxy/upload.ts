@@ -52,7 +52,7 @@ export function isAllHere(request: IncomingMessage, contentLength: string | unde
 export class Upload {
   /** Bytes read from the client so far. */
   bytes = 0;
-  /** When it last came on, on the monotonic clock. */
+  /** When its request came, or the last chunk that was streamed; on the monotonic clock. */
   lastAt: number;
   readonly #request: IncomingMessage;
   readonly #contentLength: string | undefined;

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { get, post } from '../support/ask.ts';
 import type { FakeUpstream } from '../support/fake-upstream.ts';
 import { callWith } from '../support/raw-caller.ts';
+import type { Sidecar } from '../support/sidecar.ts';
 import { eventually, foundAway, series } from '../support/stage.ts';
 import { createTwoSlots } from '../support/two-slots.ts';
 import { accept, closed, opened, openWebSocket } from '../support/websocket.ts';
@@ -16,6 +17,13 @@ const answerNext = async (upstream: FakeUpstream, text: string) => {
   peer.answer('200 OK', text);
   return peer;
 };
+
+/** Leaves one idle connection. */
+async function warmUp(sidecar: Sidecar, upstream: FakeUpstream): Promise<void> {
+  const warm = get(sidecar);
+  await answerNext(upstream, 'warm');
+  await warm;
+}
 
 describe('a LiteLLM that is killed', () => {
   it('in the active slot: what is under way is told, new ones wait, and it is said', async () => {
@@ -44,9 +52,7 @@ describe('a LiteLLM that is killed', () => {
 
   it('in the active slot, with its connections at rest: sent again, and then held', async () => {
     const { sidecar, a } = await twoSlots({ settings: HELD });
-    const warm = get(sidecar);
-    await answerNext(a, 'warm');
-    await warm;
+    await warmUp(sidecar, a);
     // It takes the request on the connection that it has, and dies with all of its sockets.
     const asked = post(sidecar, 'once more');
     const dying = await a.next();
@@ -62,9 +68,7 @@ describe('a LiteLLM that is killed', () => {
 
   it('in the active slot, and takes connections until it is dead: sent again, and then held', async () => {
     const { sidecar, a } = await twoSlots({ settings: HELD });
-    const warm = get(sidecar);
-    await answerNext(a, 'warm');
-    await warm;
+    await warmUp(sidecar, a);
     const asked = post(sidecar, 'once more');
     (await a.next()).reset();
     // A process that ends may close its connections some milliseconds before it stops listening.
@@ -79,9 +83,7 @@ describe('a LiteLLM that is killed', () => {
 
   it('in the active slot, and traffic is switched away: nobody waits any longer', async () => {
     const { sidecar, a, b, switchTo } = await twoSlots({ settings: HELD });
-    const warm = get(sidecar);
-    await answerNext(a, 'warm');
-    await warm;
+    await warmUp(sidecar, a);
     const asked = post(sidecar, 'once more');
     await a.next();
     await a.stop();
@@ -124,9 +126,7 @@ describe('a LiteLLM that is killed', () => {
 
   it('while it is drained, with a request on an old connection: the other one serves it', async () => {
     const { sidecar, a, b, switchTo } = await twoSlots({ settings: HELD });
-    const warm = get(sidecar);
-    await answerNext(a, 'warm');
-    await warm;
+    await warmUp(sidecar, a);
     const asked = post(sidecar, 'once more');
     const dying = await a.next();
     expect(dying.connection).toBe(0);
@@ -143,9 +143,7 @@ describe('a LiteLLM that is killed', () => {
 
   it('but lives: the retry of a request stays with the slot that it was sent to', async () => {
     const { sidecar, a, b, switchTo } = await twoSlots();
-    const warm = get(sidecar);
-    await answerNext(a, 'warm');
-    await warm;
+    await warmUp(sidecar, a);
     const asked = post(sidecar, 'once more');
     const dying = await a.next();
     switchTo('b');
