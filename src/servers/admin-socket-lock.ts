@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstatSync } from 'node:fs';
+import { type BigIntStats, lstatSync } from 'node:fs';
 import { chmod, lstat, readdir, rename, rm, stat } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -50,11 +50,10 @@ export async function lockSocket(path: string, server: Server): Promise<SocketLo
   server.on('connection', turnAway);
   try {
     await listen(server, folder.at(own));
-    await chmod(join(state, own), 0o600);
-    const { ino, dev } = await lstat(join(state, own), { bigint: true });
+    const { ino, dev } = await whileOurs(path, () => closeToOthers(join(state, own)));
     await waitForTurn(path, own, folder);
     server.off('connection', turnAway);
-    await takeName(own, path);
+    await whileOurs(path, () => rename(join(state, own), path));
     await sweep(state, folder);
     const isStillOurs = (): boolean => {
       const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
@@ -85,11 +84,20 @@ async function openFolder(path: string, longest: string): Promise<SocketFolder> 
   }
 }
 
-async function takeName(own: string, path: string): Promise<void> {
+/** @returns which file our own name is that of */
+async function closeToOthers(file: string): Promise<BigIntStats> {
+  await chmod(file, 0o600);
+  return lstat(file, { bigint: true });
+}
+
+/**
+ * What needs our own name. Only an owner takes the names of others away, where they seem dead, as
+ * one does that is bound and not listened at yet.
+ */
+async function whileOurs<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
-    await rename(join(dirname(path), own), path);
+    return await work();
   } catch (cause) {
-    // Only an owner takes the names of others away, where they seem dead.
     throw codeOf(cause) === 'ENOENT' ? locked(path) : cause;
   }
 }

@@ -1,12 +1,15 @@
 import { type ChildProcess, execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAdminSocket } from '../../src/servers/admin-socket.ts';
+import { lockSocket } from '../../src/servers/admin-socket-lock.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
@@ -76,7 +79,7 @@ describe('processes that want one state folder', () => {
       const results = await Promise.all(crowd.map((child) => contend(child, path, at)));
       const won = crowd.filter((_, index) => results[index] === 'won');
       expect([round, won.length]).toEqual([round, 1]);
-      expect(results.filter((result) => result === 'locked')).toHaveLength(crowd.length - 1);
+      expect(results.filter((result) => result !== 'won' && result !== 'locked')).toEqual([]);
       const [owner] = won;
       if (owner === undefined) return;
       const still = heard(owner);
@@ -88,6 +91,19 @@ describe('processes that want one state folder', () => {
       crowd.splice(crowd.indexOf(owner), 1);
     }
   }, 60_000);
+
+  it('one whose name is swept away before it looks for it is told who has the folder', async () => {
+    const state = await folder();
+    const server = createServer();
+    // The owner sees a name that is bound, and whose process does not listen yet.
+    server.once('listening', () => {
+      for (const name of readdirSync(state)) rmSync(join(state, name));
+    });
+    await expect(lockSocket(join(state, 'admin.sock'), server)).rejects.toMatchObject({
+      kind: 'locked',
+    });
+    expect(server.listening).toBe(false);
+  });
 
   it('an owner that hangs has it; one that was killed has not', async () => {
     const path = join(await folder(), 'admin.sock');
