@@ -20,6 +20,16 @@ export function keepTo(/** @type {number} */ core) {
 }
 
 /**
+ * From now on the main thread of a process stays on a core, and so do the threads that it starts;
+ * those that it has already may still use the others.
+ * @param {number} pid
+ * @param {number} core
+ */
+export function keepMainThread(pid, core) {
+  spawnSync('taskset', ['-p', '-c', String(core), String(pid)]);
+}
+
+/**
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{core: number | undefined, env?: NodeJS.ProcessEnv, cwd?: string, output?: string,

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { cpus, totalmem } from 'node:os';
 
 /** Clock ticks a second in /proc: USER_HZ, 100 on every Linux that Node runs on. */
 const TICKS = 100;
@@ -83,19 +83,31 @@ export function residentKiB(pids) {
     .reduce((a, b) => a + b, 0);
 }
 
-/** Seconds that a core has spent in processes so far, interrupts left aside. @param {number} core */
-export function coreSeconds(core) {
+/** A line of /proc/stat as its numbers: user, nice, system, and so on. @param {string} name */
+function statOf(name) {
   const line = read('/proc/stat')
     .split('\n')
-    .find((text) => text.startsWith(`cpu${core} `));
-  const [, user, nice, system] = (line ?? '').split(/\s+/).map(Number);
-  return ((user ?? Number.NaN) + (nice ?? Number.NaN) + (system ?? Number.NaN)) / TICKS;
+    .find((text) => text.startsWith(`${name} `));
+  return (line ?? '').split(/\s+/).slice(1).map(Number);
+}
+
+/** Seconds that a core has spent in processes so far, interrupts left aside. @param {number} core */
+export function coreSeconds(core) {
+  const [user = Number.NaN, nice = Number.NaN, system = Number.NaN] = statOf(`cpu${core}`);
+  return (user + nice + system) / TICKS;
+}
+
+/** Seconds for which the host kept a core from this machine so far, all cores together. */
+export function stolenSeconds() {
+  const [, , , , , , , stolen = Number.NaN] = statOf('cpu');
+  return stolen / TICKS;
 }
 
 export function describeMachine() {
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
+    // Not availableParallelism(): this process may keep to one of them.
+    cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: read('/proc/sys/kernel/osrelease').trim().split('-')[0] || process.platform,
   };

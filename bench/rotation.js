@@ -21,9 +21,9 @@ import { createStage } from './stage.js';
  */
 async function measure(folder, { parts, before, effort }, cores) {
   const key = `sk-bench${randomBytes(20).toString('hex')}`;
-  // What it does on the disk happens on other threads than its traffic: they may have a core, too.
-  const free = cores && { rest: cores.rest, proxy: undefined };
-  const stage = await createStage({ cores: free, key, folder });
+  // A thread that serves and is moved to the load's core waits for the load: that is no latency of
+  // the sidecar's. V8's helpers go where there is room, as they do where nothing is pinned.
+  const stage = await createStage({ cores, pinned: 'main thread', key, folder });
   /** @template T @param {import('./rotation/options.js').Part} name @param {() => Promise<T>} run */
   const part = async (name, run) => {
     if (!parts.includes(name)) return undefined;

@@ -2,7 +2,7 @@
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { nextMessage, start, stop } from './children.js';
+import { keepMainThread, nextMessage, start, stop } from './children.js';
 import { coreSeconds, family, processorSeconds, residentKiB } from './machine.js';
 
 const script = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
@@ -14,9 +14,13 @@ async function startHelper(/** @type {string} */ name, core) {
 }
 
 /**
- * @param {{cores: {rest: number, proxy: number | undefined} | undefined, key: string, folder: string}} given
+ * @param {object} given
+ * @param {ReturnType<typeof import('./machine.js').pickCores>} given.cores
+ * @param {'process' | 'main thread'} [given.pinned] what of a peer stays on its core
+ * @param {string} given.key
+ * @param {string} given.folder
  */
-export async function createStage({ cores, key, folder }) {
+export async function createStage({ cores, pinned = 'process', key, folder }) {
   const upstream = await startHelper('./upstream.js', cores?.rest);
   const load = await startHelper('./load/main.js', cores?.rest);
   const rest = [upstream.child.pid ?? 0, load.child.pid ?? 0];
@@ -40,9 +44,13 @@ export async function createStage({ cores, key, folder }) {
         upstreamPort: upstream.port,
         key,
         folder: join(folder, `${started}-${peer.name}`),
-        core: cores?.proxy,
+        core: pinned === 'process' ? cores?.proxy : undefined,
       });
-      const pids = running.child?.pid === undefined ? [] : family(running.child.pid);
+      const { pid } = running.child ?? {};
+      const pids = pid === undefined ? [] : family(pid);
+      if (pinned === 'main thread' && cores !== undefined && pid !== undefined) {
+        keepMainThread(pid, cores.proxy);
+      }
       return { ...running, pids };
     },
     /** @param {import('./peers.js').Running} running */

@@ -26,7 +26,7 @@ const FULL = {
   paceMs: 150,
   graceMs: 500,
   /** Of a run without rotations. */
-  steadyMs: 22_000,
+  steadyMs: 60_000,
   burnInMs: 6000,
   probeMs: 2000,
   kills: 20,

@@ -10,7 +10,7 @@ const whole = (/** @type {number} */ value) => Math.round(value).toLocaleString(
 
 /** @param {import('./steady.js').LoadFigures} load */
 function loadTable({ runs }) {
-  const head = ['run', 'req/s', 'p50 ms', 'p99 ms', 'chunk p99 ms', 'proxy CPU', 'others'];
+  const head = ['run', 'req/s', 'p50 ms', 'p99 ms', 'chunk p99 ms', 'proxy CPU', 'stolen'];
   const more = ['rotations/s', 'call p50 ms', 'p99 ms', 'moves', 'refused', 'cut'];
   const rows = runs.map((run) => [
     run.rotating ? 'with rotations' : 'without',
@@ -19,7 +19,7 @@ function loadTable({ runs }) {
     run.p99.toFixed(2),
     run.chunkP99.toFixed(2),
     percent(run.proxyBusy),
-    percent(run.foreign),
+    percent(run.stolen),
     run.rotations?.perSecond.toFixed(1) ?? '–',
     run.rotations?.p50.toFixed(1) ?? '–',
     run.rotations?.p99.toFixed(1) ?? '–',
@@ -28,6 +28,18 @@ function loadTable({ runs }) {
     whole(run.cut),
   ]);
   return table([...head, ...more], rows);
+}
+
+/** Above it, a share of 1, the host's other guests are in the latencies. */
+const CALM = 0.01;
+
+/** @param {import('./steady.js').LoadFigures} load */
+function unrest({ runs }) {
+  const worst = Math.max(...runs.map(({ stolen }) => stolen));
+  if (!(worst > CALM)) return [];
+  return [
+    `- Not a calm machine: in one of the runs its host kept ${(worst * 100).toFixed(1)} % of the cores for others (\`stolen\`); every latency has that in it.`,
+  ];
 }
 
 /** @param {Figures} figures @param {import('./options.js').Effort} effort */
@@ -39,6 +51,7 @@ function sentences({ load, kill, throughput }, effort) {
     lines.push(
       `- Load: an open loop of ${whole(perSecond)} requests a second over 64 connections, ${share} of what a closed loop of theirs carries here (${whole(capacity)}), beside 20 SSE streams with a chunk each 100 ms. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
       `- Rotations: ${whole(effort.rotations)} in a row over the admin socket, one each ${effort.paceMs} ms, with a grace of ${effort.graceMs} ms; each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. Each pair of runs has a fresh process and keyring, the second pair in the other order, and before each run, with and without, ${effort.warmRotations} keys rotate that do not count, so that V8 has compiled what a rotation does; p99 is compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
+      ...unrest(load),
     );
   }
   if (kill !== undefined) {
@@ -79,7 +92,7 @@ export const sectionText = ({ figures, effort, machine, pinned, date, seconds })
 
 ${runLine({ machine, date, seconds })} ${
     pinned
-      ? 'Load, rotating and upstream share one core; the sidecar may use both.'
+      ? "Load, rotating and upstream share one core. The sidecar's main thread, and what it starts later, keep to the other one; V8's helpers may use both."
       : 'Processes were not pinned to cores.'
   }
 

@@ -1,9 +1,10 @@
 /** The same load with and without rotations, in turns. */
+import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { nextMessage, start } from '../children.js';
 import { median } from '../load/percentile.js';
-import { coreSeconds, processorSeconds } from '../machine.js';
+import { processorSeconds, stolenSeconds } from '../machine.js';
 import { createAdmin } from './admin.js';
 import { present } from './presented.js';
 import { rotateInARow } from './row.js';
@@ -29,7 +30,7 @@ const TRIED_AFTERWARDS = 8;
  * @property {number} cut
  * @property {number} chunkP99
  * @property {number} proxyBusy a share of 1
- * @property {number} foreign what others took of the proxy's core, a share of 1
+ * @property {number} stolen what the host kept from this machine's cores, a share of 1
  * @property {{perSecond: number, p50: number, p99: number, waits: number, moves: number}
  *   | undefined} rotations
  * @property {number} wrongAfterwards ended keys that were not refused as `expired_key`, and newest
@@ -88,7 +89,6 @@ async function createLoad(core) {
  * @property {ReturnType<typeof createSidecar>} sidecar
  * @property {import('./options.js').Effort} effort
  * @property {number} perSecond
- * @property {number | undefined} proxyCore
  */
 
 /**
@@ -125,11 +125,11 @@ async function drive({ load, running, sidecar, effort, perSecond }, rotating, ke
  */
 async function runOnce(turn, rotating, key) {
   const { port, pids } = turn.running;
-  const { effort, proxyCore } = turn;
+  const { effort } = turn;
   const read = () => ({
     at: performance.now() / 1000,
     proxy: processorSeconds(pids),
-    core: proxyCore === undefined ? Number.NaN : coreSeconds(proxyCore),
+    stolen: stolenSeconds(),
   });
   const before = read();
   const { seen, rotated, keys } = await drive(turn, rotating, key);
@@ -145,7 +145,7 @@ async function runOnce(turn, rotating, key) {
     ),
     ...{ p50: seen.p50, p99: seen.p99, cut: streams.cut, chunkP99: streams.chunkP99 },
     proxyBusy: (after.proxy - before.proxy) / wall,
-    foreign: Math.max(0, (after.core - before.core - after.proxy + before.proxy) / wall),
+    stolen: (after.stolen - before.stolen) / wall / cpus().length,
     rotations: rotated && {
       ...{ perSecond: rotated.perSecond, p50: rotated.p50, p99: rotated.p99 },
       ...{ waits: rotated.waits, moves },
@@ -180,7 +180,7 @@ export async function measureLoad(stage, effort, { key: firstKey, cores, say }) 
       perSecond = Math.min(WANTED_PER_SECOND, Math.round((capacity * SHARE) / 100) * 100);
       say(`a closed loop carries ${Math.round(capacity)}/s: the load is ${perSecond}/s`);
     }
-    const turn = { load, running, sidecar, effort, perSecond, proxyCore: cores?.proxy };
+    const turn = { load, running, sidecar, effort, perSecond };
     let key = firstKey;
     // Every pair in the other order, with a fresh process and a fresh keyring.
     for (const rotating of pair % 2 === 0 ? [false, true] : [true, false]) {
