@@ -11,6 +11,8 @@ export interface Connection {
   dead: boolean;
   /** Once it is connected. */
   socket: Socket | undefined;
+  /** When it was given back last, in milliseconds of the monotonic clock. */
+  idleSince: number;
 }
 
 /**
@@ -19,15 +21,20 @@ export interface Connection {
  */
 const KEEP_ALIVE_MS = 1000;
 /**
- * So many idle ones are used in turns, and so stay open while there is traffic for them. To open
- * one takes longer than to judge a request: a burst that opens many holds up those behind it.
+ * So many idle ones are kept open while there is traffic for them. To open one takes longer than to
+ * judge a request: a burst that opens many holds up those behind it.
  */
 const KEPT_WARM = 64;
+/** One that was idle for so long, in milliseconds, has its turn before it closes. */
+const TURN_AFTER_MS = KEEP_ALIVE_MS / 2;
 /** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
 const MAX_HEADER_SIZE = 64 * 1024;
 
 export interface Connections {
-  /** An idle connection, or a new one. Of many idle ones the oldest are left to close. */
+  /**
+   * An idle connection, or a new one. The youngest: what it needs is still in the processor's
+   * caches, here and at LiteLLM; but first one that would close soon, unless there are many.
+   */
   take(): Connection;
   /** A connection that was never used, for a second try. */
   takeFresh(): Connection;
@@ -45,7 +52,9 @@ export interface Connections {
 export function createConnections(options: {
   origin: string;
   connectTimeoutMs: number;
+  elapsed: () => number;
 }): Connections {
+  const { elapsed } = options;
   const all = new Set<Connection>();
   let idle: Connection[] = [];
   let idleDead = 0;
@@ -81,18 +90,29 @@ export function createConnections(options: {
       bodyTimeout: 0,
       pipelining: 1,
     });
-    const connection: Connection = { client, reused: false, dead: false, socket: undefined };
+    const connection: Connection = {
+      client,
+      reused: false,
+      dead: false,
+      socket: undefined,
+      idleSince: 0,
+    };
     all.add(connection);
     client.on('disconnect', () => bury(connection));
     client.on('connectionError', () => bury(connection));
     return connection;
   };
 
+  const nextIdle = (): Connection | undefined => {
+    const oldest = Math.max(0, idle.length - KEPT_WARM);
+    const since = idle[oldest]?.idleSince ?? 0;
+    return elapsed() - since < TURN_AFTER_MS ? idle.pop() : idle.splice(oldest, 1)[0];
+  };
+
   return {
     take() {
       while (idle.length > 0) {
-        const next =
-          idle.length <= KEPT_WARM ? idle.shift() : idle.splice(idle.length - KEPT_WARM, 1)[0];
+        const next = nextIdle();
         if (next?.dead === false) return next;
       }
       idleDead = 0;
@@ -102,6 +122,7 @@ export function createConnections(options: {
     give(connection) {
       if (connection.dead) return;
       connection.reused = true;
+      connection.idleSince = elapsed();
       idle.push(connection);
     },
     destroy() {

@@ -55,7 +55,7 @@ export function createUpstream(
     canConnect: () => options.canConnect(origin),
     onChange: () => probe.wake(),
   });
-  const connections = createConnections({ origin: origin.origin, connectTimeoutMs });
+  const connections = createConnections({ origin: origin.origin, connectTimeoutMs, elapsed });
   return {
     name,
     rules: { ...rules, host: rules.publicUrl?.host ?? origin.host },

@@ -11,9 +11,13 @@ afterEach(async () => {
 async function start() {
   const upstream = await startFakeUpstream((peer) => peer.answer('200 OK', 'a'));
   ends.push(upstream.stop);
-  const connections = createConnections({ origin: upstream.url, connectTimeoutMs: 1000 });
+  const clock = { now: 5000 };
+  const connections = createConnections({
+    ...{ origin: upstream.url, connectTimeoutMs: 1000 },
+    elapsed: () => clock.now,
+  });
   ends.push(connections.destroy);
-  return { upstream, connections };
+  return { upstream, connections, clock };
 }
 
 const use = async ({ client }: Connection): Promise<void> => {
@@ -26,7 +30,7 @@ const gone = (connection: Connection): Promise<void> =>
     connection.client.once('disconnect', () => resolve());
   });
 
-it('gives back idle ones in turns, and knows that they are used again', async () => {
+it('takes the youngest idle one, and knows that it is used again', async () => {
   const { upstream, connections } = await start();
   const [first, second] = [connections.take(), connections.take()];
   expect(first).not.toBe(second);
@@ -35,7 +39,7 @@ it('gives back idle ones in turns, and knows that they are used again', async ()
     connections.give(each);
   }
   const third = connections.take();
-  expect(third).toBe(first);
+  expect(third).toBe(second);
   expect(third.reused).toBe(true);
   connections.give(third);
   expect(connections.take()).toBe(second);
@@ -43,17 +47,38 @@ it('gives back idle ones in turns, and knows that they are used again', async ()
   expect(upstream.connections()).toBe(2);
 });
 
+it('takes the oldest once that was idle for half of what it may be', async () => {
+  const { connections, clock } = await start();
+  const [first, second, third] = [connections.take(), connections.take(), connections.take()];
+  await Promise.all([first, second, third].map(use));
+  connections.give(first);
+  clock.now += 100;
+  connections.give(second);
+  connections.give(third);
+  clock.now += 399;
+  expect(connections.take()).toBe(third);
+  connections.give(third);
+  clock.now += 1;
+  expect(connections.take()).toBe(first);
+  connections.give(first);
+  expect(connections.take()).toBe(first);
+  clock.now += 100;
+  expect(connections.take()).toBe(second);
+});
+
 it('of many idle ones leaves the oldest to close', async () => {
-  const { connections } = await start();
+  const { connections, clock } = await start();
   const all = Array.from({ length: 70 }, () => connections.take());
   await Promise.all(all.map(use));
   for (const each of all) connections.give(each);
+  clock.now += 500;
   for (let turn = 0; turn < 2; turn += 1) {
     for (const each of all.slice(6)) {
       const next = connections.take();
       expect(next).toBe(each);
       connections.give(next);
     }
+    clock.now += 500;
   }
   const left = all.map(() => connections.take());
   expect(new Set(left)).toEqual(new Set(all));
