@@ -34,7 +34,7 @@ async function measure(folder, { parts, before, effort }, cores) {
   const kill = await part('kill', () => measureKills(stage, effort.kills, { key, say }));
   const admission = await part('admission', () => measureAdmission(cores?.proxy));
   if (before === undefined) return { load, kill, admission, throughput: undefined };
-  const throughput = await part('throughput', () => measureThroughput(stage, before, effort));
+  const throughput = await part('throughput', () => measureThroughput(stage, before, effort, say));
   return { load, kill, admission, throughput };
 }
 

@@ -30,7 +30,8 @@ const FULL = {
   burnInMs: 6000,
   probeMs: 2000,
   kills: 20,
-  throughput: { rounds: 20, warmMs: 150, measureMs: 450 },
+  /** Pairs of fresh processes, and how often each of a pair has its turn. */
+  throughput: { pairs: 24, rounds: 6, burnInMs: 2500, warmMs: 100, measureMs: 300 },
 };
 
 /** @type {typeof FULL} */
@@ -43,7 +44,7 @@ const QUICK = {
   burnInMs: 1500,
   probeMs: 800,
   kills: 3,
-  throughput: { rounds: 4, warmMs: 150, measureMs: 450 },
+  throughput: { pairs: 2, rounds: 4, burnInMs: 1500, warmMs: 100, measureMs: 300 },
 };
 
 /** @typedef {typeof FULL} Effort */

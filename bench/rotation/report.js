@@ -60,9 +60,10 @@ function sentences({ load, kill, throughput }, effort) {
     );
   }
   if (throughput !== undefined) {
-    const { before, now, paired, rounds } = throughput;
+    const { before, now, lower, upper, pairs } = throughput;
+    const { rounds, measureMs } = effort.throughput;
     lines.push(
-      `- Throughput: ${whole(before)} requests a second before rotation came, ${whole(now)} now; medians of ${rounds} rounds in turns, of ${effort.throughput.measureMs} ms each. The median of the rounds' own ratios is ${paired.toFixed(3)}.`,
+      `- Throughput: ${whole(before)} requests a second before rotation came, ${whole(now)} now; medians of ${pairs} pairs of fresh processes, one of each build, with ${rounds} rounds in turns of ${measureMs} ms each. What is judged is the median of the pairs' own ratios, half of which lie between ${lower.toFixed(3)} and ${upper.toFixed(3)}: two processes of one build differ by as much.`,
     );
   }
   return lines.join('\n');
