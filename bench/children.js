@@ -20,12 +20,13 @@ export function keepTo(/** @type {number} */ core) {
 }
 
 /**
- * From now on the main thread of a process stays on a core, and so do the threads that it starts;
- * those that it has already may still use the others.
+ * Keeps the main thread of a process to a core, and lets the others that it has use all of them.
+ * One that it starts later begins where the main thread is: call this again then.
  * @param {number} pid
  * @param {number} core
  */
 export function keepMainThread(pid, core) {
+  spawnSync('taskset', ['-a', '-p', '-c', everywhere ?? allowedCores().join(','), String(pid)]);
   spawnSync('taskset', ['-p', '-c', String(core), String(pid)]);
 }
 

@@ -22,7 +22,7 @@ import { createStage } from './stage.js';
 async function measure(folder, { parts, before, effort }, cores) {
   const key = `sk-bench${randomBytes(20).toString('hex')}`;
   // A thread that serves and is moved to the load's core waits for the load: that is no latency of
-  // the sidecar's. V8's helpers go where there is room, as they do where nothing is pinned.
+  // the sidecar's. Its other threads go where there is room, as they do where nothing is pinned.
   const stage = await createStage({ cores, pinned: 'main thread', key, folder });
   /** @template T @param {import('./rotation/options.js').Part} name @param {() => Promise<T>} run */
   const part = async (name, run) => {

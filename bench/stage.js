@@ -48,10 +48,13 @@ export async function createStage({ cores, pinned = 'process', key, folder }) {
       });
       const { pid } = running.child ?? {};
       const pids = pid === undefined ? [] : family(pid);
-      if (pinned === 'main thread' && cores !== undefined && pid !== undefined) {
+      /** To be called again once it has started threads. */
+      const place = () => {
+        if (pinned !== 'main thread' || cores === undefined || pid === undefined) return;
         keepMainThread(pid, cores.proxy);
-      }
-      return { ...running, pids };
+      };
+      place();
+      return { ...running, pids, place };
     },
     /** @param {import('./peers.js').Running} running */
     async stop({ child }) {

@@ -1,7 +1,7 @@
 /** The figures as Markdown: what the terminal shows and what RESULTS.md keeps. */
 import { judgedTable, runLine } from '../judged.js';
 import { percent, table } from '../report.js';
-import { medianOf } from './steady.js';
+import { medianOf, PROBES } from './steady.js';
 import { judge } from './targets.js';
 
 /** @typedef {import('./targets.js').Figures} Figures */
@@ -49,7 +49,7 @@ function sentences({ load, kill, throughput }, effort) {
     const { perSecond, capacity } = load;
     const share = percent(perSecond / capacity);
     lines.push(
-      `- Load: an open loop of ${whole(perSecond)} requests a second over 64 connections, ${share} of what a closed loop of theirs carries here (${whole(capacity)}), beside 20 SSE streams with a chunk each 100 ms. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
+      `- Load: an open loop of ${whole(perSecond)} requests a second over 64 connections, ${share} of what a closed loop of theirs carries here in the slowest of ${PROBES} probes (${whole(capacity)}), beside 20 SSE streams with a chunk each 100 ms. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
       `- Rotations: ${whole(effort.rotations)} in a row over the admin socket, one each ${effort.paceMs} ms, with a grace of ${effort.graceMs} ms; each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. Each pair of runs has a fresh process and keyring, the second pair in the other order, and before each run, with and without, ${effort.warmRotations} keys rotate that do not count, so that V8 has compiled what a rotation does; p99 is compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
       ...unrest(load),
     );
@@ -93,7 +93,7 @@ export const sectionText = ({ figures, effort, machine, pinned, date, seconds })
 
 ${runLine({ machine, date, seconds })} ${
     pinned
-      ? "Load, rotating and upstream share one core. The sidecar's main thread, and what it starts later, keep to the other one; V8's helpers may use both."
+      ? "Load, rotating and upstream share one core. The sidecar's main thread keeps to the other one; its disk thread and V8's helpers may use both."
       : 'Processes were not pinned to cores.'
   }
 
