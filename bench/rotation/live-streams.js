@@ -2,6 +2,7 @@ import { openConnection } from '../load/connection.js';
 import { createSamples } from '../load/samples.js';
 import { delays } from '../load/sse.js';
 import { rawRequest } from '../payloads.js';
+import { createTallies } from './tallies.js';
 
 /** Between two chunks of a stream; one that is silent ten times as long counts as cut. */
 const GAP_MS = 100;
@@ -12,8 +13,7 @@ const GAP_MS = 100;
  */
 export async function openLiveStreams({ port, key, count }) {
   const request = Buffer.from(rawRequest({ key, mode: `hold ${GAP_MS}` }));
-  const times = createSamples();
-  let cut = 0;
+  const tallies = createTallies(() => ({ times: createSamples(), cut: 0 }));
   let running = true;
 
   const open = async () => {
@@ -24,11 +24,11 @@ export async function openLiveStreams({ port, key, count }) {
       onBytes: (bytes) =>
         delays(bytes, (ms) => {
           lastAt = performance.now();
-          times.add(ms);
+          tallies.now().times.add(ms);
         }),
       onEnd() {
         ended = true;
-        if (running) cut += 1;
+        if (running) tallies.now().cut += 1;
       },
     });
     socket.write(request);
@@ -37,12 +37,13 @@ export async function openLiveStreams({ port, key, count }) {
 
   const all = await Promise.all(Array.from({ length: count }, open));
   return {
+    turnTo: tallies.turnTo,
     close() {
       running = false;
-      cut += all.filter(({ isSilent }) => isSilent()).length;
+      tallies.now().cut += all.filter(({ isSilent }) => isSilent()).length;
       // A reset leaves no TIME_WAIT.
       for (const { socket } of all) socket.resetAndDestroy();
-      return { cut, chunks: times.length, chunkP99: times.percentile(99) };
+      return tallies.figures(({ times, cut }) => ({ cut, chunkP99: times.percentile(99) }));
     },
   };
 }

@@ -29,12 +29,18 @@ async function open({ port, keyFile, key, connections, streams, perSecond, grace
   const paced = await createPacedLoad({ port, perSecond, holders });
   return {
     heard,
-    measure: () => paced.begin(),
+    /** @param {{phase: import('./tallies.js').Phase}} next */
+    turnTo({ phase }) {
+      live.turnTo(phase);
+      paced.turnTo(phase);
+    },
+    /** @param {{perSecond: number}} next */
+    pace: (next) => paced.pace(next.perSecond),
     async end() {
-      const loaded = await paced.stop();
+      const requests = await paced.stop();
       const streamed = live.close();
       if (faults.length > 0) throw new Error(faults[0]);
-      return { ...loaded, moves: moves(), streams: streamed };
+      return { requests, streams: streamed, moves: moves() };
     },
   };
 }
@@ -49,7 +55,9 @@ async function carryOut({ kind, ...job }) {
     return undefined;
   }
   if (load === undefined) throw new Error('there is no load yet');
-  return kind === 'end' ? load.end() : load.measure();
+  if (kind === 'phase') return load.turnTo(job);
+  if (kind === 'pace') return load.pace(job);
+  return load.end();
 }
 
 process.on('message', async (/** @type {any} */ job) => {

@@ -8,7 +8,7 @@ export const PARTS = /** @type {const} */ (['load', 'kill', 'admission', 'throug
 
 const HELP = `npm run bench:rotation -- [options]
 
-  --quick             100 rotations a run, 3 kills, short rounds; writes nothing
+  --quick             80 rotations, 3 kills, short rounds; writes nothing
   --only a,b          these parts: ${PARTS.join(', ')}; writes nothing
   --before <folder>   a checkout whose dist/ was built before rotation came: throughput
                       is measured against it; without it that part is left out
@@ -19,18 +19,23 @@ Takes about 20 minutes with --before, 16 without it, one with --quick.
 
 /** How often and how long; times in milliseconds. */
 const FULL = {
-  /** Of each kind: with rotations and without. */
   runs: 3,
-  rotations: 1000,
-  /** Before each run: nothing is measured while V8 still compiles what a rotation does. */
-  warmRotations: 20,
+  /** Of a run, each with rotations and without them. */
+  turns: 10,
+  rotationsPerTurn: 100,
+  /**
+   * Before the turns, at twice the pace: V8 compiles what a rotation does over its first hundred,
+   * and nothing is measured meanwhile.
+   */
+  warmRotations: 150,
   /** Between the starts of two rotations, and how long each older key stays good. */
-  paceMs: 150,
-  graceMs: 500,
-  /** Of a run without rotations. */
-  steadyMs: 120_000,
+  paceMs: 300,
+  graceMs: 900,
+  /** Of a turn without rotations. */
+  steadyMs: 10_000,
   burnInMs: 6000,
-  probeMs: 2000,
+  /** How long the machine is watched before the load is fitted to it. */
+  fitMs: 1500,
   kills: 20,
   /** Pairs of fresh processes, and how often each of a pair has its turn. */
   throughput: { pairs: 24, rounds: 6, burnInMs: 2500, warmMs: 100, measureMs: 300 },
@@ -40,11 +45,11 @@ const FULL = {
 const QUICK = {
   ...FULL,
   runs: 1,
-  rotations: 100,
+  turns: 2,
+  rotationsPerTurn: 40,
+  steadyMs: 6000,
   warmRotations: 10,
-  steadyMs: 5000,
   burnInMs: 1500,
-  probeMs: 800,
   kills: 3,
   throughput: { pairs: 2, rounds: 4, burnInMs: 1500, warmMs: 100, measureMs: 300 },
 };

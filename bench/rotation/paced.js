@@ -2,14 +2,30 @@ import { openConnection } from '../load/connection.js';
 import { createSamples } from '../load/samples.js';
 import { rawRequest } from '../payloads.js';
 import { createReader } from './answer.js';
+import { createTallies } from './tallies.js';
 
 /**
  * @typedef {object} Holder the key that one connection's client holds
  * @property {() => string} key
+ *
+ * @typedef {object} PhaseFigures
+ * @property {number} perSecond
+ * @property {number} requests
+ * @property {number} refused
+ * @property {number} p50 milliseconds
+ * @property {number} p99
+ * @property {Record<string, number>} faults
  */
 
 /** How long an answer may be waited for after the last request, in milliseconds. */
 const PATIENCE_MS = 10_000;
+
+const createSeen = () => ({
+  latencies: createSamples(1 << 19),
+  refused: 0,
+  /** @type {Map<string, number>} */
+  faults: new Map(),
+});
 
 /**
  * An open loop: each connection has its turn at fixed instants, whatever became of the request
@@ -19,32 +35,38 @@ const PATIENCE_MS = 10_000;
  * @param {{port: number, perSecond: number, holders: readonly Holder[]}} given
  */
 export async function createPacedLoad({ port, perSecond, holders }) {
-  const latencies = createSamples(1 << 19);
-  /** @type {Map<string, number>} */
-  const faults = new Map();
-  const fault = (/** @type {string} */ what) => faults.set(what, (faults.get(what) ?? 0) + 1);
-  const everyMs = (holders.length / perSecond) * 1000;
-  let refused = 0;
-  let answered = 0;
+  const tallies = createTallies(createSeen);
+  const fault = (/** @type {string} */ what) => {
+    const { faults } = tallies.now();
+    faults.set(what, (faults.get(what) ?? 0) + 1);
+  };
+  const everyAt = (/** @type {number} */ rate) => (holders.length / rate) * 1000;
+  let everyMs = everyAt(perSecond);
   let running = true;
 
-  const open = async (/** @type {Holder} */ holder, /** @type {number} */ firstAt) => {
+  const open = async (/** @type {Holder} */ holder) => {
     let read = createReader();
-    let dueAt = firstAt;
+    let dueAt = Number.POSITIVE_INFINITY;
+    /** The next turn where it is another one than `everyMs` after this one. */
+    let turnAt = Number.NaN;
     let busy = false;
     let ofKey = '';
     let request = Buffer.alloc(0);
     /** @type {import('node:net').Socket | undefined} */
     let socket;
+    const finish = () => {
+      dueAt = Number.isNaN(turnAt) ? dueAt + everyMs : turnAt;
+      turnAt = Number.NaN;
+      busy = false;
+    };
     const onBytes = (/** @type {Buffer} */ bytes) => {
       const answer = read(bytes);
       if (answer === undefined) return;
-      latencies.add(performance.now() - dueAt);
-      answered += 1;
-      dueAt += everyMs;
-      busy = false;
-      if (answer.status === 401 || answer.status === 429) refused += 1;
+      const seen = tallies.now();
+      seen.latencies.add(performance.now() - dueAt);
+      if (answer.status === 401 || answer.status === 429) seen.refused += 1;
       else if (!answer.right) fault(`answer ${answer.status}`);
+      finish();
       send(performance.now());
     };
     const connect = async () => {
@@ -56,8 +78,7 @@ export async function createPacedLoad({ port, perSecond, holders }) {
       if (!running) return;
       if (busy) {
         fault(why);
-        dueAt += everyMs;
-        busy = false;
+        finish();
       }
       connect().catch((/** @type {Error} */ error) => fault(error.message));
     }
@@ -72,13 +93,25 @@ export async function createPacedLoad({ port, perSecond, holders }) {
       socket.write(request);
     }
     await connect();
-    return { send, isBusy: () => busy, end: () => socket?.destroy() };
+    return {
+      send,
+      isBusy: () => busy,
+      /** @param {number} at of `performance.now()` */
+      turn(at) {
+        if (busy) turnAt = at;
+        else dueAt = at;
+      },
+      end: () => socket?.destroy(),
+    };
   };
 
-  let from = performance.now() + 200;
-  const all = await Promise.all(
-    holders.map((holder, at) => open(holder, from + (at / holders.length) * everyMs)),
-  );
+  const all = await Promise.all(holders.map(open));
+  /** Evenly from now on. */
+  const spread = () => {
+    const from = performance.now() + 10;
+    for (const [at, { turn }] of all.entries()) turn(from + (at / all.length) * everyMs);
+  };
+  spread();
   // One timer for all: its grain of a millisecond is in every latency, of every run alike.
   const timer = setInterval(() => {
     const now = performance.now();
@@ -86,31 +119,31 @@ export async function createPacedLoad({ port, perSecond, holders }) {
   }, 1);
 
   return {
-    /** What was measured before was warming up; what went wrong in it still counts. */
-    begin() {
-      latencies.clear();
-      answered = 0;
-      from = performance.now();
+    turnTo: tallies.turnTo,
+    pace(/** @type {number} */ rate) {
+      everyMs = everyAt(rate);
+      spread();
     },
     async stop() {
-      const perSecondSeen = (answered / (performance.now() - from)) * 1000;
+      tallies.turnTo('between');
       clearInterval(timer);
       const until = performance.now() + PATIENCE_MS;
       running = false;
       while (all.some(({ isBusy }) => isBusy()) && performance.now() < until) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
-      const silent = all.filter(({ isBusy }) => isBusy()).length;
-      if (silent > 0) faults.set('no answer', silent);
-      for (const { end } of all) end();
-      return {
-        perSecond: perSecondSeen,
-        requests: answered,
-        refused,
-        p50: latencies.percentile(50),
-        p99: latencies.percentile(99),
-        faults: Object.fromEntries(faults),
-      };
+      for (const { isBusy, end } of all) {
+        if (isBusy()) fault('no answer');
+        end();
+      }
+      return tallies.figures(
+        ({ latencies, refused, faults }, ms) =>
+          /** @type {PhaseFigures} */ ({
+            ...{ perSecond: (latencies.length / ms) * 1000, requests: latencies.length, refused },
+            ...{ p50: latencies.percentile(50), p99: latencies.percentile(99) },
+            faults: Object.fromEntries(faults),
+          }),
+      );
     },
   };
 }

@@ -1,7 +1,8 @@
 /** The figures as Markdown: what the terminal shows and what RESULTS.md keeps. */
 import { judgedTable, runLine } from '../judged.js';
 import { percent, table } from '../report.js';
-import { medianOf, PROBES } from './steady.js';
+import { MOST_BUSY, WANTED_PER_SECOND } from './run.js';
+import { medianOf } from './steady.js';
 import { judge } from './targets.js';
 
 /** @typedef {import('./targets.js').Figures} Figures */
@@ -9,11 +10,11 @@ import { judge } from './targets.js';
 const whole = (/** @type {number} */ value) => Math.round(value).toLocaleString('en-GB');
 
 /** @param {import('./steady.js').LoadFigures} load */
-function loadTable({ runs }) {
+function loadTable({ halves }) {
   const head = ['run', 'req/s', 'p50 ms', 'p99 ms', 'chunk p99 ms', 'proxy CPU', 'stolen'];
   const more = ['rotations/s', 'call p50 ms', 'p99 ms', 'moves', 'refused', 'cut'];
-  const rows = runs.map((run) => [
-    run.rotating ? 'with rotations' : 'without',
+  const rows = halves.map((run, at) => [
+    `${(at >> 1) + 1}, ${run.rotating ? 'with rotations' : 'without'}`,
     whole(run.perSecond),
     run.p50.toFixed(2),
     run.p99.toFixed(2),
@@ -34,8 +35,8 @@ function loadTable({ runs }) {
 const CALM = 0.01;
 
 /** @param {import('./steady.js').LoadFigures} load */
-function unrest({ runs }) {
-  const worst = Math.max(...runs.map(({ stolen }) => stolen));
+function unrest({ halves }) {
+  const worst = Math.max(...halves.map(({ stolen }) => stolen));
   if (!(worst > CALM)) return [];
   return [
     `- Not a calm machine: in one of the runs its host kept ${(worst * 100).toFixed(1)} % of the cores for others (\`stolen\`); every latency has that in it.`,
@@ -46,11 +47,12 @@ function unrest({ runs }) {
 function sentences({ load, kill, throughput }, effort) {
   const lines = [];
   if (load !== undefined) {
-    const { perSecond, capacity } = load;
-    const share = percent(perSecond / capacity);
+    const { lowest, highest } = load;
+    const { turns, rotationsPerTurn, paceMs, graceMs, steadyMs, warmRotations } = effort;
+    const rate = lowest === highest ? whole(lowest) : `${whole(lowest)} to ${whole(highest)}`;
     lines.push(
-      `- Load: an open loop of ${whole(perSecond)} requests a second over 64 connections, ${share} of what a closed loop of theirs carries here in the slowest of ${PROBES} probes (${whole(capacity)}), beside 20 SSE streams with a chunk each 100 ms. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
-      `- Rotations: ${whole(effort.rotations)} in a row over the admin socket, one each ${effort.paceMs} ms, with a grace of ${effort.graceMs} ms; each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. Each pair of runs has a fresh process and keyring, the second pair in the other order, and before each run, with and without, ${effort.warmRotations} keys rotate that do not count, so that V8 has compiled what a rotation does; p99 is compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
+      `- Load: an open loop of ${rate} requests a second over 64 connections, beside 20 SSE streams with a chunk each 100 ms. Before each turn it was fitted to the machine, whose speed wanders: at most ${whole(WANTED_PER_SECOND)} a second, and no more than keep the sidecar busy for ${percent(MOST_BUSY)} of a core. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
+      `- Rotations: ${whole(turns * rotationsPerTurn)} a run, over the admin socket, one each ${paceMs} ms, with a grace of ${graceMs} ms; each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. A run is one process and one keyring: ${turns} turns of ${rotationsPerTurn} rotations in a row, each beside ${steadyMs / 1000} s of the same load without, every second turn in the other order, after ${warmRotations} rotations that do not count, so that V8 has compiled what they do. p99 is that of all requests of a run's turns of one kind, compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
       ...unrest(load),
     );
   }

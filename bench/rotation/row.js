@@ -1,15 +1,14 @@
 /** Rotations in a row, at a pace. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSamples } from '../load/samples.js';
 
 /** How long to wait where the oldest of eight valid keys has not ended yet, in milliseconds. */
 const FULL_WAIT_MS = 10;
 
 /**
  * @param {{admin: import('./admin.js').Admin, keyFile: string, rotations: number, paceMs: number,
- *   graceMs: number, keysBefore?: number, onKey: (next: {key: string, number: number}) => void}} given
- * @returns what was handed out, oldest first, and how long each call took
+ *   graceMs: number, keysBefore: number, onKey: (next: {key: string, number: number}) => void}} given
+ * @returns what was handed out, oldest first, and how long each call took, in milliseconds
  * @throws {Error} where a rotation fails, or its key is not in the key file
  */
 export async function rotateInARow({
@@ -18,10 +17,11 @@ export async function rotateInARow({
   rotations,
   paceMs,
   graceMs,
-  keysBefore = 1,
+  keysBefore,
   onKey,
 }) {
-  const durations = createSamples();
+  /** @type {number[]} */
+  const durations = [];
   /** @type {string[]} */
   const keys = [];
   let waits = 0;
@@ -36,18 +36,12 @@ export async function rotateInARow({
       continue;
     }
     if (status !== 200) throw new Error(`rotation ${done + 1}: ${status} ${body.code}`);
-    durations.add(performance.now() - askedAt);
+    durations.push(performance.now() - askedAt);
     keys.push(body.key);
     onKey({ key: body.key, number: keysBefore + keys.length });
     const published = (await readFile(keyFile, 'utf8')).trim();
     if (published !== body.key) throw new Error(`rotation ${done + 1}: another key is published`);
     await sleep(Math.max(0, askedAt + paceMs - performance.now()));
   }
-  return {
-    keys,
-    waits,
-    perSecond: rotations / ((performance.now() - startedAt) / 1000),
-    p50: durations.percentile(50),
-    p99: durations.percentile(99),
-  };
+  return { keys, waits, durations, seconds: (performance.now() - startedAt) / 1000 };
 }

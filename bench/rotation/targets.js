@@ -10,9 +10,9 @@ import { medianOf } from './steady.js';
  * @property {import('./throughput.js').ThroughputFigures | undefined} throughput
  */
 
-/** @param {Figures} figures @param {(run: import('./steady.js').RunFigures) => number} of */
+/** @param {Figures} figures @param {(half: import('./steady.js').HalfFigures) => number} of */
 const inRotations = ({ load }, of) =>
-  load?.runs.filter(({ rotating }) => rotating).reduce((sum, run) => sum + of(run), 0);
+  load?.halves.filter(({ rotating }) => rotating).reduce((sum, half) => sum + of(half), 0);
 
 /** @type {readonly import('../judged.js').Target<Figures>[]} */
 const TARGETS = [
@@ -24,7 +24,7 @@ const TARGETS = [
   {
     what: 'requests that failed in another way, in all runs',
     ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
-    value: ({ load }) => load?.runs.reduce((sum, { faults }) => sum + faults, 0),
+    value: ({ load }) => load?.halves.reduce((sum, { faults }) => sum + faults, 0),
   },
   {
     what: 'streams cut',
@@ -39,7 +39,7 @@ const TARGETS = [
   {
     what: 'after the runs: keys taken past their grace, newest ones refused',
     ...{ unit: '', limit: 0, sense: 'at most', digits: 0 },
-    value: ({ load }) => load?.runs.reduce((sum, run) => sum + run.wrongAfterwards, 0),
+    value: ({ load }) => load?.wrongAfterwards,
   },
   {
     what: 'after kills -9: keys lost or back, deadlines moved, audits broken',

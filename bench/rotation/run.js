@@ -1,0 +1,139 @@
+/** One run: a load through one process, in turns with and without rotations. */
+import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { processorSeconds, stolenSeconds } from '../machine.js';
+
+export const WANTED_PER_SECOND = 5000;
+/**
+ * How busy the load may keep the sidecar before a turn, as a share of a core: above it queues make
+ * the latencies, and this machine may be slower in the next moment.
+ */
+export const MOST_BUSY = 0.6;
+/** How often the load is fitted to it at first: a request costs less where more of them come. */
+const FIRST_FITS = 4;
+
+/**
+ * @typedef {object} Turn one process, and what its clients start from
+ * @property {import('./load-process.js').Load} load
+ * @property {import('./rotator-process.js').Rotator} rotator
+ * @property {Awaited<ReturnType<import('../stage.js').Stage['start']>>} running
+ * @property {ReturnType<typeof import('./sidecar.js').createSidecar>} sidecar
+ * @property {import('./options.js').Effort} effort
+ * @property {string} key the newest one
+ *
+ * @typedef {object} Used
+ * @property {number} seconds
+ * @property {number} proxy seconds of processor time
+ * @property {number} stolen
+ */
+
+/** @param {readonly number[]} pids */
+function createMeter(pids) {
+  const read = () => ({
+    seconds: performance.now() / 1000,
+    proxy: processorSeconds(pids),
+    stolen: stolenSeconds(),
+  });
+  return {
+    /** @param {() => Promise<unknown>} work @returns {Promise<Used>} */
+    async during(work) {
+      const before = read();
+      await work();
+      const after = read();
+      return {
+        seconds: after.seconds - before.seconds,
+        proxy: after.proxy - before.proxy,
+        stolen: after.stolen - before.stolen,
+      };
+    },
+  };
+}
+
+/** Shares of 1, over all turns of a kind. @param {readonly Used[]} turns */
+export function sharesOf(turns) {
+  const sum = (/** @type {(used: Used) => number} */ of) =>
+    turns.reduce((total, used) => total + of(used), 0);
+  const seconds = sum((used) => used.seconds);
+  return {
+    proxyBusy: sum((used) => used.proxy) / seconds,
+    stolen: sum((used) => used.stolen) / seconds / cpus().length,
+  };
+}
+
+/**
+ * What the machine carries now.
+ * @param {Turn} turn
+ * @param {ReturnType<typeof createMeter>} meter
+ */
+function createPace({ load, effort }, meter) {
+  let perSecond = WANTED_PER_SECOND;
+  return {
+    now: () => perSecond,
+    async fit() {
+      const { proxy, seconds } = await meter.during(() => sleep(effort.fitMs));
+      const fits = (perSecond * MOST_BUSY) / (proxy / seconds);
+      perSecond = Math.min(WANTED_PER_SECOND, Math.max(100, Math.floor(fits / 100) * 100));
+      await load.pace(perSecond);
+    },
+  };
+}
+
+/**
+ * Rotations in rows, and when the clients of each are done with it.
+ * @param {Turn} turn
+ */
+function createRows({ load, rotator, sidecar, effort, key }) {
+  const { paceMs, graceMs } = effort;
+  const keys = [key];
+  return {
+    keys,
+    async rotate(/** @type {number} */ rotations, everyMs = paceMs) {
+      const places = { socket: sidecar.socket(), keyFile: sidecar.keyFile() };
+      const row = { ...places, rotations, paceMs: everyMs, graceMs, keysBefore: keys.length };
+      const rotated = await rotator.rotate(row, load.tell);
+      keys.push(...rotated.keys);
+      // The last ones move.
+      await sleep(graceMs);
+      return rotated;
+    },
+  };
+}
+
+/** @param {Turn} turn */
+export async function driveRun(turn) {
+  const { load, running, sidecar, effort, key } = turn;
+  const { graceMs, turns, rotationsPerTurn, steadyMs, warmRotations } = effort;
+  const meter = createMeter(running.pids);
+  const pace = createPace(turn, meter);
+  const { keys, rotate } = createRows(turn);
+  /** @type {import('./rotator-process.js').Rotated[]} */
+  const rows = [];
+  /** @type {Record<'without' | 'with', Used[]>} */
+  const used = { without: [], with: [] };
+  /** @type {number[]} */
+  const paces = [];
+  const phases = {
+    with: async () => void rows.push(await rotate(rotationsPerTurn)),
+    without: () => sleep(steadyMs),
+  };
+  const order = /** @type {const} */ (['without', 'with']);
+  const keyFile = sidecar.keyFile();
+  await load.open({ port: running.port, keyFile, key, perSecond: pace.now(), graceMs });
+  await rotate(warmRotations, effort.paceMs / 2);
+  // They have started the disk thread.
+  running.place();
+  for (let fit = 1; fit < FIRST_FITS; fit += 1) await pace.fit();
+  for (let at = 0; at < turns; at += 1) {
+    await pace.fit();
+    await sleep(graceMs);
+    paces.push(pace.now());
+    // Every turn in the other order.
+    for (const phase of at % 2 === 0 ? order : order.toReversed()) {
+      await load.turnTo(phase);
+      used[phase].push(await meter.during(phases[phase]));
+      await load.turnTo('between');
+      await sleep(graceMs);
+    }
+  }
+  return { seen: await load.end(), rows, used, paces, keys };
+}
