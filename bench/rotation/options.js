@@ -14,7 +14,7 @@ const HELP = `npm run bench:rotation -- [options]
                       is measured against it; without it that part is left out
   --help
 
-Takes about 20 minutes with --before, 16 without it, one with --quick.
+Takes about 30 minutes with --before, 25 without it, two with --quick.
 `;
 
 /** How often and how long; times in milliseconds. */
