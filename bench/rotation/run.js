@@ -72,6 +72,8 @@ function createPace({ load, effort }, meter) {
     async fit() {
       const { proxy, seconds } = await meter.during(() => sleep(effort.fitMs));
       const fits = (perSecond * MOST_BUSY) / (proxy / seconds);
+      // Not on Linux: there is nothing to go by.
+      if (!Number.isFinite(fits)) return;
       perSecond = Math.min(WANTED_PER_SECOND, Math.max(100, Math.floor(fits / 100) * 100));
       await load.pace(perSecond);
     },
