@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { nextMessage, start, stop } from '../children.js';
+import { asking } from '../jobs.js';
 
 /** The clients of one run; see load.js for what they do. */
 export async function createClients() {
@@ -9,14 +10,7 @@ export async function createClients() {
   });
   await nextMessage(child);
 
-  /** @param {object} job */
-  const ask = async (job) => {
-    const answered = nextMessage(child);
-    child.send(job);
-    const { result, failed } = await answered;
-    if (failed !== undefined) throw new Error(failed);
-    return result;
-  };
+  const ask = asking(child);
 
   return {
     /** @param {{port: number, key: string, clients: number, warmMs: number}} job */

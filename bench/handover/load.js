@@ -1,5 +1,7 @@
 /** The clients of `npm run bench:handover`, a process of its own: one job at a time over IPC. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answerJobs } from '../jobs.js';
 import { createClosedLoop } from './closed-loop.js';
 import { runStreams } from './streams.js';
 
@@ -28,12 +30,4 @@ const JOBS = {
   end: ({ spans }) => running().end(spans),
 };
 
-process.on('message', async (/** @type {any} */ job) => {
-  try {
-    process.send?.({ result: await JOBS[job.kind]?.(job) });
-  } catch (error) {
-    process.send?.({ failed: error instanceof Error ? error.message : String(error) });
-  }
-});
-process.on('disconnect', () => process.exit(0));
-process.send?.({ ready: true });
+answerJobs((job) => JOBS[job.kind]?.(job));

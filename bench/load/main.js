@@ -1,4 +1,5 @@
 /** The load generator, a process of its own: one job at a time over IPC. */
+import { answerJobs } from '../jobs.js';
 import { runJson } from './json.js';
 import { runSse } from './sse.js';
 import { createStreams } from './streams.js';
@@ -14,12 +15,4 @@ const JOBS = {
   'streams-close': streams.close,
 };
 
-process.on('message', async (/** @type {any} */ job) => {
-  try {
-    process.send?.({ result: await JOBS[job.kind]?.(job) });
-  } catch (error) {
-    process.send?.({ failed: error instanceof Error ? error.message : String(error) });
-  }
-});
-process.on('disconnect', () => process.exit(0));
-process.send?.({ port: 0 });
+answerJobs((job) => JOBS[job.kind]?.(job));

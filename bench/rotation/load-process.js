@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { nextMessage, start } from '../children.js';
+import { asking } from '../jobs.js';
 
 export const CONNECTIONS = 64;
 export const STREAMS = 20;
@@ -21,13 +22,7 @@ export async function startLoad(core) {
     ipc: true,
   });
   await nextMessage(child);
-  const ask = async (/** @type {object} */ job) => {
-    const answered = nextMessage(child);
-    child.send(job);
-    const { result, failed } = await answered;
-    if (failed !== undefined) throw new Error(failed);
-    return result;
-  };
+  const ask = asking(child);
   return {
     /** @param {Omit<import('./load.js').Job, 'connections' | 'streams'>} job */
     open: (job) => ask({ kind: 'open', ...job, connections: CONNECTIONS, streams: STREAMS }),

@@ -1,4 +1,5 @@
 /** The load of `npm run bench:rotation`, a process of its own: one job at a time over IPC. */
+import { answerJobs } from '../jobs.js';
 import { createHolders } from './holders.js';
 import { openLiveStreams } from './live-streams.js';
 import { createPacedLoad } from './paced.js';
@@ -60,14 +61,4 @@ async function carryOut({ kind, ...job }) {
   return load.end();
 }
 
-process.on('message', async (/** @type {any} */ job) => {
-  // Nobody waits for an answer to it.
-  if (job.kind === 'key') return load?.heard(job);
-  try {
-    process.send?.({ result: await carryOut(job) });
-  } catch (error) {
-    process.send?.({ failed: error instanceof Error ? error.message : String(error) });
-  }
-});
-process.on('disconnect', () => process.exit(0));
-process.send?.({ ready: true });
+answerJobs(carryOut, { key: (next) => load?.heard(next) });

@@ -1,4 +1,5 @@
 /** Who rotates in `npm run bench:rotation`, a process of its own: one row at a time over IPC. */
+import { answerJobs } from '../jobs.js';
 import { createAdmin } from './admin.js';
 import { rotateInARow } from './row.js';
 
@@ -12,12 +13,4 @@ async function carryOut({ socket, ...job }) {
   }
 }
 
-process.on('message', async (job) => {
-  try {
-    process.send?.({ result: await carryOut(job) });
-  } catch (error) {
-    process.send?.({ failed: error instanceof Error ? error.message : String(error) });
-  }
-});
-process.on('disconnect', () => process.exit(0));
-process.send?.({ ready: true });
+answerJobs(carryOut);
