@@ -8,6 +8,7 @@ import { recordKey } from '../support/key-ledger.ts';
 import { type Loops, startLoops } from './openai-loops.ts';
 import { readSlowly } from './slow-stream.ts';
 import { containersOf, createStack, type Stack, succeeded, UP } from './stack.ts';
+import { whatFailed } from './what-failed.ts';
 
 const MODEL = `
   - model_name: added-under-way
@@ -117,7 +118,7 @@ SIDECAR_PROBATION=5s
     expect(left).toHaveLength(1);
     expect(left).not.toContain(old);
     expect(await containersOf(stack)).toBe(before);
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it('to a config.yaml that adds a model: `sidecar check` sees it', async () => {
@@ -130,7 +131,7 @@ SIDECAR_PROBATION=5s
     expect(check.stdout).toContain('added-under-way');
     expect(check.code).toBe(0);
     await loops.round();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it('never to a config.yaml that is broken: the reason is told, with LiteLLM’s words', async () => {
@@ -153,7 +154,7 @@ SIDECAR_PROBATION=5s
       interval: 500,
     });
     await loops.round();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it('a dry run starts it, lists its models, and switches nothing', async () => {
@@ -169,7 +170,7 @@ SIDECAR_PROBATION=5s
 
   it('a sidecar that is killed in the middle goes on where it was', async () => {
     await loops.stop();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
     const rotating = sidecar('upstream', 'rotate');
     await vi.waitFor(
       async () => expect((await status()).handover?.state).toMatch(/starting|verified|switched/),
@@ -191,7 +192,7 @@ SIDECAR_PROBATION=5s
     loops = startLoops(`${url}/v1`, () => key);
     await loops.round();
     await loops.stop();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it('shows no client key to LiteLLM, and no key of LiteLLM’s in a log', async () => {

@@ -30,7 +30,7 @@ export function startLoops(baseURL: string, keyNow: () => string): Loops {
         const text = turn % 2 === 0 ? await inOne(client) : await inPieces(client);
         if (!text.startsWith(ANSWER)) errors.push(`it answered ${JSON.stringify(text)}`);
       } catch (error) {
-        errors.push(`${new Date().toISOString()} ${error}`);
+        errors.push(`${new Date().toISOString()} ${withCause(error)}`);
       }
       counts[at] = (counts[at] ?? 0) + 1;
     }
@@ -51,6 +51,12 @@ export function startLoops(baseURL: string, keyNow: () => string): Loops {
     },
   };
 }
+
+/** fetch says `terminated` or `fetch failed`, and why in the cause. */
+const withCause = (error: unknown): string =>
+  error instanceof Error && error.cause !== undefined
+    ? `${error}, because of ${withCause(error.cause)}`
+    : String(error);
 
 const inOne = async (client: OpenAI): Promise<string> =>
   (await client.chat.completions.create(SAY)).choices[0]?.message.content ?? '';

@@ -8,6 +8,7 @@ import { recordKey } from '../support/key-ledger.ts';
 import { type Loops, startLoops } from './openai-loops.ts';
 import { readSlowly } from './slow-stream.ts';
 import { containersOf, createStack, type Stack, succeeded, UP } from './stack.ts';
+import { whatFailed } from './what-failed.ts';
 
 /** Tests in their order, on one stack: each leaves its keys to the next. */
 describe('a key rotates under clients that do not stop', () => {
@@ -100,7 +101,7 @@ describe('a key rotates under clients that do not stop', () => {
     // The sidecar's clock and this one are corrected apart from each other.
     expect(told(seen.filter(({ sent }) => sent > end + 50))).toEqual(['expired_key']);
     await loops.round();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it.each<[string, (path: string, text: string) => Promise<void>]>([
@@ -127,7 +128,7 @@ describe('a key rotates under clients that do not stop', () => {
     await loops.round();
     expect(await tell(old)).toBe('200');
     expect(await containersOf(stack)).toBe(before);
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
   });
 
   it('sidecar rollback: the key before is active again, the new one is revoked', async () => {
@@ -140,13 +141,13 @@ describe('a key rotates under clients that do not stop', () => {
     expect(back.generation).toMatchObject({ state: 'active', validUntil: null });
     const gone = await json<WhoView>('who', generation.id);
     expect(gone.generation).toMatchObject({ state: 'revoked' });
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
     keys.revoked = made;
   });
 
   it('sidecar rotate --compromised cuts the streams of the old key, and no others', async () => {
     await loops.stop();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
     const { key: other } = await json<{ key: string }>('clients', 'add', 'other');
     recordKey(other);
     const ours = readSlowly(url, key);
@@ -173,7 +174,7 @@ describe('a key rotates under clients that do not stop', () => {
     key = (await rotate('--grace', '1h')).key;
     await settled('master-6');
     await loops.stop();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
     const held = async (): Promise<unknown> => {
       const { clients } = await json<StatusView>('status');
       return clients.map(({ name, state, generations }) => [
@@ -220,7 +221,7 @@ SIDECAR_PUBLISH=file:/published/master
     }
     await loops.round();
     await loops.stop();
-    expect(loops.errors).toEqual([]);
+    expect(await whatFailed(loops, stack)).toEqual([]);
     const { rotateEveryMs, clients } = await json<StatusView>('status');
     expect(rotateEveryMs).toBe(6000);
     const master = clients.find(({ name }) => name === 'master');
