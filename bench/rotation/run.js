@@ -101,10 +101,13 @@ function createRows({ load, rotator, sidecar, effort, key }) {
   };
 }
 
-/** @param {Turn} turn */
+/**
+ * A row of rotations without a rest, then the turns.
+ * @param {Turn} turn
+ */
 export async function driveRun(turn) {
   const { load, running, sidecar, effort, key } = turn;
-  const { graceMs, turns, rotationsPerTurn, steadyMs, warmRotations } = effort;
+  const { graceMs, turns, rotationsPerTurn, steadyMs, row } = effort;
   const meter = createMeter(running.pids);
   const pace = createPace(turn, meter);
   const { keys, rotate } = createRows(turn);
@@ -121,10 +124,10 @@ export async function driveRun(turn) {
   const order = /** @type {const} */ (['without', 'with']);
   const keyFile = sidecar.keyFile();
   await load.open({ port: running.port, keyFile, key, perSecond: pace.now(), graceMs });
-  await rotate(warmRotations, effort.paceMs / 2);
+  for (let fit = 0; fit < FIRST_FITS; fit += 1) await pace.fit();
+  await rotate(row.rotations, row.paceMs);
   // They have started the disk thread.
   running.place();
-  for (let fit = 1; fit < FIRST_FITS; fit += 1) await pace.fit();
   for (let at = 0; at < turns; at += 1) {
     await pace.fit();
     await sleep(graceMs);
