@@ -3,7 +3,7 @@ import { type Stack, succeeded } from './stack.ts';
 
 /** Lines of a log that tell of something that went wrong. */
 const TELLING =
-  /"outcome":|"level":"(?:warn|error|fatal)"|Traceback|^(?:\[[ab]\] )?\S*(?:Error|Exception)\b/;
+  /"outcome":|"level":"(?:warn|error|fatal)"|Exception in |^(?:\[[ab]\] )?[\w.]*(?:Error|Exception)\b/;
 
 /**
  * Nothing where nothing failed. Else what failed, and what both sides logged of it, the sidecar and
