@@ -48,12 +48,12 @@ function sentences({ load, kill, throughput }, effort) {
   const lines = [];
   if (load !== undefined) {
     const { lowest, highest } = load;
-    const { turns, rotationsPerTurn, paceMs, graceMs, steadyMs, row } = effort;
+    const { turns, rotationsPerTurn, paceMs, graceMs, steadyMs, row, warmRotations } = effort;
     const rate = lowest === highest ? whole(lowest) : `${whole(lowest)} to ${whole(highest)}`;
     lines.push(
       `- Load: an open loop of ${rate} requests a second over 64 connections, beside 20 SSE streams with a chunk each 100 ms. Before each turn it was fitted to the machine, whose speed wanders: at most ${whole(WANTED_PER_SECOND)} a second, and no more than keep the sidecar busy for ${percent(MOST_BUSY)} of a core. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
-      `- Rotations, over the admin socket, with a grace of ${graceMs} ms: each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. A run is one process and one keyring. It begins with ${whole(row.rotations)} rotations in a row, one each ${row.paceMs} ms without a rest, of which no request may be refused and no stream cut; they warm the process up, so their latencies are not compared.`,
-      `- p99: then ${whole(turns * rotationsPerTurn)} more, one each ${paceMs} ms, in ${turns} turns of ${rotationsPerTurn}, each beside ${steadyMs / 1000} s of the same load without, every second turn in the other order: so both see the same minutes of a machine whose speed wanders. p99 is that of all requests of a run's turns of one kind, compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
+      `- Rotations, over the admin socket, with a grace of ${graceMs} ms: each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. A run begins with a process and a keyring for ${whole(row.rotations)} rotations in a row, one each ${row.paceMs} ms without a rest, of which no request may be refused or fail and no stream be cut.`,
+      `- p99: then another process and keyring for ${whole(turns * rotationsPerTurn)} rotations, one each ${paceMs} ms, in ${turns} turns of ${rotationsPerTurn}, each beside ${steadyMs / 1000} s of the same load without, every second turn in the other order: so both see the same minutes of a machine whose speed wanders. Before them ${warmRotations} that do not count, so that V8 has compiled what they do. p99 is that of all requests of a run's turns of one kind, compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
       ...unrest(load),
     );
   }

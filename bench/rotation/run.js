@@ -101,16 +101,33 @@ function createRows({ load, rotator, sidecar, effort, key }) {
   };
 }
 
-/**
- * A row of rotations without a rest, then the turns.
- * @param {Turn} turn
- */
-export async function driveRun(turn) {
+/** Opens the load, and fits it to the machine. @param {Turn} turn */
+async function begin(turn) {
   const { load, running, sidecar, effort, key } = turn;
-  const { graceMs, turns, rotationsPerTurn, steadyMs, row } = effort;
   const meter = createMeter(running.pids);
   const pace = createPace(turn, meter);
-  const { keys, rotate } = createRows(turn);
+  const perSecond = pace.now();
+  await load.open({
+    ...{ port: running.port, keyFile: sidecar.keyFile(), key, perSecond },
+    graceMs: effort.graceMs,
+  });
+  for (let fit = 0; fit < FIRST_FITS; fit += 1) await pace.fit();
+  return { meter, pace, ...createRows(turn) };
+}
+
+/** Rotations without a rest. @param {Turn} turn */
+export async function driveRow(turn) {
+  const { load, effort } = turn;
+  const { keys, rotate } = await begin(turn);
+  await rotate(effort.row.rotations, effort.row.paceMs);
+  return { seen: await load.end(), keys };
+}
+
+/** @param {Turn} turn */
+export async function driveTurns(turn) {
+  const { load, running, effort } = turn;
+  const { graceMs, turns, rotationsPerTurn, steadyMs, warmRotations } = effort;
+  const { meter, pace, keys, rotate } = await begin(turn);
   /** @type {import('./rotator-process.js').Rotated[]} */
   const rows = [];
   /** @type {Record<'without' | 'with', Used[]>} */
@@ -122,10 +139,7 @@ export async function driveRun(turn) {
     without: () => sleep(steadyMs),
   };
   const order = /** @type {const} */ (['without', 'with']);
-  const keyFile = sidecar.keyFile();
-  await load.open({ port: running.port, keyFile, key, perSecond: pace.now(), graceMs });
-  for (let fit = 0; fit < FIRST_FITS; fit += 1) await pace.fit();
-  await rotate(row.rotations, row.paceMs);
+  await rotate(warmRotations, effort.row.paceMs);
   // They have started the disk thread.
   running.place();
   for (let at = 0; at < turns; at += 1) {

@@ -4,30 +4,35 @@ import { median, percentile } from '../load/percentile.js';
 import { CONNECTIONS, startLoad } from './load-process.js';
 import { present } from './presented.js';
 import { startRotator } from './rotator-process.js';
-import { driveRun, sharesOf } from './run.js';
+import { driveRow, driveTurns, sharesOf } from './run.js';
 import { createSidecar } from './sidecar.js';
 
 /** Old keys that are presented after a run: fewer than the wrong ones that an address may try. */
 const TRIED_AFTERWARDS = 8;
 
 /**
- * @typedef {object} HalfFigures of one run, all turns of one kind; times in milliseconds
+ * @typedef {object} Harm what went wrong for clients
+ * @property {number} refused
+ * @property {number} faults
+ * @property {number} cut
+ *
+ * @typedef {object} HalfOnly of one run, all turns of one kind; times in milliseconds. Its harm
+ *   with rotations has in it what was between the turns
  * @property {boolean} rotating
  * @property {number} perSecond
- * @property {number} refused with rotations: and what was between the turns
- * @property {number} faults
  * @property {number} p50
  * @property {number} p99
- * @property {number} cut
  * @property {number} chunkP99
  * @property {number} proxyBusy a share of 1
  * @property {number} stolen what the host kept from this machine's cores, a share of 1
  * @property {{perSecond: number, p50: number, p99: number, waits: number, moves: number}
  *   | undefined} rotations
+ * @typedef {HalfOnly & Harm} HalfFigures
  *
  * @typedef {object} LoadFigures
  * @property {number} lowest requests a second that the open loop was paced to, of all turns
  * @property {number} highest
+ * @property {readonly Harm[]} rows without a rest, one of each run
  * @property {readonly HalfFigures[]} halves two of each run
  * @property {number} wrongAfterwards ended keys that were not refused as `expired_key`, and newest
  *   ones that were
@@ -47,7 +52,7 @@ async function wrongAmong(port, keys) {
   return wrong;
 }
 
-/** @typedef {Awaited<ReturnType<typeof driveRun>>} Run */
+/** @typedef {Awaited<ReturnType<typeof driveTurns>>} Run */
 
 /** @param {Pick<Run, 'rows' | 'seen'>} run */
 function rotationsOf({ rows, seen }) {
@@ -62,6 +67,21 @@ function rotationsOf({ rows, seen }) {
 }
 
 /**
+ * @param {import('./load-process.js').RunSeen} seen
+ * @param {readonly import('./tallies.js').Phase[]} phases
+ * @returns {Harm}
+ */
+function harmIn({ requests, streams }, phases) {
+  const sum = (/** @type {(phase: import('./tallies.js').Phase) => number} */ of) =>
+    phases.reduce((total, each) => total + of(each), 0);
+  return {
+    refused: sum((each) => requests[each].refused),
+    faults: sum((each) => Object.values(requests[each].faults).reduce((a, b) => a + b, 0)),
+    cut: sum((each) => streams[each].cut),
+  };
+}
+
+/**
  * @param {Run} run
  * @returns {readonly HalfFigures[]}
  */
@@ -69,15 +89,10 @@ function halvesOf(run) {
   const { requests, streams } = run.seen;
   return /** @type {const} */ (['without', 'with']).map((phase) => {
     const rotating = phase === 'with';
-    const phases = rotating ? /** @type {const} */ (['with', 'between']) : [phase];
-    const sum = (/** @type {(phase: import('./tallies.js').Phase) => number} */ of) =>
-      phases.reduce((total, each) => total + of(each), 0);
     const { perSecond, p50, p99 } = requests[phase];
     return {
       ...{ rotating, perSecond, p50, p99 },
-      refused: sum((each) => requests[each].refused),
-      faults: sum((each) => Object.values(requests[each].faults).reduce((a, b) => a + b, 0)),
-      cut: sum((each) => streams[each].cut),
+      ...harmIn(run.seen, rotating ? ['with', 'between'] : [phase]),
       chunkP99: streams[phase].chunkP99,
       ...sharesOf(run.used[phase]),
       rotations: rotating ? rotationsOf(run) : undefined,
@@ -96,21 +111,33 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
   const load = await startLoad(cores?.rest);
   const rotator = await startRotator(cores?.rest);
   const burnIn = { kind: 'json', connections: CONNECTIONS, warmMs: effort.burnInMs, measureMs: 0 };
-  /** @type {HalfFigures[]} */
-  const halves = [];
-  /** @type {number[]} */
-  const paces = [];
   let wrongAfterwards = 0;
-  for (let at = 0; at < effort.runs; at += 1) {
-    // A fresh process and a fresh keyring.
+  /**
+   * With a fresh process and a fresh keyring.
+   * @template {{keys: readonly string[]}} T
+   * @param {(turn: import('./run.js').Turn) => Promise<T>} drive
+   */
+  const inProcess = async (drive) => {
     const sidecar = createSidecar();
     const running = await stage.start(sidecar.peer);
     // V8 compiles what is hot; nothing is measured before that has happened.
     await stage.loop(running, burnIn);
-    const run = await driveRun({ load, rotator, running, sidecar, effort, key });
+    const driven = await drive({ load, rotator, running, sidecar, effort, key });
     await sleep(effort.graceMs);
-    wrongAfterwards += await wrongAmong(running.port, run.keys);
+    wrongAfterwards += await wrongAmong(running.port, driven.keys);
     await stage.stop(running);
+    return driven;
+  };
+  /** @type {Harm[]} */
+  const rows = [];
+  /** @type {HalfFigures[]} */
+  const halves = [];
+  /** @type {number[]} */
+  const paces = [];
+  for (let at = 0; at < effort.runs; at += 1) {
+    const { seen } = await inProcess(driveRow);
+    rows.push(harmIn(seen, ['between']));
+    const run = await inProcess(driveTurns);
     paces.push(...run.paces);
     for (const half of halvesOf(run)) {
       halves.push(half);
@@ -118,7 +145,7 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
       if (half.faults > 0) say(`faults: ${JSON.stringify(run.seen.requests)}`);
     }
   }
-  return { lowest: Math.min(...paces), highest: Math.max(...paces), halves, wrongAfterwards };
+  return { lowest: Math.min(...paces), highest: Math.max(...paces), rows, halves, wrongAfterwards };
 }
 
 /** @param {LoadFigures} figures @param {boolean} rotating @param {'p50' | 'p99'} field */
