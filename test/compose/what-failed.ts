@@ -7,8 +7,7 @@ const TELLING =
 
 /**
  * Nothing where nothing failed. Else what failed, and what both sides logged of it, the sidecar and
- * LiteLLM, so that one failure in hundreds of thousands of requests need not come back to be
- * understood.
+ * LiteLLM, so that a rare failure need not come back to be understood.
  */
 export async function whatFailed({ errors }: Loops, stack: Stack): Promise<readonly string[]> {
   if (errors.length === 0) return [];
