@@ -16,8 +16,7 @@ const TRIED_AFTERWARDS = 8;
  * @property {number} faults
  * @property {number} cut
  *
- * @typedef {object} HalfOnly of one run, all turns of one kind; times in milliseconds. Its harm
- *   with rotations has in it what was between the turns
+ * @typedef {object} Half of one run, all turns of one kind; times in milliseconds
  * @property {boolean} rotating
  * @property {number} perSecond
  * @property {number} p50
@@ -27,7 +26,7 @@ const TRIED_AFTERWARDS = 8;
  * @property {number} stolen what the host kept from this machine's cores, a share of 1
  * @property {{perSecond: number, p50: number, p99: number, waits: number, moves: number}
  *   | undefined} rotations
- * @typedef {HalfOnly & Harm} HalfFigures
+ * @typedef {Half & Harm} HalfFigures with rotations: the harm between the turns is in it
  *
  * @typedef {object} LoadFigures
  * @property {number} lowest requests a second that the open loop was paced to, of all turns
@@ -114,7 +113,7 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
   let wrongAfterwards = 0;
   /**
    * With a fresh process and a fresh keyring.
-   * @template {{keys: readonly string[]}} T
+   * @template {{keys: readonly string[], seen: import('./load-process.js').RunSeen}} T
    * @param {(turn: import('./run.js').Turn) => Promise<T>} drive
    */
   const inProcess = async (drive) => {
@@ -123,6 +122,10 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
     // V8 compiles what is hot; nothing is measured before that has happened.
     await stage.loop(running, burnIn);
     const driven = await drive({ load, rotator, running, sidecar, effort, key });
+    const seen = Object.values(driven.seen.requests);
+    if (seen.some(({ faults }) => Object.keys(faults).length > 0)) {
+      say(`faults: ${JSON.stringify(driven.seen.requests)}`);
+    }
     await sleep(effort.graceMs);
     wrongAfterwards += await wrongAmong(running.port, driven.keys);
     await stage.stop(running);
@@ -142,7 +145,6 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
     for (const half of halvesOf(run)) {
       halves.push(half);
       say(`${half.rotating ? 'with' : 'without'} rotations: p99 ${half.p99.toFixed(2)} ms`);
-      if (half.faults > 0) say(`faults: ${JSON.stringify(run.seen.requests)}`);
     }
   }
   return { lowest: Math.min(...paces), highest: Math.max(...paces), rows, halves, wrongAfterwards };
