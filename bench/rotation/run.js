@@ -5,8 +5,8 @@ import { processorSeconds, stolenSeconds } from '../machine.js';
 
 export const WANTED_PER_SECOND = 5000;
 /**
- * How busy the load may keep the sidecar before a turn, as a share of a core: above it queues make
- * the latencies, and this machine may be slower in the next moment.
+ * How busy the load may keep the sidecar when it is fitted, as a share of a core: above it queues
+ * make the latencies, and this machine may be slower in the next moment.
  */
 export const MOST_BUSY = 0.6;
 /** How often the load is fitted to it at first: a request costs less where more of them come. */
@@ -126,7 +126,7 @@ export async function driveRow(turn) {
 /** @param {Turn} turn */
 export async function driveTurns(turn) {
   const { load, running, effort } = turn;
-  const { graceMs, turns, rotationsPerTurn, steadyMs, warmRotations } = effort;
+  const { graceMs, turns, turnsPerFit, rotationsPerTurn, steadyMs, warmRotations } = effort;
   const { meter, pace, keys, rotate } = await begin(turn);
   /** @type {import('./rotator-process.js').Rotated[]} */
   const rows = [];
@@ -143,9 +143,11 @@ export async function driveTurns(turn) {
   // They have started the disk thread.
   running.place();
   for (let at = 0; at < turns; at += 1) {
-    await pace.fit();
-    await sleep(graceMs);
-    paces.push(pace.now());
+    if (at % turnsPerFit === 0) {
+      await pace.fit();
+      await sleep(graceMs);
+      paces.push(pace.now());
+    }
     // Every turn in the other order.
     for (const phase of at % 2 === 0 ? order : order.toReversed()) {
       await load.turnTo(phase);
