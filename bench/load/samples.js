@@ -4,16 +4,25 @@ import { percentile } from './percentile.js';
 export function createSamples(capacity = 1 << 16) {
   let values = new Float64Array(capacity);
   let length = 0;
+  const room = (/** @type {number} */ wanted) => {
+    if (wanted <= values.length) return;
+    const larger = new Float64Array(Math.max(wanted, length * 2));
+    larger.set(values);
+    values = larger;
+  };
   return {
     add(/** @type {number} */ value) {
-      if (length === values.length) {
-        const larger = new Float64Array(length * 2);
-        larger.set(values);
-        values = larger;
-      }
+      room(length + 1);
       values[length] = value;
       length += 1;
     },
+    /** @param {{length: number, values: () => Float64Array}} others */
+    addAll(others) {
+      room(length + others.length);
+      values.set(others.values(), length);
+      length += others.length;
+    },
+    values: () => values.subarray(0, length),
     /** In the order in which they came. @param {number} index */
     at: (index) => values[index] ?? Number.NaN,
     get length() {

@@ -13,7 +13,13 @@ const GAP_MS = 100;
  */
 export async function openLiveStreams({ port, key, count }) {
   const request = Buffer.from(rawRequest({ key, mode: `hold ${GAP_MS}` }));
-  const tallies = createTallies(() => ({ times: createSamples(), cut: 0 }));
+  const tallies = createTallies(
+    () => ({ times: createSamples(1 << 11), cut: 0 }),
+    (all, more) => {
+      all.times.addAll(more.times);
+      all.cut += more.cut;
+    },
+  );
   let running = true;
 
   const open = async () => {
@@ -38,6 +44,7 @@ export async function openLiveStreams({ port, key, count }) {
   const all = await Promise.all(Array.from({ length: count }, open));
   return {
     turnTo: tallies.turnTo,
+    settle: tallies.settle,
     close() {
       running = false;
       tallies.now().cut += all.filter(({ isSilent }) => isSilent()).length;

@@ -29,6 +29,8 @@ export async function startLoad(core) {
     /** @param {{key: string, number: number}} next */
     tell: (next) => void child.send({ kind: 'key', ...next }),
     turnTo: (/** @type {import('./tallies.js').Phase} */ phase) => ask({ kind: 'phase', phase }),
+    /** Whether what was seen since the last time counts, or lies between what counts. */
+    settle: (/** @type {boolean} */ counts) => ask({ kind: 'settle', counts }),
     pace: (/** @type {number} */ perSecond) => ask({ kind: 'pace', perSecond }),
     /** @returns {Promise<RunSeen>} */
     end: () => ask({ kind: 'end' }),

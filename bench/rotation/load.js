@@ -35,6 +35,11 @@ async function open({ port, keyFile, key, connections, streams, perSecond, grace
       live.turnTo(phase);
       paced.turnTo(phase);
     },
+    /** @param {{counts: boolean}} turn */
+    settle({ counts }) {
+      live.settle(counts);
+      paced.settle(counts);
+    },
     /** @param {{perSecond: number}} next */
     pace: (next) => paced.pace(next.perSecond),
     async end() {
@@ -57,6 +62,7 @@ async function carryOut({ kind, ...job }) {
   }
   if (load === undefined) throw new Error('there is no load yet');
   if (kind === 'phase') return load.turnTo(job);
+  if (kind === 'settle') return load.settle(job);
   if (kind === 'pace') return load.pace(job);
   return load.end();
 }

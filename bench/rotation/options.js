@@ -25,6 +25,8 @@ const FULL = {
    * that is shared falls in both.
    */
   turns: 50,
+  /** Until so many were calm: see MOST_STOLEN in run.js. */
+  mostTurns: 80,
   rotationsPerTurn: 20,
   /** The load is fitted to the machine before every so many of them. */
   turnsPerFit: 4,
@@ -53,6 +55,7 @@ const QUICK = {
   ...FULL,
   runs: 1,
   turns: 4,
+  mostTurns: 12,
   row: { rotations: 40, paceMs: 150 },
   warmRotations: 10,
   burnInMs: 1500,

@@ -21,11 +21,22 @@ import { createTallies } from './tallies.js';
 const PATIENCE_MS = 10_000;
 
 const createSeen = () => ({
-  latencies: createSamples(1 << 19),
+  latencies: createSamples(),
   refused: 0,
   /** @type {Map<string, number>} */
   faults: new Map(),
 });
+
+/** @typedef {ReturnType<typeof createSeen>} Seen */
+
+/** @param {Seen} all @param {Seen} more */
+function addSeen(all, more) {
+  all.latencies.addAll(more.latencies);
+  all.refused += more.refused;
+  for (const [what, count] of more.faults) {
+    all.faults.set(what, (all.faults.get(what) ?? 0) + count);
+  }
+}
 
 /**
  * An open loop: each connection has its turn at fixed instants, whatever became of the request
@@ -35,7 +46,7 @@ const createSeen = () => ({
  * @param {{port: number, perSecond: number, holders: readonly Holder[]}} given
  */
 export async function createPacedLoad({ port, perSecond, holders }) {
-  const tallies = createTallies(createSeen);
+  const tallies = createTallies(createSeen, addSeen);
   const fault = (/** @type {string} */ what) => {
     const { faults } = tallies.now();
     faults.set(what, (faults.get(what) ?? 0) + 1);
@@ -120,6 +131,7 @@ export async function createPacedLoad({ port, perSecond, holders }) {
 
   return {
     turnTo: tallies.turnTo,
+    settle: tallies.settle,
     pace(/** @type {number} */ rate) {
       everyMs = everyAt(rate);
       spread();

@@ -1,7 +1,7 @@
 /** The figures as Markdown: what the terminal shows and what RESULTS.md keeps. */
 import { judgedTable, runLine } from '../judged.js';
 import { percent, table } from '../report.js';
-import { MOST_BUSY, WANTED_PER_SECOND } from './run.js';
+import { MOST_BUSY, MOST_STOLEN, WANTED_PER_SECOND } from './run.js';
 import { medianOf } from './steady.js';
 import { judge } from './targets.js';
 
@@ -31,16 +31,12 @@ function loadTable({ halves }) {
   return table([...head, ...more], rows);
 }
 
-/** Above it, a share of 1, the host's other guests are in the latencies. */
-const CALM = 0.01;
-
 /** @param {import('./steady.js').LoadFigures} load */
-function unrest({ halves }) {
-  const worst = Math.max(...halves.map(({ stolen }) => stolen));
-  if (!(worst > CALM)) return [];
-  return [
-    `- Not a calm machine: in one of the runs its host kept ${(worst * 100).toFixed(1)} % of the cores for others (\`stolen\`); every latency has that in it.`,
-  ];
+function calmTurns({ turns: { taken, calm } }) {
+  const limit = percent(MOST_STOLEN);
+  if (taken === calm)
+    return `In no turn did the host keep more than ${limit} of the cores for others.`;
+  return `In ${taken - calm} of ${taken} turns the host kept more than ${limit} of the cores for others, in one half or the other: those are in no latency, and others took their place.`;
 }
 
 /** @param {Figures} figures @param {import('./options.js').Effort} effort */
@@ -53,8 +49,7 @@ function sentences({ load, kill, throughput }, effort) {
     lines.push(
       `- Load: an open loop of ${rate} requests a second over 64 connections, beside 20 SSE streams with a chunk each 100 ms. It was fitted to the machine, whose speed wanders, again and again: at most ${whole(WANTED_PER_SECOND)} a second, and no more than keep the sidecar busy for ${percent(MOST_BUSY)} of a core. Latency counts from the instant at which a request was due, so that a stall meets all who were due in it; the load's timers add up to a millisecond to every figure.`,
       `- Rotations, over the admin socket, with a grace of ${graceMs} ms: each connection moves to each new key at a moment of its own, one in four by reading the published file. The streams stay on the first key. A run begins with a process and a keyring for ${whole(row.rotations)} rotations in a row, one each ${row.paceMs} ms without a rest, of which no request may be refused or fail and no stream be cut.`,
-      `- p99: then another process and keyring for ${whole(turns * rotationsPerTurn)} rotations, one each ${paceMs} ms, in ${turns} turns of ${rotationsPerTurn}, each beside ${steadyMs / 1000} s of the same load without, every second turn in the other order: so both see the same minutes of a machine whose speed wanders. Before them ${warmRotations} that do not count, so that V8 has compiled what they do. p99 is that of all requests of a run's turns of one kind, compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
-      ...unrest(load),
+      `- p99: then another process and keyring for ${whole(turns * rotationsPerTurn)} rotations, one each ${paceMs} ms, in ${turns} turns of ${rotationsPerTurn}, each beside ${steadyMs / 1000} s of the same load without, every second turn in the other order: so both see the same minutes of a machine whose speed wanders. Before them ${warmRotations} that do not count, so that V8 has compiled what they do. ${calmTurns(load)} p99 is that of all requests of a run's turns of one kind, compared by the medians of the runs: ${medianOf(load, false, 'p99').toFixed(2)} ms without, ${medianOf(load, true, 'p99').toFixed(2)} ms with.`,
     );
   }
   if (kill !== undefined) {

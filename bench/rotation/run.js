@@ -9,6 +9,8 @@ export const WANTED_PER_SECOND = 5000;
  * make the latencies, and this machine may be slower in the next moment.
  */
 export const MOST_BUSY = 0.6;
+/** Of the cores' time, a share of 1. Where the host keeps more, it makes the latencies. */
+export const MOST_STOLEN = 0.01;
 /** How often the load is fitted to it at first: a request costs less where more of them come. */
 const FIRST_FITS = 4;
 
@@ -59,6 +61,9 @@ export function sharesOf(turns) {
     stolen: sum((used) => used.stolen) / seconds / cpus().length,
   };
 }
+
+/** Not known outside of Linux: then every turn is. @param {Used} used */
+const isCalm = (used) => !(sharesOf([used]).stolen > MOST_STOLEN);
 
 /**
  * What the machine carries now.
@@ -123,38 +128,63 @@ export async function driveRow(turn) {
   return { seen: await load.end(), keys };
 }
 
+/** @typedef {'without' | 'with'} Kind */
+
+/**
+ * One turn of each kind, the first one first.
+ * @param {readonly Kind[]} order
+ * @param {{turnTo: (phase: import('./tallies.js').Phase) => Promise<unknown>,
+ *   during: (kind: Kind) => Promise<Used>, restMs: number}} given
+ */
+async function takeTurns(order, { turnTo, during, restMs }) {
+  /** @type {Partial<Record<Kind, Used>>} */
+  const used = {};
+  for (const kind of order) {
+    await turnTo(kind);
+    used[kind] = await during(kind);
+    await turnTo('between');
+    await sleep(restMs);
+  }
+  return /** @type {Record<Kind, Used>} */ (used);
+}
+
 /** @param {Turn} turn */
 export async function driveTurns(turn) {
   const { load, running, effort } = turn;
-  const { graceMs, turns, turnsPerFit, rotationsPerTurn, steadyMs, warmRotations } = effort;
+  const { graceMs, turns, mostTurns, turnsPerFit, rotationsPerTurn, steadyMs } = effort;
   const { meter, pace, keys, rotate } = await begin(turn);
   /** @type {import('./rotator-process.js').Rotated[]} */
   const rows = [];
-  /** @type {Record<'without' | 'with', Used[]>} */
-  const used = { without: [], with: [] };
+  /** @type {Record<Kind, Used>[]} */
+  const used = [];
   /** @type {number[]} */
   const paces = [];
-  const phases = {
+  const work = {
     with: async () => void rows.push(await rotate(rotationsPerTurn)),
     without: () => sleep(steadyMs),
   };
+  const given = {
+    turnTo: load.turnTo,
+    during: (/** @type {Kind} */ kind) => meter.during(work[kind]),
+    restMs: graceMs,
+  };
   const order = /** @type {const} */ (['without', 'with']);
-  await rotate(warmRotations, effort.row.paceMs);
+  await rotate(effort.warmRotations, effort.row.paceMs);
   // They have started the disk thread.
   running.place();
-  for (let at = 0; at < turns; at += 1) {
-    if (at % turnsPerFit === 0) {
+  let taken = 0;
+  for (; used.length < turns && taken < mostTurns; taken += 1) {
+    if (taken % turnsPerFit === 0) {
       await pace.fit();
       await sleep(graceMs);
       paces.push(pace.now());
     }
+    await load.settle(false);
     // Every turn in the other order.
-    for (const phase of at % 2 === 0 ? order : order.toReversed()) {
-      await load.turnTo(phase);
-      used[phase].push(await meter.during(phases[phase]));
-      await load.turnTo('between');
-      await sleep(graceMs);
-    }
+    const seen = await takeTurns(taken % 2 === 0 ? order : order.toReversed(), given);
+    const calm = isCalm(seen.without) && isCalm(seen.with);
+    await load.settle(calm);
+    if (calm) used.push(seen);
   }
-  return { seen: await load.end(), rows, used, paces, keys };
+  return { seen: await load.end(), rows, used, taken, paces, keys };
 }

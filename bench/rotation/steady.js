@@ -31,6 +31,8 @@ const TRIED_AFTERWARDS = 8;
  * @typedef {object} LoadFigures
  * @property {number} lowest requests a second that the open loop was paced to, of all turns
  * @property {number} highest
+ * @property {{taken: number, calm: number}} turns of all runs; what is not of a calm one, harm
+ *   aside, is in no figure
  * @property {readonly Harm[]} rows without a rest, one of each run
  * @property {readonly HalfFigures[]} halves two of each run
  * @property {number} wrongAfterwards ended keys that were not refused as `expired_key`, and newest
@@ -93,7 +95,7 @@ function halvesOf(run) {
       ...{ rotating, perSecond, p50, p99 },
       ...harmIn(run.seen, rotating ? ['with', 'between'] : [phase]),
       chunkP99: streams[phase].chunkP99,
-      ...sharesOf(run.used[phase]),
+      ...sharesOf(run.used.map((used) => used[phase])),
       rotations: rotating ? rotationsOf(run) : undefined,
     };
   });
@@ -137,17 +139,21 @@ export async function measureLoad(stage, effort, { key, cores, say }) {
   const halves = [];
   /** @type {number[]} */
   const paces = [];
+  const turns = { taken: 0, calm: 0 };
   for (let at = 0; at < effort.runs; at += 1) {
     const { seen } = await inProcess(driveRow);
     rows.push(harmIn(seen, ['between']));
     const run = await inProcess(driveTurns);
     paces.push(...run.paces);
+    turns.taken += run.taken;
+    turns.calm += run.used.length;
     for (const half of halvesOf(run)) {
       halves.push(half);
       say(`${half.rotating ? 'with' : 'without'} rotations: p99 ${half.p99.toFixed(2)} ms`);
     }
   }
-  return { lowest: Math.min(...paces), highest: Math.max(...paces), rows, halves, wrongAfterwards };
+  const range = { lowest: Math.min(...paces), highest: Math.max(...paces) };
+  return { ...range, turns, rows, halves, wrongAfterwards };
 }
 
 /** @param {LoadFigures} figures @param {boolean} rotating @param {'p50' | 'p99'} field */

@@ -12,30 +12,53 @@ const PHASES = ['without', 'with', 'between'];
 /**
  * @template T
  * @param {() => T} create
+ * @param {(all: T, more: T) => void} add
  */
-export function createTallies(create) {
-  const all = Object.fromEntries(PHASES.map((phase) => [phase, { ms: 0, seen: create() }]));
-  const of = (/** @type {Phase} */ phase) => /** @type {{ms: number, seen: T}} */ (all[phase]);
-  let current = of('between');
+export function createTallies(create, add) {
+  const begin = (/** @type {Phase} */ phase) => ({ phase, ms: 0, seen: create() });
+  const all = PHASES.map(begin);
+  /** Of the turns that are not settled yet. */
+  let open = [begin('between')];
+  let current = /** @type {ReturnType<typeof begin>} */ (open[0]);
   let from = performance.now();
+  const pass = () => {
+    const at = performance.now();
+    current.ms += at - from;
+    from = at;
+  };
+  const turnTo = (/** @type {Phase} */ phase) => {
+    pass();
+    current = begin(phase);
+    open.push(current);
+  };
+  const settle = (/** @type {boolean} */ counts) => {
+    turnTo('between');
+    for (const { phase, ms, seen } of open) {
+      const whole = all.find((each) => each.phase === (counts ? phase : 'between'));
+      if (whole === undefined) continue;
+      whole.ms += ms;
+      add(whole.seen, seen);
+    }
+    open = [current];
+  };
   return {
     /** Of the phase that it is. */
     now: () => current.seen,
-    turnTo(/** @type {Phase} */ phase) {
-      const at = performance.now();
-      current.ms += at - from;
-      from = at;
-      current = of(phase);
-    },
+    turnTo,
+    /** Those phases since the last time count as what they are, or as what lies between phases. */
+    settle,
     /**
      * @template R
      * @param {(seen: T, ms: number) => R} figuresOf
      * @returns {Record<Phase, R>}
      */
-    figures: (figuresOf) => ({
-      without: figuresOf(of('without').seen, of('without').ms),
-      with: figuresOf(of('with').seen, of('with').ms),
-      between: figuresOf(of('between').seen, of('between').ms),
-    }),
+    figures(figuresOf) {
+      settle(true);
+      const of = (/** @type {Phase} */ phase) => {
+        const { seen, ms } = all.find((each) => each.phase === phase) ?? begin(phase);
+        return figuresOf(seen, ms);
+      };
+      return { without: of('without'), with: of('with'), between: of('between') };
+    },
   };
 }
