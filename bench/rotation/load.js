@@ -43,10 +43,10 @@ async function open({ port, keyFile, key, connections, streams, perSecond, grace
     /** @param {{perSecond: number}} next */
     pace: (next) => paced.pace(next.perSecond),
     async end() {
-      const requests = await paced.stop();
-      const streamed = live.close();
+      await paced.stop();
+      const streams = live.close();
       if (faults.length > 0) throw new Error(faults[0]);
-      return { requests, streams: streamed, moves: moves() };
+      return { requests: paced.figures(), streams, moves: moves() };
     },
   };
 }

@@ -14,7 +14,8 @@ const HELP = `npm run bench:rotation -- [options]
                       is measured against it; without it that part is left out
   --help
 
-Takes about 65 minutes with --before, 60 without it, two with --quick.
+Takes about 65 minutes with --before, 60 without it, two with --quick; longer where the host is
+busy with others.
 `;
 
 /** How often and how long; times in milliseconds. */
@@ -26,7 +27,7 @@ const FULL = {
    */
   turns: 50,
   /** Until so many were calm: see MOST_STOLEN in run.js. */
-  mostTurns: 80,
+  mostTurns: 100,
   rotationsPerTurn: 20,
   /** The load is fitted to the machine before every so many of them. */
   turnsPerFit: 4,

@@ -148,14 +148,16 @@ export async function createPacedLoad({ port, perSecond, holders }) {
         if (isBusy()) fault('no answer');
         end();
       }
-      return tallies.figures(
+    },
+    /** Once it has stopped: sorting them takes seconds in which nothing else is heard. */
+    figures: () =>
+      tallies.figures(
         ({ latencies, refused, faults }, ms) =>
           /** @type {PhaseFigures} */ ({
             ...{ perSecond: (latencies.length / ms) * 1000, requests: latencies.length, refused },
             ...{ p50: latencies.percentile(50), p99: latencies.percentile(99) },
             faults: Object.fromEntries(faults),
           }),
-      );
-    },
+      ),
   };
 }
