@@ -179,12 +179,11 @@ export async function driveTurns(turn) {
       await sleep(graceMs);
       paces.push(pace.now());
     }
-    await load.settle(false);
     // Every turn in the other order.
-    const seen = await takeTurns(taken % 2 === 0 ? order : order.toReversed(), given);
-    const calm = isCalm(seen.without) && isCalm(seen.with);
+    const both = await takeTurns(taken % 2 === 0 ? order : order.toReversed(), given);
+    const calm = isCalm(both.without) && isCalm(both.with);
     await load.settle(calm);
-    if (calm) used.push(seen);
+    if (calm) used.push(both);
   }
   return { seen: await load.end(), rows, used, taken, paces, keys };
 }

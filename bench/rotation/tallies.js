@@ -6,9 +6,6 @@
  *   neither: warming up, and one passing into the other
  */
 
-/** @type {readonly Phase[]} */
-const PHASES = ['without', 'with', 'between'];
-
 /**
  * @template T
  * @param {() => T} create
@@ -16,26 +13,22 @@ const PHASES = ['without', 'with', 'between'];
  */
 export function createTallies(create, add) {
   const begin = (/** @type {Phase} */ phase) => ({ phase, ms: 0, seen: create() });
-  const all = PHASES.map(begin);
-  /** Of the turns that are not settled yet. */
-  let open = [begin('between')];
-  let current = /** @type {ReturnType<typeof begin>} */ (open[0]);
+  const all = { without: begin('without'), with: begin('with'), between: begin('between') };
+  let current = begin('between');
+  /** Those that are not settled yet. */
+  let open = [current];
   let from = performance.now();
-  const pass = () => {
+  const turnTo = (/** @type {Phase} */ phase) => {
     const at = performance.now();
     current.ms += at - from;
     from = at;
-  };
-  const turnTo = (/** @type {Phase} */ phase) => {
-    pass();
     current = begin(phase);
     open.push(current);
   };
   const settle = (/** @type {boolean} */ counts) => {
     turnTo('between');
     for (const { phase, ms, seen } of open) {
-      const whole = all.find((each) => each.phase === (counts ? phase : 'between'));
-      if (whole === undefined) continue;
+      const whole = all[counts ? phase : 'between'];
       whole.ms += ms;
       add(whole.seen, seen);
     }
@@ -54,10 +47,7 @@ export function createTallies(create, add) {
      */
     figures(figuresOf) {
       settle(true);
-      const of = (/** @type {Phase} */ phase) => {
-        const { seen, ms } = all.find((each) => each.phase === phase) ?? begin(phase);
-        return figuresOf(seen, ms);
-      };
+      const of = (/** @type {Phase} */ phase) => figuresOf(all[phase].seen, all[phase].ms);
       return { without: of('without'), with: of('with'), between: of('between') };
     },
   };
