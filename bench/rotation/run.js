@@ -185,5 +185,10 @@ export async function driveTurns(turn) {
     await load.settle(calm);
     if (calm) used.push(both);
   }
+  if (used.length === 0) {
+    throw new Error(
+      `the host was busy with others in all ${taken} turns: try again when it is not`,
+    );
+  }
   return { seen: await load.end(), rows, used, taken, paces, keys };
 }
