@@ -18,6 +18,8 @@ const args = process.argv.slice(2);
 const after = (name) => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
 const key = process.env.LITELLM_MASTER_KEY;
 const config = after('--config');
+// Read once, before it says anything: who hears that it started may take its slot away.
+const text = config && readFileSync(config, 'utf8');
 
 const say = (event, more) =>
   process.stdout.write(`${JSON.stringify({ event, pid: process.pid, ...more })}\n`);
@@ -35,12 +37,11 @@ say('start', {
   args,
   port: Number(after('--port')),
   key,
-  config: config && readFileSync(config, 'utf8'),
+  config: text,
   provider: process.env.OPENAI_API_KEY,
   child: child?.pid,
 });
 if (key?.startsWith('sk-crash')) process.exit(1);
-const text = config && readFileSync(config, 'utf8');
 const part = text?.startsWith('{') ? JSON.parse(text) : {};
 const leave = () => part.exit !== undefined && process.exit(part.exit);
 if (part.say === undefined) leave();
