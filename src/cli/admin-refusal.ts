@@ -2,8 +2,8 @@ import { statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import type { HandoverView } from '../handover/views.ts';
 import type { WhoView } from '../rotation/views.ts';
+import { oneLine } from '../text/safe.ts';
 import type { Reply, Unanswered } from './admin-call.ts';
-import { oneLine } from './check-outcome.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
 
 /** The sidecar said no, and changed nothing. */

@@ -1,3 +1,5 @@
+import { oneLine } from '../text/safe.ts';
+
 /** What became of the tiny request to one model. Times are milliseconds since it was sent. */
 export type Outcome =
   | { readonly state: 'ok'; readonly latencyMs: number; readonly firstByteMs: number }
@@ -36,19 +38,7 @@ export function summarise(rows: readonly CheckedModel[]): Summary {
   const [ok, failed] = [count('ok'), count('failed')];
   const [skipped, unfinished] = [count('skipped'), count('unfinished')];
   return { ok, failed, skipped, unfinished, passed: ok > 0 && failed + unfinished === 0 };
-}
-
-/** The longest error that is kept; tables cut it further. */
-const LONGEST = 1000;
-
-/** Any text on one line; control characters (escape sequences too) do not reach the terminal. */
-export function oneLine(text: string, longest = LONGEST): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-  const flat = text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
-  return flat.length > longest ? `${flat.slice(0, longest - 1).trimEnd()}…` : flat;
-}
-
-/** LiteLLM adds its routing to a provider's message; it says nothing about what went wrong. */
+} /** LiteLLM adds its routing to a provider's message; it says nothing about what went wrong. */
 const ROUTING =
   /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=|LiteLLM: model group ').*$/s;
 

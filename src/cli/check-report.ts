@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
-import { type CheckedModel, type Outcome, oneLine, summarise } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
+import { type CheckedModel, type Outcome, summarise } from './check-outcome.ts';
 import type { GatewayProblem } from './check-problem.ts';
 
 /** Puts a style on a text, or leaves it as it is. */

@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { hasColours, type Output, paint, type Style, type Terminal } from './terminal.ts';
 
 /** A text, or one in a style. Control characters in it do not reach the terminal. */

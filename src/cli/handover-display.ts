@@ -1,6 +1,6 @@
 import { HANDOVER_STEPS, type HandoverStep, type HandoverView } from '../handover/views.ts';
+import { oneLine } from '../text/safe.ts';
 import type { AdminSession } from './admin-session.ts';
-import { oneLine } from './check-outcome.ts';
 import { handoverName, isOver, stepWords } from './handover-words.ts';
 import { showClock } from './instant.ts';
 import { createLiveLines } from './live-lines.ts';

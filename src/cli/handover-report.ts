@@ -1,5 +1,5 @@
 import type { HandoverView } from '../handover/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 import { isOver, lastWordsOf, modelWords } from './handover-words.ts';
 import { cutWords } from './key-words.ts';

@@ -1,5 +1,5 @@
 import type { HandoverFault, HandoverView } from '../handover/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { showAgo, showClock, showCount, showSpan } from './instant.ts';
 
 /** What a handover is for. */

@@ -1,10 +1,10 @@
 import { InvalidArgumentError } from 'commander';
 import { readSpan } from '../config/duration.ts';
 import { readAs } from '../config/kind.ts';
-import { nearest } from '../config/nearest.ts';
 import { blocks } from '../config/network-kinds.ts';
 import { isClientName, readId } from '../keyring/client-name.ts';
 import { SCOPES, type Scope } from '../keyring/keyring.ts';
+import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 
 /** The parsers of options and arguments throw commander's `InvalidArgumentError`. */

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { nearest } from '../config/nearest.ts';
 import { Secret } from '../secret.ts';
 import { keyringPath } from '../store/keyring-file.ts';
+import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 
 /** Where the client key `master` stands. */

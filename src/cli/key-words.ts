@@ -1,6 +1,6 @@
 import { MASTER } from '../keyring/keyring.ts';
 import type { ChangeView, ClientView, GenerationView, TargetView } from '../rotation/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { showCount, showIn, showInstant, showSetting, showUntil } from './instant.ts';
 import type { Style } from './terminal.ts';
 

@@ -1,6 +1,5 @@
 import { DefaultRenderer, Listr, ListrLogger, ProcessOutput } from 'listr2';
-import type { Terminal } from './terminal.ts';
-import { isLive, say } from './terminal.ts';
+import { isLive, say, type Terminal } from './terminal.ts';
 
 /** One piece of work that somebody may be waiting for. */
 export interface Step {

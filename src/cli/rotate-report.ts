@@ -1,5 +1,5 @@
 import type { ChangeView, RotateView } from '../rotation/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import {
   clientWords,
   cutWords,

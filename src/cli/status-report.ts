@@ -1,6 +1,6 @@
 import type { UpstreamView } from '../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../rotation/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { type Cell, renderColumns } from './columns.ts';
 import { showAgo, showInstant, showSetting, showSpan, showUntil } from './instant.ts';
 import { goodUntil, pendingWords, STYLE_OF } from './key-words.ts';

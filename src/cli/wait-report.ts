@@ -1,5 +1,5 @@
 import type { CallerView, WhoView } from '../rotation/views.ts';
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { showAgo, showCount } from './instant.ts';
 import { goodUntil } from './key-words.ts';
 import { DORMANT_MS, type Hold, QUIET_MS } from './letting-go.ts';

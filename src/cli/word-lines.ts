@@ -1,4 +1,4 @@
-import { oneLine } from './check-outcome.ts';
+import { oneLine } from '../text/safe.ts';
 import { paint, type Style, type Terminal } from './terminal.ts';
 
 /** `store: ok`: a word that says what it is about, and what there is to say. */

@@ -1,5 +1,5 @@
+import { editDistance, nearest } from '../text/nearest.ts';
 import type { Mistake } from './mistakes.ts';
-import { editDistance, nearest } from './nearest.ts';
 import { fileNameOf } from './setting.ts';
 import { ENV_FILE, EVERY_SETTING, SETTINGS } from './settings.ts';
 import { ENVIRONMENT, type Source, valueIn } from './sources.ts';

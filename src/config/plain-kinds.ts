@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Secret } from '../secret.ts';
+import { nearest } from '../text/nearest.ts';
 import { got, type Kind, reading, wrong } from './kind.ts';
-import { nearest } from './nearest.ts';
 
 /** A whole number from `least` to `most`. */
 export const integer = (least: number, most: number): Kind<number> => ({

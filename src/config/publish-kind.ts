@@ -1,6 +1,6 @@
 import type { PublishTarget } from '../config.ts';
+import { nearest } from '../text/nearest.ts';
 import { got, type Kind, listOf, type Reading, reading, wrong } from './kind.ts';
-import { nearest } from './nearest.ts';
 
 /** Whose key is meant where no client is named. */
 const MASTER = 'master';

@@ -4,7 +4,7 @@ import type { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
-import { createTurns } from '../store/turns.ts';
+import { createTurns, createWakes } from '../turns.ts';
 import type { Verdict } from '../upstream/verdict.ts';
 import {
   type Change,
@@ -18,7 +18,6 @@ import {
 } from './key-change-plan.ts';
 import type { KeyTraffic } from './ports.ts';
 import type { UpstreamView } from './views.ts';
-import { createWakes } from './wakes.ts';
 
 export interface KeyChangeOptions {
   /** What the settings say at the start that LiteLLM runs with. */

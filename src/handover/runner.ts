@@ -1,4 +1,4 @@
-import { createTurns } from '../store/turns.ts';
+import { createTurns, createWakes } from '../turns.ts';
 import { type Acts, createActs } from './acts.ts';
 import { HandoverError } from './admin.ts';
 import type { ConfigSeen } from './by-itself.ts';
@@ -17,7 +17,6 @@ import type { StateFile } from './state-file.ts';
 import { createUnasked, type Unasked, type UnaskedOptions } from './unasked.ts';
 import type { UpstreamLooks } from './upstream-looks.ts';
 import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';
-import { createWakes } from './wakes.ts';
 
 export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
   readonly file: StateFile;

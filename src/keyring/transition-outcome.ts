@@ -1,4 +1,4 @@
-import { nearest } from '../config/nearest.ts';
+import { nearest } from '../text/nearest.ts';
 import { readId } from './client-name.ts';
 import type { KeyringErrorCode, KeyringEvent, KeyringFault } from './command.ts';
 import { type Client, type Generation, idOf, isValid, type Keyring } from './keyring.ts';

@@ -6,7 +6,7 @@ import { createSnapshots } from '../keyring/take-snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import type { KeyStore, StoredKeyring, StoreError } from '../store/key-store.ts';
 import { asStoreError, lostFolder } from '../store/store-fault.ts';
-import { createTurns } from '../store/turns.ts';
+import { createTurns } from '../turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 import { auditEntryOf } from './audit-entries.ts';
 

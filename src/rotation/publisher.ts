@@ -4,7 +4,7 @@ import { createDisk, type Disk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { publishToDotenv } from '../store/publish-dotenv.ts';
 import { publishToFile } from '../store/publish-file.ts';
-import { createTurns, type Turns } from '../store/turns.ts';
+import { createTurns, type Turns } from '../turns.ts';
 import { createPublishTarget } from './publish-target.ts';
 import type { TargetView } from './views.ts';
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
-import { nearest } from '../config/nearest.ts';
 import type { UpstreamAdmin } from '../handover/admin.ts';
 import type { AuditLine, AuditVerdict } from '../keyring/audit-chain.ts';
 import type { Actor, KeyAdmin } from '../rotation/admin.ts';
+import { nearest } from '../text/nearest.ts';
 import { NOTHING, readFields, readIdempotencyKey, readQuery } from './admin-fields.ts';
 import { type Answer, jsonAnswer, type Problem } from './admin-problem.ts';
 

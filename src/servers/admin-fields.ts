@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { readSpan } from '../config/duration.ts';
 import { type Reading, readAs } from '../config/kind.ts';
-import { nearest } from '../config/nearest.ts';
 import { blocks } from '../config/network-kinds.ts';
 import { SCOPES } from '../keyring/keyring.ts';
+import { nearest } from '../text/nearest.ts';
 
 /** A phrase behind the name of a field, with what to do where that is known. */
 const phrase = (allowed: string, hint = ''): string => `${allowed}${hint && `; ${hint}`}`;

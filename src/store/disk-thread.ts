@@ -1,10 +1,11 @@
-/** The thread that waits for the disk, so that the one that serves does not. */
 import { platform, setPriority } from 'node:os';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { errorOf, failureOf } from './disk-failure.ts';
 import { doJob } from './disk-jobs.ts';
 import type { Answer, Question, ThreadData, Verdict } from './disk-link.ts';
 import { type FaultPoint, noFaults, quietly } from './durable-file.ts';
+
+/** The thread that waits for the disk, so that the one that serves does not. */
 
 const port = parentPort;
 if (port === null) throw new Error('this is no program: a thread of the sidecar runs it');

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
+import { createTurns } from '../turns.ts';
 import { doJob, type JobName, type RequestOf, type ResultOf } from './disk-jobs.ts';
 import { type DiskLink, startDiskThread } from './disk-link.ts';
 import { type FaultPoint, noFaults } from './durable-file.ts';
-import { createTurns } from './turns.ts';
 
 export interface DiskOptions {
   readonly fault?: FaultPoint;

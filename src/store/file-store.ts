@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkInvariants } from '../keyring/invariants.ts';
 import type { Keyring } from '../keyring/keyring.ts';
+import { createTurns } from '../turns.ts';
 import { createAuditDebt } from './audit-debt.ts';
 import type { AuditRepair } from './audit-writer.ts';
 import { createDisk, type Disk } from './disk.ts';
@@ -10,7 +11,6 @@ import type { KeyStore, StoredKeyring } from './key-store.ts';
 import { auditPath } from './keyring-file.ts';
 import { encodeKeyring } from './keyring-format.ts';
 import { createKeyringPlace } from './keyring-place.ts';
-import { createTurns } from './turns.ts';
 import { createUsageFile } from './usage-file.ts';
 
 export interface FileStoreOptions {

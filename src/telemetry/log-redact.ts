@@ -1,4 +1,4 @@
-export { redact } from '../keyring/redact.ts';
+export { redact } from '../text/safe.ts';
 
 const HEADERS = [
   'authorization',

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import type { Secret } from '../secret.ts';
+import { cut, printable, withoutKeys } from '../text/safe.ts';
 import { linesAtEnds } from './file-ends.ts';
-import { withoutKeys } from './foreign-keys.ts';
-import { cut, printable } from './plain-text.ts';
 import type { SlotName } from './slots.ts';
 import { tellingLines } from './telling-lines.ts';
 import type { SlotReport } from './verdict.ts';

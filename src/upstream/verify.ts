@@ -1,7 +1,7 @@
 import { generateKey } from '../keyring/key-format.ts';
 import type { Secret } from '../secret.ts';
+import { cut, printable } from '../text/safe.ts';
 import { type Answer, ask, fieldOf } from './ask.ts';
-import { cut, printable } from './plain-text.ts';
 import type { Verdict } from './verdict.ts';
 
 export interface Verification {

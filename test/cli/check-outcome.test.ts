@@ -3,9 +3,9 @@ import {
   describeAnswer,
   errorMessageIn,
   type Outcome,
-  oneLine,
   summarise,
 } from '../../src/cli/check-outcome.ts';
+import { oneLine } from '../../src/text/safe.ts';
 
 const ok: Outcome = { state: 'ok', latencyMs: 10, firstByteMs: 5 };
 const failed: Outcome = { state: 'failed', error: 'no', latencyMs: 10 };

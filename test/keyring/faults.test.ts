@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Command, KeyringFault } from '../../src/keyring/command.ts';
-import { KEYRING_ERRORS } from '../../src/keyring/command.ts';
+import { type Command, KEYRING_ERRORS, type KeyringFault } from '../../src/keyring/command.ts';
 import { digestOf } from '../../src/keyring/digest.ts';
 import { MASTER } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Generation, GenerationState, Keyring } from '../../src/keyring/keyring.ts';
-import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
+import {
+  EMPTY_KEYRING,
+  type Generation,
+  type GenerationState,
+  type Keyring,
+} from '../../src/keyring/keyring.ts';
 import { planDeclared } from '../../src/rotation/declared-plan.ts';
 
 const generation = (number: number, state: GenerationState): Generation => ({

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Client, Generation, Keyring } from '../../src/keyring/keyring.ts';
-import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
+import {
+  type Client,
+  EMPTY_KEYRING,
+  type Generation,
+  type Keyring,
+} from '../../src/keyring/keyring.ts';
 import { dueClients, nextEnd, nextRotationAt, type Schedule } from '../../src/rotation/schedule.ts';
 
 const DAY = 86_400_000;
