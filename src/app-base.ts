@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
-import type { DeclaredPlaces } from './config/declared.ts';
-import type { Config } from './config.ts';
+import type { DeclaredPlaces } from './config/load.ts';
+import type { Config } from './config/settings.ts';
 import { createExchanges, type Exchanges } from './proxy/exchanges.ts';
 import type { Upstreams } from './proxy/upstreams.ts';
 import type { Keys } from './rotation/keys.ts';

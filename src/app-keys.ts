@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
-import type { DeclaredPlaces } from './config/declared.ts';
-import type { Config } from './config.ts';
+import type { DeclaredPlaces } from './config/load.ts';
+import type { Config } from './config/settings.ts';
 import type { UpstreamAdmin } from './handover/admin.ts';
 import { logKeyEvents } from './key-log.ts';
 import type { Exchanges } from './proxy/exchanges.ts';

@@ -1,4 +1,4 @@
-import type { Config } from './config.ts';
+import type { Config } from './config/settings.ts';
 import type { UpstreamLooks } from './handover/upstream-looks.ts';
 import { readKeyFile } from './store/key-file.ts';
 import { slotKeyPath } from './store/startup-keys.ts';

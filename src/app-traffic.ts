@@ -1,7 +1,7 @@
 import type { AppOptions, Base } from './app-base.ts';
 import { buildUpstreams, type UpstreamStart } from './app-upstreams.ts';
 import type { Clock } from './clock.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config/settings.ts';
 import { createBlockLists, inBlocks } from './proxy/address.ts';
 import type { Policy } from './proxy/decide.ts';
 import type { TrafficEvents } from './proxy/exchange-record.ts';

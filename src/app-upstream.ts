@@ -1,5 +1,5 @@
-import type { DeclaredPlaces } from './config/declared.ts';
-import type { Config } from './config.ts';
+import type { DeclaredPlaces } from './config/load.ts';
+import type { Config } from './config/settings.ts';
 import type { UpstreamAdmin } from './handover/admin.ts';
 import type { HandoverEvents } from './handover/events.ts';
 import type { KeyChangeEvents } from './handover/key-change.ts';

@@ -1,4 +1,4 @@
-import type { Config } from './config.ts';
+import type { Config } from './config/settings.ts';
 import type { FirstKey } from './rotation/first-key.ts';
 import { StartupError } from './startup-error.ts';
 import { madeKeyPath } from './store/startup-keys.ts';

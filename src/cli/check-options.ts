@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { readDuration } from '../config/duration.ts';
+import { readDuration } from '../config/units.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 
 /** undici, which is beneath fetch, gives up after 300 s by itself. */

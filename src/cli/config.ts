@@ -1,10 +1,14 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import type { Origins } from '../config/parse.ts';
-import { type AnySetting, fileNameOf } from '../config/setting.ts';
-import { ENV_FILE, SETTINGS } from '../config/settings.ts';
+import {
+  type AnySetting,
+  type Config,
+  ENV_FILE,
+  fileNameOf,
+  SETTINGS,
+} from '../config/settings.ts';
 import { DEFAULT } from '../config/sources.ts';
-import type { Config } from '../config.ts';
 
 /** What is in force, as `loadConfig` gives it. */
 export interface InForce {

@@ -1,4 +1,4 @@
-import { showDuration } from '../config/duration.ts';
+import { showDuration } from '../config/units.ts';
 
 const [SECOND, MINUTE, HOUR, DAY] = [1000, 60_000, 3_600_000, 86_400_000];
 

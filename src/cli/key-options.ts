@@ -1,7 +1,6 @@
 import { InvalidArgumentError } from 'commander';
-import { readSpan } from '../config/duration.ts';
-import { readAs } from '../config/kind.ts';
-import { blocks } from '../config/network-kinds.ts';
+import { blocks } from '../config/kinds.ts';
+import { readAs, readSpan } from '../config/units.ts';
 import { isClientName, readId } from '../keyring/client-name.ts';
 import { SCOPES, type Scope } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';

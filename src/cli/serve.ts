@@ -1,10 +1,14 @@
 import closeWithGrace from 'close-with-grace';
 import { type App, startApp } from '../app.ts';
 import { systemClock } from '../clock.ts';
-import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../config/declared.ts';
-import { loadConfig, type Surroundings } from '../config/load.ts';
-import { formatMistakes } from '../config/mistakes.ts';
-import type { Config } from '../config.ts';
+import {
+  loadConfig,
+  openDeclaredPlaces,
+  openUpstreamKeyPlaces,
+  type Surroundings,
+} from '../config/load.ts';
+import type { Config } from '../config/settings.ts';
+import { formatMistakes } from '../config/sources.ts';
 import { StartupError } from '../startup-error.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';

@@ -1,9 +1,8 @@
 import { resolve } from 'node:path';
 import { loadConfig, type Surroundings } from '../config/load.ts';
-import { formatMistakes } from '../config/mistakes.ts';
 import type { Origins } from '../config/parse.ts';
-import { DOTENV, ENVIRONMENT } from '../config/sources.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/settings.ts';
+import { DOTENV, ENVIRONMENT, formatMistakes } from '../config/sources.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 import { findKey, type KeyPlace } from './key-place.ts';
 

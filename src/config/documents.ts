@@ -1,5 +1,4 @@
-import { type AnySetting, fileNameOf, SECTIONS } from './setting.ts';
-import { ENV_FILE, EVERY_SETTING } from './settings.ts';
+import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf, SECTIONS } from './settings.ts';
 
 /** Between these lines of README.md stands {@link settingsTable}. */
 export const TABLE_MARKERS = ['<!-- settings -->', '<!-- /settings -->'] as const;

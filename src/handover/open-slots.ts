@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/settings.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';

@@ -1,5 +1,5 @@
-import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
-import type { Config } from '../config.ts';
+import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
+import type { Config } from '../config/settings.ts';
 import type { Secret } from '../secret.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';

@@ -1,4 +1,4 @@
-import { showDuration } from '../config/duration.ts';
+import { showDuration } from '../config/units.ts';
 import type { Command } from './command.ts';
 import {
   type Client,

@@ -4,7 +4,7 @@ import { CommandError, EXIT } from '../cli/exit-code.ts';
 import { runSteps } from '../cli/progress.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
 import { say, type Terminal } from '../cli/terminal.ts';
-import { readDotenv } from '../config/dotenv-file.ts';
+import { readDotenv } from '../config/load.ts';
 import { type LocalPorts, litellmEnvironment, sidecarEnvironment } from './environment.ts';
 import { installSteps, isInstalled, litellmIn } from './install.ts';
 import type { Layout } from './layout.ts';

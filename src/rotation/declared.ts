@@ -1,4 +1,4 @@
-import type { DeclaredReading, DeclaredValue } from '../config/declared.ts';
+import type { DeclaredReading, DeclaredValue } from '../config/load.ts';
 import { checkDeclaredKey } from '../keyring/declared-key.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { MASTER } from '../keyring/keyring.ts';

@@ -1,4 +1,4 @@
-import type { PublishTarget } from '../config.ts';
+import type { PublishTarget } from '../config/kinds.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import type { StoreError } from '../store/key-store.ts';
 import type { Actor } from './admin.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
-import type { DeclaredPlaces } from '../config/declared.ts';
-import type { Config } from '../config.ts';
+import type { DeclaredPlaces } from '../config/load.ts';
+import type { Config } from '../config/settings.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { EMPTY_KEYRING, idOf, type Keyring } from '../keyring/keyring.ts';
 import type { FaultPoint } from '../store/durable-file.ts';

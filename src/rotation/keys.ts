@@ -1,4 +1,4 @@
-import type { DeclaredReading } from '../config/declared.ts';
+import type { DeclaredReading } from '../config/load.ts';
 import type { AuditEntry } from '../keyring/audit-chain.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';

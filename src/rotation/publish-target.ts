@@ -1,5 +1,4 @@
-import { showPlace } from '../config/publish-kind.ts';
-import type { PublishTarget } from '../config.ts';
+import { type PublishTarget, showPlace } from '../config/kinds.ts';
 import type { Secret } from '../secret.ts';
 import { RETRY_WAITS, waitAfter } from './retry-table.ts';
 import type { TargetView } from './views.ts';

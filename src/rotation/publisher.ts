@@ -1,4 +1,4 @@
-import type { PublishTarget } from '../config.ts';
+import type { PublishTarget } from '../config/kinds.ts';
 import type { Secret } from '../secret.ts';
 import { createDisk, type Disk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';

@@ -1,4 +1,4 @@
-import type { DeclaredPlaces } from '../config/declared.ts';
+import type { DeclaredPlaces } from '../config/load.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { idOf, MASTER } from '../keyring/keyring.ts';
 import { activeOf } from '../keyring/valid.ts';

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { readSpan } from '../config/duration.ts';
-import { type Reading, readAs } from '../config/kind.ts';
-import { blocks } from '../config/network-kinds.ts';
+import { blocks } from '../config/kinds.ts';
+import { type Reading, readAs, readSpan } from '../config/units.ts';
 import { SCOPES } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 

@@ -1,4 +1,4 @@
-import type { DeclaredPlaces, DeclaredReading } from '../config/declared.ts';
+import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
 import { digestOf } from '../keyring/digest.ts';
 import { createFolderWatch, type WatchFolder } from './folder-watch.ts';
 

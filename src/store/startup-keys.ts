@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/settings.ts';
 import { checkDeclaredKey } from '../keyring/declared-key.ts';
 import { generateKey } from '../keyring/key-format.ts';
 import type { Secret } from '../secret.ts';

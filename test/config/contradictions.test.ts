@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { contradictions } from '../../src/config/contradictions.ts';
+import { contradictions } from '../../src/config/checks.ts';
 
 const names = (config: Parameters<typeof contradictions>[0]): string[] =>
   contradictions(config).map(({ name }) => name);

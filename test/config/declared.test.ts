@@ -4,8 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/declared.ts';
-import { loadConfig, type Surroundings } from '../../src/config/load.ts';
+import {
+  loadConfig,
+  openDeclaredPlaces,
+  openUpstreamKeyPlaces,
+  type Surroundings,
+} from '../../src/config/load.ts';
 
 let cwd = '';
 beforeEach(() => {

@@ -7,8 +7,7 @@ import {
   TABLE_MARKERS,
   withSettingsTable,
 } from '../../src/config/documents.ts';
-import { KNOWN_NAMES } from '../../src/config/names.ts';
-import { parseConfig } from '../../src/config/parse.ts';
+import { KNOWN_NAMES, parseConfig } from '../../src/config/parse.ts';
 import { EVERY_SETTING } from '../../src/config/settings.ts';
 
 const file = (name: string): string =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseDotenv } from '../../src/config/dotenv-file.ts';
+import { parseDotenv } from '../../src/config/load.ts';
 
 describe('the text of a .env', () => {
   it('is read as dotenv reads it', () => {

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readDuration, readSpan, showDuration, span } from '../../src/config/duration.ts';
-import { readAs } from '../../src/config/kind.ts';
+import { readAs, readDuration, readSpan, showDuration, span } from '../../src/config/units.ts';
 
 describe('a duration', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createMask, formatMistakes, quote } from '../../src/config/mistakes.ts';
+import { createMask, formatMistakes, quote } from '../../src/config/sources.ts';
 
 describe('mistakes, as people read them', () => {
   it('are blocks of name, found, allowed and hint', () => {

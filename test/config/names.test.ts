@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { KNOWN_NAMES, misplaced, misspeltKey, unknownNames } from '../../src/config/names.ts';
-import { parseConfig } from '../../src/config/parse.ts';
+import {
+  KNOWN_NAMES,
+  misplaced,
+  misspeltKey,
+  parseConfig,
+  unknownNames,
+} from '../../src/config/parse.ts';
 import { DOTENV, ENVIRONMENT } from '../../src/config/sources.ts';
 
 const unknown = (values: Record<string, string>, name = ENVIRONMENT) =>

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Kind, readAs } from '../../src/config/kind.ts';
-import { blocks, host, keyHeader } from '../../src/config/network-kinds.ts';
+import { blocks, host, keyHeader } from '../../src/config/kinds.ts';
+import { type Kind, readAs } from '../../src/config/units.ts';
 
 /** The value, or the hint. */
 const read = <T>(kind: Kind<T>, text: string): unknown => {

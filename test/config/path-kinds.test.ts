@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Kind, readAs } from '../../src/config/kind.ts';
-import { pathPatterns, rootPath } from '../../src/config/path-kinds.ts';
+import { pathPatterns, rootPath } from '../../src/config/kinds.ts';
+import { type Kind, readAs } from '../../src/config/units.ts';
 import { createRouteTable } from '../../src/upstream/routes.ts';
 
 /** The value, or the hint. */

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { type Kind, listOf, optional, readAs } from '../../src/config/kind.ts';
 import {
   declaredSecret,
   flag,
@@ -9,7 +8,8 @@ import {
   path,
   port,
   tokenSecret,
-} from '../../src/config/plain-kinds.ts';
+} from '../../src/config/kinds.ts';
+import { type Kind, listOf, optional, readAs } from '../../src/config/units.ts';
 import { Secret } from '../../src/secret.ts';
 
 /** The value, or the hint. */

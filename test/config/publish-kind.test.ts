@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readAs } from '../../src/config/kind.ts';
-import { publishTargets, showPlace } from '../../src/config/publish-kind.ts';
+import { publishTargets, showPlace } from '../../src/config/kinds.ts';
+import { readAs } from '../../src/config/units.ts';
 import { isClientName } from '../../src/keyring/client-name.ts';
 
 const read = (text: string): unknown => {

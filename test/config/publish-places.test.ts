@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { readAs } from '../../src/config/kind.ts';
-import { publishTargets } from '../../src/config/publish-kind.ts';
-import { publishMistakes } from '../../src/config/publish-places.ts';
+import { publishMistakes } from '../../src/config/checks.ts';
+import { publishTargets } from '../../src/config/kinds.ts';
+import { readAs } from '../../src/config/units.ts';
 
 const mistakesOf = (text: string, state = './state', cwd = '/srv') => {
   const targets = readAs(publishTargets, text);

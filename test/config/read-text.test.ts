@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readText, readTextLater } from '../../src/config/read-text.ts';
+import { readText, readTextLater } from '../../src/config/load.ts';
 
 let folder = '';
 beforeEach(() => {

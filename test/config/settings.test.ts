@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Kind, readAs } from '../../src/config/kind.ts';
-import { SECTIONS } from '../../src/config/setting.ts';
-import { EVERY_SETTING, SETTINGS } from '../../src/config/settings.ts';
+import { EVERY_SETTING, SECTIONS, SETTINGS } from '../../src/config/settings.ts';
+import { type Kind, readAs } from '../../src/config/units.ts';
 
 describe('the table of settings', () => {
   it('has each name once', () => {

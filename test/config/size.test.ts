@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readSize, showSize } from '../../src/config/size.ts';
+import { readSize, showSize } from '../../src/config/units.ts';
 
 describe('a size', () => {
   it.each([

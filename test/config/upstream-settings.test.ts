@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { formatMistakes } from '../../src/config/mistakes.ts';
 import { parseConfig } from '../../src/config/parse.ts';
+import { formatMistakes } from '../../src/config/sources.ts';
 
 const parse = (values: Record<string, string>) =>
   parseConfig([

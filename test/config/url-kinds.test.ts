@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Kind, readAs } from '../../src/config/kind.ts';
-import { publicUrl, upstreams } from '../../src/config/url-kinds.ts';
+import { publicUrl, upstreams } from '../../src/config/kinds.ts';
+import { type Kind, readAs } from '../../src/config/units.ts';
 
 const read = <T>(kind: Kind<T>, text: string): unknown => {
   const result = readAs(kind, text);

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/declared.ts';
+import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { openUnmanaged, type Unmanaged } from '../../src/handover/unmanaged.ts';
 import { generateKey } from '../../src/keyring/key-format.ts';
 import { Secret } from '../../src/secret.ts';

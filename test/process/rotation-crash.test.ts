@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import type { Config } from '../../src/config.ts';
+import type { Config } from '../../src/config/settings.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import { activeOf } from '../../src/keyring/valid.ts';

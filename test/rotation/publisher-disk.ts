@@ -1,5 +1,5 @@
 import { afterEach, vi } from 'vitest';
-import type { PublishTarget } from '../../src/config.ts';
+import type { PublishTarget } from '../../src/config/kinds.ts';
 import {
   createPublisher,
   type Publisher,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, it as test, vi } from 'vitest';
-import { openDeclaredPlaces } from '../../src/config/declared.ts';
+import { openDeclaredPlaces } from '../../src/config/load.ts';
 import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 
 /** How soon an edit has to be noticed. */

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import type { DeclaredReading } from '../../src/config/declared.ts';
+import type { DeclaredReading } from '../../src/config/load.ts';
 import { Secret } from '../../src/secret.ts';
 import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 

@@ -1,0 +1,184 @@
+import { z } from 'zod';
+
+/** How a setting's text becomes its value, and back. `read(show(value))` is the value again. */
+export interface Kind<T> {
+  /** From trimmed text; '' is "not set". */
+  readonly schema: z.ZodType<T, string>;
+  /** What may be written, as a phrase. */
+  readonly allowed: string;
+  /** Never shown, and also taken from the file that `NAME_FILE` names. */
+  readonly secret?: true;
+  /** No secret, but easily taken for the place of one: what is wrong is not shown. */
+  readonly hidden?: true;
+  show(value: T): string;
+}
+
+/** A value, or what to tell the operator ('' where `allowed` says it all). */
+export type Reading<T> = { readonly value: T } | { readonly hint: string };
+
+export const got = <T>(value: T): Reading<T> => ({ value });
+export const wrong = (hint = ''): Reading<never> => ({ hint });
+
+/** A schema of a function that reads text. */
+export const reading = <T>(read: (text: string) => Reading<T>): z.ZodType<T, string> =>
+  z.string().transform((text, context) => {
+    const result = read(text);
+    if ('value' in result) return result.value;
+    // Not the message: zod puts words of its own where that is empty.
+    context.addIssue({ code: 'custom', params: { hint: result.hint } });
+    return z.NEVER;
+  });
+
+/** The value of a text, by its kind. */
+export function readAs<T>(kind: Kind<T>, text: string): Reading<T> {
+  const result = kind.schema.safeParse(text);
+  if (result.success) return got(result.data);
+  const [issue] = result.error.issues;
+  const hint: unknown = issue?.code === 'custom' ? issue.params?.['hint'] : undefined;
+  return wrong(typeof hint === 'string' ? hint : '');
+}
+
+/** The same kind, where nothing may be set at all. */
+export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
+  ...kind,
+  schema: z
+    .string()
+    .transform((text) => (text === '' ? undefined : text))
+    .pipe(kind.schema.optional()),
+  show: (value) => (value === undefined ? '' : kind.show(value)),
+});
+
+/**
+ * Several, with commas between them. Commas alone are a mistake: an empty list may mean
+ * "everybody".
+ */
+export const listOf = <T>(kind: Kind<T>, allowed: string): Kind<readonly T[]> => ({
+  ...kind,
+  allowed,
+  schema: reading((text) => {
+    const places = splitList(text);
+    return places.length === 0 && text !== ''
+      ? wrong('there is nothing between the commas')
+      : got(places);
+  }).pipe(z.array(kind.schema)),
+  show: (values) => values.map((value) => kind.show(value)).join(','),
+});
+
+/** The places of a comma list that hold something. */
+export const splitList = (text: string): string[] =>
+  text
+    .split(',')
+    .map((place) => place.trim())
+    .filter((place) => place !== '');
+
+const SPAN_UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+type Unit = keyof typeof SPAN_UNITS;
+
+/** What a timer of Node's can hold; a longer one fires at once. */
+const LONGEST = 2 ** 31 - 1;
+
+/** Ten years: what is longer is a slip, and dates beyond it are nobody's plan. */
+const LONGEST_SPAN = 3650 * SPAN_UNITS.d;
+
+/** Milliseconds of `500ms`, `30s`, `5m`, `24h`, `7d` or `0`. At most 2^31 - 1. */
+export const readDuration = (text: string): Reading<number> => readUpTo(text, LONGEST, '24d');
+
+/** The same for what no single timer waits for, a grace or an interval: at most 3650d. */
+export const readSpan = (text: string): Reading<number> => readUpTo(text, LONGEST_SPAN, '3650d');
+
+function readUpTo(text: string, longest: number, shown: string): Reading<number> {
+  if (text === '0') return got(0);
+  const match = /^(\d{1,10})(ms|s|m|h|d)$/.exec(text);
+  if (match === null) return wrong(durationHint(text));
+  const milliseconds = Number(match[1]) * SPAN_UNITS[match[2] as Unit];
+  return milliseconds <= longest ? got(milliseconds) : wrong(`that is more than ${shown}`);
+}
+
+function durationHint(text: string): string {
+  if (/^\d{1,10}$/.test(text)) return `did you mean ${text}s?`;
+  const match = /^(\d{1,10}) *(ms|s|m|h|d)[a-z]*$/i.exec(text);
+  if (match !== null) return `did you mean ${match[1]}${match[2]?.toLowerCase()}?`;
+  return /^\d+[.,]\d+/.test(text) ? 'whole numbers only: 1500ms rather than 1.5s' : '';
+}
+
+/** Milliseconds in the largest unit that holds them whole. */
+export function showDuration(milliseconds: number): string {
+  if (milliseconds === 0) return '0';
+  const units = Object.entries(SPAN_UNITS).reverse();
+  const [unit, size] = units.find(([, each]) => milliseconds % each === 0) ?? ['ms', 1];
+  return `${milliseconds / size}${unit}`;
+}
+
+/** A setting in milliseconds. */
+export const duration: Kind<number> = {
+  schema: reading(readDuration),
+  allowed: 'a duration with its unit, such as 500ms, 30s, 5m, 24h or 7d, or 0; at most 24d',
+  show: showDuration,
+};
+
+export interface SpanBounds {
+  /** The shortest, in milliseconds. */
+  readonly least: number;
+  /** What to tell who writes 0; undefined: 0 may be written, and means "none". */
+  readonly zero?: string;
+}
+
+/** A setting in milliseconds that no single timer waits for. */
+export const span = ({ least, zero }: SpanBounds): Kind<number> => ({
+  schema: reading((text) => {
+    const result = readSpan(text);
+    if ('hint' in result) return result;
+    if (result.value === 0) return zero === undefined ? result : wrong(zero);
+    return result.value < least ? wrong(`that is less than ${showDuration(least)}`) : result;
+  }),
+  allowed:
+    `a duration with its unit, such as 90s, 24h or 30d, from ${showDuration(least)} to 3650d` +
+    (zero === undefined ? ', or 0' : ''),
+  show: showDuration,
+});
+
+/** IEC 80000-13: KiB is 1024, KB (and the kB of SI) is 1000. From large to small. */
+const SIZE_UNITS: readonly (readonly [string, number])[] = [
+  ['TiB', 1024 ** 4],
+  ['TB', 1000 ** 4],
+  ['GiB', 1024 ** 3],
+  ['GB', 1000 ** 3],
+  ['MiB', 1024 ** 2],
+  ['MB', 1000 ** 2],
+  ['KiB', 1024],
+  ['KB', 1000],
+  ['kB', 1000],
+  ['B', 1],
+];
+
+/** Bytes of `512KiB`, `1MiB`, `10MB`, `100B` or `0`. At most 2^53 - 1. */
+export function readSize(text: string): Reading<number> {
+  if (text === '0') return got(0);
+  const match = /^(\d{1,16})([A-Za-z]{1,3})$/.exec(text);
+  const unit = SIZE_UNITS.find(([name]) => name === match?.[2]);
+  if (match === null || unit === undefined) return wrong(sizeHint(text));
+  const bytes = Number(match[1]) * unit[1];
+  return Number.isSafeInteger(bytes) ? got(bytes) : wrong('that is more than can be counted');
+}
+
+function sizeHint(text: string): string {
+  if (/^\d{1,16}$/.test(text)) return `did you mean ${showSize(Number(text))}?`;
+  const match = /^(\d{1,16}) *([kmgt])(i?)b?$/i.exec(text);
+  if (match !== null) return `did you mean ${match[1]}${match[2]?.toUpperCase()}iB?`;
+  return /^\d+[.,]\d+/.test(text) ? 'whole numbers only: 1536KiB rather than 1.5MiB' : '';
+}
+
+/** Bytes in the largest unit of 1024 that holds them whole, else of 1000, else in bytes. */
+export function showSize(bytes: number): string {
+  if (bytes === 0) return '0';
+  const whole = SIZE_UNITS.filter(([, each]) => bytes % each === 0);
+  const [unit, size] = whole.find(([name]) => name.includes('i')) ?? whole[0] ?? ['B', 1];
+  return `${bytes / size}${unit}`;
+}
+
+/** A setting in bytes. */
+export const size: Kind<number> = {
+  schema: reading(readSize),
+  allowed: 'a size with its unit, such as 100B, 512KiB, 1MiB or 10MB, or 0',
+  show: showSize,
+};
