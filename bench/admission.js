@@ -4,10 +4,9 @@
  * made anew as a socket would, so that the difference is the keyring's alone.
  */
 import { randomInt } from 'node:crypto';
-import { digestOf } from '../dist/keyring/digest.js';
-import { generateKey } from '../dist/keyring/key-format.js';
+import { digestOf, generateKey } from '../dist/keyring/key.js';
 import { EMPTY_KEYRING } from '../dist/keyring/keyring.js';
-import { takeSnapshot } from '../dist/keyring/take-snapshot.js';
+import { takeSnapshot } from '../dist/keyring/snapshot.js';
 import { createBlockLists } from '../dist/proxy/address.js';
 import { admit } from '../dist/proxy/admission.js';
 import { createRouteTable } from '../dist/upstream/routes.js';

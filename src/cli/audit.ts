@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { AuditLine, AuditVerdict } from '../keyring/audit-chain.ts';
+import type { AuditLine, AuditVerdict } from '../keyring/audit.ts';
 import { readAudit, verifyAudit } from '../store/audit-file.ts';
 import { StoreError } from '../store/key-store.ts';
 import { oneLine } from '../text/safe.ts';

@@ -1,8 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { blocks } from '../config/kinds.ts';
 import { readAs, readSpan } from '../config/units.ts';
-import { isClientName, readId } from '../keyring/client-name.ts';
-import { SCOPES, type Scope } from '../keyring/keyring.ts';
+import { isClientName, readId, SCOPES, type Scope } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 

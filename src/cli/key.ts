@@ -1,4 +1,4 @@
-import { generateKey } from '../keyring/key-format.ts';
+import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { findClientKey, type KeyPlace, noKeyYet } from './key-place.ts';

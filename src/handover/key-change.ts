@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import { digestOf } from '../keyring/digest.ts';
+import { digestOf } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';

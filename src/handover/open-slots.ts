@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/settings.ts';
-import { generateKey } from '../keyring/key-format.ts';
+import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { createDisk } from '../store/disk.ts';

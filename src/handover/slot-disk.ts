@@ -1,7 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { digestOf } from '../keyring/digest.ts';
-import { generateKey } from '../keyring/key-format.ts';
+import { digestOf, generateKey } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';

@@ -1,4 +1,4 @@
-import { generateKey } from '../keyring/key-format.ts';
+import { generateKey } from '../keyring/key.ts';
 import { HandoverError, type UpstreamAdmin } from './admin.ts';
 import { type Database, saltKeyNotNew, saltKeyUnknown } from './database.ts';
 import { handoverId, viewOf, viewOfEnded } from './handover-views.ts';

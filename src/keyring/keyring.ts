@@ -1,3 +1,16 @@
+/** It stands in file names, labels and logs; `sk-` is what a key begins with, pasted by mistake. */
+const NAME = /^(?!sk-)[a-z](?:[a-z0-9-]{0,37}[a-z0-9])?$/;
+const ID = /^(.+)-([1-9]\d{0,14})$/;
+
+/** Whether a client may have this name: 1 to 39 lower-case letters, digits and inner hyphens. */
+export const isClientName = (name: string): boolean => NAME.test(name);
+
+/** The two parts of a generation's id, such as `master-3`; undefined: it is none. */
+export function readId(id: string): { client: string; number: number } | undefined {
+  const [, client = '', number] = ID.exec(id) ?? [];
+  return isClientName(client) ? { client, number: Number(number) } : undefined;
+}
+
 /** What a client may be given; `full` includes the others. */
 export const SCOPES = ['inference', 'passthrough', 'full'] as const;
 export type Scope = (typeof SCOPES)[number];
@@ -131,3 +144,114 @@ export const endOf = ({ state, retirement, endedAt }: Generation): number | unde
   if (state === 'retiring') return retirement?.deadline ?? retirement?.latestEnd;
   return endedAt;
 };
+
+/**
+ * Remembers the tombstones that rows of generations begin with. A client that rotates has a
+ * thousand of them sooner than a second name: a change must not cost a look at each.
+ */
+export interface Tombstones {
+  /**
+   * How many at the beginning of a row were noted before, none of them missing or replaced.
+   *
+   * @param at what was noted with a later one is not known yet
+   */
+  countIn(row: readonly Generation[], at?: number): number;
+  /** All of the row was looked at, at that instant. */
+  note(row: readonly Generation[], at?: number): void;
+}
+
+interface Beginning {
+  readonly row: readonly Generation[];
+  readonly length: number;
+  readonly at: number;
+}
+
+export function createTombstones(): Tombstones {
+  /** By its last generation. */
+  const beginnings = new WeakMap<Generation, Beginning>();
+  const known = (row: readonly Generation[]): Beginning | undefined => {
+    // It ends where the valid ones begin, or a little before: among the newest.
+    const last = row.findLast((each) => beginnings.has(each));
+    const beginning = last && beginnings.get(last);
+    return beginning && beginsWith(row, beginning) ? beginning : undefined;
+  };
+
+  return {
+    countIn(row, at = 0) {
+      const beginning = known(row);
+      return beginning === undefined || beginning.at > at ? 0 : beginning.length;
+    },
+    note(row, at = 0) {
+      const before = known(row);
+      let length = before?.length ?? 0;
+      for (let next = row[length]; next !== undefined && !isValid(next); next = row[length]) {
+        length += 1;
+      }
+      const last = row[length - 1];
+      if (last === undefined) return;
+      // One row is held for each client, and not one for each of its generations.
+      const lastBefore = before?.row[before.length - 1];
+      if (lastBefore !== undefined) beginnings.delete(lastBefore);
+      beginnings.set(last, { row, length, at });
+    },
+  };
+}
+
+/** Compares the objects alone: they are immutable, and what is in them is not in the cache. */
+function beginsWith(row: readonly Generation[], { row: other, length }: Beginning): boolean {
+  for (let at = 0; at < length; at++) if (row[at] !== other[at]) return false;
+  return true;
+}
+
+/** Who used a generation: one address with one user agent. Instants are milliseconds. */
+export interface CallerUse {
+  readonly address: string;
+  /** '' where the caller sent none; cut to 200 characters. */
+  readonly userAgent: string;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  readonly count: number;
+}
+
+/** The use of one generation since it was made. */
+export interface GenerationUse {
+  readonly lastAt: number;
+  readonly count: number;
+  /** At most `MOST_CALLERS`, the most recent. */
+  readonly callers: readonly CallerUse[];
+}
+
+export const MOST_CALLERS = 100;
+
+/** By generation id. */
+export type Usage = ReadonlyMap<string, GenerationUse>;
+
+const tombstones = createTombstones();
+const found = new WeakMap<readonly Generation[], readonly Generation[]>();
+
+/**
+ * The generations of a row that are active or retiring, by number. Every change asks for them many
+ * times, and they are eight at most among a thousand: a row is searched once.
+ */
+export function validIn(row: readonly Generation[]): readonly Generation[] {
+  const known = found.get(row);
+  if (known !== undefined) return known;
+  const valid = row.slice(tombstones.countIn(row)).filter(isValid);
+  tombstones.note(row);
+  found.set(row, valid);
+  return valid;
+}
+
+export const activeOf = ({ generations }: Client): Generation | undefined =>
+  validIn(generations).find(({ state }) => state === 'active');
+
+/** A row with some of its generations in the place of others. */
+export function replacedIn(
+  row: readonly Generation[],
+  pairs: readonly (readonly [Generation, Generation])[],
+): readonly Generation[] {
+  const next = [...row];
+  // What changes is among the newest.
+  for (const [before, after] of pairs) next[row.lastIndexOf(before)] = after;
+  return next;
+}

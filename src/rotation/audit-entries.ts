@@ -1,4 +1,4 @@
-import type { AuditEntry } from '../keyring/audit-chain.ts';
+import type { AuditEntry } from '../keyring/audit.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 
 /** They come of time, traffic and disks, whoever's change was under way when they were seen. */

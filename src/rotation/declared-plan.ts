@@ -1,11 +1,11 @@
 import {
+  activeOf,
   type DeclaredSource,
   type Generation,
   idOf,
   type Keyring,
   MASTER,
 } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
 
 /** What a declared value means to the keyring. */
 export type DeclaredPlan =

@@ -1,8 +1,6 @@
 import type { DeclaredReading, DeclaredValue } from '../config/load.ts';
-import { checkDeclaredKey } from '../keyring/declared-key.ts';
-import { digestOf } from '../keyring/digest.ts';
-import { MASTER } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
+import { checkDeclaredKey, digestOf } from '../keyring/key.ts';
+import { activeOf, MASTER } from '../keyring/keyring.ts';
 import { AdminError } from './admin.ts';
 import { planDeclared } from './declared-plan.ts';
 import type { Keeper } from './keeper.ts';

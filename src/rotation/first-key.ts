@@ -1,8 +1,6 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
-import { digestOf } from '../keyring/digest.ts';
-import { generateKey } from '../keyring/key-format.ts';
-import { type KeyOrigin, MASTER } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
+import { digestOf, generateKey } from '../keyring/key.ts';
+import { activeOf, type KeyOrigin, MASTER } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
 import { AdminError } from './admin.ts';
 import type { DeclaredKeys, DeclaredOutcome } from './declared.ts';

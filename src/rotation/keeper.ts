@@ -1,8 +1,7 @@
-import { type AuditEntry, appendLine } from '../keyring/audit-chain.ts';
+import { type AuditEntry, appendLine } from '../keyring/audit.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
 import type { AuditHead, Keyring } from '../keyring/keyring.ts';
-import type { KeyringSnapshot } from '../keyring/snapshot.ts';
-import { createSnapshots } from '../keyring/take-snapshot.ts';
+import { createSnapshots, type KeyringSnapshot } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import type { KeyStore, StoredKeyring, StoreError } from '../store/key-store.ts';
 import { asStoreError, lostFolder } from '../store/store-fault.ts';

@@ -1,6 +1,12 @@
 import type { Command, KeyringEvent } from '../keyring/command.ts';
-import { type Client, type Generation, idOf, isValid, type Keyring } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
+import {
+  activeOf,
+  type Client,
+  type Generation,
+  idOf,
+  isValid,
+  type Keyring,
+} from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
 import type { Keeper } from './keeper.ts';

@@ -1,13 +1,13 @@
 import {
+  activeOf,
   type Client,
   endOf,
   type Generation,
+  type GenerationUse,
   idOf,
   isValid,
   type Keyring,
 } from '../keyring/keyring.ts';
-import type { GenerationUse } from '../keyring/usage.ts';
-import { activeOf } from '../keyring/valid.ts';
 import { nextRotationAt, type Schedule } from './schedule.ts';
 import type { ClientView, GenerationView, TargetView, WhoView } from './views.ts';
 

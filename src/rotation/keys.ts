@@ -1,5 +1,5 @@
 import type { DeclaredReading } from '../config/load.ts';
-import type { AuditEntry } from '../keyring/audit-chain.ts';
+import type { AuditEntry } from '../keyring/audit.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
 import { createKeyWatch } from '../store/key-watch.ts';

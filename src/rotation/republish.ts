@@ -1,7 +1,6 @@
 import type { DeclaredPlaces } from '../config/load.ts';
-import { digestOf } from '../keyring/digest.ts';
-import { idOf, MASTER } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
+import { digestOf } from '../keyring/key.ts';
+import { activeOf, idOf, MASTER } from '../keyring/keyring.ts';
 import type { Keeper } from './keeper.ts';
 import type { Publisher } from './publisher.ts';
 import type { KeyFiles, Rotator } from './rotate.ts';

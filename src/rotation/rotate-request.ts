@@ -1,7 +1,5 @@
-import { digestOf } from '../keyring/digest.ts';
-import { generateKey } from '../keyring/key-format.ts';
-import type { Client, Idempotency } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
+import { digestOf, generateKey } from '../keyring/key.ts';
+import { activeOf, type Client, type Idempotency } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
 import { type Actor, type AddClientRequest, AdminError, type RotateRequest } from './admin.ts';
 import type { Keeper } from './keeper.ts';

@@ -1,13 +1,13 @@
 import type { KeyringEvent } from '../keyring/command.ts';
-import { digestOf } from '../keyring/digest.ts';
-import type {
-  Client,
-  DeclaredSource,
-  Idempotency,
-  KeyOrigin,
-  Keyring,
+import { digestOf } from '../keyring/key.ts';
+import {
+  activeOf,
+  type Client,
+  type DeclaredSource,
+  type Idempotency,
+  type KeyOrigin,
+  type Keyring,
 } from '../keyring/keyring.ts';
-import { activeOf } from '../keyring/valid.ts';
 import type { Secret } from '../secret.ts';
 import { type Actor, AdminError } from './admin.ts';
 import type { Keeper } from './keeper.ts';

@@ -1,5 +1,4 @@
-import { type Client, endOf, type Keyring } from '../keyring/keyring.ts';
-import { activeOf, validIn } from '../keyring/valid.ts';
+import { activeOf, type Client, endOf, type Keyring, validIn } from '../keyring/keyring.ts';
 
 /** What the schedule goes by. */
 export interface Schedule {

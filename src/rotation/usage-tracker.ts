@@ -1,4 +1,9 @@
-import { type CallerUse, type GenerationUse, MOST_CALLERS, type Usage } from '../keyring/usage.ts';
+import {
+  type CallerUse,
+  type GenerationUse,
+  MOST_CALLERS,
+  type Usage,
+} from '../keyring/keyring.ts';
 
 /** Who uses which generation, by its id. */
 export interface UsageTracker {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import type { UpstreamAdmin } from '../handover/admin.ts';
-import type { AuditLine, AuditVerdict } from '../keyring/audit-chain.ts';
+import type { AuditLine, AuditVerdict } from '../keyring/audit.ts';
 import type { Actor, KeyAdmin } from '../rotation/admin.ts';
 import { nearest } from '../text/nearest.ts';
 import { NOTHING, readFields, readIdempotencyKey, readQuery } from './admin-fields.ts';

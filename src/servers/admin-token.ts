@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { digestOf } from '../keyring/digest.ts';
+import { digestOf } from '../keyring/key.ts';
 import { plainAddress } from '../proxy/address.ts';
 import { createFailureLimiter } from '../proxy/failures.ts';
 import type { Problem } from './admin-problem.ts';

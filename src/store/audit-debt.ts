@@ -1,4 +1,4 @@
-import { firstPending } from '../keyring/audit-chain.ts';
+import { firstPending } from '../keyring/audit.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
 import type { AppendRequest, AppendResult } from './audit-append.ts';
 import { type AuditRepair, createAuditWriter } from './audit-writer.ts';

@@ -4,7 +4,7 @@ import {
   type AuditVerdict,
   createChainVerifier,
   parseLine,
-} from '../keyring/audit-chain.ts';
+} from '../keyring/audit.ts';
 import { EMPTY_KEYRING } from '../keyring/keyring.ts';
 import { linesAfter, readLines, readTail } from './audit-lines.ts';
 import type { StoredKeyring } from './key-store.ts';

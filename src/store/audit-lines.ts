@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { type AuditLine, parseLine } from '../keyring/audit-chain.ts';
+import { type AuditLine, parseLine } from '../keyring/audit.ts';
 
 const LINE_FEED = 0x0a;
 const BLOCK = 64 * 1024;

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { type AuditLine, digestOfLine, firstPending, parseLine } from '../keyring/audit-chain.ts';
+import { type AuditLine, digestOfLine, firstPending, parseLine } from '../keyring/audit.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
 import type { AppendRequest, AppendResult } from './audit-append.ts';
 import { linesAfter, readTail, type Tail } from './audit-lines.ts';

@@ -1,5 +1,4 @@
-import type { Keyring } from '../keyring/keyring.ts';
-import type { Usage } from '../keyring/usage.ts';
+import type { Keyring, Usage } from '../keyring/keyring.ts';
 
 /** A keyring as it was stored, and the number of that save. */
 export interface StoredKeyring {

@@ -1,5 +1,5 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
-import { digestOf } from '../keyring/digest.ts';
+import { digestOf } from '../keyring/key.ts';
 import { createFolderWatch, type WatchFolder } from './folder-watch.ts';
 
 export interface KeyWatchOptions {

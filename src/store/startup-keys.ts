@@ -1,8 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config/settings.ts';
-import { checkDeclaredKey } from '../keyring/declared-key.ts';
-import { generateKey } from '../keyring/key-format.ts';
+import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { readOrMakeKey } from './key-file.ts';

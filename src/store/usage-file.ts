@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Usage } from '../keyring/usage.ts';
+import type { Usage } from '../keyring/keyring.ts';
 import type { Disk } from './disk.ts';
 import { storeFault } from './store-fault.ts';
 import { decodeUsage, encodeUsage } from './usage-format.ts';

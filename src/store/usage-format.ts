@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { GenerationUse, Usage } from '../keyring/usage.ts';
+import type { GenerationUse, Usage } from '../keyring/keyring.ts';
 import type { FileData } from './durable-file.ts';
 import { collect, unseal } from './sealed-text.ts';
 

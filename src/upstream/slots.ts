@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { digestOf } from '../keyring/digest.ts';
+import { digestOf } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
 import { type ConfigFile, digestOfTree, readConfigTree } from './config-tree.ts';
 

@@ -1,4 +1,4 @@
-import { generateKey } from '../keyring/key-format.ts';
+import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { cut, printable } from '../text/safe.ts';
 import { type Answer, ask, fieldOf } from './ask.ts';

@@ -9,7 +9,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type AuditEntry, appendLine } from '../../src/keyring/audit-chain.ts';
+import { type AuditEntry, appendLine } from '../../src/keyring/audit.ts';
 import { EMPTY_KEYRING, type Keyring } from '../../src/keyring/keyring.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { ago, MINUTE, NOW, runIn } from './fake-admin.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { HandoverView, UpstreamView } from '../../src/handover/views.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { recordKey } from '../support/key-ledger.ts';
 import { type Loops, startLoops } from './openai-loops.ts';
 import { readSlowly } from './slow-stream.ts';

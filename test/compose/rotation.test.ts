@@ -2,7 +2,7 @@ import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import type { GenerationView, RotateView, StatusView, WhoView } from '../../src/rotation/views.ts';
 import { recordKey } from '../support/key-ledger.ts';
 import { type Loops, startLoops } from './openai-loops.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { attack, expectRefusal, sayLine } from '../support/attack.ts';
 import { KEY_CARRIERS } from '../support/key-carriers.ts';
 import { converse, head } from '../support/raw-client.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { get, post } from '../support/ask.ts';
 import { sayLine } from '../support/attack.ts';
 import { createStages } from '../support/stage.ts';

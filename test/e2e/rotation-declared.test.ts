@@ -1,7 +1,7 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { change, keyFileOf, rotate, statesOf, status } from '../support/admin.ts';
 import { get } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';

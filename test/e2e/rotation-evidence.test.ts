@@ -1,9 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import type { AuditLine } from '../../src/keyring/audit-chain.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import type { AuditLine } from '../../src/keyring/audit.ts';
+import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { addClient, adminCall, change, refused, rotate, who } from '../support/admin.ts';
 import { get } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { ask, bodyOf, get, post } from '../support/ask.ts';
 import type { FakeUpstream, Peer } from '../support/fake-upstream.ts';

@@ -6,7 +6,7 @@ import { openUpstream, type Upstream } from '../../src/app-upstream.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import type { HandoverView } from '../../src/handover/views.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { recordArtefact } from '../support/key-ledger.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';

@@ -13,7 +13,7 @@ import {
   oldAccepted,
   type Sight,
 } from '../../src/handover/key-change-plan.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import type { Verdict } from '../../src/upstream/verdict.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { openUnmanaged, type Unmanaged } from '../../src/handover/unmanaged.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { MINUTE } from './scene.ts';
 

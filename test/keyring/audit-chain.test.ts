@@ -6,7 +6,7 @@ import {
   createChainVerifier,
   parseLine,
   verifyChain,
-} from '../../src/keyring/audit-chain.ts';
+} from '../../src/keyring/audit.ts';
 import { type AuditHead, EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { entryOf } from '../support/keyrings.ts';
 

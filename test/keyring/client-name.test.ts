@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isClientName, readId } from '../../src/keyring/client-name.ts';
-import { idOf } from '../../src/keyring/keyring.ts';
+import { idOf, isClientName, readId } from '../../src/keyring/keyring.ts';
 
 describe('the name of a client', () => {
   it.each(['master', 'a', 'ci-2', 'a--b', `a${'b'.repeat(38)}`])('may be %s', (name) => {

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkDeclaredKey } from '../../src/keyring/declared-key.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { checkDeclaredKey, generateKey } from '../../src/keyring/key.ts';
 
 const reason = (value: string): string => {
   const check = checkDeclaredKey(value);

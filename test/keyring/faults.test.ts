@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { type Command, KEYRING_ERRORS, type KeyringFault } from '../../src/keyring/command.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { MASTER } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import { adding, createMaster, DAY, type Story, staging } from './story.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
 import { checkHistory } from '../../src/keyring/history.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { type Client, type Generation, type Keyring, MASTER } from '../../src/keyring/keyring.ts';
 import { createMaster, createStory, HOUR, type Story, staging } from './story.ts';
 

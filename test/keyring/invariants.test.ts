@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import {
   type Client,
   EMPTY_KEYRING,

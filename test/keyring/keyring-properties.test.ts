@@ -1,13 +1,11 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Command, KeyringEvent } from '../../src/keyring/command.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
 import { checkHistory } from '../../src/keyring/history.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING, idOf, type Keyring } from '../../src/keyring/keyring.ts';
-import { findKey } from '../../src/keyring/snapshot.ts';
-import { createSnapshots } from '../../src/keyring/take-snapshot.ts';
+import { createSnapshots, findKey } from '../../src/keyring/snapshot.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import {
   answerTo,

@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { MASTER } from '../../src/keyring/keyring.ts';
-import { findKey } from '../../src/keyring/snapshot.ts';
-import { takeSnapshot } from '../../src/keyring/take-snapshot.ts';
+import { findKey, takeSnapshot } from '../../src/keyring/snapshot.ts';
 import { createStory, START } from './story.ts';
 
 describe('a keyring of one key', () => {

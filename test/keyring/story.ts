@@ -1,5 +1,5 @@
 import type { Command, KeyringEvent, KeyringFault } from '../../src/keyring/command.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import {
   type Client,
   EMPTY_KEYRING,

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { MASTER } from '../../src/keyring/keyring.ts';
-import type { KnownKey } from '../../src/keyring/snapshot.ts';
-import { createSnapshots, takeSnapshot } from '../../src/keyring/take-snapshot.ts';
+import { createSnapshots, type KnownKey, takeSnapshot } from '../../src/keyring/snapshot.ts';
 import { createMaster, createStory, DAY, HOUR, START, type Story, staging } from './story.ts';
 
 const known = ({ keyring }: Pick<Story, 'keyring'>, key: string): KnownKey => {

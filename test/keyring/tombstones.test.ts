@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
-import { type Client, type Generation, type Keyring, MASTER } from '../../src/keyring/keyring.ts';
-import { createTombstones } from '../../src/keyring/tombstones.ts';
+import {
+  type Client,
+  createTombstones,
+  type Generation,
+  type Keyring,
+  MASTER,
+} from '../../src/keyring/keyring.ts';
 import { createMaster, HOUR, type Story } from './story.ts';
 
 /** Master whose generations 1 to `ended` are retired; the one after them is active. */

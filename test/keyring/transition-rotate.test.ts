@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { MASTER } from '../../src/keyring/keyring.ts';
 import { createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 

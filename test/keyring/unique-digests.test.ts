@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { areDigestsUnique } from '../../src/keyring/invariants.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import type { Client, Generation } from '../../src/keyring/keyring.ts';
-import { areDigestsUnique } from '../../src/keyring/unique-digests.ts';
 import { createStory, staging } from './story.ts';
 
 /** A client with a generation, and one that is staged. */

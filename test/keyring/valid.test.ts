@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Generation, isValid, MASTER, MOST_VALID } from '../../src/keyring/keyring.ts';
-import { activeOf, replacedIn, validIn } from '../../src/keyring/valid.ts';
+import {
+  activeOf,
+  type Generation,
+  isValid,
+  MASTER,
+  MOST_VALID,
+  replacedIn,
+  validIn,
+} from '../../src/keyring/keyring.ts';
 import { createMaster, DAY, type Story } from './story.ts';
 
 /** What can happen to a row, where it can. */

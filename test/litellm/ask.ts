@@ -1,4 +1,4 @@
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import type { Stage } from './stage.ts';
 
 /** How the suites reach the stage, which is set before the first test. */

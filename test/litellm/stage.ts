@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
 import { createLitellm, findLitellm, type Litellm } from '../support/litellm.ts';
 import { type SidecarProcess, startSidecarProcess } from '../support/sidecar-process.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { masterKeyLine } from '../../src/upstream/config-hints.ts';
 import { askReadiness } from '../../src/upstream/readiness.ts';

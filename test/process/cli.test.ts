@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isWellFormedKey } from '../../src/keyring/key-format.ts';
+import { isWellFormedKey } from '../../src/keyring/key.ts';
 import { CHAT, json, modelList, startFakeGateway } from '../cli/fake-gateway.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { HandoverView } from '../../src/handover/views.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { get } from '../support/ask.ts';
 import { failing, openStage } from '../support/handover-attempt.ts';
 import { configOf, type HandoverStage } from '../support/handover-stage.ts';

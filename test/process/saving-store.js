@@ -1,7 +1,7 @@
 // Saves in a loop and kills itself at a fault point: `node saving-store.js FOLDER POINT NTH`. Says
 // the version of each save that it was told is done.
 import { writeSync } from 'node:fs';
-import { appendLine } from '../../dist/keyring/audit-chain.js';
+import { appendLine } from '../../dist/keyring/audit.js';
 import { EMPTY_KEYRING } from '../../dist/keyring/keyring.js';
 import { createFileStore } from '../../dist/store/file-store.js';
 

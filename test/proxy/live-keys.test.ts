@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { provesKey } from '../../src/proxy/key-try.ts';
 import { createLiveKeys } from '../../src/proxy/live-keys.ts';
 import { Secret } from '../../src/secret.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { KeyringEvent } from '../../src/keyring/command.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import { createFirstUses } from '../../src/rotation/first-uses.ts';

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MOST_CALLERS, type Usage } from '../../src/keyring/usage.ts';
+import { MOST_CALLERS, type Usage } from '../../src/keyring/keyring.ts';
 import { createUsageTracker } from '../../src/rotation/usage-tracker.ts';
 
 const track = (initial: Usage = new Map()) => {

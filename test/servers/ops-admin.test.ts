@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import type { KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import { createOpsServer, type OpsServer } from '../../src/servers/ops.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { verifyAudit } from '../../src/store/audit-file.ts';
 import type { AuditRepair } from '../../src/store/audit-writer.ts';
 import { createFileStore } from '../../src/store/file-store.ts';

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { readKeyFile, readOrMakeKey, writeKeyFile } from '../../src/store/key-file.ts';

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Keyring } from '../../src/keyring/keyring.ts';
-import type { Usage } from '../../src/keyring/usage.ts';
+import type { Keyring, Usage } from '../../src/keyring/keyring.ts';
 import type { KeyStore } from '../../src/store/key-store.ts';
 import {
   anyKeyring,

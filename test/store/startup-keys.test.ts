@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isWellFormedKey } from '../../src/keyring/key-format.ts';
+import { isWellFormedKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { StartupError } from '../../src/startup-error.ts';
 import {

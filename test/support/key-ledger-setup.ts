@@ -5,8 +5,8 @@
 import { afterAll, vi } from 'vitest';
 import { flushLedger, recordArtefact, recordKey } from './key-ledger.ts';
 
-vi.mock('../../src/keyring/key-format.ts', async (importOriginal) => {
-  const original = await importOriginal<typeof import('../../src/keyring/key-format.ts')>();
+vi.mock('../../src/keyring/key.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof import('../../src/keyring/key.ts')>();
   return {
     ...original,
     generateKey() {

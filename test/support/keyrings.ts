@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
-import { type AuditEntry, appendLine } from '../../src/keyring/audit-chain.ts';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { type AuditEntry, appendLine } from '../../src/keyring/audit.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import {
   type AuditHead,
   type Client,

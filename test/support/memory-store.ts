@@ -1,6 +1,5 @@
 import { checkInvariants } from '../../src/keyring/invariants.ts';
-import type { Keyring } from '../../src/keyring/keyring.ts';
-import type { Usage } from '../../src/keyring/usage.ts';
+import type { Keyring, Usage } from '../../src/keyring/keyring.ts';
 import { type KeyStore, type StoredKeyring, StoreError } from '../../src/store/key-store.ts';
 
 export interface MemoryStore extends KeyStore {

@@ -1,5 +1,4 @@
-import { digestOf } from '../../src/keyring/digest.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import type { GenerationState, Scope } from '../../src/keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../../src/keyring/snapshot.ts';
 import { createBlockLists } from '../../src/proxy/address.ts';

@@ -5,7 +5,7 @@ import { type App, startApp } from '../../src/app.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { formatMistakes } from '../../src/config/sources.ts';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { madeKeyPath } from '../../src/store/startup-keys.ts';
 import { createLog } from '../../src/telemetry/log.ts';

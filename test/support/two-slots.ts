@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
-import { generateKey } from '../../src/keyring/key-format.ts';
+import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { type FakeUpstream, type Peer, type Script, startFakeUpstream } from './fake-upstream.ts';
 import { type Settings, type Sidecar, startSidecar } from './sidecar.ts';

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { ConfigTreeError } from '../../src/upstream/config-tree.ts';
 import { createSlots } from '../../src/upstream/slots.ts';

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { digestOf } from '../../src/keyring/digest.ts';
+import { digestOf } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { createSlots } from '../../src/upstream/slots.ts';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { generateKey, isWellFormedKey } from '../../src/keyring/key-format.ts';
+import { generateKey, isWellFormedKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { askReadiness } from '../../src/upstream/readiness.ts';
 import { type Verification, verifyLitellm } from '../../src/upstream/verify.ts';

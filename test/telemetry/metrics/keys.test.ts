@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf } from '../../../src/keyring/digest.ts';
-import { generateKey } from '../../../src/keyring/key-format.ts';
+import { digestOf, generateKey } from '../../../src/keyring/key.ts';
 import { EMPTY_KEYRING, type Generation, type Keyring } from '../../../src/keyring/keyring.ts';
 import { StoreError } from '../../../src/store/key-store.ts';
 import { keyGauges } from '../../../src/telemetry/metrics/key-gauges.ts';
