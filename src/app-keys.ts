@@ -13,15 +13,13 @@ import type { KeyFiles } from './rotation/rotate.ts';
 import { type AdminApi, createAdminApi } from './servers/admin-api.ts';
 import { type AdminSocket, openAdminSocket } from './servers/admin-socket.ts';
 import { StartupError } from './startup-error.ts';
-import { readAudit, verifyAudit } from './store/audit-file.ts';
-import type { AuditRepair } from './store/audit-writer.ts';
+import { type AuditRepair, readAudit, verifyAudit } from './store/audit-log.ts';
 import { createDisk, type Disk } from './store/disk.ts';
 import { type FaultPoint, noFaults, readStamp, sweepLeftovers } from './store/durable-file.ts';
 import { createFileStore } from './store/file-store.ts';
-import { readKeyFile, writeKeyFile } from './store/key-file.ts';
+import { clientKeyPath, makeStateFolder, readKeyFile, writeKeyFile } from './store/key-files.ts';
 import { StoreError } from './store/key-store.ts';
-import { behindLinks } from './store/publish-file.ts';
-import { clientKeyPath, makeStateFolder } from './store/startup-keys.ts';
+import { behindLinks } from './store/publish.ts';
 import type { Log } from './telemetry/log.ts';
 
 export interface KeyServiceOptions {

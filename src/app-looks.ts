@@ -1,7 +1,6 @@
 import type { Config } from './config/settings.ts';
 import type { UpstreamLooks } from './handover/upstream-looks.ts';
-import { readKeyFile } from './store/key-file.ts';
-import { slotKeyPath } from './store/startup-keys.ts';
+import { readKeyFile, slotKeyPath } from './store/key-files.ts';
 import { masterKeyLine } from './upstream/config-hints.ts';
 import { askReadiness } from './upstream/readiness.ts';
 import { readReport } from './upstream/report.ts';

@@ -12,7 +12,7 @@ import type { SlotLetter } from './handover/views.ts';
 import type { Secret } from './secret.ts';
 import { StartupError } from './startup-error.ts';
 import type { FaultPoint } from './store/durable-file.ts';
-import { readUpstreamKey } from './store/startup-keys.ts';
+import { readUpstreamKey } from './store/key-files.ts';
 import type { Log } from './telemetry/log.ts';
 
 export interface UpstreamOptions {

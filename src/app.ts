@@ -6,7 +6,7 @@ import { digestOf } from './keyring/key.ts';
 import type { AdminApi } from './servers/admin-api.ts';
 import { createOpsServer } from './servers/ops.ts';
 import { listenOrExplain, sayKey } from './startup.ts';
-import { checkDeclared } from './store/startup-keys.ts';
+import { checkDeclared } from './store/key-files.ts';
 
 export type { AppOptions } from './app-base.ts';
 

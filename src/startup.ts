@@ -1,7 +1,7 @@
 import type { Config } from './config/settings.ts';
 import type { FirstKey } from './rotation/first-key.ts';
 import { StartupError } from './startup-error.ts';
-import { madeKeyPath } from './store/startup-keys.ts';
+import { madeKeyPath } from './store/key-files.ts';
 import type { Log } from './telemetry/log.ts';
 
 /** Says which key clients present, and how to read one that was made; never the key. */

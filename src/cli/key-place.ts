@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Secret } from '../secret.ts';
-import { keyringPath } from '../store/keyring-file.ts';
+import { keyringPath } from '../store/keyring-format.ts';
 import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './exit-code.ts';
 

@@ -3,7 +3,7 @@ import { digestOf } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
-import { readKeyFile, writeKeyFile } from '../store/key-file.ts';
+import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
 import type { Verdict } from '../upstream/verdict.ts';
 import {

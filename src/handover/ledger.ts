@@ -1,5 +1,4 @@
-import type { StoreError } from '../store/key-store.ts';
-import { asStoreError, lostFolder } from '../store/store-fault.ts';
+import { asStoreError, lostFolder, type StoreError } from '../store/key-store.ts';
 import type { UpstreamState } from './state.ts';
 import type { StateFile } from './state-file.ts';
 

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
-import { storeFault } from '../store/store-fault.ts';
+import { storeFault } from '../store/key-store.ts';
 import type { UpstreamState } from './state.ts';
 import { decodeState, encodeState } from './state-format.ts';
 

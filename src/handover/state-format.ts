@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { FileData } from '../store/durable-file.ts';
-import { unseal } from '../store/sealed-text.ts';
+import { unseal } from '../store/keyring-format.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS } from './views.ts';
 

@@ -3,8 +3,13 @@ import type { Command, KeyringEvent } from '../keyring/command.ts';
 import type { AuditHead, Keyring } from '../keyring/keyring.ts';
 import { createSnapshots, type KeyringSnapshot } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
-import type { KeyStore, StoredKeyring, StoreError } from '../store/key-store.ts';
-import { asStoreError, lostFolder } from '../store/store-fault.ts';
+import {
+  asStoreError,
+  type KeyStore,
+  lostFolder,
+  type StoredKeyring,
+  type StoreError,
+} from '../store/key-store.ts';
 import { createTurns } from '../turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 import { auditEntryOf } from './audit-entries.ts';

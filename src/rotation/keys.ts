@@ -2,7 +2,7 @@ import type { DeclaredReading } from '../config/load.ts';
 import type { AuditEntry } from '../keyring/audit.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
-import { createKeyWatch } from '../store/key-watch.ts';
+import { createKeyWatch } from '../store/watch.ts';
 import { AdminError, type KeyAdmin } from './admin.ts';
 import { countingAdmin } from './counting-admin.ts';
 import { createDeclaredKeys, type DeclaredKeys } from './declared.ts';

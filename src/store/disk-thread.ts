@@ -1,8 +1,7 @@
 import { platform, setPriority } from 'node:os';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { errorOf, failureOf } from './disk-failure.ts';
-import { doJob } from './disk-jobs.ts';
-import type { Answer, Question, ThreadData, Verdict } from './disk-link.ts';
+import type { Answer, Question, ThreadData, Verdict } from './disk.ts';
+import { doJob, errorOf, failureOf } from './disk-jobs.ts';
 import { type FaultPoint, noFaults, quietly } from './durable-file.ts';
 
 /** The thread that waits for the disk, so that the one that serves does not. */

@@ -8,8 +8,7 @@ import { rm } from 'node:fs/promises';
 import { openKeys } from '../../dist/rotation/keys.js';
 import { createDisk } from '../../dist/store/disk.js';
 import { createFileStore } from '../../dist/store/file-store.js';
-import { readKeyFile, writeKeyFile } from '../../dist/store/key-file.js';
-import { clientKeyPath } from '../../dist/store/startup-keys.js';
+import { clientKeyPath, readKeyFile, writeKeyFile } from '../../dist/store/key-files.js';
 
 const [, , state = '', target = '', step = '0', what = 'rotate'] = process.argv;
 let armed = false;

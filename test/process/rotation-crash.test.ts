@@ -12,11 +12,10 @@ import { activeOf } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import type { KeyEvents } from '../../src/rotation/key-events.ts';
 import { type Keys, openKeys } from '../../src/rotation/keys.ts';
-import { verifyAudit } from '../../src/store/audit-file.ts';
+import { verifyAudit } from '../../src/store/audit-log.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
-import { readKeyFile, writeKeyFile } from '../../src/store/key-file.ts';
-import { clientKeyPath } from '../../src/store/startup-keys.ts';
+import { clientKeyPath, readKeyFile, writeKeyFile } from '../../src/store/key-files.ts';
 import { recordState } from '../support/key-ledger.ts';
 
 const CHILD = fileURLToPath(new URL('./rotation-crash-child.js', import.meta.url));

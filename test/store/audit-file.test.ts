@@ -3,9 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Keyring } from '../../src/keyring/keyring.ts';
-import { appendLines } from '../../src/store/audit-append.ts';
-import { readAudit, verifyAudit } from '../../src/store/audit-file.ts';
-import { createAuditWriter } from '../../src/store/audit-writer.ts';
+import { createAuditWriter, readAudit, verifyAudit } from '../../src/store/audit-log.ts';
+import { appendLines } from '../../src/store/disk-jobs.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { entryOf, keyringOf, withLines } from '../support/keyrings.ts';
 

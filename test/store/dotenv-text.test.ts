@@ -2,7 +2,7 @@ import { parse } from 'dotenv';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
-import { setVariable } from '../../src/store/dotenv-text.ts';
+import { setVariable } from '../../src/store/publish.ts';
 
 const set = (text: string): string => setVariable(text, 'KEY', 'sk-new');
 

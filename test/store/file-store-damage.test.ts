@@ -6,12 +6,10 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
-import { verifyAudit } from '../../src/store/audit-file.ts';
-import type { AuditRepair } from '../../src/store/audit-writer.ts';
+import { type AuditRepair, verifyAudit } from '../../src/store/audit-log.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import type { StoredKeyring } from '../../src/store/key-store.ts';
-import { decodeKeyring, encodeKeyring } from '../../src/store/keyring-format.ts';
-import { seal } from '../../src/store/sealed-text.ts';
+import { decodeKeyring, encodeKeyring, seal } from '../../src/store/keyring-format.ts';
 import {
   anyKeyring,
   clientOf,

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
-import { readKeyFile, readOrMakeKey, writeKeyFile } from '../../src/store/key-file.ts';
+import { readKeyFile, readOrMakeKey, writeKeyFile } from '../../src/store/key-files.ts';
 
 let folder = '';
 beforeEach(async () => {

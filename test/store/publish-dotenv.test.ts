@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
-import { publishToDotenv } from '../../src/store/publish-dotenv.ts';
+import { publishToDotenv } from '../../src/store/publish.ts';
 
 let folder = '';
 let path = '';

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
-import { behindLinks, publishToFile } from '../../src/store/publish-file.ts';
+import { behindLinks, publishToFile } from '../../src/store/publish.ts';
 
 let folder = '';
 beforeEach(async () => {

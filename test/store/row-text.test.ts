@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Generation } from '../../src/keyring/keyring.ts';
-import { rowText } from '../../src/store/row-text.ts';
+import { rowText } from '../../src/store/keyring-format.ts';
 import { generationOf } from '../support/keyrings.ts';
 
 const asText = (piece: string | Uint8Array): string =>

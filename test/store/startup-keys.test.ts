@@ -13,7 +13,7 @@ import {
   makeStateFolder,
   readUpstreamKey,
   slotKeyPath,
-} from '../../src/store/startup-keys.ts';
+} from '../../src/store/key-files.ts';
 
 let state = '';
 beforeEach(async () => {

@@ -7,7 +7,7 @@ import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src
 import { formatMistakes } from '../../src/config/sources.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
-import { madeKeyPath } from '../../src/store/startup-keys.ts';
+import { madeKeyPath } from '../../src/store/key-files.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 

@@ -1,0 +1,264 @@
+import { lstat, readFile, readlink, realpath, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse } from 'dotenv';
+import type { Secret } from '../secret.ts';
+import type { Disk } from './disk.ts';
+import { OVERTAKEN } from './durable-file.ts';
+
+const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)/;
+const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
+/**
+ * How dotenv 17 finds a variable (its `LINE`), with a group more: 1 is what stands before the
+ * value, 2 the name, 3 the value with its quotes and the white space around it.
+ */
+const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?(?:$|$)`, 'gm');
+
+/** In which a value may stand, the plainest first. */
+const QUOTES = ['', "'", '"', '`'] as const;
+
+/** From and to which character of the text a value stands, quotes included. */
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly quote: string;
+}
+
+/**
+ * The text of a dotenv file with a variable set, and every other byte as it was: comments, blank
+ * lines, line breaks, `export`, the quotes and the comment behind the value. Of several definitions
+ * dotenv takes the last; all of them are changed, so that no old value stays. Where there is none,
+ * a line is added at the end.
+ *
+ * @throws RangeError where dotenv cannot hold the value, or other variables would change with it
+ */
+export function setVariable(text: string, name: string, value: string): string {
+  const { values, places } = readPlaces(text, name);
+  for (const quote of [undefined, ...QUOTES]) {
+    for (const changed of candidates(text, places, name, value, quote)) {
+      if (changed !== undefined && isRight(changed, values, name, value)) return changed;
+    }
+  }
+  throw new RangeError(`${name} cannot be set in that dotenv file without changing other lines`);
+}
+
+/** Ways to write it; `quote` undefined: as each definition is quoted now. */
+function candidates(
+  text: string,
+  places: readonly Place[],
+  name: string,
+  value: string,
+  quote: string | undefined,
+): readonly string[] {
+  if (places.length > 0) return [splice(text, places, value, quote)];
+  const ending = /\r\n/.test(text) ? '\r\n' : '\n';
+  const line = `${name}=${quoted(value, quote ?? '')}${ending}`;
+  const isWhole = /(?:^\uFEFF?|[\r\n])$/.test(text);
+  // At the beginning where the end cannot be completed: after `A:` a line break is a value.
+  const [, mark = '', rest = ''] = /^(\uFEFF?)(.*)$/s.exec(text) ?? [];
+  return [`${text}${isWhole ? '' : ending}${line}`, `${mark}${line}${rest}`];
+}
+
+const quoted = (value: string, quote: string): string => `${quote}${value}${quote}`;
+
+function splice(
+  text: string,
+  places: readonly Place[],
+  value: string,
+  quote: string | undefined,
+): string {
+  let changed = '';
+  let from = 0;
+  for (const place of places) {
+    changed += text.slice(from, place.start) + quoted(value, quote ?? place.quote);
+    from = place.end;
+  }
+  return changed + text.slice(from);
+}
+
+/** Whether dotenv reads the value, and every other variable as before. */
+function isRight(
+  text: string,
+  before: Readonly<Record<string, string>>,
+  name: string,
+  value: string,
+): boolean {
+  const after = parse(text);
+  const names = Object.keys({ ...before, ...after, [name]: value });
+  return names.every((each) => after[each] === (each === name ? value : before[each]));
+}
+
+/** What dotenv reads, and where the values of one variable stand. */
+function readPlaces(text: string, name: string) {
+  const values = parse(text);
+  const plain = text.replace(/\r\n?/g, '\n');
+  const places = [...plain.matchAll(LINE)].flatMap((match) => {
+    const [, before = '', found = '', raw = ''] = match;
+    return found === name ? [placeOf(match.index + before.length, raw)] : [];
+  });
+  return { values, places: inOriginal(text, places) };
+}
+
+function placeOf(at: number, raw: string): Place {
+  const trimmed = raw.trim();
+  // White space alone stays behind the value, in front of a comment.
+  const start = trimmed === '' ? at : at + raw.indexOf(trimmed);
+  const [first = ''] = trimmed;
+  const isQuoted = trimmed.length > 1 && /['"`]/.test(first) && trimmed.endsWith(first);
+  return { start, end: start + trimmed.length, quote: isQuoted ? first : '' };
+}
+
+/** Places of the text whose line breaks dotenv made plain, in the text as it is. */
+function inOriginal(text: string, places: readonly Place[]): readonly Place[] {
+  if (!text.includes('\r\n')) return places;
+  const added: number[] = [];
+  let shift = 0;
+  for (const { index } of text.matchAll(/\r\n/g)) added.push(index - shift++);
+  const original = (at: number): number => {
+    const before = added.findIndex((each) => each >= at);
+    return at + (before < 0 ? added.length : before);
+  };
+  return places.map(({ start, end, quote }) => ({
+    start: original(start),
+    end: original(end),
+    quote,
+  }));
+}
+
+/** Why a key could not be published, in words, from an error of Node's fs. Holds no key. */
+export function publishError(path: string, cause: unknown): Error {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  const folder = dirname(path);
+  const words: Record<string, string> = {
+    ENOENT: `the folder ${folder} is not there: make it, and let the sidecar write it`,
+    ENOTDIR: `${folder} is not a folder`,
+    EISDIR: `${path} is a folder`,
+    EACCES: `the sidecar may not write the folder ${folder}`,
+    EPERM: `the sidecar may not write the folder ${folder}`,
+    EROFS: `the folder ${folder} is read-only`,
+    ENOSPC: `the disk of ${folder} is full`,
+    EDQUOT: `the disk of ${folder} is full`,
+    EBUSY: `${path} is mounted by itself and cannot be replaced: mount its folder`,
+    ELOOP: `${path} is a symbolic link that leads to itself`,
+  };
+  return new Error(words[code] ?? message, { cause });
+}
+
+/**
+ * Puts a key alone, and a line feed, into a file of mode 0600. Who reads sees the old file or the
+ * new one, whole; it is on the disk when this resolves. The folder must be there: one that is made
+ * where a mount is missing would hide the key. A symbolic link stays, and what it points at is
+ * replaced.
+ *
+ * @throws Error that says what is wrong with the place; the file is as it was
+ */
+export async function publishToFile(path: string, key: Secret, disk: Disk): Promise<void> {
+  let target = path;
+  try {
+    target = await behindLinks(path);
+    await disk.run('replace', { path: target, data: [`${key.reveal()}\n`] });
+  } catch (cause) {
+    throw publishError(target, cause);
+  }
+}
+
+/** As many as Linux follows. */
+const MOST_LINKS = 40;
+
+/**
+ * What a path stands for, be it there or not.
+ *
+ * @throws Error of Node's fs; ELOOP where the links have no end
+ */
+export async function behindLinks(path: string): Promise<string> {
+  let at = path;
+  for (let links = 0; links <= MOST_LINKS; links++) {
+    if (!(await isLink(at))) return at;
+    // The folder as it really is: `..` in a link starts there.
+    const folder = await realpath(dirname(at)).catch(() => dirname(at));
+    at = resolve(folder, await readlink(at));
+  }
+  throw Object.assign(new Error(`too many symbolic links: ${path}`), { code: 'ELOOP' });
+}
+
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** No dotenv file comes near this. */
+const LARGEST = 1024 * 1024;
+/** Of somebody who writes the file all the time. */
+const MOST_TRIES = 10;
+
+/**
+ * Sets one variable of a dotenv file to a key; see {@link setVariable} for what stays as it is. The
+ * file keeps its mode, and its owner where this process may give files away; one that is not there
+ * is made (0600), its folder is not. Who reads sees the old file or the new one, whole. What
+ * somebody else writes in the meantime is kept, but for what falls between one comparison and the
+ * rename behind it. Two variables of one file must be set one after the other.
+ *
+ * @throws Error that says what is wrong with the place; the file is as it was
+ */
+export async function publishToDotenv(
+  path: string,
+  variable: string,
+  key: Secret,
+  disk: Disk,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    let target = path;
+    try {
+      target = await behindLinks(path);
+      return await setIn(target, variable, key, disk);
+    } catch (cause) {
+      const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
+      if (!overtaken) throw publishError(target, cause);
+      if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
+    }
+  }
+}
+
+async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
+  const before = await readIfThere(path);
+  const text = decode(path, before?.bytes);
+  const changed = setVariable(text, name, key.reveal());
+  // Set by somebody else, the operator who declared it above all: on the disk it must be, too.
+  if (before !== undefined && changed === text) return disk.run('sync', path);
+  await disk.run('replace', {
+    path,
+    data: [changed],
+    mode: before?.mode ?? 0o600,
+    ...(before === undefined ? {} : { owner: before.owner }),
+    over: { bytes: before?.bytes },
+  });
+}
+
+interface ThereFile {
+  readonly bytes: Buffer;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
+async function readIfThere(path: string): Promise<ThereFile | undefined> {
+  try {
+    const { mode, uid, gid, size } = await stat(path);
+    if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
+    return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** With its byte order mark, so that it stays. */
+function decode(path: string, bytes: Buffer | undefined): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new RangeError(`${path} is not UTF-8`);
+  }
+}
