@@ -1,6 +1,7 @@
 import type { Clock } from './clock.ts';
 import type { DeclaredPlaces } from './config/load.ts';
 import type { Config } from './config/settings.ts';
+import { ROUTE_GROUPS } from './litellm/routes.ts';
 import { createExchanges, type Exchanges } from './proxy/exchanges.ts';
 import type { Upstreams } from './proxy/upstreams.ts';
 import type { Keys } from './rotation/keys.ts';
@@ -8,7 +9,6 @@ import type { FaultPoint } from './store/durable-file.ts';
 import type { Log } from './telemetry/log.ts';
 import { keyGauges } from './telemetry/metrics/key-gauges.ts';
 import { createMetrics } from './telemetry/metrics.ts';
-import { ROUTE_GROUPS } from './upstream/routes.ts';
 
 export interface AppOptions {
   readonly config: Config;

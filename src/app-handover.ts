@@ -9,9 +9,9 @@ import {
 } from './app-upstream.ts';
 import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
 import type { HandoverView } from './handover/views.ts';
+import { createConfigWatch } from './litellm/config.ts';
 import { triggerOf } from './rotation/key-events.ts';
 import type { Keys } from './rotation/keys.ts';
-import { createConfigWatch } from './upstream/config-watch.ts';
 
 /** LiteLLM, wherever it runs, with all that is told of it. */
 export type Handover = Pick<Upstream, 'admin' | 'slot' | 'keys' | 'onKeyAccepted' | 'close'> & {

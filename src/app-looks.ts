@@ -1,11 +1,11 @@
 import type { Config } from './config/settings.ts';
 import type { UpstreamLooks } from './handover/upstream-looks.ts';
+import { askReadiness } from './litellm/ask.ts';
+import { masterKeyLine } from './litellm/config.ts';
+import { readReport } from './litellm/report.ts';
+import type { SlotName } from './litellm/slots.ts';
+import { verifyLitellm } from './litellm/verify.ts';
 import { readKeyFile, slotKeyPath } from './store/key-files.ts';
-import { masterKeyLine } from './upstream/config-hints.ts';
-import { askReadiness } from './upstream/readiness.ts';
-import { readReport } from './upstream/report.ts';
-import type { SlotName } from './upstream/slots.ts';
-import { verifyLitellm } from './upstream/verify.ts';
 
 /** How a handover looks at the LiteLLMs of this configuration. */
 export function looksOf(config: Config): UpstreamLooks {

@@ -2,6 +2,7 @@ import type { AppOptions, Base } from './app-base.ts';
 import { buildUpstreams, type UpstreamStart } from './app-upstreams.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config/settings.ts';
+import { createRouteTable } from './litellm/routes.ts';
 import { createBlockLists, inBlocks } from './proxy/address.ts';
 import type { Policy } from './proxy/decide.ts';
 import type { TrafficEvents } from './proxy/exchange-record.ts';
@@ -11,7 +12,6 @@ import { createReplayBudget, type UploadRules } from './proxy/upload.ts';
 import type { Upstreams } from './proxy/upstreams.ts';
 import type { Keys } from './rotation/keys.ts';
 import { createTrafficServer, type TrafficServer } from './servers/traffic.ts';
-import { createRouteTable } from './upstream/routes.ts';
 
 function policyOf(config: Config, keys: Keys): () => Policy {
   const { managementAllowFrom } = config;

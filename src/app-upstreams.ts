@@ -1,11 +1,11 @@
 import type { AppOptions } from './app-base.ts';
+import { canConnect } from './litellm/ask.ts';
+import { createProbe } from './litellm/probe.ts';
+import type { SlotName } from './litellm/slots.ts';
 import type { Exchanges } from './proxy/exchanges.ts';
 import type { KeyRank } from './proxy/live-keys.ts';
 import { createUpstreams, type Upstreams } from './proxy/upstreams.ts';
 import type { Secret } from './secret.ts';
-import { createProbe } from './upstream/probe.ts';
-import { canConnect } from './upstream/reach.ts';
-import type { SlotName } from './upstream/slots.ts';
 
 /** Where traffic goes at the start. */
 export interface UpstreamStart {

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { ROUTE_GROUPS } from '../src/litellm/routes.ts';
 import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
-import { ROUTE_GROUPS } from '../src/upstream/routes.ts';
 
 const ROOT = new URL('..', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');

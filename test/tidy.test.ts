@@ -139,9 +139,9 @@ describe('the code is tidy', () => {
     expect(wrong.map(({ path }) => path)).toEqual([]);
   });
 
-  it('has files to 400 lines and lines to 100 characters', () => {
+  it('has files to 520 lines and lines to 100 characters', () => {
     const wrong = sources.flatMap(({ path, lines }) => [
-      ...(lines.length > 400 ? [`${path}: ${lines.length} lines`] : []),
+      ...(lines.length > 520 ? [`${path}: ${lines.length} lines`] : []),
       ...lines.flatMap((line, at) => (line.length > 100 ? [`${path}:${at + 1} is long`] : [])),
     ]);
     expect(wrong).toEqual([]);

@@ -1,4 +1,4 @@
-import type { SlotReport, Verdict } from '../upstream/verdict.ts';
+import type { SlotReport, Verdict } from '../litellm/verify.ts';
 import type { PlaceFailure, SlotSeen } from './observation.ts';
 import type { HandoverFault, HandoverFaultCode, SlotLetter } from './views.ts';
 

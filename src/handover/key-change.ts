@@ -1,11 +1,11 @@
 import { basename, dirname } from 'node:path';
 import { digestOf } from '../keyring/key.ts';
+import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import type { Verdict } from '../upstream/verdict.ts';
 import {
   type Change,
   changeBegun,

@@ -1,5 +1,5 @@
+import type { SlotReport, Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
-import type { SlotReport, Verdict } from '../upstream/verdict.ts';
 import type { Look } from './observation.ts';
 import type { SlotLetter } from './views.ts';
 

@@ -1,5 +1,5 @@
-import type { SlotDigests } from '../upstream/slots.ts';
-import type { SlotReport, Verdict } from '../upstream/verdict.ts';
+import type { SlotDigests } from '../litellm/slots.ts';
+import type { SlotReport, Verdict } from '../litellm/verify.ts';
 import type { SlotLoad } from './ports.ts';
 import type { SlotLetter } from './views.ts';
 

@@ -1,13 +1,13 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { digestOf, generateKey } from '../keyring/key.ts';
+import { ConfigTreeError } from '../litellm/config.ts';
+import type { Slots } from '../litellm/slots.ts';
 import { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, slotKeyPath, writeKeyFile } from '../store/key-files.ts';
 import { type StoreError, storeFault } from '../store/key-store.ts';
-import { ConfigTreeError } from '../upstream/config-tree.ts';
-import type { Slots } from '../upstream/slots.ts';
 import type { PlaceFailure, SlotOnDisk } from './observation.ts';
 import type { SlotLetter } from './views.ts';
 

@@ -1,5 +1,5 @@
+import type { SlotReport, Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
-import type { SlotReport, Verdict } from '../upstream/verdict.ts';
 import type { SlotLetter } from './views.ts';
 
 /** The ways in which a handover learns of LiteLLM. None of them throws, but `masterKeyLine` may. */

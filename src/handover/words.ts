@@ -1,4 +1,4 @@
-import type { Verdict } from '../upstream/verdict.ts';
+import type { Verdict } from '../litellm/verify.ts';
 import { isIdle, type Observation } from './observation.ts';
 import type { SlotLoad } from './ports.ts';
 import type { Handover } from './state.ts';

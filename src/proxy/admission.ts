@@ -5,8 +5,8 @@ import {
   type KeyringSnapshot,
   type KnownKey,
 } from '../keyring/snapshot.ts';
+import type { Route, RouteClass } from '../litellm/routes-table.ts';
 import { type Refusal, refusal } from '../refusal.ts';
-import type { Route, RouteClass } from '../upstream/route.ts';
 import type { Credential } from './credential.ts';
 import { type Head, hasBody } from './head.ts';
 

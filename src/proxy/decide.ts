@@ -1,6 +1,6 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
+import type { Classify, Route } from '../litellm/routes-table.ts';
 import { isRefusal, type Refusal, refusal } from '../refusal.ts';
-import type { Classify, Route } from '../upstream/route.ts';
 import { type AdmissionRules, admit, isPreflight } from './admission.ts';
 import {
   type Credential,

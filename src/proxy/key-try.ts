@@ -1,4 +1,4 @@
-import type { Route } from '../upstream/route.ts';
+import type { Route } from '../litellm/routes-table.ts';
 import type { Attempt, AttemptOwner } from './attempt.ts';
 import type { LiveKeys, UpstreamKey } from './live-keys.ts';
 

@@ -1,8 +1,8 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { errorBody } from '../litellm/error-body.ts';
+import type { Dialect } from '../litellm/routes-table.ts';
 import { type Refusal, statusOf } from '../refusal.ts';
-import { errorBody } from '../upstream/error-body.ts';
-import type { Dialect } from '../upstream/route.ts';
 import { discardRest, lingerThenDestroy, serveNoMore } from './linger.ts';
 
 /** To whom a refusal is said. */

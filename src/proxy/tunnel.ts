@@ -1,6 +1,6 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
+import type { KeyPlace } from '../litellm/routes-table.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
-import type { KeyPlace } from '../upstream/route.ts';
 import {
   type CallerRecord,
   type Ended,

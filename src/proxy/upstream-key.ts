@@ -1,5 +1,5 @@
+import type { KeyPlace } from '../litellm/routes-table.ts';
 import type { Secret } from '../secret.ts';
-import type { KeyPlace } from '../upstream/route.ts';
 
 type Field = readonly [name: string, value: string];
 

@@ -1,6 +1,6 @@
+import type { Probe } from '../litellm/probe.ts';
+import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
-import type { Probe } from '../upstream/probe.ts';
-import type { SlotName } from '../upstream/slots.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { ForwardRules, RequestRules } from './headers.ts';
 import { createHold, type Hold } from './hold.ts';

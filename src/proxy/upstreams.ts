@@ -1,5 +1,5 @@
+import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
-import type { SlotName } from '../upstream/slots.ts';
 import type { Exchanges } from './exchanges.ts';
 import { createMcpSessions, type McpSessions } from './mcp-sessions.ts';
 import { createUpstream, type Upstream, type UpstreamOptions } from './upstream.ts';

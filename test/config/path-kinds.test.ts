@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pathPatterns, rootPath } from '../../src/config/kinds.ts';
 import { type Kind, readAs } from '../../src/config/units.ts';
-import { createRouteTable } from '../../src/upstream/routes.ts';
+import { createRouteTable } from '../../src/litellm/routes.ts';
 
 /** The value, or the hint. */
 const read = <T>(kind: Kind<T>, text: string): unknown => {

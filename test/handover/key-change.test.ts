@@ -14,9 +14,9 @@ import {
   type Sight,
 } from '../../src/handover/key-change-plan.ts';
 import { generateKey } from '../../src/keyring/key.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
-import type { Verdict } from '../../src/upstream/verdict.ts';
 import { MINUTE, START } from './scene.ts';
 
 const QUIET = 5 * MINUTE;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Observation, SlotSeen } from '../../src/handover/observation.ts';
 import { type Action, plan } from '../../src/handover/plan.ts';
 import type { UpstreamState } from '../../src/handover/state.ts';
-import type { Verdict } from '../../src/upstream/verdict.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 import {
   empty,
   GOOD,

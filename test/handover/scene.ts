@@ -1,7 +1,7 @@
 import type { Limits, Observation, SlotSeen } from '../../src/handover/observation.ts';
 import { firstState, type Handover, type UpstreamState } from '../../src/handover/state.ts';
 import type { SlotLetter } from '../../src/handover/views.ts';
-import type { SlotReport, Verdict } from '../../src/upstream/verdict.ts';
+import type { SlotReport, Verdict } from '../../src/litellm/verify.ts';
 
 export const MINUTE = 60_000;
 export const START = Date.UTC(2026, 0, 1);

@@ -78,7 +78,7 @@ export async function createStage(): Promise<Stage> {
     launcher,
     configure,
     async digest() {
-      const { createSlots } = await import('../../src/upstream/slots.ts');
+      const { createSlots } = await import('../../src/litellm/slots.ts');
       return createSlots({ folder: join(root, 'slots') }).digestConfig(join(root, 'config'));
     },
     async open({ config = {}, fault, database = false } = {}) {

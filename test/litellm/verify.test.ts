@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
+import { askReadiness } from '../../src/litellm/ask.ts';
+import { masterKeyLine } from '../../src/litellm/config.ts';
+import { readReport } from '../../src/litellm/report.ts';
+import { type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
-import { masterKeyLine } from '../../src/upstream/config-hints.ts';
-import { askReadiness } from '../../src/upstream/readiness.ts';
-import { readReport } from '../../src/upstream/report.ts';
-import { type Verification, verifyLitellm } from '../../src/upstream/verify.ts';
 import { createLitellm, findLitellm, type Litellm } from '../support/litellm.ts';
 
 const MODELS = [

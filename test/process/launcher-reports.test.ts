@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createSlots, type SlotName, type Slots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { createSlots, type SlotName, type Slots } from '../../src/upstream/slots.ts';
 import { type Launcher, launch, SHELLS } from '../support/fake-litellm.launcher.ts';
 
 let base: string;

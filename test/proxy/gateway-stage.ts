@@ -1,6 +1,8 @@
 import { afterEach } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
+import { canConnect } from '../../src/litellm/ask.ts';
+import type { Probe } from '../../src/litellm/probe.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
 import type {
@@ -16,8 +18,6 @@ import { createReplayBudget } from '../../src/proxy/upload.ts';
 import { createUpstreams } from '../../src/proxy/upstreams.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTrafficServer } from '../../src/servers/traffic.ts';
-import type { Probe } from '../../src/upstream/probe.ts';
-import { canConnect } from '../../src/upstream/reach.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { policyWith } from '../support/policies.ts';
 

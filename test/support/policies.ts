@@ -1,9 +1,9 @@
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import type { GenerationState, Scope } from '../../src/keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../../src/keyring/snapshot.ts';
+import { createRouteTable } from '../../src/litellm/routes.ts';
 import { createBlockLists } from '../../src/proxy/address.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
-import { createRouteTable } from '../../src/upstream/routes.ts';
 
 export const OPEN_TABLE = { inferencePaths: [], denyPaths: [], allowPaths: [] };
 

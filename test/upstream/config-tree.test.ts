@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
+import { ConfigTreeError } from '../../src/litellm/config.ts';
+import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { ConfigTreeError } from '../../src/upstream/config-tree.ts';
-import { createSlots } from '../../src/upstream/slots.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');

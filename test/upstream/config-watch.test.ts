@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   type ConfigTreeError,
+  type ConfigWatch,
+  createConfigWatch,
   digestOfTree,
   readConfigTree,
-} from '../../src/upstream/config-tree.ts';
-import { type ConfigWatch, createConfigWatch } from '../../src/upstream/config-watch.ts';
+} from '../../src/litellm/config.ts';
 
 // Before any test fakes them.
 const soon = globalThis.setImmediate;
@@ -154,7 +155,7 @@ describe('a configuration that is followed', () => {
     await mkdir(at('c'));
     await writeFile(at('c', 'config.yaml'), 'one');
     const { watch, told } = follow(at('c'), { pollMs: 60_000, settleMs: 5 });
-    const tree = await import('../../src/upstream/tree-stamps.ts');
+    const tree = await import('../../src/litellm/config.ts');
     await watch.check();
     // A file system whose stamps say nothing.
     vi.spyOn(tree, 'stampsOf').mockResolvedValue('the same');
@@ -235,7 +236,7 @@ describe('a look', () => {
     await firstReading();
     vi.advanceTimersByTime(1000);
     await first;
-    const tree = await import('../../src/upstream/config-tree.ts');
+    const tree = await import('../../src/litellm/config.ts');
     const reads = vi.spyOn(tree, 'digestOfTree');
     await watch.check();
     expect(reads).not.toHaveBeenCalled();

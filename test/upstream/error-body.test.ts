@@ -1,9 +1,9 @@
 import { APIError as AnthropicError } from '@anthropic-ai/sdk';
 import { APIError as OpenAIError } from 'openai';
 import { describe, expect, it } from 'vitest';
+import { errorBody } from '../../src/litellm/error-body.ts';
+import type { Dialect } from '../../src/litellm/routes-table.ts';
 import { REFUSAL_CODES, type RefusalCode, refusal, statusOf } from '../../src/refusal.ts';
-import { errorBody } from '../../src/upstream/error-body.ts';
-import type { Dialect } from '../../src/upstream/route.ts';
 
 const MESSAGE = 'this key "was" replaced: ask for the new one – naïve';
 const DIALECTS: readonly Dialect[] = ['openai', 'anthropic', 'google'];

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it, vi } from 'vitest';
-import { createProbe } from '../../src/upstream/probe.ts';
+import { createProbe } from '../../src/litellm/probe.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(() => {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { askHealth, canConnect } from '../../src/upstream/reach.ts';
+import { askHealth, canConnect } from '../../src/litellm/ask.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(() => {

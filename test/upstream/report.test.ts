@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
+import { readReport } from '../../src/litellm/report.ts';
 import { Secret } from '../../src/secret.ts';
-import { readReport } from '../../src/upstream/report.ts';
 
 let folder: string;
 beforeEach(async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Route } from '../../src/upstream/route.ts';
-import { indexRoutes, lookUp } from '../../src/upstream/routes-index.ts';
+import { indexRoutes, lookUp } from '../../src/litellm/routes.ts';
+import type { Route } from '../../src/litellm/routes-table.ts';
 
 const routeOf = (template: string): Route => ({
   group: 'other',

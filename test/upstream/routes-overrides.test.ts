@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRouteTable, ROUTE_GROUPS, type RouteOverrides } from '../../src/upstream/routes.ts';
-import { ROWS } from '../../src/upstream/routes-table.ts';
+import { createRouteTable, ROUTE_GROUPS, type RouteOverrides } from '../../src/litellm/routes.ts';
+import { ROWS } from '../../src/litellm/routes-table.ts';
 
 const table = (overrides: Partial<RouteOverrides>) =>
   createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [], ...overrides });

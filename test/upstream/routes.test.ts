@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { RouteClass } from '../../src/upstream/route.ts';
-import { createRouteTable, ROUTE_GROUPS } from '../../src/upstream/routes.ts';
-import { ROWS, readRows } from '../../src/upstream/routes-table.ts';
+import { createRouteTable, ROUTE_GROUPS } from '../../src/litellm/routes.ts';
+import { ROWS, type RouteClass, readRows } from '../../src/litellm/routes-table.ts';
 import { LITELLM_ROUTES, pathsOf } from './litellm-routes.ts';
 
 const classify = createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [] });

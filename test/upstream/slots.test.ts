@@ -17,8 +17,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
+import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { createSlots } from '../../src/upstream/slots.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');

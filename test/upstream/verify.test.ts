@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { generateKey, isWellFormedKey } from '../../src/keyring/key.ts';
+import { askReadiness } from '../../src/litellm/ask.ts';
+import { type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
-import { askReadiness } from '../../src/upstream/readiness.ts';
-import { type Verification, verifyLitellm } from '../../src/upstream/verify.ts';
 
 const KEY = generateKey();
 const NO_DB = { error: { message: 'No connected db.', type: 'no_db_connection', code: '400' } };

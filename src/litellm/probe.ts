@@ -1,4 +1,4 @@
-import { askHealth } from './reach.ts';
+import { askHealth } from './ask.ts';
 
 /** What is known of LiteLLM's health from asking it now and then. */
 export interface Probe {

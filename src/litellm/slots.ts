@@ -3,7 +3,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { digestOf } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
-import { type ConfigFile, digestOfTree, readConfigTree } from './config-tree.ts';
+import { type ConfigFile, digestOfTree, readConfigTree } from './config.ts';
 
 export type SlotName = 'a' | 'b';
 

@@ -1,5 +1,5 @@
 import { type Refusal, statusOf } from '../refusal.ts';
-import type { Dialect } from './route.ts';
+import type { Dialect } from './routes-table.ts';
 
 /** Who refuses, where a body has a place for it (google.rpc.ErrorInfo's `domain`). */
 const DOMAIN = 'litellm-sidecar';

@@ -1,0 +1,479 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** What `SIDECAR_LITELLM_CONFIG` names cannot be given to LiteLLM; the message says why. */
+export class ConfigTreeError extends Error {}
+
+/** One file of LiteLLM's configuration, as it was read. */
+export interface ConfigFile {
+  /** Relative to the folder of `config.yaml`. */
+  readonly path: string;
+  readonly bytes: Buffer;
+}
+
+// A folder larger than this is not a configuration but, most likely, somebody's project.
+export const MAX_ENTRIES = 2_000;
+const MAX_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Left out: what Python writes beside the callbacks that it imports, and hidden entries, which are
+ * an editor's swap files, `.git`, a `.env` with the clients' key, Kubernetes' `..data`.
+ */
+export const isLeftOut = (name: string): boolean => name.startsWith('.') || name === '__pycache__';
+
+/**
+ * Reads LiteLLM's configuration whole and parses none of it: a file becomes `config.yaml`, a folder
+ * must hold one beside its includes and callbacks. Links are followed. At most 2,000 entries and
+ * 32 MiB. Everything is held in memory, so that what is digested is what is written.
+ *
+ * @throws ConfigTreeError where something is missing, unreadable, too large, or no plain file.
+ */
+export const readConfigTree = async (source: string): Promise<readonly ConfigFile[]> => {
+  const files: ConfigFile[] = [];
+  try {
+    let total = 0;
+    for await (const { from, path, size } of walk(source)) {
+      // Counted before it is read: a log or a model that lies there would fill the memory.
+      total += size;
+      if (total > MAX_BYTES) throw tooLarge(source, `${MAX_BYTES / 1024 / 1024} MiB`);
+      files.push({ path, bytes: await readFile(from) });
+    }
+  } catch (cause) {
+    throw cause instanceof ConfigTreeError ? cause : explained(source, cause);
+  }
+  if (!files.some((file) => file.path === 'config.yaml')) {
+    throw new ConfigTreeError(`${source} is a folder without a config.yaml`);
+  }
+  return files;
+};
+
+/** Every plain file below `source`, or `source` itself. A loop of links ends by ELOOP. */
+async function* walk(source: string): AsyncGenerator<{ from: string; path: string; size: number }> {
+  const ahead = [{ from: source, path: '' }];
+  let entries = 1;
+  for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+    const { from, path } = next;
+    const found = await stat(from);
+    if (found.isDirectory()) {
+      const names = (await readdir(from)).filter((name) => !isLeftOut(name));
+      entries += names.length;
+      if (entries > MAX_ENTRIES) throw tooLarge(source, `${MAX_ENTRIES} entries`);
+      ahead.push(...names.map((name) => ({ from: join(from, name), path: join(path, name) })));
+    } else if (found.isFile()) {
+      yield { from, path: path === '' ? 'config.yaml' : path, size: found.size };
+    } else {
+      throw new ConfigTreeError(`${from} is neither a file nor a folder`);
+    }
+  }
+}
+
+const tooLarge = (source: string, limit: string): ConfigTreeError =>
+  new ConfigTreeError(
+    `${source} has more than ${limit}: name config.yaml itself, or a folder of its own`,
+  );
+
+const explained = (source: string, cause: unknown): ConfigTreeError => {
+  const { code, path } = cause as NodeJS.ErrnoException;
+  const at = path ?? source;
+  const reasons: Record<string, string> = {
+    ENOENT: at === source ? `${at} does not exist` : `${at} does not exist, or is a broken link`,
+    ENOTDIR: `${at} does not exist: a part of the path is a file`,
+    EACCES: `${at} cannot be read by this user: permission denied`,
+    ELOOP: `${at} is a link that leads back to itself`,
+  };
+  return new ConfigTreeError(reasons[code ?? ''] ?? `${at} cannot be read: ${String(code)}`, {
+    cause,
+  });
+};
+
+/** SHA-256, base64url, of names and contents; neither place nor times of the files count. */
+export const digestOfTree = (files: readonly ConfigFile[]): string => {
+  const digest = createHash('sha256');
+  const byPath = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  for (const { path, bytes } of byPath) {
+    // Lengths in front: no two trees feed the same bytes.
+    digest.update(`${Buffer.byteLength(path)} ${bytes.length}\n${path}`).update(bytes);
+  }
+  return digest.digest('base64url');
+};
+
+/** A scalar of a mapping in YAML's flow style, which is JSON's, too. */
+export interface FlowScalar {
+  /** The keys from the outermost mapping to the scalar, with a dot between them. */
+  readonly path: string;
+  /** Without quotes; escapes are left as they are. */
+  readonly value: string;
+  /** Where its key begins in the text. */
+  readonly at: number;
+}
+
+/** A colon ends a key only before a space or one of these; else it belongs to a word. */
+const TOKEN = new RegExp(
+  [
+    /\s+|#.*/,
+    /"(?:[^"\\]|\\[\s\S])*"|'(?:[^']|'')*'/,
+    /[{}[\],]|:(?=[\s{}[\],]|$)/,
+    /(?:[^\s{}[\],:"'#]|:)(?:[^\n{}[\],:#]|:(?![\s{}[\],]|$)|(?<!\s)#)*/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'y',
+);
+
+interface Level {
+  readonly isMapping: boolean;
+  key: string;
+  keyAt: number;
+  /** What comes next: a key, the colon behind it, a value, the comma behind it. */
+  next: 'key' | 'colon' | 'value' | 'comma';
+}
+
+/** What stands between two brackets. */
+export interface Flow {
+  readonly scalars: readonly FlowScalar[];
+  /** Where it ends in the text. */
+  readonly end: number;
+}
+
+/**
+ * Reads the mapping or the list that begins with the bracket at `from`, to the one that closes it;
+ * as far as it can be read where it is no YAML.
+ */
+export function readFlow(text: string, from: number): Flow {
+  const found: FlowScalar[] = [];
+  const outside: Level = { isMapping: false, key: '', keyAt: from, next: 'key' };
+  const levels: Level[] = [];
+  let level = outside;
+
+  const end = (value: string): void => {
+    if (level.isMapping && (level.next === 'value' || level.next === 'colon')) {
+      const path = levels.map(({ isMapping, key }) => (isMapping ? key : '-')).join('.');
+      found.push({ path, value, at: level.keyAt });
+    }
+    level.next = 'comma';
+  };
+  const open = (token: string, at: number): void => {
+    level = { isMapping: token === '{', key: '', keyAt: at, next: 'key' };
+    levels.push(level);
+  };
+  const close = (): void => {
+    end('');
+    levels.pop();
+    level = levels.at(-1) ?? outside;
+    level.next = 'comma';
+  };
+  const acts: Readonly<Record<string, (token: string, at: number) => void>> = {
+    '{': open,
+    '[': open,
+    '}': close,
+    ']': close,
+    ',': () => {
+      end('');
+      level.next = 'key';
+    },
+    ':': () => {
+      level.next = 'value';
+    },
+  };
+  const scalar = (token: string, at: number): void => {
+    const value = withoutQuotes(token.trimEnd());
+    if (level.next === 'key') Object.assign(level, { key: value, keyAt: at, next: 'colon' });
+    else end(value);
+  };
+
+  let at = from;
+  do {
+    const token = tokenAt(text, at, level.next === 'colon');
+    if (token === undefined) break;
+    if (!/^[\s#]/.test(token)) (acts[token] ?? scalar)(token, at);
+    at += token.length;
+  } while (levels.length > 0);
+  return { scalars: found, end: at };
+}
+
+/** @param afterKey Behind a key in quotes the colon needs no space. */
+function tokenAt(text: string, at: number, afterKey: boolean): string | undefined {
+  if (afterKey && text[at] === ':' && /["']/.test(text[at - 1] ?? '')) return ':';
+  TOKEN.lastIndex = at;
+  return TOKEN.exec(text)?.[0];
+}
+
+/** `"x"` and `'x'` are x. */
+export const withoutQuotes = (scalar: string): string =>
+  /^(["'])[\s\S]*\1$/.test(scalar) && scalar.length > 1 ? scalar.slice(1, -1) : scalar;
+
+/** What reads the key that LiteLLM was started with. */
+const FROM_ENVIRONMENT = 'os.environ/LITELLM_MASTER_KEY';
+
+/** It wins over the environment (litellm/proxy/proxy_server.py, `load_config`). */
+const SECTION = 'general_settings';
+const KEY = 'master_key';
+
+/**
+ * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the one in
+ * its slot is worth nothing; undefined where there is none, or none is seen: this is a hint. It
+ * goes by lines, follows no include, no alias and no merge key, and tells nobody the value. Never
+ * rejects.
+ *
+ * @param source `config.yaml`, or the folder that holds it.
+ */
+export async function masterKeyLine(source: string): Promise<number | undefined> {
+  try {
+    const files = await readConfigTree(source);
+    const config = files.find(({ path }) => path === 'config.yaml');
+    return config && ownKeyLine(config.bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function ownKeyLine(text: string): number | undefined {
+  const found = masterKeyIn(text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n'));
+  return found === undefined || found.value === FROM_ENVIRONMENT ? undefined : found.line;
+}
+
+interface Found {
+  readonly value: string;
+  readonly line: number;
+}
+
+/** Of what stands twice the last: an earlier section counts for nothing. */
+function masterKeyIn(text: string): Found | undefined {
+  const lines = text.split('\n');
+  const first = lines.findIndex((line) => !BLANK.test(line) && !/^(?:---|%)/.test(line));
+  const start = lines.slice(0, first).join('\n').length + (first > 0 ? 1 : 0);
+  if (/^\s*\{/.test(lines[first] ?? '')) {
+    return inFlow(text, text.indexOf('{', start), `${SECTION}.${KEY}`);
+  }
+  const sections = [...entriesOf(text, lines, first)].filter(({ key }) => key === SECTION);
+  const section = sections.at(-1);
+  if (section === undefined) return undefined;
+  const { value, at, offset } = section;
+  if (value.startsWith('{')) return inFlow(text, offset, KEY);
+  return BLANK.test(value) ? inBlock(text, lines, at) : undefined;
+}
+
+function inFlow(text: string, from: number, path: string): Found | undefined {
+  const found = readFlow(text, from).scalars.findLast((scalar) => scalar.path === path);
+  return found && { value: found.value, line: text.slice(0, found.at).split('\n').length };
+}
+
+function inBlock(text: string, lines: readonly string[], above: number): Found | undefined {
+  const entries = [...entriesOf(text, lines, above + 1, indentOf(lines[above]) + 1)];
+  const entry = entries.findLast(({ key }) => key === KEY);
+  if (entry === undefined) return undefined;
+  const value = scalarOf(entry.value) || scalarBelow(lines, entry.at);
+  return { value, line: entry.at + 1 };
+}
+
+interface Entry {
+  readonly key: string;
+  /** What stands behind the colon on the same line, without an anchor or a tag. */
+  readonly value: string;
+  /** Its line, from 0. */
+  readonly at: number;
+  /** Where the value begins in the text. */
+  readonly offset: number;
+}
+
+/** A key, its colon and what stands behind it. */
+const ENTRY = /^( *)(["']?)([\w-]+)\2 *:(?:[ \t]+(.*))?$/;
+const BLANK = /^\s*(?:#.*)?$/;
+const ANCHORS = /^(?:[&!]\S*(?:\s+|$))+/;
+
+/** The entries of the block mapping whose first line stands at `from` or below it. */
+function* entriesOf(
+  text: string,
+  lines: readonly string[],
+  from: number,
+  least = 0,
+): Generator<Entry> {
+  let indent: number | undefined;
+  let begin = lines.slice(0, from).reduce((sum, line) => sum + line.length + 1, 0);
+  let flowEnd = 0;
+  for (let at = from; at >= 0 && at < lines.length; at++) {
+    const line = lines[at] ?? '';
+    const offset = begin + line.length;
+    begin = offset + 1;
+    // What stands between brackets may stand in any column.
+    if (BLANK.test(line) || offset <= flowEnd) continue;
+    indent ??= indentOf(line);
+    if (indentOf(line) < Math.max(indent, least)) return;
+    const [, spaces, , key, raw = ''] = ENTRY.exec(line) ?? [];
+    if (key === undefined || spaces?.length !== indent) continue;
+    const value = raw.replace(ANCHORS, '');
+    const entry = { key, value, at, offset: offset - value.length };
+    if (/^[[{]/.test(value)) flowEnd = readFlow(text, entry.offset).end;
+    yield entry;
+  }
+}
+
+const BLOCK_SCALAR = /^[|>][-+\d]*(?:\s+#.*)?$/;
+
+/** '' where the value stands on the next line, or nowhere. */
+function scalarOf(value: string): string {
+  if (BLOCK_SCALAR.test(value) || BLANK.test(value)) return '';
+  const [quoted] = /^(?:"[^"]*"|'[^']*')/.exec(value) ?? [];
+  return withoutQuotes(quoted ?? value.replace(/\s+#.*$/, '').trimEnd());
+}
+
+function scalarBelow(lines: readonly string[], at: number): string {
+  const below = lines.slice(at + 1).find((line) => !BLANK.test(line));
+  if (below === undefined || indentOf(below) <= indentOf(lines[at])) return '';
+  return scalarOf(below.trimStart().replace(ANCHORS, ''));
+}
+
+const indentOf = (line = ''): number => line.length - line.trimStart().length;
+
+/**
+ * A text that differs when something below `source`, or `source` itself, was written, replaced,
+ * swapped, given other rights, or is gone; made without reading a byte of any file. Links are
+ * followed, so one that leads elsewhere now shows. Never rejects.
+ */
+export async function stampsOf(source: string): Promise<string> {
+  const stamps: string[] = [];
+  const ahead = [source];
+  for (let path = ahead.pop(); path !== undefined; path = ahead.pop()) {
+    try {
+      const found = await stat(path, { bigint: true });
+      const { dev, ino, size, mtimeNs, ctimeNs } = found;
+      stamps.push(`${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`);
+      if (!found.isDirectory()) continue;
+      const names = (await readdir(path)).filter((name) => !isLeftOut(name));
+      ahead.push(...names.map((name) => join(path, name)));
+      // No configuration: what changes in it is nothing to us.
+      if (stamps.length + ahead.length > MAX_ENTRIES) return `${source} is too large`;
+    } catch (error) {
+      stamps.push(`${path} ${(error as NodeJS.ErrnoException).code}`);
+    }
+  }
+  return stamps.join('\n');
+}
+
+export interface ConfigWatchOptions {
+  /** `config.yaml`, or the folder that holds it: as `readConfigTree` takes it. */
+  readonly source: string;
+  /**
+   * Told of the first digest (as `digestOfTree` makes it) or error that settled, and of each that
+   * is not what it was told last: a digest is told again after an error. Must not throw.
+   */
+  readonly onChanged: (digest: string | ConfigTreeError) => void;
+  /** Between two looks, in milliseconds. */
+  readonly pollMs?: number;
+  /** A reading counts once another one so much later agrees, in milliseconds. */
+  readonly settleMs?: number;
+}
+
+/** Follows LiteLLM's configuration through edits, renames, swapped links, folders that go. */
+export interface ConfigWatch {
+  /**
+   * Looks now; resolves once what stands there at present has settled, which it does not while
+   * somebody writes it all the time. Never rejects.
+   */
+  check(): Promise<void>;
+  /** Nothing is told any more. */
+  stop(): void;
+}
+
+const POLL_MS = 1000;
+const SETTLE_MS = 1000;
+
+/**
+ * By looks alone: events of a mounted folder get lost. A look that finds nothing new reads no file.
+ * It goes by times and sizes. Some file systems count whole seconds: the second reading of an edit
+ * comes after that one.
+ */
+export function createConfigWatch(options: ConfigWatchOptions): ConfigWatch {
+  const { pollMs = POLL_MS } = options;
+  const looks = createLooks(options);
+  const poll = setInterval(() => void looks.check(), pollMs).unref();
+  void looks.check();
+  return {
+    check: looks.check,
+    stop() {
+      looks.stop();
+      clearInterval(poll);
+    },
+  };
+}
+
+/** What stands there, and the stamps it had right before it was read. */
+interface Reading {
+  readonly stamps: string;
+  readonly found: string | ConfigTreeError;
+}
+
+/** One look at a time; who asks while one is under way is answered by another one behind it. */
+function createLooks(options: ConfigWatchOptions): ConfigWatch {
+  const { source, onChanged, settleMs = SETTLE_MS } = options;
+  let settled: Reading | undefined;
+  let stopped = false;
+  let again = false;
+  let looking: Promise<void> | undefined;
+
+  const isSettled = async (): Promise<boolean> =>
+    settled !== undefined && !mayPass(settled.found) && (await stampsOf(source)) === settled.stamps;
+
+  const settle = async (): Promise<void> => {
+    if (await isSettled()) return;
+    let last = await read(source);
+    // Touched, or an error that lasts.
+    while (!stopped && markOf(last) !== markOf(settled)) {
+      await pause(settleMs);
+      const next = await read(source);
+      if (stopped) return;
+      if (markOf(next) === markOf(last)) {
+        settled = next;
+        onChanged(next.found);
+        return;
+      }
+      last = next;
+    }
+    settled = last;
+  };
+  const look = async (): Promise<void> => {
+    try {
+      while (again && !stopped) {
+        again = false;
+        await settle();
+      }
+    } finally {
+      looking = undefined;
+    }
+  };
+
+  return {
+    check() {
+      again = true;
+      looking ??= look();
+      return looking;
+    },
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+async function read(source: string): Promise<Reading> {
+  // First, so that what changes while it is read has other stamps at the next look.
+  const stamps = await stampsOf(source);
+  try {
+    return { stamps, found: digestOfTree(await readConfigTree(source)) };
+  } catch (error) {
+    if (error instanceof ConfigTreeError) return { stamps, found: error };
+    throw error;
+  }
+}
+
+/** An error of the file system can pass and leave no mark in any stamp: too many open files. */
+const mayPass = (found: Reading['found']): boolean =>
+  found instanceof ConfigTreeError && found.cause !== undefined;
+
+const markOf = (reading: Reading | undefined): string | undefined =>
+  reading?.found instanceof ConfigTreeError ? `error ${reading.found.message}` : reading?.found;
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
