@@ -9,7 +9,7 @@ import { EMPTY_KEYRING } from '../dist/keyring/keyring.js';
 import { takeSnapshot } from '../dist/keyring/snapshot.js';
 import { createRouteTable } from '../dist/litellm/routes.js';
 import { createBlockLists } from '../dist/proxy/address.js';
-import { admit } from '../dist/proxy/admission.js';
+import { admit } from '../dist/proxy/decide.js';
 
 const CLIENTS = 1000;
 const GENERATIONS = 8;

@@ -3,7 +3,7 @@ import { canConnect } from './litellm/ask.ts';
 import { createProbe } from './litellm/probe.ts';
 import type { SlotName } from './litellm/slots.ts';
 import type { Exchanges } from './proxy/exchanges.ts';
-import type { KeyRank } from './proxy/live-keys.ts';
+import type { KeyRank } from './proxy/upstream-keys.ts';
 import { createUpstreams, type Upstreams } from './proxy/upstreams.ts';
 import type { Secret } from './secret.ts';
 

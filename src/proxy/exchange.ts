@@ -1,20 +1,173 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
-import type { Attempt, AttemptOwner } from './attempt.ts';
-import { attemptAt } from './attempt-at.ts';
-import { whenClosed } from './closing.ts';
-import type { ExchangeContext, ExchangeRequest } from './exchange-context.ts';
-import { overdue, recordOfExchange, refuseExchange } from './exchange-ends.ts';
-import type { Ended, Outcome } from './exchange-record.ts';
-import * as refusals from './exchange-refusals.ts';
-import type { Live } from './exchanges.ts';
-import { answerHeaders, answerTrailers } from './headers.ts';
+import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
+import type { Decision } from './decide.ts';
+import type { Exchanges, Live } from './exchanges.ts';
+import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
-import type { KeyTrier } from './key-try.ts';
-import { tellFirstAnswer } from './key-use.ts';
-import { discardOrClose } from './linger.ts';
-import type { UpstreamKey } from './live-keys.ts';
-import type { Upstream } from './upstream.ts';
-import { readFailure } from './upstream-error.ts';
+import { McpAnswer } from './mcp-answer.ts';
+import {
+  type CallerRecord,
+  type Ended,
+  type ExchangeRecord,
+  type Outcome,
+  recordOf,
+  type TrafficEvents,
+  tellFirstAnswer,
+} from './record.ts';
+import * as refusals from './refuse.ts';
+import { discardOrClose, refuseRequest } from './refuse.ts';
+import type { Upload } from './upload.ts';
+import { type KeyTrier, KeyTry, provesKey, type UpstreamKey } from './upstream-keys.ts';
+import type { Upstream, Upstreams } from './upstreams.ts';
+
+/** What all exchanges share. */
+export interface ExchangeContext {
+  readonly upstreams: Upstreams;
+  readonly exchanges: Exchanges;
+  readonly events: TrafficEvents;
+  readonly elapsed: () => number;
+  /** Milliseconds; 0: no limit. */
+  readonly answerTimeoutMs: number;
+  readonly uploadIdleMs: number;
+}
+
+/** One admitted request. */
+export interface ExchangeRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly decision: Extract<Decision, { kind: 'forward' }>;
+  readonly method: Dispatcher.HttpMethod;
+  /** The fields LiteLLM gets: name, value, name, value; `addressTo` completes them. */
+  readonly headers: string[];
+  /** The MCP session that it belongs to. */
+  readonly session: string | undefined;
+  /** Undefined: the request has no body. */
+  readonly upload: Upload | undefined;
+  readonly origin: string | undefined;
+  readonly caller: CallerRecord;
+  /** When its head was there, on the monotonic clock. */
+  readonly startedAt: number;
+}
+
+/** How a try differs from another one of the same request. */
+export interface Try {
+  /** On a connection that was never used. */
+  readonly fresh: boolean;
+  /** LiteLLM did not take this key for it. */
+  readonly refused: UpstreamKey | undefined;
+}
+
+/**
+ * Prepares to send a request to one LiteLLM. What depends on which one that is, Host and key, is
+ * filled in here and not before: it may have changed while the request waited.
+ */
+export function attemptAt(
+  upstream: Upstream,
+  it: ExchangeRequest,
+  owner: AttemptOwner & KeyTrier,
+  { context, fresh, refused }: Try & { readonly context: ExchangeContext },
+): Attempt {
+  const { method, headers, session } = it;
+  const { route, generation, target, keepAuthorization } = it.decision;
+  const { keys, connections } = upstream;
+  let listener: AttemptOwner = owner;
+  if (route.mcp) {
+    const mcp = { method, target, session };
+    listener = new McpAnswer(listener, context.upstreams.sessions, upstream, mcp);
+  }
+  if (generation === undefined) {
+    addressTo(headers, upstream.rules.host, undefined);
+  } else {
+    const key = keys.pick(refused);
+    addressTo(headers, upstream.rules.host, key.field(route.keyPlace, keepAuthorization));
+    if (keys.other !== undefined) {
+      const last = refused !== undefined;
+      const proves = provesKey(method, route);
+      listener = new KeyTry(listener, { trier: owner, keys, key, last, proves });
+    }
+  }
+  return new Attempt(listener, { connections, fresh, elapsed: context.elapsed });
+}
+
+/** Of each connection on which answers wait behind another's: who wants to know of its end. */
+const waiting = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Calls `done` once an answer was sent whole or its client left. An answer that waits behind
+ * another's on its connection (RFC 9112 §9.3.2) has no socket yet: Node does not tell it of the
+ * latter.
+ */
+export function whenClosed(
+  request: IncomingMessage,
+  response: ServerResponse,
+  done: () => void,
+): void {
+  if (response.socket !== null) {
+    response.once('close', done);
+    return;
+  }
+  const others = waitingOn(request.socket);
+  const finish = (): void => {
+    if (others.delete(finish)) done();
+  };
+  others.add(finish);
+  response.once('close', finish);
+}
+
+/** One listener a connection, however many answers wait on it. */
+function waitingOn(socket: Socket): Set<() => void> {
+  const known = waiting.get(socket);
+  if (known !== undefined) return known;
+  const made = new Set<() => void>();
+  waiting.set(socket, made);
+  socket.once('close', () => {
+    for (const finish of [...made]) finish();
+  });
+  return made;
+}
+
+/**
+ * Why a request without an answer has had its time; undefined: it has not.
+ *
+ * @param now on the monotonic clock
+ * @param sentAt when it was sent; -1: it was not
+ */
+export function overdue(
+  now: number,
+  { answerTimeoutMs, uploadIdleMs }: Pick<ExchangeContext, 'answerTimeoutMs' | 'uploadIdleMs'>,
+  upload: Upload | undefined,
+  sentAt: number,
+): Refusal | undefined {
+  if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
+    return refusals.uploadStalled();
+  }
+  if (answerTimeoutMs === 0 || sentAt < 0) return undefined;
+  const isLate = now - Math.max(sentAt, upload?.lastAt ?? 0) > answerTimeoutMs;
+  return isLate ? refusals.answerLate() : undefined;
+}
+
+/** Says to the client of an admitted request why it is not served. */
+export function refuseExchange(it: ExchangeRequest, no: Refusal): void {
+  const { request, response, decision, caller, origin } = it;
+  const { dialect } = decision.route;
+  const context = { dialect, requestId: caller.id, origin, close: false };
+  refuseRequest(request, response, no, { ...context, whole: request.complete });
+}
+
+/** @param now on the monotonic clock */
+export const recordOfExchange = (
+  { caller, response, upload, startedAt }: ExchangeRequest,
+  ended: Ended,
+  now: number,
+): ExchangeRecord =>
+  recordOf(caller, ended, {
+    status: response.headersSent ? response.statusCode : 0,
+    durationMs: now - startedAt,
+    requestBytes: upload?.bytes ?? 0,
+  });
 
 /** A LiteLLM that dies may take connections for some milliseconds more, only to reset them. */
 const RETRY_AFTER_MS = 100;

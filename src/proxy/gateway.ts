@@ -1,24 +1,196 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import { type Refusal, type RefusalCode, refusal } from '../refusal.ts';
-import type { InBlocks } from './address.ts';
-import { bodyTooLarge, type Decision, type Policy } from './decide.ts';
-import { Exchange } from './exchange.ts';
-import type { ExchangeContext } from './exchange-context.ts';
-import * as refusals from './exchange-refusals.ts';
-import type { FailureLimiter } from './failures.ts';
-import { hasBody } from './head.ts';
+import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
+import { type FailureLimiter, type InBlocks, plainAddress } from './address.ts';
+import { bodyTooLarge, type Decision, decide, type Policy, UNROUTED } from './decide.ts';
+import { Exchange, type ExchangeContext } from './exchange.ts';
+import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
-import { answerHealth } from './health.ts';
-import { answeredHere, createJudge, type Judged, refusalContextOf } from './judge.ts';
-import { isServedNoMore, serveNoMore } from './linger.ts';
 import { SESSION_HEADER, sessionOf } from './mcp-answer.ts';
-import { refuseRequest, refuseSocket } from './refuse.ts';
+import {
+  type CallerRecord,
+  callerRecord,
+  type ExchangeRecord,
+  newRequestId,
+  type Peer,
+  peerOf,
+  requestIdOf,
+  type TrafficEvents,
+  tellKeyUse,
+} from './record.ts';
+import * as refusals from './refuse.ts';
+import {
+  isServedNoMore,
+  type RefusalContext,
+  refuseRequest,
+  refuseSocket,
+  serveNoMore,
+} from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
-import { createTurnAway } from './turn-away.ts';
-import { refuseUnreadable } from './unreadable.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
+
+/**
+ * Answers LiteLLM's three open health routes in its stead: nothing gets there without a key. It is
+ * alive as long as this process answers; ready when LiteLLM is there too. Returns the status.
+ */
+export function answerHealth(
+  response: ServerResponse,
+  caller: CallerRecord,
+  ready: boolean,
+): number {
+  const asksReady = caller.template.endsWith('/readiness');
+  const status = asksReady && !ready ? 503 : 200;
+  // LiteLLM's own words, for whoever reads the body.
+  const body = JSON.stringify(
+    asksReady ? { status: ready ? 'healthy' : 'unavailable' } : "I'm alive!",
+  );
+  const headers = [
+    ...['content-type', 'application/json'],
+    ...['content-length', String(Buffer.byteLength(body))],
+    ...['cache-control', 'no-store'],
+    ...['x-request-id', caller.id],
+  ];
+  if (status === 503) headers.push('retry-after', '5');
+  response.writeHead(status, headers);
+  response.end(body);
+  return status;
+}
+
+/** A request that was read and judged, whichever way it goes on. */
+export interface Judged {
+  readonly head: Head;
+  readonly from: Peer;
+  readonly decision: Decision;
+  readonly caller: CallerRecord;
+  /** When its head was there, on the monotonic clock. */
+  readonly startedAt: number;
+}
+
+export type Judge = (request: IncomingMessage, websocket: boolean) => Judged;
+
+export function createJudge(options: {
+  /** Read once a request: an immutable snapshot. */
+  policy: () => Policy;
+  isTrustedProxy: InBlocks;
+  /** Told of a known key at once: a stream may take ten minutes. */
+  events: TrafficEvents;
+  elapsed: () => number;
+}): Judge {
+  return (request, websocket) => {
+    const startedAt = options.elapsed();
+    const head = readHead(request);
+    const from = peerOf(request, head, options.isTrustedProxy);
+    const decision = decide(head, { address: from.address, websocket }, options.policy());
+    const caller = callerRecord(requestIdOf(head), head, from.address, decision);
+    const key = decision.kind === 'health' ? undefined : decision.generation;
+    if (key !== undefined) tellKeyUse(options.events, key, caller);
+    return { head, from, decision, caller, startedAt };
+  };
+}
+
+export const refusalContextOf = ({ head, decision, caller }: Judged): RefusalContext => ({
+  dialect: decision.route.dialect,
+  requestId: caller.id,
+  origin: head.origin,
+});
+
+/** The record of what was answered here at once, and never reached LiteLLM. */
+export const answeredHere = (
+  caller: CallerRecord,
+  answer: { status: number; refusal: ExchangeRecord['refusal']; durationMs: number },
+): ExchangeRecord => ({
+  ...caller,
+  ...answer,
+  slot: '-',
+  outcome: 'answered',
+  websocket: false,
+  model: '',
+  firstByteMs: answer.durationMs,
+  overheadMs: -1,
+  requestBytes: 0,
+  responseBytes: 0,
+});
+
+/** Refuses a judged request: counts a guess, says the refusal, and records it. */
+export type TurnAway = (judged: Judged, no: Refusal, say: (final: Refusal) => void) => void;
+
+/** A key that is wrong may be a guess; a key that is missing is not. */
+const GUESSES: ReadonlySet<string> = new Set([
+  'malformed_key',
+  'unknown_key',
+  'expired_key',
+  'revoked_key',
+]);
+
+const tooManyFailures = (retryAfter: number): Refusal =>
+  refusal(
+    'too_many_failures',
+    'too many failed authentications from this address: check the key, then wait',
+    { retryAfter },
+  );
+
+export function createTurnAway(options: {
+  failures: FailureLimiter;
+  events: TrafficEvents;
+  elapsed: () => number;
+}): TurnAway {
+  const finish = (judged: Judged, final: Refusal, say: (final: Refusal) => void): void => {
+    say(final);
+    const durationMs = options.elapsed() - judged.startedAt;
+    options.events.onExchangeEnd(
+      answeredHere(judged.caller, {
+        status: statusOf(final.code),
+        refusal: final.code,
+        durationMs,
+      }),
+    );
+  };
+  const finishGuess = async (
+    judged: Judged,
+    no: Refusal,
+    say: (final: Refusal) => void,
+  ): Promise<void> => {
+    const retryAfter = await options.failures.count(judged.from.address);
+    finish(judged, retryAfter === undefined ? no : tooManyFailures(retryAfter), say);
+  };
+  return (judged, no, say) => {
+    if (GUESSES.has(no.code)) void finishGuess(judged, no, say);
+    // One turn later a body that came with the head is read, and its connection can be kept.
+    else queueMicrotask(() => finish(judged, no, say));
+  };
+}
+
+/**
+ * Answers what could not be read as HTTP, where somebody is there to be told, and records it.
+ *
+ * @param code Node's word for why it could not read on
+ */
+export function refuseUnreadable(socket: Socket, code: string, events: TrafficEvents): void {
+  const no = unreadable(code);
+  if (no === undefined) {
+    socket.destroy();
+    return;
+  }
+  const requestId = newRequestId();
+  const address = plainAddress(socket.remoteAddress ?? '');
+  const unread = { method: '-', userAgent: undefined };
+  const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
+  refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
+  const status = statusOf(no.code);
+  events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
+}
+
+/** Undefined: nobody is there to be told. */
+function unreadable(code: string): Refusal | undefined {
+  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
+  const codes: Record<string, [RefusalCode, string]> = {
+    ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the head of the request took too long'],
+    HPE_HEADER_OVERFLOW: ['headers_too_large', 'the head of the request is too large'],
+  };
+  const [refused, message] = codes[code] ?? ['bad_request', 'this could not be read as HTTP/1.1'];
+  return refusal(refused, message);
+}
 
 /** Everything the traffic port works with. */
 export interface GatewayOptions {

@@ -1,6 +1,5 @@
 import type { Attempt, AttemptOwner } from './attempt.ts';
-import type { McpSessions } from './mcp-sessions.ts';
-import type { Upstream } from './upstream.ts';
+import type { McpSessions, Upstream } from './upstreams.ts';
 
 /** What names a session in a request on an MCP route, and what becomes of it. */
 export interface McpRequest {

@@ -1,24 +1,23 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { KeyPlace } from '../litellm/routes-table.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
+import { readFailure } from './attempt.ts';
+import type { Exchanges, Live } from './exchanges.ts';
+import { addressTo } from './headers.ts';
+import type { Hold, Waiter } from './hold.ts';
 import {
   type CallerRecord,
   type Ended,
   type Outcome,
   recordOf,
   type TrafficEvents,
-} from './exchange-record.ts';
-import * as refusals from './exchange-refusals.ts';
-import type { Exchanges, Live } from './exchanges.ts';
-import { addressTo } from './headers.ts';
-import type { Hold, Waiter } from './hold.ts';
-import { tellFirstAnswer } from './key-use.ts';
-import type { UpstreamKey } from './live-keys.ts';
+  tellFirstAnswer,
+} from './record.ts';
+import * as refusals from './refuse.ts';
 import { type RefusalContext, refuseSocket } from './refuse.ts';
-import type { Upstream } from './upstream.ts';
-import { readFailure } from './upstream-error.ts';
-import type { Upstreams } from './upstreams.ts';
-import type { UpgradeAttempt, UpgradeRequest } from './websocket-upstream.ts';
+import type { UpstreamKey } from './upstream-keys.ts';
+import type { Upstream, Upstreams } from './upstreams.ts';
+import type { UpgradeAttempt, UpgradeRequest } from './websocket.ts';
 
 /** What all tunnels share. */
 export interface TunnelContext {

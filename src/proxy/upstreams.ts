@@ -1,8 +1,149 @@
+import type { Probe } from '../litellm/probe.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
+import { type Connections, createConnections } from './connections.ts';
 import type { Exchanges } from './exchanges.ts';
-import { createMcpSessions, type McpSessions } from './mcp-sessions.ts';
-import { createUpstream, type Upstream, type UpstreamOptions } from './upstream.ts';
+import type { ForwardRules, RequestRules } from './headers.ts';
+import { createHold, type Hold } from './hold.ts';
+import { createLiveKeys, type KeyRank, type LiveKeys } from './upstream-keys.ts';
+import { type AskUpgrade, createWebSocketUpstream } from './websocket.ts';
+
+/** One LiteLLM, from when traffic may go there until its slot is ended. */
+export interface Upstream {
+  readonly name: SlotName;
+  readonly rules: ForwardRules;
+  readonly connections: Connections;
+  readonly hold: Hold;
+  readonly askUpgrade: AskUpgrade;
+  readonly keys: LiveKeys;
+  readonly probe: Probe;
+  /** Nothing new may go there, not even what belongs to it. */
+  ended: boolean;
+  /** Whether it answers, as far as traffic and probe know. */
+  isUp(): boolean;
+  /** Lets go of its connections; what is under way on them is cut. */
+  close(): void;
+}
+
+/** What all upstreams of a sidecar have in common. */
+export interface UpstreamOptions {
+  readonly rules: RequestRules;
+  /** Milliseconds; 0: no limit. */
+  readonly connectTimeoutMs: number;
+  /** How long one waits at most, milliseconds; 0: nobody waits. */
+  readonly holdMs: number;
+  /** How many wait at most. */
+  readonly holdMost: number;
+  readonly elapsed: () => number;
+  /** Asks whether a LiteLLM that was away takes connections again. */
+  readonly canConnect: (origin: URL) => Promise<boolean>;
+  /** @param knownUp somebody has just heard it answer */
+  readonly startProbe: (name: SlotName, origin: URL, knownUp: boolean) => Probe;
+  /** LiteLLM took one of two live keys. */
+  readonly onKeyAccepted: (rank: KeyRank) => void;
+}
+
+export function createUpstream(
+  { name, origin, key, knownUp }: { name: SlotName; origin: URL; key: Secret; knownUp: boolean },
+  options: UpstreamOptions,
+): Upstream {
+  const { rules, connectTimeoutMs, elapsed } = options;
+  const probe = options.startProbe(name, origin, knownUp);
+  const hold = createHold({
+    holdMs: options.holdMs,
+    most: options.holdMost,
+    elapsed,
+    canConnect: () => options.canConnect(origin),
+    onChange: () => probe.wake(),
+  });
+  const connections = createConnections({ origin: origin.origin, connectTimeoutMs, elapsed });
+  return {
+    name,
+    rules: { ...rules, host: rules.publicUrl?.host ?? origin.host },
+    connections,
+    hold,
+    askUpgrade: createWebSocketUpstream({ upstream: origin, connectTimeoutMs }),
+    keys: createLiveKeys(key, {
+      keyHeader: rules.keyHeader,
+      elapsed,
+      onAccepted: options.onKeyAccepted,
+    }),
+    probe,
+    ended: false,
+    isUp: () => probe.up() && !hold.away(),
+    close() {
+      probe.stop();
+      hold.close();
+      connections.destroy();
+    },
+  };
+}
+
+/**
+ * Which LiteLLM issued which MCP session: it lives in that one's memory alone. Bounded: where there
+ * are too many, the one that was not used for longest is forgotten.
+ */
+export interface McpSessions {
+  /** Undefined: nobody's that is still there. */
+  ownerOf(id: string): Upstream | undefined;
+  /** It was issued by this one, or first seen while this one was active. */
+  learn(id: string, owner: Upstream): void;
+  forget(id: string): void;
+  forgetAllOf(owner: Upstream): void;
+  /** Those used within the last five minutes. */
+  countOf(owner: Upstream): number;
+}
+
+const MOST = 10_000;
+/** Characters. LiteLLM's have 32; nobody fills this memory with longer ones. */
+const LONGEST = 200;
+const IDLE_MS = 5 * 60_000;
+
+interface Session {
+  readonly owner: Upstream;
+  usedAt: number;
+}
+
+/** @param options.elapsed the monotonic clock, milliseconds */
+export function createMcpSessions(options: { elapsed: () => number }): McpSessions {
+  /** Last used last. */
+  const sessions = new Map<string, Session>();
+
+  const put = (id: string, session: Session): void => {
+    sessions.delete(id);
+    sessions.set(id, session);
+    if (sessions.size <= MOST) return;
+    for (const [oldest] of sessions) {
+      sessions.delete(oldest);
+      return;
+    }
+  };
+
+  return {
+    ownerOf(id) {
+      const session = sessions.get(id);
+      if (session === undefined) return undefined;
+      session.usedAt = options.elapsed();
+      put(id, session);
+      return session.owner;
+    },
+    learn(id, owner) {
+      if (id.length <= LONGEST) put(id, { owner, usedAt: options.elapsed() });
+    },
+    forget: (id) => void sessions.delete(id),
+    forgetAllOf(gone) {
+      for (const [id, { owner }] of sessions) if (owner === gone) sessions.delete(id);
+    },
+    countOf(wanted) {
+      const since = options.elapsed() - IDLE_MS;
+      let count = 0;
+      for (const { owner, usedAt } of sessions.values()) {
+        if (owner === wanted && usedAt >= since) count++;
+      }
+      return count;
+    },
+  };
+}
 
 /** What is under way on a slot. */
 export interface SlotLoad {

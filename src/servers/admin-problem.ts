@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { HandoverError, HandoverErrorCode } from '../handover/admin.ts';
 import type { HandoverView } from '../handover/views.ts';
-import { discardRest, serveNoMore } from '../proxy/linger.ts';
+import { discardRest, serveNoMore } from '../proxy/refuse.ts';
 import type { AdminError, AdminErrorCode } from '../rotation/admin.ts';
 import type { WhoView } from '../rotation/views.ts';
 

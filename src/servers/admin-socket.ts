@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { isServedNoMore } from '../proxy/linger.ts';
+import { isServedNoMore } from '../proxy/refuse.ts';
 import type { AdminApi } from './admin-api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './admin-problem.ts';
 import { lockSocket } from './admin-socket-lock.ts';

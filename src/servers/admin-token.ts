@@ -1,8 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { digestOf } from '../keyring/key.ts';
-import { plainAddress } from '../proxy/address.ts';
-import { createFailureLimiter } from '../proxy/failures.ts';
+import { createFailureLimiter, plainAddress } from '../proxy/address.ts';
 import type { Problem } from './admin-problem.ts';
 
 /** Guesses an address may make in a minute; with the right token nobody is ever locked out. */

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { isServedNoMore, serveNoMore } from '../proxy/linger.ts';
+import { isServedNoMore, serveNoMore } from '../proxy/refuse.ts';
 import type { AdminApi } from './admin-api.ts';
 import { hasBody, problemAnswer, sendAnswer } from './admin-problem.ts';
 import { createTokenGuard } from './admin-token.ts';

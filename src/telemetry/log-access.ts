@@ -1,4 +1,4 @@
-import type { ExchangeRecord } from '../proxy/exchange-record.ts';
+import type { ExchangeRecord } from '../proxy/record.ts';
 import { redact } from './log-redact.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { Clock } from '../clock.ts';
-import type { ExchangeRecord } from '../proxy/exchange-record.ts';
+import type { ExchangeRecord } from '../proxy/record.ts';
 import { accessLine, accessSentence, type LogFields } from './log-access.ts';
 import { describeError } from './log-error.ts';
 import { createPrettifier } from './log-pretty.ts';

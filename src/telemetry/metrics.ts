@@ -2,7 +2,7 @@ import type { Registry as PromRegistry } from 'prom-client';
 import type { Clock } from '../clock.ts';
 import { MASTER } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
-import type { TrafficEvents, TrafficGauges } from '../proxy/exchange-record.ts';
+import type { TrafficEvents, TrafficGauges } from '../proxy/record.ts';
 import { createDurations } from './metrics/durations.ts';
 import { createHandoverEvents, type HandoverEvents } from './metrics/handovers.ts';
 import { type KeyGauges, registerKeyGauges } from './metrics/key-gauges.ts';

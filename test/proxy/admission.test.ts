@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createRouteTable } from '../../src/litellm/routes.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
-import { type AdmissionRules, admit, isPreflight } from '../../src/proxy/admission.ts';
+import { type AdmissionRules, admit, isPreflight } from '../../src/proxy/decide.ts';
 import { headOf } from '../support/heads.ts';
 import {
   KEYS,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createFailureLimiter } from '../../src/proxy/failures.ts';
+import { createFailureLimiter } from '../../src/proxy/address.ts';
 
 describe('the limit of failed authentications', () => {
   beforeEach(() => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { closeFrame, createFrameTracker } from '../../src/proxy/frames.ts';
+import { closeFrame, createFrameTracker } from '../../src/proxy/websocket.ts';
 
 /** A frame (RFC 6455 §5.2) with a payload of so many bytes. */
 function frame(length: number, masked: boolean, opcode = 2): Buffer {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import { Gate } from '../../src/proxy/gate.ts';
+import { Gate } from '../../src/proxy/websocket.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(() => {

@@ -3,18 +3,13 @@ import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { canConnect } from '../../src/litellm/ask.ts';
 import type { Probe } from '../../src/litellm/probe.ts';
-import { inBlocks } from '../../src/proxy/address.ts';
+import { createFailureLimiter, inBlocks } from '../../src/proxy/address.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
-import type {
-  CallerRecord,
-  ExchangeRecord,
-  TrafficEvents,
-} from '../../src/proxy/exchange-record.ts';
 import { createExchanges } from '../../src/proxy/exchanges.ts';
-import { createFailureLimiter } from '../../src/proxy/failures.ts';
 import { createGateway } from '../../src/proxy/gateway.ts';
-import type { KeyRank } from '../../src/proxy/live-keys.ts';
+import type { CallerRecord, ExchangeRecord, TrafficEvents } from '../../src/proxy/record.ts';
 import { createReplayBudget } from '../../src/proxy/upload.ts';
+import type { KeyRank } from '../../src/proxy/upstream-keys.ts';
 import { createUpstreams } from '../../src/proxy/upstreams.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTrafficServer } from '../../src/servers/traffic.ts';

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
 import { createRouteTable } from '../../src/litellm/routes.ts';
-import { provesKey } from '../../src/proxy/key-try.ts';
-import { createLiveKeys } from '../../src/proxy/live-keys.ts';
+import { createLiveKeys, provesKey } from '../../src/proxy/upstream-keys.ts';
 import { Secret } from '../../src/secret.ts';
 import { KEYS, OPEN_TABLE } from '../support/policies.ts';
 import { callWith } from '../support/raw-caller.ts';

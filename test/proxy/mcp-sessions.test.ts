@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { sessionOf } from '../../src/proxy/mcp-answer.ts';
-import { createMcpSessions } from '../../src/proxy/mcp-sessions.ts';
-import type { Upstream } from '../../src/proxy/upstream.ts';
+import { createMcpSessions, type Upstream } from '../../src/proxy/upstreams.ts';
 
 const A = { name: 'a' } as Upstream;
 const B = { name: 'b' } as Upstream;

@@ -1,6 +1,6 @@
 import { errors } from 'undici';
 import { describe, expect, it } from 'vitest';
-import { readFailure } from '../../src/proxy/upstream-error.ts';
+import { readFailure } from '../../src/proxy/attempt.ts';
 
 const coded = (code: string): Error => Object.assign(new Error(code), { code });
 

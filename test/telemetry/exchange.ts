@@ -1,4 +1,4 @@
-import type { ExchangeRecord } from '../../src/proxy/exchange-record.ts';
+import type { ExchangeRecord } from '../../src/proxy/record.ts';
 
 /** An exchange as most are, with what a test wants otherwise. */
 export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord => ({

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { ExchangeRecord } from '../../proxy/exchange-record.ts';
+import type { ExchangeRecord } from '../../proxy/record.ts';
 import { createHistogram } from './histogram.ts';
 import type { LabelSet } from './label-set.ts';
 

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { ExchangeRecord } from '../../proxy/exchange-record.ts';
+import type { ExchangeRecord } from '../../proxy/record.ts';
 import { registerFamily, type Sample } from './family.ts';
 import { createLabelSet, type LabelSet, OTHER } from './label-set.ts';
 

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { ExchangeRecord, TrafficGauges } from '../../proxy/exchange-record.ts';
+import type { ExchangeRecord, TrafficGauges } from '../../proxy/record.ts';
 import { createCounter } from './counter.ts';
 import { PREFIX } from './family.ts';
 import { Gauge } from './prom-client.ts';

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { RetryKind, TrafficEvents, UpstreamErrorKind } from '../../proxy/exchange-record.ts';
+import type { RetryKind, TrafficEvents, UpstreamErrorKind } from '../../proxy/record.ts';
 import { createCounters } from './counter.ts';
 import { PREFIX } from './family.ts';
 import { Gauge } from './prom-client.ts';

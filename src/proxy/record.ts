@@ -1,5 +1,10 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { RefusalCode } from '../refusal.ts';
+import { clientAddress, type InBlocks, plainAddress } from './address.ts';
+import type { Decision } from './decide.ts';
+import type { Head } from './head.ts';
 
 /** How an exchange ended, where its status alone does not say. */
 export type Outcome =
@@ -114,3 +119,88 @@ export const recordOf = (
   requestBytes: seen.requestBytes,
   responseBytes: ended.responseBytes,
 });
+
+/** Where a request comes from. */
+export interface Peer {
+  /** The other end of the socket. */
+  readonly peer: string;
+  readonly trusted: boolean;
+  /** The client, behind trusted proxies too. */
+  readonly address: string;
+}
+
+export function peerOf(request: IncomingMessage, head: Head, isTrusted: InBlocks): Peer {
+  const peer = plainAddress(request.socket.remoteAddress ?? '');
+  const trusted = isTrusted(peer);
+  if (!trusted) return { peer, trusted, address: peer };
+  const forwardedFor = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
+  return { peer, trusted, address: clientAddress(peer, forwardedFor.join(','), isTrusted) };
+}
+
+/** What a client may name its request by: short, and harmless wherever it is printed. */
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+export const newRequestId = (): string => randomUUID();
+
+/** The client's own id of the request where it is usable, else a new one. */
+export const requestIdOf = (head: Head): string =>
+  head.requestId !== undefined && REQUEST_ID.test(head.requestId) ? head.requestId : newRequestId();
+
+/** Characters of a user agent that are kept. */
+const MOST_USER_AGENT = 200;
+
+/** A slice would keep the whole field in memory for as long as it is remembered. */
+const cutUserAgent = (text: string): string =>
+  text.length <= MOST_USER_AGENT
+    ? text
+    : Buffer.from(text.slice(0, MOST_USER_AGENT), 'utf16le').toString('utf16le');
+
+export function callerRecord(
+  id: string,
+  { method, userAgent }: Pick<Head, 'method' | 'userAgent'>,
+  address: string,
+  decision: Decision,
+): CallerRecord {
+  const generation = decision.kind === 'health' ? undefined : decision.generation;
+  return {
+    id,
+    client: generation?.client ?? '-',
+    generation: generation?.id ?? '-',
+    method,
+    group: decision.route.group,
+    template: decision.route.template,
+    address,
+    userAgent: userAgent === undefined ? '' : cutUserAgent(userAgent),
+  };
+}
+
+/** What `sidecar check` calls itself: it tries a key, and is nobody who uses it. */
+const OWN_CHECK = 'litellm-sidecar-check/';
+
+const isOwnCheck = ({ userAgent }: CallerRecord): boolean => userAgent.startsWith(OWN_CHECK);
+
+/**
+ * Tells that a known key was presented. A check of our own does not count, but with a key that
+ * opens nothing: whoever found a revoked one must not get past the alarm by calling himself that.
+ */
+export function tellKeyUse(events: TrafficEvents, key: KnownKey, caller: CallerRecord): void {
+  if (key.fault === undefined && isOwnCheck(caller)) return;
+  events.onKeyUse(key, caller);
+}
+
+/**
+ * Tells that LiteLLM took a request (2xx, or 101 to an upgrade) whose key an older one waits for.
+ * For every other key it is one comparison.
+ *
+ * @param key undefined: a preflight
+ */
+export function tellFirstAnswer(
+  events: TrafficEvents,
+  status: number,
+  key: KnownKey | undefined,
+  caller: CallerRecord,
+): void {
+  if (key === undefined || !key.startsClock) return;
+  const taken = status === 101 || (status >= 200 && status < 300);
+  if (taken && !isOwnCheck(caller)) events.onFirstAnswer(key, caller);
+}

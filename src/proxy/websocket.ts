@@ -1,0 +1,332 @@
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import type { ProxyServer } from 'http-proxy-3';
+
+/** Follows the frames of one direction of a WebSocket (RFC 6455 §5.2) by their heads alone. */
+export interface FrameTracker {
+  /** Between two frames: where another may be put. */
+  atBoundary(): boolean;
+  /**
+   * Reads on. With `stop` it ends at the first boundary.
+   *
+   * @returns how many bytes of the chunk were read
+   */
+  read(chunk: Buffer, stop: boolean): number;
+}
+
+const SHORT = 2;
+
+/** How long the head of a frame is, from its first two bytes. */
+function headLength(second: number): number {
+  const length = second & 0x7f;
+  const extended = length === 126 ? 2 : length === 127 ? 8 : 0;
+  return SHORT + extended + ((second & 0x80) === 0 ? 0 : 4);
+}
+
+function payloadLength(head: Buffer): number {
+  const length = (head[1] ?? 0) & 0x7f;
+  if (length === 126) return head.readUInt16BE(2);
+  // Above 2^53 no frame ever ends; a number that large needs no exactness.
+  return length === 127 ? Number(head.readBigUInt64BE(2)) : length;
+}
+
+export function createFrameTracker(): FrameTracker {
+  const head = Buffer.alloc(14);
+  let headBytes = 0;
+  let payloadLeft = 0;
+
+  const readHead = (byte: number): void => {
+    head[headBytes++] = byte;
+    if (headBytes < SHORT || headBytes < headLength(head[1] ?? 0)) return;
+    payloadLeft = payloadLength(head);
+    headBytes = 0;
+  };
+
+  const atBoundary = (): boolean => headBytes === 0 && payloadLeft === 0;
+
+  return {
+    atBoundary,
+    read(chunk, stop) {
+      let at = 0;
+      while (at < chunk.length && !(stop && atBoundary())) {
+        if (payloadLeft > 0) {
+          const step = Math.min(payloadLeft, chunk.length - at);
+          payloadLeft -= step;
+          at += step;
+        } else {
+          readHead(chunk[at] ?? 0);
+          at++;
+        }
+      }
+      return at;
+    },
+  };
+}
+
+/** A close frame as a server sends it: unmasked, with a code (RFC 6455 §7.4.1) and a reason. */
+export function closeFrame(code: number, reason: string): Buffer {
+  const text = Buffer.from(reason);
+  const frame = Buffer.alloc(4 + text.length);
+  frame[0] = 0x88;
+  frame[1] = 2 + text.length;
+  frame.writeUInt16BE(code, 2);
+  text.copy(frame, 4);
+  return frame;
+}
+
+/** RFC 6455 §7.4.1: "going away", as a server that stops says. */
+const GOING_AWAY = 1001;
+
+/**
+ * Stands for the client's socket towards http-proxy-3. It knows where one frame ends and the next
+ * begins, so that a close frame can be put between two, and it can be taken away without the
+ * socket: a connection to LiteLLM that failed may be tried again.
+ */
+export class Gate extends Duplex {
+  bytesUp = 0;
+  bytesDown = 0;
+  readonly #socket: Socket;
+  readonly #frames = createFrameTracker();
+  /** Until the 101 everything is HTTP and passes as it is. */
+  #open: 'no' | 'after_head' | 'yes' = 'no';
+  #closing = false;
+  #why = '';
+  #closed = false;
+  #released = false;
+  readonly #detach: () => void;
+
+  constructor(socket: Socket) {
+    super({ allowHalfOpen: true });
+    this.#socket = socket;
+    const onData = (chunk: Buffer): void => {
+      this.bytesUp += chunk.length;
+      if (!this.push(chunk)) socket.pause();
+    };
+    const onEnd = (): void => {
+      this.push(null);
+    };
+    const onClose = (): void => {
+      this.destroy();
+    };
+    const onError = (): void => undefined;
+    socket.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError);
+    this.#detach = () => {
+      socket.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError);
+    };
+  }
+
+  /** LiteLLM has said 101: the next write is that head, and frames follow. */
+  opened(): void {
+    this.#open = 'after_head';
+  }
+
+  get isOpen(): boolean {
+    return this.#open !== 'no';
+  }
+
+  /** Sends 1001 to the client as soon as a frame ends; nothing of LiteLLM's follows it. */
+  goAway(why: string): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#why = why;
+    if (this.#open === 'yes' && this.#frames.atBoundary()) this.#sayGoodbye();
+  }
+
+  /** Leaves the socket to somebody else: what http-proxy-3 still does to the gate stays here. */
+  release(): void {
+    this.#released = true;
+    this.#detach();
+    this.#socket.pause();
+  }
+
+  override _read(): void {
+    if (!this.#released) this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    const out = this.#pass(chunk);
+    if (out.length === 0 || this.#socket.destroyed) {
+      done();
+      return;
+    }
+    this.bytesDown += out.length;
+    if (this.#socket.write(out)) done();
+    else this.#socket.once('drain', () => done());
+  }
+
+  /** What of a chunk the client may still get. */
+  #pass(chunk: Buffer): Buffer {
+    if (this.#closed || this.#released) return Buffer.alloc(0);
+    if (this.#open === 'no') return chunk;
+    if (this.#open === 'after_head') {
+      this.#open = 'yes';
+      return this.#closing ? this.#withGoodbye(chunk) : chunk;
+    }
+    const read = this.#frames.read(chunk, this.#closing);
+    if (!this.#closing || !this.#frames.atBoundary()) return chunk;
+    return this.#withGoodbye(chunk.subarray(0, read));
+  }
+
+  #withGoodbye(last: Buffer): Buffer {
+    this.#closed = true;
+    return Buffer.concat([last, closeFrame(GOING_AWAY, this.#why)]);
+  }
+
+  #sayGoodbye(): void {
+    this.#socket.write(this.#withGoodbye(Buffer.alloc(0)));
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    if (!this.#released) this.#socket.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    done(error);
+  }
+
+  // What http-proxy-3 asks of a socket besides.
+  setTimeout(ms: number): this {
+    this.#socket.setTimeout(ms);
+    return this;
+  }
+
+  setNoDelay(on: boolean): this {
+    this.#socket.setNoDelay(on);
+    return this;
+  }
+
+  setKeepAlive(on: boolean, delayMs: number): this {
+    this.#socket.setKeepAlive(on, delayMs);
+    return this;
+  }
+
+  destroySoon(): void {
+    this.end();
+  }
+}
+
+/** What is heard of an upgrade that LiteLLM is asked for. */
+export interface UpgradeHooks {
+  /** The connection stands: from now on a failure is an answer that did not come. */
+  onSent(): void;
+  /**
+   * 101, or whatever LiteLLM says instead; its head is on its way to the client. False: it is not,
+   * nothing of this attempt reaches the client any more. A 101 cannot be kept back.
+   */
+  onAnswer(status: number): boolean;
+  onError(error: Error): void;
+}
+
+/** An upgrade under way. */
+export interface UpgradeAttempt {
+  readonly gate: Gate;
+  /**
+   * Ends the connection to LiteLLM. Before the 101 http-proxy-3 would leave LiteLLM asked when the
+   * client goes; after it, it would wait for LiteLLM to close.
+   */
+  abort(): void;
+}
+
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  /** The bytes of the request target. */
+  readonly target: string;
+  /** The fields LiteLLM gets: name, value, name, value. */
+  readonly headers: readonly string[];
+}
+
+/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
+export type AskUpgrade = (it: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
+
+/** With the first upgrade: most sidecars see none, and it is 40 ms of each start. */
+const loadHttpProxy = (): typeof import('http-proxy-3') =>
+  createRequire(import.meta.url)('http-proxy-3');
+
+export function createWebSocketUpstream(options: {
+  upstream: URL;
+  /** 0: no limit. */
+  connectTimeoutMs: number;
+}): AskUpgrade {
+  const onRequest = new WeakMap<object, (asked: ClientRequest) => void>();
+  const open = (): ProxyServer => {
+    const { createProxyServer } = loadHttpProxy();
+    const opened = createProxyServer({
+      target: options.upstream.href,
+      ws: true,
+      prependPath: false,
+    });
+    opened.on('proxyReqWs', (asked, _request, gate) => onRequest.get(gate)?.(asked));
+    // Each upgrade hears of its own errors through its callback.
+    opened.on('error', () => undefined);
+    return opened;
+  };
+  let proxy: ProxyServer | undefined;
+
+  return (it, hooks) => {
+    const gate = new Gate(it.socket);
+    let asked: ClientRequest | undefined;
+    let upgraded: Duplex | undefined;
+    let isKeptBack = false;
+    const onError = (error: Error): void => {
+      if (!isKeptBack) hooks.onError(error);
+    };
+    onRequest.set(gate, (request) => {
+      asked = request;
+      // The bytes that were judged, not http-proxy-3's reading of them.
+      request.path = it.target;
+      request.once('socket', (socket) => {
+        limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
+      });
+      request.once('upgrade', (_answer, socket) => {
+        upgraded = socket;
+        gate.opened();
+        hooks.onAnswer(101);
+      });
+      request.once('response', (answer) => {
+        if (!hooks.onAnswer(answer.statusCode ?? 0)) {
+          isKeptBack = true;
+          // http-proxy-3 goes on with it; what it writes ends at the gate.
+          gate.release();
+          request.destroy();
+          return;
+        }
+        // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
+        answer.once('close', () => {
+          if (!answer.complete) onError(new Error('LiteLLM broke off'));
+        });
+      });
+    });
+    it.request.headers = asHeaderObject(it.headers);
+    proxy ??= open();
+    proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
+    return { gate, abort: () => void (upgraded ?? asked)?.destroy() };
+  };
+}
+
+/** Node's own time limit begins with the connection; an unreachable address needs one before. */
+function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void): void {
+  const giveUp = (): void => {
+    socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
+  };
+  const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
+  socket.once('connect', () => {
+    clearTimeout(timer);
+    onConnected();
+  });
+  socket.once('close', () => clearTimeout(timer));
+}
+
+function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
+  const out: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const name = flat[at] ?? '';
+    const value = flat[at + 1] ?? '';
+    const before = out[name];
+    out[name] = before === undefined ? value : [before, value].flat();
+  }
+  return out;
+}
