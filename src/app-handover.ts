@@ -10,7 +10,7 @@ import {
 import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
 import type { HandoverView } from './handover/views.ts';
 import { createConfigWatch } from './litellm/config.ts';
-import { triggerOf } from './rotation/key-events.ts';
+import { triggerOf } from './rotation/events.ts';
 import type { Keys } from './rotation/keys.ts';
 
 /** LiteLLM, wherever it runs, with all that is told of it. */

@@ -7,7 +7,7 @@ import type { UpstreamAdmin } from './handover/admin.ts';
 import { logKeyEvents } from './key-log.ts';
 import type { Exchanges } from './proxy/exchanges.ts';
 import { AdminError } from './rotation/admin.ts';
-import type { KeyEvents } from './rotation/key-events.ts';
+import type { KeyEvents } from './rotation/events.ts';
 import { type Keys, openKeys } from './rotation/keys.ts';
 import type { KeyFiles } from './rotation/rotate.ts';
 import { type AdminApi, createAdminApi } from './servers/admin-api.ts';

@@ -1,6 +1,6 @@
 import type { KeyringEvent } from './keyring/command.ts';
-import type { KeyEvents } from './rotation/key-events.ts';
-import { clockWords } from './rotation/status.ts';
+import { clockWords } from './rotation/describe.ts';
+import type { KeyEvents } from './rotation/events.ts';
 import type { Log } from './telemetry/log.ts';
 
 /** What the log says of keys as it happens. No field holds a key or a digest of one. */

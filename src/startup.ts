@@ -1,5 +1,5 @@
 import type { Config } from './config/settings.ts';
-import type { FirstKey } from './rotation/first-key.ts';
+import type { FirstKey } from './rotation/declared.ts';
 import { StartupError } from './startup-error.ts';
 import { madeKeyPath } from './store/key-files.ts';
 import type { Log } from './telemetry/log.ts';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../handover/views.ts';
 import type { Scope } from '../keyring/keyring.ts';
-import type { ChangeView, ClientView, RotateView, StatusView, WhoView } from '../rotation/views.ts';
+import type { ChangeView, ClientView, RotateView, StatusView, WhoView } from '../rotation/admin.ts';
 import { type Call, callSocket, type Reply, Unanswered } from './admin-call.ts';
 import { type AdminRefusal, explainUnanswered, refusalOf } from './admin-refusal.ts';
 import type { Time } from './time.ts';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import type { HandoverView } from '../handover/views.ts';
-import type { WhoView } from '../rotation/views.ts';
+import type { WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import type { Reply, Unanswered } from './admin-call.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';

@@ -1,5 +1,5 @@
 import type { Scope } from '../keyring/keyring.ts';
-import type { ChangeView, ClientView } from '../rotation/views.ts';
+import type { ChangeView, ClientView } from '../rotation/admin.ts';
 import { type AdminSession, writeJson } from './admin-session.ts';
 import { type Cell, renderColumns } from './columns.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';

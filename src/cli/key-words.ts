@@ -1,5 +1,5 @@
 import { MASTER } from '../keyring/keyring.ts';
-import type { ChangeView, ClientView, GenerationView, TargetView } from '../rotation/views.ts';
+import type { ChangeView, ClientView, GenerationView, TargetView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import { showCount, showIn, showInstant, showSetting, showUntil } from './instant.ts';
 import type { Style } from './terminal.ts';

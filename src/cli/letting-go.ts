@@ -1,4 +1,4 @@
-import type { GenerationView } from '../rotation/views.ts';
+import type { GenerationView } from '../rotation/admin.ts';
 
 /** What was not seen for so long, while its clients have a newer key, has moved. Milliseconds. */
 export const QUIET_MS = 60_000;

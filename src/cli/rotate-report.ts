@@ -1,4 +1,4 @@
-import type { ChangeView, RotateView } from '../rotation/views.ts';
+import type { ChangeView, RotateView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import {
   clientWords,

@@ -1,5 +1,5 @@
 import type { UpstreamView } from '../handover/views.ts';
-import type { ClientView, GenerationView, StatusView } from '../rotation/views.ts';
+import type { ClientView, GenerationView, StatusView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import { type Cell, renderColumns } from './columns.ts';
 import { showAgo, showInstant, showSetting, showSpan, showUntil } from './instant.ts';

@@ -1,4 +1,4 @@
-import type { CallerView, WhoView } from '../rotation/views.ts';
+import type { CallerView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import { showAgo, showCount } from './instant.ts';
 import { goodUntil } from './key-words.ts';

@@ -1,4 +1,4 @@
-import type { CallerView, RotateView } from '../rotation/views.ts';
+import type { CallerView, RotateView } from '../rotation/admin.ts';
 import { createAbsence } from './absence.ts';
 import type { AdminSession } from './admin-session.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-code.ts';

@@ -1,4 +1,4 @@
-import type { CallerView, WhoView } from '../rotation/views.ts';
+import type { CallerView, WhoView } from '../rotation/admin.ts';
 import { type Cell, renderColumns } from './columns.ts';
 import { showAgo, showCount } from './instant.ts';
 import { goodUntil } from './key-words.ts';

@@ -1,6 +1,116 @@
 import type { KeyringErrorCode } from '../keyring/command.ts';
-import type { Scope } from '../keyring/keyring.ts';
-import type { ChangeView, ClientView, RotateView, StatusView, WhoView } from './views.ts';
+import type { GenerationState, KeyOrigin, Scope } from '../keyring/keyring.ts';
+
+/**
+ * What the admin API answers, as JSON. Instants are ISO 8601 in UTC, spans milliseconds, `null` is
+ * "none". Nothing here is a key or a digest, but for `key` of a rotation's own answer.
+ */
+export interface GenerationView {
+  readonly id: string;
+  readonly client: string;
+  readonly state: GenerationState;
+  readonly origin: KeyOrigin;
+  readonly createdAt: string;
+  /** When every publish target had it; null: one still lacks it. */
+  readonly publishedAt: string | null;
+  /** Of a retiring one. */
+  readonly graceMs: number | null;
+  /** Retiring: until when it is good at the latest. Retired or revoked: since when it is not. */
+  readonly validUntil: string | null;
+  /** Retiring: whether a newer key was used, so that `validUntil` does not move any more. */
+  readonly clockStarted: boolean;
+  readonly lastUsedAt: string | null;
+  /** Requests with it, refused ones included. */
+  readonly uses: number;
+  /** Callers that were seen in the last hour. */
+  readonly recentCallers: number;
+  /** Requests and WebSockets with it that are under way. */
+  readonly inFlight: number;
+}
+
+export interface ClientView {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** CIDR blocks; empty: anywhere. */
+  readonly allowFrom: readonly string[];
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+  /** `expired`: past `expiresAt`. */
+  readonly state: 'enabled' | 'disabled' | 'expired';
+  /** Newest first: those that are valid, and the three that ended last. */
+  readonly generations: readonly GenerationView[];
+  /** Retired and revoked ones in all. */
+  readonly tombstones: number;
+  /** Where its newest key is published, beside the state folder's own file. */
+  readonly publish: readonly TargetView[];
+  /** When the schedule rotates it next. */
+  readonly nextRotationAt: string | null;
+}
+
+export interface TargetView {
+  /** `file:/run/keys/master`, `dotenv:/srv/app/.env#OPENAI_API_KEY`. */
+  readonly target: string;
+  readonly state: 'published' | 'pending';
+  /** Of a pending one: why the last try failed, and when the next one is. */
+  readonly error: string | null;
+  readonly nextTryAt: string | null;
+}
+
+export interface WarningView {
+  /** A word for programs, such as `short_declared_key`. */
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface StatusView {
+  readonly now: string;
+  readonly version: string;
+  readonly startedAt: string;
+  readonly clients: readonly ClientView[];
+  readonly store: { readonly up: boolean; readonly error: string | null };
+  /** Null where there is no schedule. */
+  readonly rotateEveryMs: number | null;
+  readonly warnings: readonly WarningView[];
+  /** What an operator should do next, each a line. */
+  readonly next: readonly string[];
+}
+
+export interface CallerView {
+  readonly address: string;
+  readonly userAgent: string;
+  readonly firstSeenAt: string;
+  readonly lastSeenAt: string;
+  readonly count: number;
+}
+
+export interface WhoView {
+  readonly generation: GenerationView;
+  /** The most recent first, at most 100. */
+  readonly callers: readonly CallerView[];
+}
+
+/** What a rotation or a new client answers. */
+export interface RotateView {
+  readonly client: string;
+  readonly generation: GenerationView;
+  /** Those before it that are still good, or were until now; newest first. */
+  readonly previous: readonly GenerationView[];
+  readonly publish: readonly TargetView[];
+  /** The new key; null where an answer is given again and a newer key has come since. */
+  readonly key: string | null;
+  /** The same `Idempotency-Key` was answered before: nothing was made now. */
+  readonly replayed: boolean;
+  /** Streams and WebSockets that were cut. */
+  readonly cut: number;
+}
+
+/** What revoke, rollback, and the verbs for clients answer. */
+export interface ChangeView {
+  readonly client: ClientView;
+  readonly cut: number;
+  readonly notes: readonly string[];
+}
 
 /** Who asks: `cli:alice`, `api:10.0.0.7`; it stands in the audit. */
 export type Actor = string;

@@ -1,11 +1,48 @@
-import type { DeclaredReading, DeclaredValue } from '../config/load.ts';
-import { checkDeclaredKey, digestOf } from '../keyring/key.ts';
-import { activeOf, MASTER } from '../keyring/keyring.ts';
-import { AdminError } from './admin.ts';
-import { planDeclared } from './declared-plan.ts';
+import type { DeclaredPlaces, DeclaredReading, DeclaredValue } from '../config/load.ts';
+import { checkDeclaredKey, digestOf, generateKey } from '../keyring/key.ts';
+import {
+  activeOf,
+  type DeclaredSource,
+  type Generation,
+  idOf,
+  type KeyOrigin,
+  type Keyring,
+  MASTER,
+} from '../keyring/keyring.ts';
+import { Secret } from '../secret.ts';
+import { AdminError, type WarningView } from './admin.ts';
 import type { Keeper } from './keeper.ts';
-import type { Rotator } from './rotate.ts';
-import type { WarningView } from './views.ts';
+import type { KeyFiles, Rotator } from './rotate.ts';
+
+/** What a declared value means to the keyring. */
+export type DeclaredPlan =
+  /** It is the active key, or about to be, and was acted on. */
+  | { readonly kind: 'nothing' }
+  /** It is the active key: our own publishing came back, or it was declared somewhere else. */
+  | { readonly kind: 'remember' }
+  /** It was acted on before, and newer keys have come since: at a start that is no rotation. */
+  | { readonly kind: 'stale'; readonly generation: string; readonly state: Generation['state'] }
+  /** A new value: a rotation, or a refusal where the keyring knows it as an older one. */
+  | { readonly kind: 'rotate' };
+
+/** Decides what a declared value, known by its digest, does to the client `master`. */
+export function planDeclared(
+  keyring: Keyring,
+  source: DeclaredSource,
+  digest: string,
+): DeclaredPlan {
+  const master = keyring.clients.get(MASTER);
+  const remembered = keyring.declared[source] === digest;
+  const active = master && activeOf(master);
+  // Our own publishing may come back before the rotation is complete.
+  if (master?.staged?.digest === digest) return { kind: 'nothing' };
+  if (active?.digest === digest) return { kind: remembered ? 'nothing' : 'remember' };
+  const older = master?.generations.find((generation) => generation.digest === digest);
+  if (remembered && older !== undefined) {
+    return { kind: 'stale', generation: idOf(MASTER, older.number), state: older.state };
+  }
+  return { kind: 'rotate' };
+}
 
 /** What became of a declared value. */
 export type DeclaredOutcome =
@@ -119,3 +156,76 @@ const shortKey = (where: string, warning: string): WarningView => ({
   message: `${where}: ${warning}`,
   hint: 'sidecar rotate, or declare a longer one',
 });
+
+export interface FirstKeyOptions {
+  readonly keeper: Keeper;
+  readonly rotator: Rotator;
+  readonly keyFiles: KeyFiles;
+  readonly declared: DeclaredKeys;
+  readonly places: DeclaredPlaces;
+  readonly graceMs: number;
+}
+
+/** Where the key that clients present came from, at this start. */
+export type FirstKey = 'declared' | 'made' | 'found';
+
+export interface FirstKeyFound {
+  readonly from: FirstKey;
+  /** What is declared, and what became of it. */
+  readonly reading: DeclaredReading;
+  readonly outcome: DeclaredOutcome;
+}
+
+/**
+ * Sees to it that `master` has a key when requests come: the declared one, the one that a sidecar
+ * before the keyring left in its state folder, or a new one.
+ *
+ * @throws AdminError where a first key cannot be made
+ */
+export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound> {
+  const { keeper, rotator, keyFiles, declared, places } = options;
+  const reading = await places.read();
+  const outcome = await declared.settle(reading);
+  const master = keeper.keyring().clients.get(MASTER);
+  if (master === undefined) {
+    const found = await keyFiles.read(MASTER);
+    if (found === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
+    await makeMaster(options, found ?? new Secret(generateKey()), 'made');
+    return { from: found === undefined ? 'made' : 'found', outcome, reading };
+  }
+  const active = activeOf(master);
+  if ('fault' in reading || reading.value === undefined) return { from: 'found', outcome, reading };
+  const { key } = reading.value;
+  if (digestOf(key.reveal()) !== active?.digest) return { from: 'found', outcome, reading };
+  const kept = await keyFiles.read(MASTER);
+  // An older sidecar kept no copy of a declared key; after a rollback there is none either.
+  if (kept?.reveal() !== key.reveal()) await rotator.publishActive(MASTER, key);
+  return { from: 'declared', outcome, reading };
+}
+
+/** A new key in its place would lock out who holds the one that stood there. */
+const emptyFile = (): AdminError =>
+  new AdminError('publish_failed', `the key file of ${MASTER} is empty`, {
+    hints: [`put the key back into keys/${MASTER} of the state folder, or delete that file`],
+  });
+
+async function makeMaster(
+  { rotator, graceMs }: FirstKeyOptions,
+  key: Secret,
+  origin: KeyOrigin,
+): Promise<void> {
+  const newClient = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
+  await rotator.rotate(
+    {
+      client: MASTER,
+      key,
+      origin,
+      source: undefined,
+      graceMs,
+      compromised: false,
+      idempotency: undefined,
+      newClient,
+    },
+    'sidecar',
+  );
+}

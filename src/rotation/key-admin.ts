@@ -1,4 +1,6 @@
+import type { DeclaredPlaces } from '../config/load.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
+import { digestOf } from '../keyring/key.ts';
 import {
   activeOf,
   type Client,
@@ -6,10 +8,18 @@ import {
   idOf,
   isValid,
   type Keyring,
+  MASTER,
 } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
-import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
-import type { Keeper } from './keeper.ts';
+import {
+  type Actor,
+  AdminError,
+  type ChangeView,
+  type ClientView,
+  type KeyAdmin,
+  type RotateView,
+  type StatusView,
+} from './admin.ts';
 import {
   clientView,
   findGeneration,
@@ -17,9 +27,69 @@ import {
   olderValid,
   type ViewSources,
   whoView,
-} from './key-views.ts';
-import type { RotateRequests, RotationResult } from './rotate-request.ts';
-import type { ChangeView, ClientView, RotateView, StatusView } from './views.ts';
+} from './describe.ts';
+import { type KeyEvents, triggerOf } from './events.ts';
+import type { Keeper } from './keeper.ts';
+import type { Publisher } from './publisher.ts';
+import type { KeyFiles, RotateRequests, RotationResult, Rotator } from './rotate.ts';
+
+/** Codes of a rotation that was right to ask for and did not succeed. */
+const FAILURES: ReadonlySet<string> = new Set(['publish_failed', 'store_unavailable', 'stopping']);
+
+/** Counts the rotations that were asked for and not done; those that were done tell themselves. */
+export function countingAdmin(admin: KeyAdmin, onRotation: KeyEvents['onRotation']): KeyAdmin {
+  const counted = async <T>(by: string, job: Promise<T>): Promise<T> => {
+    try {
+      return await job;
+    } catch (error) {
+      const refused = error instanceof AdminError && !FAILURES.has(error.code);
+      onRotation(triggerOf(by), refused ? 'refused' : 'failed');
+      throw error;
+    }
+  };
+  return {
+    ...admin,
+    rotate: (request, by) => counted(by, admin.rotate(request, by)),
+    addClient: (request, by) => counted(by, admin.addClient(request, by)),
+  };
+}
+
+export interface RepublishOptions {
+  readonly keeper: Keeper;
+  readonly rotator: Rotator;
+  readonly keyFiles: KeyFiles;
+  readonly places: DeclaredPlaces;
+  readonly targets: Publisher['targets'];
+}
+
+/**
+ * After a rollback the published key is a revoked one, and the sidecar keeps the plaintext of no
+ * older key: where it is declared it is read from there, else the key file goes, and whoever rolled
+ * back is told what still holds the revoked key.
+ */
+export function createRepublish(
+  options: RepublishOptions,
+): (client: string) => Promise<readonly string[]> {
+  const { keeper, rotator, keyFiles, places, targets } = options;
+  return async (client) => {
+    const entry = keeper.keyring().clients.get(client);
+    const active = entry && activeOf(entry);
+    if (active === undefined) return [];
+    const reading = client === MASTER ? await places.read() : { value: undefined };
+    const key = 'value' in reading ? reading.value?.key : undefined;
+    if (key !== undefined && digestOf(key.reveal()) === active.digest) {
+      await rotator.publishActive(client, key).catch(() => undefined);
+      return [];
+    }
+    await keyFiles.remove(client).catch(() => undefined);
+    const id = idOf(client, active.number);
+    const lost = `the sidecar does not keep the key of ${id}: only those who hold it have it`;
+    const stale = targets(client).map(
+      ({ target }) => `${target} holds the key that was revoked: put that of ${id} there`,
+    );
+    return [lost, ...stale];
+  };
+}
 
 export interface KeyAdminOptions {
   readonly keeper: Keeper;

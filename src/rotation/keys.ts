@@ -1,22 +1,219 @@
-import type { DeclaredReading } from '../config/load.ts';
+import type { Clock } from '../clock.ts';
+import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
+import type { Config } from '../config/settings.ts';
 import type { AuditEntry } from '../keyring/audit.ts';
-import type { Keyring } from '../keyring/keyring.ts';
+import type { KeyringEvent } from '../keyring/command.ts';
+import { EMPTY_KEYRING, idOf, type Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
+import type { FaultPoint } from '../store/durable-file.ts';
+import type { KeyStore } from '../store/key-store.ts';
 import { createKeyWatch } from '../store/watch.ts';
-import { AdminError, type KeyAdmin } from './admin.ts';
-import { countingAdmin } from './counting-admin.ts';
-import { createDeclaredKeys, type DeclaredKeys } from './declared.ts';
-import { type FirstKey, firstKey } from './first-key.ts';
-import { createFirstUses } from './first-uses.ts';
-import { createKeyAdmin } from './key-admin.ts';
-import type { KeyEvents } from './key-events.ts';
-import { type KeysOptions, loadParts, type Parts } from './key-parts.ts';
-import type { ViewSources } from './key-views.ts';
-import { createRepublish } from './republish.ts';
-import { createRotateRequests, type RotateRequests } from './rotate-request.ts';
-import { statusOf } from './status.ts';
-import { createTombstoneUses } from './tombstone-uses.ts';
-import { createWakes, forgettable, type Wakes } from './wakes.ts';
+import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
+import { createDeclaredKeys, type DeclaredKeys, type FirstKey, firstKey } from './declared.ts';
+import { statusOf, type ViewSources } from './describe.ts';
+import { type KeyEvents, triggerOf } from './events.ts';
+import { createKeeper, type Keeper } from './keeper.ts';
+import { countingAdmin, createKeyAdmin, createRepublish } from './key-admin.ts';
+import { createPublisher } from './publisher.ts';
+import {
+  createRotateRequests,
+  createRotator,
+  type KeyFiles,
+  type RotateRequests,
+} from './rotate.ts';
+import { dueClients, nextEnd, type Schedule } from './schedule.ts';
+import { createSteadyClock, type SteadyClock } from './steady-clock.ts';
+import {
+  createFirstUses,
+  createTombstoneUses,
+  createUsageTracker,
+  type UsageTracker,
+} from './use.ts';
+
+export interface WakesOptions {
+  readonly keeper: Keeper;
+  readonly clock: SteadyClock;
+  readonly schedule: Schedule;
+  readonly usage: UsageTracker;
+  /** Resolves to whether it was saved; never rejects. */
+  readonly saveUsage: () => Promise<boolean>;
+  /** Rotates a client because its time has come; never rejects. */
+  readonly rotateOnSchedule: (client: string) => Promise<void>;
+}
+
+export interface Wakes {
+  /** A deadline was set: looks again when the next one is. */
+  look(): void;
+  /** Nothing happens by itself any more; use that was not saved yet is. */
+  close(): Promise<void>;
+}
+
+/** The longest wait: the wall clock may jump, and a sleeping machine wakes late. */
+const LOOK_EVERY_MS = 1000;
+/** What a crash may lose of who used which key. */
+const SAVE_USAGE_MS = 30_000;
+/** A scheduled rotation that failed is tried again after it. */
+const TRY_AGAIN_MS = 60_000;
+
+/** What happens to keys by time alone: they retire, they rotate, and their use is saved. */
+export function createWakes(options: WakesOptions): Wakes {
+  const { keeper, clock, schedule, usage } = options;
+  /** By client: no scheduled rotation is begun before it. */
+  const notBefore = new Map<string, number>();
+  let usageSavedAt = clock.now();
+  let isUsageOwed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let working: Promise<void> = Promise.resolve();
+  let closed = false;
+
+  const saveUsage = async (): Promise<void> => {
+    usageSavedAt = clock.now();
+    if (isUsageOwed || usage.changed()) isUsageOwed = !(await options.saveUsage());
+  };
+  const rotateDue = async (): Promise<void> => {
+    const now = clock.now();
+    for (const client of dueClients(keeper.keyring(), schedule, now)) {
+      if ((notBefore.get(client) ?? 0) > now) continue;
+      notBefore.set(client, now + TRY_AGAIN_MS);
+      const before = activeNumber(client);
+      await options.rotateOnSchedule(client);
+      if (activeNumber(client) !== before) notBefore.delete(client);
+    }
+  };
+  const activeNumber = (client: string): number | undefined =>
+    keeper
+      .keyring()
+      .clients.get(client)
+      ?.generations.findLast(({ state }) => state === 'active')?.number;
+  const work = async (): Promise<void> => {
+    clock.check();
+    if (nextEnd(keeper.keyring()) <= clock.now()) {
+      await keeper.change([{ kind: 'pass' }], 'sidecar', 'later');
+    }
+    await rotateDue();
+    if (clock.now() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();
+  };
+  const plan = (): void => {
+    if (closed) return;
+    clearTimeout(timer);
+    const wait = Math.min(LOOK_EVERY_MS, Math.max(1, nextEnd(keeper.keyring()) - clock.now()));
+    timer = setTimeout(wake, wait).unref();
+  };
+  const wake = (): void => {
+    working = work().then(plan, plan);
+  };
+  plan();
+
+  return {
+    look: plan,
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await working;
+      await saveUsage();
+    },
+  };
+}
+
+/** Ids of generations whose use is not worth keeping: long ended, and not the newest that ended. */
+export function forgettable(keeper: Keeper, keep: number): readonly string[] {
+  const ids: string[] = [];
+  for (const { name, generations } of keeper.keyring().clients.values()) {
+    const ended = generations.filter(({ endedAt }) => endedAt !== undefined);
+    for (const { number } of ended.slice(0, Math.max(0, ended.length - keep))) {
+      ids.push(idOf(name, number));
+    }
+  }
+  return ids;
+}
+
+export interface KeysOptions {
+  readonly config: Config;
+  readonly store: KeyStore;
+  readonly keyFiles: KeyFiles;
+  readonly places: DeclaredPlaces;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly events: KeyEvents;
+  /** What is under way with a generation, by its id. */
+  readonly traffic: {
+    inFlight(generation: string): number;
+    /** Ends it now; returns how many there were. */
+    cut(generation: string): number;
+  };
+  /** Whether the state folder is still this process's. */
+  readonly mayWrite: () => boolean;
+  readonly fault?: FaultPoint;
+}
+
+export type Parts = Awaited<ReturnType<typeof loadParts>>;
+type RevokedEvent = Extract<KeyringEvent, { kind: 'revoked' }>;
+
+/** What everything else is made of. */
+export async function loadParts(options: KeysOptions) {
+  const { config, store, keyFiles, events, traffic, mayWrite, fault } = options;
+  const stored = (await store.load()) ?? { keyring: EMPTY_KEYRING, version: 0 };
+  const { changedAt: notBefore } = stored.keyring;
+  const clock = createSteadyClock({ clock: options.clock, notBefore, onJump: events.onClockJump });
+  const { now } = clock;
+  const startedAt = now();
+  const usage = createUsageTracker({ now, initial: await store.loadUsage() });
+  for (const warning of store.warnings) events.onNote(warning);
+  const cuts = new Map<string, number>();
+  let wakes: Wakes | undefined;
+  const onEvents = (happened: readonly KeyringEvent[], by: Actor): void => {
+    for (const event of happened) {
+      if (event.kind === 'revoked' && event.compromised) {
+        cuts.set(event.generation, traffic.cut(event.generation));
+      }
+      // A client's first key is no rotation.
+      if (event.kind === 'rotated' && event.from !== undefined) {
+        events.onRotation(triggerOf(by), 'done');
+      }
+      // Of the newest key nothing is published any more, where it was pending.
+      if (event.kind === 'revoked' && isNewest(keeper.keyring(), event)) {
+        publisher.forget(event.client);
+      }
+      events.onChange(event, by);
+    }
+    wakes?.look();
+  };
+  const { onStore } = events;
+  const keeper = createKeeper({ store, stored, now, onEvents, onStore, mayWrite });
+  const publisher = createPublisher({
+    targets: config.publish,
+    now,
+    onPublished: (client, number) => {
+      const published = { kind: 'published', client, number } as const;
+      // A newer key may have come since, or the client may be gone.
+      keeper.change([published], 'sidecar', 'at-once').catch(() => undefined);
+    },
+    onFailure: events.onPublishFailure,
+    ...(fault !== undefined && { fault }),
+  });
+  const { maxGraceMs, rotateEveryMs: everyMs } = config;
+  const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs });
+  const clients = new Set(config.publish.map(({ client }) => client));
+  return {
+    ...{ clock, startedAt, usage, keeper, publisher, rotator, schedule: { everyMs, clients } },
+    publishPending: () =>
+      [...clients].flatMap(publisher.targets).filter(({ state }) => state === 'pending').length,
+    /** How many were cut for a generation; each answer is given once. */
+    takeCut(generation: string): number {
+      const count = cuts.get(generation) ?? 0;
+      cuts.delete(generation);
+      return count;
+    },
+    onDeadline(told: Wakes): void {
+      wakes = told;
+    },
+  };
+}
+
+function isNewest(keyring: Keyring, { client, generation }: RevokedEvent): boolean {
+  const number = keyring.clients.get(client)?.generations.at(-1)?.number;
+  return number !== undefined && idOf(client, number) === generation;
+}
 
 /** All that a running sidecar knows of keys. */
 export interface Keys {

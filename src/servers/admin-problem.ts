@@ -2,8 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { HandoverError, HandoverErrorCode } from '../handover/admin.ts';
 import type { HandoverView } from '../handover/views.ts';
 import { discardRest, serveNoMore } from '../proxy/refuse.ts';
-import type { AdminError, AdminErrorCode } from '../rotation/admin.ts';
-import type { WhoView } from '../rotation/views.ts';
+import type { AdminError, AdminErrorCode, WhoView } from '../rotation/admin.ts';
 
 /** The status of each code that the admin API says no with. */
 const STATUS_OF = {

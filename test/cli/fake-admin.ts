@@ -11,7 +11,7 @@ import type {
   RotateView,
   StatusView,
   WhoView,
-} from '../../src/rotation/views.ts';
+} from '../../src/rotation/admin.ts';
 import { capturedTerminal, type Looked } from './captured-terminal.ts';
 
 /** What the command line asked for. */

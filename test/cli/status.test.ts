@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { UpstreamView } from '../../src/handover/views.ts';
-import type { StatusView } from '../../src/rotation/views.ts';
+import type { StatusView } from '../../src/rotation/admin.ts';
 import {
   type Asked,
   ago,

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { GenerationView, WhoView } from '../../src/rotation/views.ts';
+import type { GenerationView, WhoView } from '../../src/rotation/admin.ts';
 import {
   type Asked,
   ago,

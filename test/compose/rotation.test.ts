@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
-import type { GenerationView, RotateView, StatusView, WhoView } from '../../src/rotation/views.ts';
+import type { GenerationView, RotateView, StatusView, WhoView } from '../../src/rotation/admin.ts';
 import { recordKey } from '../support/key-ledger.ts';
 import { type Loops, startLoops } from './openai-loops.ts';
 import { readSlowly } from './slow-stream.ts';

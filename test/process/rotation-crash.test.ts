@@ -10,7 +10,7 @@ import type { Config } from '../../src/config/settings.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { activeOf } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
-import type { KeyEvents } from '../../src/rotation/key-events.ts';
+import type { KeyEvents } from '../../src/rotation/events.ts';
 import { type Keys, openKeys } from '../../src/rotation/keys.ts';
 import { verifyAudit } from '../../src/store/audit-log.ts';
 import { createDisk } from '../../src/store/disk.ts';

@@ -5,7 +5,7 @@ import {
   type GenerationState,
   type Keyring,
 } from '../../src/keyring/keyring.ts';
-import { planDeclared } from '../../src/rotation/declared-plan.ts';
+import { planDeclared } from '../../src/rotation/declared.ts';
 
 const generation = (number: number, state: GenerationState): Generation => ({
   number,

@@ -3,8 +3,8 @@ import type { KeyringEvent } from '../../src/keyring/command.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
-import { createFirstUses } from '../../src/rotation/first-uses.ts';
 import { createKeeper, type Keeper } from '../../src/rotation/keeper.ts';
+import { createFirstUses } from '../../src/rotation/use.ts';
 import { StoreError } from '../../src/store/key-store.ts';
 import { createMemoryStore } from '../support/memory-store.ts';
 

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { RETRY_WAITS, waitAfter } from '../../src/rotation/retry-table.ts';
+import { RETRY_WAITS, waitAfter } from '../../src/rotation/publisher.ts';
 import { dotenv, file, key, open, openOnDisk } from './publisher-disk.ts';
 
 const TIMED_OUT = 'no answer from the disk within 5 s';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createTombstoneUses, type TombstoneUse } from '../../src/rotation/tombstone-uses.ts';
+import { createTombstoneUses, type TombstoneUse } from '../../src/rotation/use.ts';
 
 const HOUR = 3_600_000;
 const MINUTE = 60_000;

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MOST_CALLERS, type Usage } from '../../src/keyring/keyring.ts';
-import { createUsageTracker } from '../../src/rotation/usage-tracker.ts';
+import { createUsageTracker } from '../../src/rotation/use.ts';
 
 const track = (initial: Usage = new Map()) => {
   const time = { now: 1000 };

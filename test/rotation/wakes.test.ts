@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { createKeeper } from '../../src/rotation/keeper.ts';
+import { createWakes, forgettable } from '../../src/rotation/keys.ts';
 import { createSteadyClock } from '../../src/rotation/steady-clock.ts';
-import { createUsageTracker } from '../../src/rotation/usage-tracker.ts';
-import { createWakes, forgettable } from '../../src/rotation/wakes.ts';
+import { createUsageTracker } from '../../src/rotation/use.ts';
 import { createMemoryStore } from '../support/memory-store.ts';
 
 const START = Date.UTC(2026, 0, 1);

@@ -2,15 +2,16 @@ import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import type { UpstreamAdmin } from '../../src/handover/admin.ts';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../../src/handover/views.ts';
-import type { Actor, KeyAdmin } from '../../src/rotation/admin.ts';
 import type {
+  Actor,
   ChangeView,
   ClientView,
   GenerationView,
+  KeyAdmin,
   RotateView,
   StatusView,
   WhoView,
-} from '../../src/rotation/views.ts';
+} from '../../src/rotation/admin.ts';
 import type { AuditReader } from '../../src/servers/admin-endpoint.ts';
 
 const AT = '2026-11-24T10:00:00.000Z';

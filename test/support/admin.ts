@@ -9,7 +9,7 @@ import type {
   RotateView,
   StatusView,
   WhoView,
-} from '../../src/rotation/views.ts';
+} from '../../src/rotation/admin.ts';
 import { bodyOf } from './ask.ts';
 
 /** An answer of the admin API that is no success. */

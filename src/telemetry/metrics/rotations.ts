@@ -4,7 +4,7 @@ import {
   type RotationOutcome,
   TRIGGERS,
   type Trigger,
-} from '../../rotation/key-events.ts';
+} from '../../rotation/events.ts';
 import { createCounters } from './counter.ts';
 import { PREFIX, registerFamily, type Sample } from './family.ts';
 import { Gauge } from './prom-client.ts';

@@ -4,7 +4,7 @@ import type { StoreError } from '../store/key-store.ts';
 import type { Actor } from './admin.ts';
 import type { DeclaredOutcome } from './declared.ts';
 import type { ClockJump } from './steady-clock.ts';
-import type { TombstoneUse } from './tombstone-uses.ts';
+import type { TombstoneUse } from './use.ts';
 
 /** Where a rotation came from. */
 export const TRIGGERS = ['cli', 'api', 'schedule', 'declared', 'start'] as const;
