@@ -7,7 +7,7 @@ import {
   type Upstream,
   type UpstreamTraffic,
 } from './app-upstream.ts';
-import { HandoverError, type UpstreamAdmin } from './handover/admin.ts';
+import { HandoverError, type UpstreamAdmin } from './handover/contracts.ts';
 import type { HandoverView } from './handover/views.ts';
 import { createConfigWatch } from './litellm/config.ts';
 import { triggerOf } from './rotation/events.ts';

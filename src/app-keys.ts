@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import type { DeclaredPlaces } from './config/load.ts';
 import type { Config } from './config/settings.ts';
-import type { UpstreamAdmin } from './handover/admin.ts';
+import type { UpstreamAdmin } from './handover/contracts.ts';
 import { logKeyEvents } from './key-log.ts';
 import type { Exchanges } from './proxy/exchanges.ts';
 import { AdminError } from './rotation/admin.ts';

@@ -1,5 +1,5 @@
 import type { Config } from './config/settings.ts';
-import type { UpstreamLooks } from './handover/upstream-looks.ts';
+import type { UpstreamLooks } from './handover/contracts.ts';
 import { askReadiness } from './litellm/ask.ts';
 import { masterKeyLine } from './litellm/config.ts';
 import { readReport } from './litellm/report.ts';

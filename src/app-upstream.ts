@@ -1,13 +1,16 @@
 import type { DeclaredPlaces } from './config/load.ts';
 import type { Config } from './config/settings.ts';
-import type { UpstreamAdmin } from './handover/admin.ts';
-import type { HandoverEvents } from './handover/events.ts';
+import type {
+  HandoverEvents,
+  KeyTraffic,
+  SlotTraffic,
+  UpstreamAdmin,
+  UpstreamLooks,
+} from './handover/contracts.ts';
 import type { KeyChangeEvents } from './handover/key-change.ts';
-import { openSlots, type SlotsConfig } from './handover/open-slots.ts';
-import type { KeyTraffic, SlotTraffic } from './handover/ports.ts';
+import { openSlots, type SlotsConfig } from './handover/open.ts';
 import type { StoredStep } from './handover/state.ts';
 import { openUnmanaged } from './handover/unmanaged.ts';
-import type { UpstreamLooks } from './handover/upstream-looks.ts';
 import type { SlotLetter } from './handover/views.ts';
 import type { Secret } from './secret.ts';
 import { StartupError } from './startup-error.ts';

@@ -1,6 +1,6 @@
 import type { SlotDigests } from '../litellm/slots.ts';
 import type { SlotReport, Verdict } from '../litellm/verify.ts';
-import type { SlotLoad } from './ports.ts';
+import type { SlotLoad } from './contracts.ts';
 import type { SlotLetter } from './views.ts';
 
 /** What stands on the disk for a slot. */

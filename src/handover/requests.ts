@@ -1,6 +1,6 @@
-import { HandoverError, type HandoverErrorCode } from './admin.ts';
+import { HandoverError, type HandoverErrorCode } from './contracts.ts';
+import { viewOf, viewOfEnded, viewOfWaiting } from './describe.ts';
 import { faultOfPlace } from './faults.ts';
-import { viewOf, viewOfEnded, viewOfWaiting } from './handover-views.ts';
 import type { Ledger } from './ledger.ts';
 import type { Looks } from './looks.ts';
 import { isEmpty, type Observation } from './observation.ts';

@@ -1,22 +1,142 @@
+import type { Secret } from '../secret.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import { type Acts, createActs } from './acts.ts';
-import { HandoverError } from './admin.ts';
-import type { ConfigSeen } from './by-itself.ts';
-import type { HandoverEvents, Trouble } from './events.ts';
-import { viewOf, viewOfEnded } from './handover-views.ts';
-import { createLedger, type Ledger } from './ledger.ts';
+import { type ConfigSeen, createUnasked, type Unasked, type UnaskedOptions } from './automatic.ts';
+import {
+  HandoverError,
+  type HandoverEvents,
+  type SlotLoad,
+  type SlotTraffic,
+  type Trouble,
+  type UpstreamLooks,
+} from './contracts.ts';
+import { viewOf, viewOfEnded } from './describe.ts';
+import { createLedger, type Ledger, type StateFile } from './ledger.ts';
 import { createLooks, type Looks } from './looks.ts';
-import { goodModels, idOf, isEmpty, type Limits, type Observation } from './observation.ts';
-import { createObserve } from './observe.ts';
-import { plan } from './plan.ts';
-import type { SlotTraffic } from './ports.ts';
+import {
+  goodModels,
+  idOf,
+  isEmpty,
+  type Limits,
+  type Observation,
+  type PlaceFailure,
+  type SlotSeen,
+} from './observation.ts';
+import { type Action, plan } from './plan.ts';
 import { createRequests, type Requests } from './requests.ts';
-import type { SlotDisk } from './slot-disk.ts';
+import { placeFailure, type SlotDisk } from './slot-disk.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
-import type { StateFile } from './state-file.ts';
-import { createUnasked, type Unasked, type UnaskedOptions } from './unasked.ts';
-import type { UpstreamLooks } from './upstream-looks.ts';
 import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';
+
+/** Carries out what was planned, and remembers what only this process knows of it. */
+export interface Acts {
+  /** From now on there is traffic; it goes to `slot` already. */
+  serve(traffic: SlotTraffic, slot: SlotLetter): void;
+  trafficAt(): SlotLetter | undefined;
+  load(slot: SlotLetter): SlotLoad;
+  isUp(slot: SlotLetter): boolean;
+  cut(slot: SlotLetter): number | undefined;
+  failure(slot: SlotLetter): PlaceFailure | undefined;
+  /** Another handover begins: what became of the slots before does not count. */
+  forget(): void;
+  /** Resolves to whether to go on at once; else after a while. Never rejects. */
+  perform(action: Exclude<Action, { kind: 'wait' }>): Promise<boolean>;
+  /** What failed last, and has not succeeded since. */
+  trouble(): Trouble | undefined;
+}
+
+export interface ActsOptions {
+  readonly ledger: Ledger;
+  readonly disk: SlotDisk;
+  readonly onTrouble: (trouble: Trouble | undefined) => void;
+}
+
+const NO_LOAD: SlotLoad = { requests: 0, websockets: 0, mcpSessions: 0 };
+
+export function createActs({ ledger, disk, onTrouble }: ActsOptions): Acts {
+  let traffic: SlotTraffic | undefined;
+  let at: SlotLetter | undefined;
+  const cuts = new Map<SlotLetter, number>();
+  const failures = new Map<SlotLetter, PlaceFailure>();
+  let trouble: Trouble | undefined;
+
+  const setTrouble = (next: Trouble | undefined): void => {
+    if (trouble?.message !== next?.message) onTrouble(next);
+    trouble = next;
+  };
+  /** A candidate that cannot be made is given up; all else is tried again. */
+  const write = async (slot: SlotLetter, act: () => Promise<void>): Promise<boolean> => {
+    try {
+      await act();
+      failures.delete(slot);
+      setTrouble(undefined);
+      return true;
+    } catch (cause) {
+      const failure = placeFailure(cause);
+      const { handover, active } = ledger.state();
+      const isCandidate = handover?.to === slot && active !== slot;
+      if (isCandidate) failures.set(slot, failure);
+      else setTrouble({ message: failure.message, hint: failure.hint });
+      return isCandidate;
+    }
+  };
+
+  return {
+    serve(given, slot) {
+      traffic = given;
+      at = slot;
+    },
+    trafficAt: () => at,
+    load: (slot) => traffic?.load(slot) ?? NO_LOAD,
+    isUp: (slot) => traffic?.isUp(slot) ?? false,
+    cut: (slot) => cuts.get(slot),
+    failure: (slot) => failures.get(slot),
+    trouble: () => trouble,
+    forget() {
+      cuts.clear();
+      failures.clear();
+    },
+    async perform(action) {
+      if (action.kind === 'store') return await ledger.store(action.state);
+      const { slot } = action;
+      if (action.kind === 'makeKey') return write(slot, () => disk.makeKey(slot, action.copyOf));
+      if (action.kind === 'place') return write(slot, () => disk.place(slot, action.config));
+      if (action.kind === 'clear') return write(slot, () => disk.clear(slot));
+      if (action.kind === 'endTraffic') {
+        cuts.set(slot, (await traffic?.end(slot)) ?? 0);
+        return true;
+      }
+      traffic?.switchTo(slot, disk.key(slot) as Secret);
+      at = slot;
+      return true;
+    },
+  };
+}
+
+/** Puts together what is known at this moment; waits for nothing. */
+export function createObserve(options: {
+  readonly disk: SlotDisk;
+  readonly acts: Acts;
+  readonly looks: Looks;
+  readonly now: () => number;
+  readonly someoneWaits: () => boolean;
+}): () => Observation {
+  const { disk, acts, looks, now, someoneWaits } = options;
+  const startedAt = now();
+  const slot = (name: SlotLetter): SlotSeen => ({
+    ...disk.seen(name),
+    ...looks.of(name),
+    failure: acts.failure(name),
+    load: acts.load(name),
+    isUp: acts.isUp(name),
+    cut: acts.cut(name),
+  });
+  return () => ({
+    slots: { a: slot('a'), b: slot('b') },
+    trafficAt: acts.trafficAt(),
+    someoneWaits: someoneWaits(),
+    startedAt,
+  });
+}
 
 export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
   readonly file: StateFile;

@@ -5,14 +5,11 @@ import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { acceptedKeyPath } from '../store/key-files.ts';
 import { createKeyWatch } from '../store/watch.ts';
-import type { UpstreamAdmin } from './admin.ts';
-import { createDatabase } from './database.ts';
+import type { UpstreamAdmin, UpstreamLooks } from './contracts.ts';
 import { type KeyChange, type KeyChangeEvents, openKeyChange } from './key-change.ts';
 import { unknownHandover } from './requests.ts';
-import { newSaltKey, noSlots } from './upstream-admin.ts';
-import type { UpstreamLooks } from './upstream-looks.ts';
+import { createDatabase, newSaltKey, noSlots, type Warning } from './upstream-admin.ts';
 import type { UpstreamView } from './views.ts';
-import type { Warning } from './warnings.ts';
 
 export interface UnmanagedOptions {
   readonly config: Pick<

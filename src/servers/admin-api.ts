@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HandoverError } from '../handover/admin.ts';
+import { HandoverError } from '../handover/contracts.ts';
 import { type Actor, AdminError } from '../rotation/admin.ts';
 import { readBody } from './admin-body.ts';
 import { type AdminParts, endpoint, findEndpoint } from './admin-endpoint.ts';

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
-import type { UpstreamAdmin } from '../handover/admin.ts';
+import type { UpstreamAdmin } from '../handover/contracts.ts';
 import type { AuditLine, AuditVerdict } from '../keyring/audit.ts';
 import type { Actor, KeyAdmin } from '../rotation/admin.ts';
 import { nearest } from '../text/nearest.ts';

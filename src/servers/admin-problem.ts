@@ -1,5 +1,5 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
-import type { HandoverError, HandoverErrorCode } from '../handover/admin.ts';
+import type { HandoverError, HandoverErrorCode } from '../handover/contracts.ts';
 import type { HandoverView } from '../handover/views.ts';
 import { discardRest, serveNoMore } from '../proxy/refuse.ts';
 import type { AdminError, AdminErrorCode, WhoView } from '../rotation/admin.ts';

@@ -1,4 +1,4 @@
-import type { UpstreamAdmin } from '../../src/handover/admin.ts';
+import type { UpstreamAdmin } from '../../src/handover/contracts.ts';
 import type {
   HandoverFault,
   HandoverView,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { KeyTraffic, SlotTraffic } from '../../src/handover/ports.ts';
+import type { KeyTraffic, SlotTraffic } from '../../src/handover/contracts.ts';
 import { ask, bodyOf, get, post } from '../support/ask.ts';
 import type { FakeUpstream, Peer } from '../support/fake-upstream.ts';
 import { callRaw, callWith } from '../support/raw-caller.ts';

@@ -4,7 +4,7 @@ import {
   dueByItself,
   nextRotationAt,
   type Surroundings,
-} from '../../src/handover/by-itself.ts';
+} from '../../src/handover/automatic.ts';
 import { handingOver, MINUTE, START, serving } from './scene.ts';
 
 const DAY = 24 * 60 * MINUTE;

@@ -2,17 +2,18 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type KeyChange, openKeyChange } from '../../src/handover/key-change.ts';
 import {
   type Change,
   changeBegun,
   changeLooked,
   firstOf,
   isSettled,
+  type KeyChange,
   newAccepted,
   oldAccepted,
+  openKeyChange,
   type Sight,
-} from '../../src/handover/key-change-plan.ts';
+} from '../../src/handover/key-change.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { HandoverError } from '../../src/handover/admin.ts';
+import type { HandoverError } from '../../src/handover/contracts.ts';
 import { createStage, type Life, type Stage } from './stage.ts';
 
 let stage: Stage;

@@ -2,9 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import type { HandoverEvents } from '../../src/handover/events.ts';
-import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open-slots.ts';
-import type { SlotLoad, SlotTraffic } from '../../src/handover/ports.ts';
+import type { HandoverEvents, SlotLoad, SlotTraffic } from '../../src/handover/contracts.ts';
+import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open.ts';
 import type { HandoverView, SlotLetter } from '../../src/handover/views.ts';
 import type { Secret } from '../../src/secret.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createStateFile } from '../../src/handover/ledger.ts';
 import { ended, type UpstreamState } from '../../src/handover/state.ts';
-import { createStateFile } from '../../src/handover/state-file.ts';
 import { StartupError } from '../../src/startup-error.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { StoreError } from '../../src/store/key-store.ts';

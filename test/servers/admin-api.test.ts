@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { HandoverError, type UpstreamAdmin } from '../../src/handover/admin.ts';
+import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.ts';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin-api.ts';
 import {

@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
-import type { UpstreamAdmin } from '../../src/handover/admin.ts';
+import type { UpstreamAdmin } from '../../src/handover/contracts.ts';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../../src/handover/views.ts';
 import type {
   Actor,

@@ -1,13 +1,82 @@
 import { isDeepStrictEqual } from 'node:util';
-import { HandoverError } from './admin.ts';
-import {
-  type Unasked as By,
-  type ConfigSeen,
-  createBackoff,
-  dueByItself,
-  nextRotationAt,
-} from './by-itself.ts';
+import { HandoverError } from './contracts.ts';
 import type { EndedHandover, UpstreamState } from './state.ts';
+
+/** What SIDECAR_LITELLM_CONFIG shows at present. */
+export type ConfigSeen = { readonly digest: string } | { readonly error: string };
+
+/** Milliseconds since the epoch at which LiteLLM's key is rotated next; undefined: never. */
+export function nextRotationAt(
+  { active, keyMadeAt, verifiedAt }: UpstreamState,
+  everyMs: number,
+): number | undefined {
+  const madeAt = keyMadeAt[active];
+  // One that never came up has no streams to keep, and no key that is worth a new one.
+  if (everyMs === 0 || madeAt === undefined || verifiedAt === undefined) return undefined;
+  return madeAt + everyMs;
+}
+
+/** Whether what stands there is another configuration than the one that runs. */
+export const isChanged = (config: ConfigSeen | undefined, running: string | undefined): boolean =>
+  config !== undefined && 'digest' in config && config.digest !== running;
+
+/** Whether what stands there was tried, and did not come up. */
+export const isRefused = (
+  { refusedConfig }: UpstreamState,
+  config: ConfigSeen | undefined,
+): boolean => config !== undefined && 'digest' in config && config.digest === refusedConfig;
+
+export type AutomaticCause = 'schedule' | 'config';
+
+export interface Surroundings {
+  readonly everyMs: number;
+  readonly autoReload: boolean;
+  readonly config: ConfigSeen | undefined;
+  /** Of the configuration that the active slot holds. */
+  readonly running: string | undefined;
+  /** After a failure. */
+  readonly notBefore: { readonly [by in AutomaticCause]: number };
+}
+
+/** What begins without being asked for, now that nothing is under way. */
+export function dueByItself(
+  state: UpstreamState,
+  { everyMs, autoReload, config, running, notBefore }: Surroundings,
+  now: number,
+): AutomaticCause | undefined {
+  if (state.handover !== undefined) return undefined;
+  const isWanted = autoReload && isChanged(config, running) && !isRefused(state, config);
+  if (isWanted && notBefore.config <= now) return 'config';
+  const at = nextRotationAt(state, everyMs) ?? Infinity;
+  return Math.max(at, notBefore.schedule) <= now ? 'schedule' : undefined;
+}
+
+/** Waits that grow from a minute to an hour while something fails. */
+export interface Backoff {
+  /** Milliseconds since the epoch; 0: at once. */
+  notBefore(): number;
+  failed(now: number): void;
+  succeeded(): void;
+}
+
+const FIRST_WAIT_MS = 60_000;
+const LONGEST_WAIT_MS = 3_600_000;
+
+export function createBackoff(): Backoff {
+  let waitMs = FIRST_WAIT_MS;
+  let at = 0;
+  return {
+    notBefore: () => at,
+    failed(now) {
+      at = now + waitMs;
+      waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
+    },
+    succeeded() {
+      at = 0;
+      waitMs = FIRST_WAIT_MS;
+    },
+  };
+}
 
 export interface UnaskedOptions {
   /** 0: no schedule. */
@@ -18,7 +87,7 @@ export interface UnaskedOptions {
   /** Whether LiteLLM's key may be changed. @throws HandoverError where it may not */
   readonly mayRotate: () => Promise<void>;
   readonly now: () => number;
-  readonly onNotBegun: (by: By, error: HandoverError) => void;
+  readonly onNotBegun: (by: AutomaticCause, error: HandoverError) => void;
 }
 
 /** The handovers that nobody asks for: by the schedule, and by an edit of the configuration. */
@@ -27,7 +96,7 @@ export interface Unasked {
   begin(
     state: UpstreamState,
     running: string | undefined,
-    ask: (kind: 'rotate' | 'reload', by: By) => Promise<unknown>,
+    ask: (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>,
   ): Promise<void>;
   /** One that it began ended. */
   onEnd(ended: EndedHandover): void;

@@ -9,18 +9,14 @@ import { StartupError } from '../startup-error.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { readOrMakeKey, slotKeyPath } from '../store/key-files.ts';
-import type { UpstreamAdmin } from './admin.ts';
-import type { ConfigSeen } from './by-itself.ts';
-import { createDatabase } from './database.ts';
-import type { HandoverEvents } from './events.ts';
+import type { ConfigSeen } from './automatic.ts';
+import type { HandoverEvents, SlotTraffic, UpstreamAdmin, UpstreamLooks } from './contracts.ts';
+import { createStateFile } from './ledger.ts';
 import { isIntact, type Limits } from './observation.ts';
-import type { SlotTraffic } from './ports.ts';
 import { createRunner, type Pace, type Runner } from './runner.ts';
 import { createSlotDisk, type SlotDisk } from './slot-disk.ts';
 import { ended, firstState, type UpstreamState } from './state.ts';
-import { createStateFile } from './state-file.ts';
-import { createUpstreamAdmin, mayRotate } from './upstream-admin.ts';
-import type { UpstreamLooks } from './upstream-looks.ts';
+import { createDatabase, createUpstreamAdmin, mayRotate } from './upstream-admin.ts';
 import type { SlotLetter } from './views.ts';
 
 export type SlotsConfig = Pick<
