@@ -6,8 +6,8 @@ import { createExchanges, type Exchanges } from './proxy/exchanges.ts';
 import type { Upstreams } from './proxy/upstreams.ts';
 import type { Keys } from './rotation/keys.ts';
 import type { FaultPoint } from './store/durable-file.ts';
+import { keyGauges } from './telemetry/key-families.ts';
 import type { Log } from './telemetry/log.ts';
-import { keyGauges } from './telemetry/metrics/key-gauges.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 
 export interface AppOptions {

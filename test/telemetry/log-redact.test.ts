@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { redact } from '../../src/telemetry/log-redact.ts';
+import { redact } from '../../src/text/safe.ts';
 
 const KEY = 'sk-Abc123def456GHI789jkl012MNO345pqr678STU901vwx234yz';
 const SAFE = 'abcdefghijklmnop ./:-_0123456789'.split('');

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
-import { createFileSink } from '../../src/telemetry/log-sink.ts';
+import { createFileSink } from '../../src/telemetry/log-destination.ts';
 import { closeFile, drain, inFolder, openFile, openPipe } from './pipe.ts';
 
 const fileSink = (threshold: number) => {

@@ -1,6 +1,6 @@
 import { constants, existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
-import { createWriter, writeAllSync } from '../../src/telemetry/log-writer.ts';
+import { createWriter, writeAllSync } from '../../src/telemetry/log-destination.ts';
 import { closeFile, drain, inFolder, openFile, openPipe } from './pipe.ts';
 
 const send = (fd: number, bytes: Buffer) => {

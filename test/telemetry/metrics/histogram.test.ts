@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createHistogram } from '../../../src/telemetry/metrics/histogram.ts';
+import { createHistogram } from '../../../src/telemetry/series.ts';
 import { parseSeries } from '../exposition.ts';
 
 const setUp = (bounds: readonly number[]) => {

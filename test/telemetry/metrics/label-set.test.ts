@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createLabelSet } from '../../../src/telemetry/metrics/label-set.ts';
+import { createLabelSet } from '../../../src/telemetry/series.ts';
 
 describe('createLabelSet', () => {
   it('never has more values than it was made for, and gives each back', () => {

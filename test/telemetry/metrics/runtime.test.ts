@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { registerRuntime } from '../../../src/telemetry/metrics/runtime.ts';
+import { registerRuntime } from '../../../src/telemetry/metrics.ts';
 import { parseSeries } from '../exposition.ts';
 
 const setUp = () => {

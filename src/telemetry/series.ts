@@ -1,0 +1,205 @@
+import { createRequire } from 'node:module';
+import type { Metric, Registry } from 'prom-client';
+
+/** Before each family of the sidecar's own. */
+export const PREFIX = 'litellm_sidecar_';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/**
+ * One series. The object lives as long as its family and only `value` changes: prom-client keeps
+ * the text of `sharedLabels` by identity, which makes a scrape four times as fast.
+ */
+export interface Sample {
+  value: number;
+  readonly sharedLabels: Labels;
+  /** Where it is not the family's own: `…_bucket`, `…_sum`, `…_count`. */
+  readonly metricName?: string;
+}
+
+export interface Family {
+  /** Without the prefix. */
+  readonly name: string;
+  readonly help: string;
+}
+
+/**
+ * Registers a family whose numbers are kept outside prom-client and handed over at a scrape. Its
+ * own `inc` and `observe` hash the labels at each call, which a request cannot afford.
+ */
+export const registerFamily = (
+  registry: Registry,
+  family: Family & { readonly type: 'counter' | 'gauge' | 'histogram' },
+  collect: () => Iterable<Sample>,
+): void => {
+  const metric = {
+    ...family,
+    name: PREFIX + family.name,
+    aggregator: 'sum',
+    get: async () => ({ ...metric, values: collect() }),
+  };
+  // A registry calls `get` and reads `name` of what it holds; the declared type asks for its
+  // classes.
+  registry.registerMetric(metric as unknown as Metric);
+};
+
+/** Fed in milliseconds, shown in seconds (Prometheus' base unit). */
+export interface Histogram {
+  /** `row` is a number of the label set; what is no duration (negative, NaN) is left out. */
+  observe(row: number, ms: number): void;
+  /** Shows a row at 0 before its first observation. */
+  prepare(row: number): void;
+}
+
+interface Row {
+  /** By bucket, not cumulated; the last is above all bounds. Doubles: whole up to 2^53. */
+  readonly counts: Float64Array;
+  sumMs: number;
+  readonly buckets: readonly Sample[];
+  readonly sum: Sample;
+  readonly count: Sample;
+}
+
+const createRow = (name: string, bounds: readonly number[], labels: Labels): Row => {
+  const bucket = (le: string): Sample => ({
+    value: 0,
+    metricName: `${PREFIX}${name}_bucket`,
+    sharedLabels: { le, ...labels },
+  });
+  return {
+    counts: new Float64Array(bounds.length + 1),
+    sumMs: 0,
+    buckets: [...bounds.map((bound) => bucket(String(bound))), bucket('+Inf')],
+    sum: { value: 0, metricName: `${PREFIX}${name}_sum`, sharedLabels: labels },
+    count: { value: 0, metricName: `${PREFIX}${name}_count`, sharedLabels: labels },
+  };
+};
+
+/** Brings a row's samples up to its counts. */
+const settle = (row: Row): Sample[] => {
+  let total = 0;
+  for (const [index, sample] of row.buckets.entries()) {
+    total += row.counts[index] ?? 0;
+    sample.value = total;
+  }
+  row.sum.value = row.sumMs / 1000;
+  row.count.value = total;
+  return [...row.buckets, row.sum, row.count];
+};
+
+/**
+ * A histogram with one row of buckets to each label value that was observed.
+ * @param family `bounds` are upper bounds in seconds, ascending; `labelsOf` names a row.
+ */
+export const createHistogram = (
+  registry: Registry,
+  family: Family & {
+    readonly bounds: readonly number[];
+    readonly labelsOf: (row: number) => Labels;
+  },
+): Histogram => {
+  const { bounds, labelsOf, ...rest } = family;
+  const boundsMs = Float64Array.from(bounds, (bound) => bound * 1000);
+  const rows: (Row | undefined)[] = [];
+
+  registerFamily(registry, { ...rest, type: 'histogram' }, () =>
+    rows.flatMap((row) => (row ? settle(row) : [])),
+  );
+
+  const rowAt = (index: number): Row => {
+    rows[index] ??= createRow(family.name, bounds, labelsOf(index));
+    return rows[index];
+  };
+
+  return {
+    prepare: rowAt,
+    observe: (index, ms) => {
+      if (!(ms >= 0)) return;
+      const row = rowAt(index);
+      let bucket = 0;
+      while (bucket < boundsMs.length && ms > (boundsMs[bucket] as number)) bucket += 1;
+      row.counts[bucket] = (row.counts[bucket] as number) + 1;
+      row.sumMs += ms;
+    },
+  };
+};
+
+/** What every label says of a value that has none of its own. */
+export const OTHER = 'other';
+
+/** The values a label may take, numbered; 0 is `other`. */
+export interface LabelSet {
+  /** The number of a value; 0 where it has none. */
+  indexOf(value: string): number;
+  /** The value of a number that `indexOf` gave. */
+  valueAt(index: number): string;
+}
+
+/**
+ * A closed set of label values, so that nobody outside can add a series: those of `known`, and the
+ * first `open` others that are met.
+ */
+export const createLabelSet = (known: readonly string[], open = 0): LabelSet => {
+  const values = [...new Set([OTHER, ...known])];
+  const indices = new Map(values.map((value, index) => [value, index]));
+  const limit = values.length + open;
+
+  return {
+    indexOf: (value) => {
+      const index = indices.get(value);
+      if (index !== undefined) return index;
+      if (values.length >= limit) return 0;
+      indices.set(value, values.length);
+      return values.push(value) - 1;
+    },
+    valueAt: (index) => values[index] ?? OTHER,
+  };
+};
+
+/**
+ * The parts of prom-client that are used. Its index loads a push gateway's client, a cluster's and
+ * quantiles beside them, which is 50 ms of each start; the version is fixed, so the paths are too.
+ */
+const require = createRequire(import.meta.url);
+
+type PromClient = typeof import('prom-client');
+
+export const MetricRegistry: PromClient['Registry'] = require('prom-client/lib/registry.js');
+export const Gauge: PromClient['Gauge'] = require('prom-client/lib/gauge.js');
+export const collectDefaultMetrics: PromClient['collectDefaultMetrics'] =
+  require('prom-client/lib/defaultMetrics.js');
+
+/** A counter without labels. */
+export const createCounter = (
+  registry: Registry,
+  family: Family,
+): { add(amount: number): void } => {
+  const sample: Sample = { value: 0, sharedLabels: {} };
+  registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
+  return {
+    add: (amount) => {
+      sample.value += amount;
+    },
+  };
+};
+
+/**
+ * A counter with one label of a closed union. Every value stands at 0 from the start, so that the
+ * first event is an increase that `rate()` sees.
+ */
+export const createCounters = <T extends string>(
+  registry: Registry,
+  family: Family & { readonly label: string; readonly values: readonly T[] },
+): { increment(value: T): void } => {
+  const { label, values, ...rest } = family;
+  const samples = new Map<T, Sample>(
+    values.map((value) => [value, { value: 0, sharedLabels: { [label]: value } }]),
+  );
+  registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
+  return {
+    increment: (value) => {
+      const sample = samples.get(value);
+      if (sample) sample.value += 1;
+    },
+  };
+};
