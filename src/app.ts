@@ -3,7 +3,7 @@ import { type Handover, openHandover } from './app-handover.ts';
 import { type KeyService, openKeyService } from './app-keys.ts';
 import { buildTraffic, type Traffic } from './app-traffic.ts';
 import { digestOf } from './keyring/key.ts';
-import type { AdminApi } from './servers/admin-api.ts';
+import type { AdminApi } from './servers/admin/endpoints.ts';
 import { createOpsServer } from './servers/ops.ts';
 import { listenOrExplain, sayKey } from './startup.ts';
 import { checkDeclared } from './store/key-files.ts';

@@ -1,5 +1,5 @@
 import { type IncomingMessage, request } from 'node:http';
-import { reachSocket } from '../servers/admin-socket-path.ts';
+import { reachSocket } from '../servers/admin/socket.ts';
 
 /** One request to the admin API, over its socket. */
 export interface Call {

@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isServedNoMore, serveNoMore } from '../proxy/refuse.ts';
-import type { AdminApi } from './admin-api.ts';
-import { hasBody, problemAnswer, sendAnswer } from './admin-problem.ts';
-import { createTokenGuard } from './admin-token.ts';
-import { createUnderWay } from './admin-under-way.ts';
+import type { AdminApi } from './admin/endpoints.ts';
+import { hasBody, problemAnswer, sendAnswer } from './admin/http.ts';
+import { createTokenGuard } from './admin/token.ts';
+import { createUnderWay } from './listener.ts';
 
 /**
  * The ops port. Each answers GET and HEAD; anything else is 404 with this list. What is below

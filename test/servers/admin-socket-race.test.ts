@@ -8,8 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openAdminSocket } from '../../src/servers/admin-socket.ts';
-import { lockSocket } from '../../src/servers/admin-socket-lock.ts';
+import { lockSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
@@ -40,7 +39,7 @@ beforeAll(async () => {
         typeRoots: [join(ROOT, 'node_modules/@types')],
       },
       include: [],
-      files: [join(ROOT, 'src/servers/admin-socket.ts')],
+      files: [join(ROOT, 'src/servers/admin/socket.ts')],
     }),
   );
   await promisify(execFile)(process.execPath, [tsc, '-p', config]);

@@ -1,8 +1,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { digestOf } from '../keyring/key.ts';
-import { createFailureLimiter, plainAddress } from '../proxy/address.ts';
-import type { Problem } from './admin-problem.ts';
+import { digestOf } from '../../keyring/key.ts';
+import { createFailureLimiter, plainAddress } from '../../proxy/address.ts';
+import type { Problem } from './http.ts';
 
 /** Guesses an address may make in a minute; with the right token nobody is ever locked out. */
 const FAILURES_PER_MINUTE = 10;

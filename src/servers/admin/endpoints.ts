@@ -1,17 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HandoverError } from '../handover/contracts.ts';
-import { type Actor, AdminError } from '../rotation/admin.ts';
-import { readBody } from './admin-body.ts';
-import { type AdminParts, endpoint, findEndpoint } from './admin-endpoint.ts';
-import { AUDIT_PAGE, NEW_CLIENT, RELOAD, REMOVAL, REVOCATION, ROTATION } from './admin-fields.ts';
+import { HandoverError } from '../../handover/contracts.ts';
+import { type Actor, AdminError } from '../../rotation/admin.ts';
+import {
+  type AdminParts,
+  AUDIT_PAGE,
+  endpoint,
+  findEndpoint,
+  NEW_CLIENT,
+  RELOAD,
+  REMOVAL,
+  REVOCATION,
+  ROTATION,
+} from './endpoint.ts';
 import {
   type Answer,
   isProblem,
   type Problem,
   problemAnswer,
   problemOf,
+  readBody,
   sendAnswer,
-} from './admin-problem.ts';
+} from './http.ts';
 
 /** The admin API. HEAD is answered wherever GET is; every answer is JSON, of views.ts. */
 const ENDPOINTS = [

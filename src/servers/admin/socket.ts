@@ -1,12 +1,76 @@
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, lstatSync } from 'node:fs';
-import { chmod, lstat, readdir, rename, rm, stat } from 'node:fs/promises';
-import type { Server } from 'node:http';
+import { chmod, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StartupError } from '../startup-error.ts';
-import { kindAt, openSocketFolder, type SocketFolder } from './admin-socket-path.ts';
+import { isServedNoMore } from '../../proxy/refuse.ts';
+import { StartupError } from '../../startup-error.ts';
+import { createUnderWay } from '../listener.ts';
+import type { AdminApi } from './endpoints.ts';
+import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
+
+/** Bytes that a socket's name may have on any system: Linux takes 107, macOS and the BSDs 103. */
+const MOST_BYTES = 103;
+
+/** A folder, by a name that is short enough for the sockets in it. */
+export interface SocketFolder {
+  /** What to listen on or to connect to. */
+  at(name: string): string;
+  /** The names that `at` gave are of no use any more. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a folder for sockets. Node cuts a name that is too long without a word, and listens on
+ * another; Linux has each open folder under a short name, too.
+ *
+ * @param longest the longest name that `at` is asked for
+ * @throws Error of Node's fs; with the code ENAMETOOLONG where there is no short name
+ */
+export async function openSocketFolder(folder: string, longest: string): Promise<SocketFolder> {
+  if (Buffer.byteLength(join(folder, longest)) <= MOST_BYTES) {
+    return { at: (name) => join(folder, name), close: () => Promise.resolve() };
+  }
+  const handle = await open(folder);
+  try {
+    const short = `/proc/self/fd/${handle.fd}`;
+    const [own, same] = await Promise.all([handle.stat(), stat(short).catch(() => undefined)]);
+    if (own.ino !== same?.ino || own.dev !== same.dev) {
+      const message = `a socket's name may have ${MOST_BYTES} bytes here`;
+      throw Object.assign(new Error(message), { code: 'ENAMETOOLONG' });
+    }
+    return { at: (name) => `${short}/${name}`, close: () => handle.close() };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * A name by which a socket can be connected to, however long its path is; `close` once that is
+ * done. Does not look whether it is there.
+ *
+ * @throws as `openSocketFolder`
+ */
+export async function reachSocket(
+  path: string,
+): Promise<{ readonly path: string; close(): Promise<void> }> {
+  const name = basename(path);
+  const folder = await openSocketFolder(dirname(path), name);
+  return { path: folder.at(name), close: folder.close };
+}
+
+/** What stands under a name. */
+export async function kindAt(path: string): Promise<'socket' | 'nothing' | 'other'> {
+  try {
+    return (await lstat(path)).isSocket() ? 'socket' : 'other';
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'nothing';
+    throw error;
+  }
+}
 
 /**
  * The lock on a state folder is a listening socket: a kernel closes it however its process ends, so
@@ -210,4 +274,99 @@ function cannotListen(path: string, cause: unknown): StartupError {
     `the admin socket cannot be opened in the state folder ${dirname(path)}: ${reason}`,
     { hint: 'set SIDECAR_STATE to a local folder that this user can write to', cause },
   );
+}
+
+export interface AdminSocketOptions {
+  /** `admin.sock` in the state folder, which must be there; any length. */
+  readonly path: string;
+  /** Told of errors of the listening socket. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** The way in for the command line, and the lock on the state folder. */
+export interface AdminSocket {
+  /** Until then every request is answered 503 `starting`. */
+  serve(api: AdminApi): void;
+  /**
+   * Whether this process still has the state folder: asked before each save. A file call; it is
+   * false for good once another took the name or somebody removed it.
+   */
+  isStillOurs(): boolean;
+  /**
+   * New requests are answered 503 `stopping`; resolves once those under way have their answers,
+   * after 2 s at most. The folder stays locked until `close`.
+   */
+  drain(): Promise<void>;
+  /** The same; then the name goes, if it is ours, and the lock with it. */
+  close(): Promise<void>;
+}
+
+const LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 3_000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 1_000,
+} as const;
+const MAX_CONNECTIONS = 256;
+const DRAIN_WITHIN_MS = 2_000;
+
+const CLOSED = {
+  starting: 'the sidecar is starting',
+  stopping: 'the sidecar is stopping',
+} as const satisfies Partial<Record<ProblemCode, string>>;
+
+/**
+ * Takes the lock on a state folder. File permissions are the login: who can connect is its owner.
+ *
+ * @throws StartupError `locked` where another sidecar has it; `state` where there can be no socket
+ */
+export async function openAdminSocket(options: AdminSocketOptions): Promise<AdminSocket> {
+  const underWay = createUnderWay();
+  let serving: AdminApi | keyof typeof CLOSED = 'starting';
+  const server = createServer(LIMITS, (request, response) => {
+    if (isServedNoMore(request.socket)) return;
+    underWay.add(response);
+    if (typeof serving === 'object') serving.handle(request, response, actorOf(request));
+    else sendClosed(request, response, serving);
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  const lock = await lockSocket(options.path, server);
+  server.on('error', options.onError);
+
+  const drain = async (): Promise<void> => {
+    serving = 'stopping';
+    underWay.endConnections();
+    server.closeIdleConnections();
+    await underWay.settled(DRAIN_WITHIN_MS);
+  };
+  let closed: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    await drain();
+    await lock.release();
+  };
+  return {
+    serve(api) {
+      if (serving === 'starting') serving = api;
+    },
+    isStillOurs: lock.isStillOurs,
+    drain,
+    close: () => {
+      closed ??= close();
+      return closed;
+    },
+  };
+}
+
+function sendClosed(
+  request: IncomingMessage,
+  response: ServerResponse,
+  code: keyof typeof CLOSED,
+): void {
+  sendAnswer(request, response, problemAnswer({ code, detail: CLOSED[code] }));
+}
+
+/** The user that the command line runs as, by its own word: whoever connects may do the same. */
+function actorOf({ headers }: IncomingMessage): string {
+  const name = headers['x-sidecar-actor']?.toString() ?? '';
+  return /^[A-Za-z0-9._@-]{1,64}$/.test(name) ? `cli:${name}` : 'socket';
 }
