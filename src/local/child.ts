@@ -1,5 +1,56 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+
+/** What lies where, beneath the folder that the command was started in. */
+export interface Layout {
+  readonly home: string;
+  /** The venv. */
+  readonly litellm: string;
+  readonly slots: string;
+  readonly reports: string;
+  readonly pipLog: string;
+  readonly litellmLog: string;
+  readonly sidecarLog: string;
+}
+
+export function layoutOf(cwd: string): Layout {
+  const home = join(cwd, '.local');
+  return {
+    home,
+    litellm: join(home, 'litellm'),
+    slots: join(home, 'slots'),
+    reports: join(home, 'reports'),
+    pipLog: join(home, 'pip.log'),
+    litellmLog: join(home, 'litellm.log'),
+    sidecarLog: join(home, 'sidecar.log'),
+  };
+}
+
+/** Enough for a Python traceback. */
+const BYTES = 16_384;
+
+/** The last lines of a log that is being written; none where it cannot be read. */
+export function tailOf(file: string, lines: number): readonly string[] {
+  try {
+    const descriptor = openSync(file, 'r');
+    try {
+      const { size } = fstatSync(descriptor);
+      const buffer = Buffer.alloc(Math.min(size, BYTES));
+      readSync(descriptor, buffer, 0, buffer.length, size - buffer.length);
+      const text = stripVTControlCharacters(buffer.toString('utf8'));
+      return text
+        .split(/\r\n|\n|\r/)
+        .filter((line) => line.trim() !== '')
+        .slice(-lines);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return [];
+  }
+}
 
 /** A process that runs beside this one and writes to a log of its own. */
 export interface Child {

@@ -1,18 +1,105 @@
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CommandError, EXIT, type ExitCode } from '../cli/exit-code.ts';
 import { localUrl } from '../cli/local-url.ts';
 import { runSteps } from '../cli/progress.ts';
 import { keyPlaceOf } from '../cli/settings.ts';
 import { paint, say, type Terminal } from '../cli/terminal.ts';
-import { startChild } from './child.ts';
-import { type Layout, layoutOf } from './layout.ts';
-import { tailOf } from './log-tail.ts';
+import { type Child, type Layout, layoutOf, startChild, tailOf } from './child.ts';
 import { type Prepared, prepare } from './prepare.ts';
-import { untilReady } from './ready.ts';
-import { describe, listedModels } from './running.ts';
-import { renderScreen } from './screen.ts';
-import { type End, type Supervisor, supervise } from './supervise.ts';
+import { describe, listedModels, renderScreen } from './screen.ts';
+
+/** LiteLLM takes 6 s, and up to a minute on a slow machine without a way to the internet. */
+const PATIENCE_MS = 5 * 60_000;
+const BETWEEN_MS = 200;
+const ONE_LOOK_MS = 2000;
+
+/**
+ * Resolves once `/readyz` of the sidecar says 200. Rejects with the reason of `signal`, or with a
+ * `CommandError` after five minutes. `look` is called before each try.
+ */
+export async function untilReady(
+  ops: string,
+  signal: AbortSignal,
+  look: () => void,
+): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (performance.now() < deadline) {
+    signal.throwIfAborted();
+    look();
+    if (await answers(`${ops}/readyz`, signal)) return;
+    // The next turn says why it was aborted.
+    await pause(BETWEEN_MS, undefined, { signal }).catch(() => undefined);
+  }
+  throw new CommandError('litellm did not come up within 5 minutes', EXIT.failed);
+}
+
+async function answers(url: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ONE_LOOK_MS)]);
+    const response = await fetch(url, { signal: limit });
+    await response.body?.cancel();
+    return response.status === 200;
+  } catch {
+    return false;
+  }
+}
+
+/** How the two ended: as asked, at once, or because one of them died. */
+export type End =
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'killed' }
+  | { readonly kind: 'died'; readonly child: Child; readonly how: string };
+
+export interface Supervisor {
+  /** When both have gone. */
+  readonly ended: Promise<End>;
+  /** The first call ends both gracefully, the second at once. */
+  interrupt(): void;
+}
+
+/**
+ * Watches the sidecar and LiteLLM's launcher. The sidecar goes first: it finishes what it has in
+ * hand, and for that LiteLLM must still be there. Where one dies, the other is ended.
+ */
+export function supervise(sidecar: Child, launcher: Child): Supervisor {
+  let ending = false;
+  let killed = false;
+  let death: { child: Child; how: string } | undefined;
+
+  const end = async (): Promise<void> => {
+    ending = true;
+    sidecar.end();
+    await sidecar.exited;
+    launcher.end();
+  };
+  const watch = async (child: Child): Promise<void> => {
+    const how = await child.exited;
+    if (ending) return;
+    death = { child, how };
+    await end();
+  };
+  const both = Promise.all([sidecar.exited, launcher.exited, watch(sidecar), watch(launcher)]);
+
+  return {
+    ended: both.then((): End => {
+      // What a launcher that died left behind in its group goes too.
+      for (const child of [sidecar, launcher]) child.kill();
+      if (killed) return { kind: 'killed' };
+      return death === undefined ? { kind: 'finished' } : { kind: 'died', ...death };
+    }),
+    interrupt() {
+      if (!ending) {
+        void end();
+        return;
+      }
+      killed = true;
+      sidecar.kill();
+      launcher.kill();
+    },
+  };
+}
 
 /** The folder that holds `dist` and `deploy`. */
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { litellmEnvironment, sidecarEnvironment } from '../../src/local/environment.ts';
+import { litellmEnvironment, sidecarEnvironment } from '../../src/local/prepare.ts';
 
 const FOLDERS = { slots: '/x/slots', reports: '/x/reports' } as const;
 const PLAN = { bin: '/x/litellm', folders: FOLDERS, ports: [41, 42] } as const;

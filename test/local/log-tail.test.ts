@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { tailOf } from '../../src/local/log-tail.ts';
+import { tailOf } from '../../src/local/child.ts';
 
 let file: string;
 let folder: string;

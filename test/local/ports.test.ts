@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import { claimPorts } from '../../src/local/ports.ts';
+import { claimPorts } from '../../src/local/prepare.ts';
 
 const at = (port: number) => ({ host: '127.0.0.1', port, setting: 'SIDECAR_PORT' });
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CommandError } from '../../src/cli/exit-code.ts';
-import { faultInPython, findPython, installHints } from '../../src/local/python.ts';
+import { faultInPython, findPython, installHints } from '../../src/local/install.ts';
 
 let folder: string;
 beforeEach(() => {

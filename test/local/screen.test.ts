@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { chooseModel, keyWords } from '../../src/local/running.ts';
-import { renderScreen, shellQuote } from '../../src/local/screen.ts';
+import { chooseModel, keyWords, renderScreen, shellQuote } from '../../src/local/screen.ts';
 import { Secret } from '../../src/secret.ts';
 
 const running = {

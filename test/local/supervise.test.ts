@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Child } from '../../src/local/child.ts';
-import { supervise } from '../../src/local/supervise.ts';
+import { supervise } from '../../src/local/run.ts';
 
 /** A process that ends when the test says so, and writes down what it was told. */
 function fakeChild(name: string, told: string[]) {
