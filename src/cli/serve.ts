@@ -1,5 +1,5 @@
 import closeWithGrace from 'close-with-grace';
-import { type App, startApp } from '../app.ts';
+import { type App, startApp } from '../app/app.ts';
 import { systemClock } from '../clock.ts';
 import {
   loadConfig,

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { openUpstream, type Upstream } from '../../src/app-upstream.ts';
+import { openUpstream, type Upstream } from '../../src/app/litellm.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import type { HandoverView } from '../../src/handover/views.ts';

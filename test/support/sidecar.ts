@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type App, startApp } from '../../src/app.ts';
+import { type App, startApp } from '../../src/app/app.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { formatMistakes } from '../../src/config/sources.ts';

@@ -1,14 +1,14 @@
-import type { Clock } from './clock.ts';
-import type { DeclaredPlaces } from './config/load.ts';
-import type { Config } from './config/settings.ts';
-import { ROUTE_GROUPS } from './litellm/routes.ts';
-import { createExchanges, type Exchanges } from './proxy/exchanges.ts';
-import type { Upstreams } from './proxy/upstreams.ts';
-import type { Keys } from './rotation/keys.ts';
-import type { FaultPoint } from './store/durable-file.ts';
-import { keyGauges } from './telemetry/key-families.ts';
-import type { Log } from './telemetry/log.ts';
-import { createMetrics } from './telemetry/metrics.ts';
+import type { Clock } from '../clock.ts';
+import type { DeclaredPlaces } from '../config/load.ts';
+import type { Config } from '../config/settings.ts';
+import { ROUTE_GROUPS } from '../litellm/routes.ts';
+import { createExchanges, type Exchanges } from '../proxy/exchanges.ts';
+import type { Upstreams } from '../proxy/upstreams.ts';
+import type { Keys } from '../rotation/keys.ts';
+import type { FaultPoint } from '../store/durable-file.ts';
+import { keyGauges } from '../telemetry/key-families.ts';
+import type { Log } from '../telemetry/log.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
 
 export interface AppOptions {
   readonly config: Config;

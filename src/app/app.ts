@@ -1,14 +1,47 @@
-import { type AppOptions, buildBase } from './app-base.ts';
-import { type Handover, openHandover } from './app-handover.ts';
-import { type KeyService, openKeyService } from './app-keys.ts';
-import { buildTraffic, type Traffic } from './app-traffic.ts';
-import { digestOf } from './keyring/key.ts';
-import type { AdminApi } from './servers/admin/endpoints.ts';
-import { createOpsServer } from './servers/ops.ts';
-import { listenOrExplain, sayKey } from './startup.ts';
-import { checkDeclared } from './store/key-files.ts';
+import type { Config } from '../config/settings.ts';
+import { digestOf } from '../keyring/key.ts';
+import type { FirstKey } from '../rotation/declared.ts';
+import type { AdminApi } from '../servers/admin/endpoints.ts';
+import { createOpsServer } from '../servers/ops.ts';
+import { StartupError } from '../startup-error.ts';
+import { checkDeclared, madeKeyPath } from '../store/key-files.ts';
+import type { Log } from '../telemetry/log.ts';
+import { type AppOptions, buildBase } from './base.ts';
+import { type KeyService, openKeyService } from './keys.ts';
+import { type Handover, openHandover } from './litellm.ts';
+import { buildTraffic, type Traffic } from './traffic.ts';
 
-export type { AppOptions } from './app-base.ts';
+/** Says which key clients present, and how to read one that was made; never the key. */
+export function sayKey(config: Config, from: FirstKey, log: Log): void {
+  if (from === 'declared') {
+    log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
+    return;
+  }
+  const file = madeKeyPath(config.state);
+  const made = from === 'made' ? 'a key was made for clients' : 'clients present the key';
+  log.info({ file }, `${made}: read it with \`sidecar key show\``);
+}
+
+/** Listens, or says why it cannot, and which setting helps. */
+export async function listenOrExplain(
+  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
+  host: string,
+  port: number,
+  prefix: string,
+): Promise<{ readonly port: number }> {
+  try {
+    return await server.listen(host, port);
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException;
+    const why = { EADDRINUSE: 'it is in use', EACCES: 'it is not allowed' }[code] ?? code;
+    throw new StartupError('port', `cannot listen on ${host}:${port}: ${why}`, {
+      hint: `set SIDECAR_${prefix}PORT or SIDECAR_${prefix}HOST, or stop what listens there`,
+      cause,
+    });
+  }
+}
+
+export type { AppOptions } from './base.ts';
 
 /** A sidecar that runs. */
 export interface App {
