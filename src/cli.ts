@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { runCommandLine } from './cli/run.ts';
+import { runCommandLine } from './cli/program.ts';
 
 /** The first Ctrl-C lets a command show what it knows; the second ends the process. */
 function interrupts(): AbortSignal {

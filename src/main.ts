@@ -1,6 +1,5 @@
-import { CommandError } from './cli/exit-code.ts';
-import { serve } from './cli/serve.ts';
-import { sayError } from './cli/terminal.ts';
+import { serve } from './cli/commands/serve.ts';
+import { CommandError, sayError } from './cli/terminal.ts';
 
 // `npm start`: the sidecar with the environment it finds, without a command line to load.
 const { env, stdout, stderr } = process;

@@ -21,7 +21,7 @@ describe('the documents say what is true', () => {
 
   it.each(DOCUMENTS)('%s names files and folders that are there', (name) => {
     const named = spans(read(name)).filter((it) =>
-      /^(?:src|test|deploy|bench|proxy|upstream|handover|rotation|store|servers)\/[\w./-]*$/.test(
+      /^(?:src|test|deploy|bench|proxy|litellm|handover|rotation|store|servers)\/[\w./-]*$/.test(
         it,
       ),
     );

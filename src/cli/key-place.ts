@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { Secret } from '../secret.ts';
 import { keyringPath } from '../store/keyring-format.ts';
 import { nearest } from '../text/nearest.ts';
-import { CommandError, EXIT } from './exit-code.ts';
+import { CommandError, EXIT } from './terminal.ts';
 
 /** Where the client key `master` stands. */
 export type KeyPlace =

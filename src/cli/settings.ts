@@ -1,10 +1,46 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { loadConfig, type Surroundings } from '../config/load.ts';
 import type { Origins } from '../config/parse.ts';
 import type { Config } from '../config/settings.ts';
 import { DOTENV, ENVIRONMENT, formatMistakes } from '../config/sources.ts';
-import { CommandError, EXIT } from './exit-code.ts';
 import { findKey, type KeyPlace } from './key-place.ts';
+import { CommandError, EXIT } from './terminal.ts';
+
+/**
+ * A URL for this machine to use, of an address to listen on: 0.0.0.0 means "all", and is no
+ * address.
+ */
+export function localUrl(host: string, port: number): string {
+  if (host === '0.0.0.0') return `http://127.0.0.1:${port}`;
+  if (host === '::') return `http://[::1]:${port}`;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Time as a command sees it: `cli.ts` takes the real one, a test its own. */
+export interface Time {
+  /** Wall clock, milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after so many milliseconds, or at once where the signal was or is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemTime: Time = {
+  now: () => Date.now(),
+  async sleep(ms, signal) {
+    await setTimeout(ms, undefined, { ...(signal && { signal }) }).catch(() => undefined);
+  },
+};
+
+/**
+ * The version in package.json, which lies two folders up from here in `src` and in `dist` alike.
+ */
+export function readVersion(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
+  return version;
+}
 
 /** The settings that a command works with, and where they came from. */
 export interface SettingsInForce {

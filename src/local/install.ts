@@ -10,8 +10,8 @@ import {
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { CommandError, EXIT } from '../cli/exit-code.ts';
-import type { Step } from '../cli/progress.ts';
+import type { Step } from '../cli/screen.ts';
+import { CommandError, EXIT } from '../cli/terminal.ts';
 import { tailOf } from './child.ts';
 
 /** litellm 1.104.2's own `Requires-Python: >=3.10, <3.15`. */

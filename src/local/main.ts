@@ -1,5 +1,4 @@
-import { CommandError } from '../cli/exit-code.ts';
-import { sayError } from '../cli/terminal.ts';
+import { CommandError, sayError } from '../cli/terminal.ts';
 import { runLocal } from './run.ts';
 
 /** A terminal and npm both pass on one Ctrl-C: what comes this soon after is the same one. */

@@ -1,10 +1,9 @@
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
-import { CommandError, EXIT } from '../cli/exit-code.ts';
-import { runSteps } from '../cli/progress.ts';
+import { runSteps } from '../cli/screen.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
-import { say, type Terminal } from '../cli/terminal.ts';
+import { CommandError, EXIT, say, type Terminal } from '../cli/terminal.ts';
 import { readDotenv } from '../config/load.ts';
 import type { Layout } from './child.ts';
 import { installSteps, isInstalled, litellmIn } from './install.ts';

@@ -1,11 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { CommandError, EXIT, type ExitCode } from '../cli/exit-code.ts';
-import { localUrl } from '../cli/local-url.ts';
-import { runSteps } from '../cli/progress.ts';
-import { keyPlaceOf } from '../cli/settings.ts';
-import { paint, say, type Terminal } from '../cli/terminal.ts';
+import { runSteps } from '../cli/screen.ts';
+import { keyPlaceOf, localUrl } from '../cli/settings.ts';
+import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../cli/terminal.ts';
 import { type Child, type Layout, layoutOf, startChild, tailOf } from './child.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import { describe, listedModels, renderScreen } from './screen.ts';

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
-import { createGateway } from '../cli/check-gateway.ts';
+import { createGateway } from '../cli/commands/probe.ts';
 import type { KeyPlace } from '../cli/key-place.ts';
-import { readVersion } from '../cli/version.ts';
+import { readVersion } from '../cli/settings.ts';
 import type { Layout } from './child.ts';
 
 /** Where a client's key is found, for whoever wants to paste a command. */

@@ -4,9 +4,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { callSocket, Unanswered } from '../../src/cli/admin-call.ts';
-import { createAdminClient } from '../../src/cli/admin-client.ts';
-import { explainUnanswered } from '../../src/cli/admin-refusal.ts';
+import {
+  callSocket,
+  createAdminClient,
+  explainUnanswered,
+  Unanswered,
+} from '../../src/cli/admin-client.ts';
 import {
   changeView,
   fakeTime,

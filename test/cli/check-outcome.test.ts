@@ -4,7 +4,7 @@ import {
   errorMessageIn,
   type Outcome,
   summarise,
-} from '../../src/cli/check-outcome.ts';
+} from '../../src/cli/commands/probe.ts';
 import { oneLine } from '../../src/text/safe.ts';
 
 const ok: Outcome = { state: 'ok', latencyMs: 10, firstByteMs: 5 };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatMs, renderJson, renderSummary, renderTable } from '../../src/cli/check-report.ts';
+import { formatMs, renderJson, renderSummary, renderTable } from '../../src/cli/commands/check.ts';
 
 const rows = [
   { model: 'mock', outcome: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },

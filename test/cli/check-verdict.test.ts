@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createStreamVerdict, faultInAnswer } from '../../src/cli/check-verdict.ts';
+import { createStreamVerdict, faultInAnswer } from '../../src/cli/commands/probe.ts';
 
 const CHUNK = '{"choices":[{"delta":{"content":"o"}}]}';
 const USAGE = '{"choices":[],"usage":{"total_tokens":3}}';

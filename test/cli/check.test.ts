@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
-import { type CheckOptions, check } from '../../src/cli/check.ts';
+import { type CheckOptions, check } from '../../src/cli/commands/check.ts';
 import { Secret } from '../../src/secret.ts';
 import { capturedTerminal } from './captured-terminal.ts';
 import { type Answer, CHAT, json, modelList, startFakeGateway } from './fake-gateway.ts';

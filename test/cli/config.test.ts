@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { renderConfig } from '../../src/cli/config.ts';
+import { renderConfig } from '../../src/cli/commands/config.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { EVERY_SETTING } from '../../src/config/settings.ts';
 

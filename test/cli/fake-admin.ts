@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCommandLine } from '../../src/cli/run.ts';
-import type { Time } from '../../src/cli/time.ts';
+import { runCommandLine } from '../../src/cli/program.ts';
+import type { Time } from '../../src/cli/settings.ts';
 import type {
   ChangeView,
   ClientView,

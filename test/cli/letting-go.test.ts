@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { holdOn } from '../../src/cli/letting-go.ts';
+import { holdOn } from '../../src/cli/commands/wait.ts';
 import { ago, DAY, HOUR, MINUTE, NOW, retiring, SECOND } from './fake-admin.ts';
 
 const NOT_YET = { clockStarted: false } as const;

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runCommandLine } from '../../src/cli/run.ts';
+import { runCommandLine } from '../../src/cli/program.ts';
 import { isWellFormedKey } from '../../src/keyring/key.ts';
 import { capturedTerminal } from './captured-terminal.ts';
 import { CHAT, json, modelList, startFakeGateway } from './fake-gateway.ts';

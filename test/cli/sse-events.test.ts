@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createEventReader } from '../../src/cli/sse-events.ts';
+import { createEventReader } from '../../src/cli/commands/probe.ts';
 
 const readAll = (pieces: readonly string[]): readonly string[] => {
   const reader = createEventReader();

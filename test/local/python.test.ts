@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { CommandError } from '../../src/cli/exit-code.ts';
+import { CommandError } from '../../src/cli/terminal.ts';
 import { faultInPython, findPython, installHints } from '../../src/local/install.ts';
 
 let folder: string;

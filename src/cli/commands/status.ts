@@ -1,12 +1,28 @@
-import type { UpstreamView } from '../handover/views.ts';
-import type { ClientView, GenerationView, StatusView } from '../rotation/admin.ts';
-import { oneLine } from '../text/safe.ts';
-import { type Cell, renderColumns } from './columns.ts';
-import { showAgo, showInstant, showSetting, showSpan, showUntil } from './instant.ts';
-import { goodUntil, pendingWords, STYLE_OF } from './key-words.ts';
-import type { Terminal } from './terminal.ts';
-import { upstreamLine } from './upstream-line.ts';
-import { type Line, nextLines, renderLines, warningLines } from './word-lines.ts';
+import type { UpstreamView } from '../../handover/views.ts';
+import type { ClientView, GenerationView, StatusView } from '../../rotation/admin.ts';
+import { oneLine } from '../../text/safe.ts';
+import { type AdminSession, writeJson } from '../admin-client.ts';
+import {
+  type Cell,
+  type Line,
+  nextLines,
+  renderColumns,
+  renderLines,
+  warningLines,
+} from '../screen.ts';
+import { EXIT, type ExitCode, type Terminal } from '../terminal.ts';
+import {
+  goodUntil,
+  pendingWords,
+  renderWho,
+  STYLE_OF,
+  showAgo,
+  showInstant,
+  showSetting,
+  showSpan,
+  showUntil,
+  upstreamLine,
+} from '../words.ts';
 
 const HEAD = ['client', 'key', 'state', 'made', 'last used', 'good until'] as const;
 
@@ -79,4 +95,25 @@ function scheduleOf({ rotateEveryMs, clients }: StatusView, now: number): string
     .flatMap(({ name, nextRotationAt: at }) => (at === null ? [] : [{ name, at }]))
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   return first === undefined ? every : `${every}; next ${first.name}, ${showUntil(first.at, now)}`;
+}
+
+/** `sidecar status` */
+export async function status({ terminal, api }: AdminSession, json: boolean): Promise<ExitCode> {
+  const view = await api.status();
+  const upstream = await api.upstream();
+  if (json) writeJson(terminal, { ...view, upstream });
+  else terminal.stdout.write(renderStatus(terminal, view, upstream));
+  return EXIT.ok;
+}
+
+/** `sidecar who` */
+export async function who(
+  { terminal, api, time }: AdminSession,
+  generation: string,
+  json: boolean,
+): Promise<ExitCode> {
+  const view = await api.who(generation);
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(renderWho(terminal, view, time.now()));
+  return EXIT.ok;
 }

@@ -1,11 +1,18 @@
 import { type Command, Option } from 'commander';
-import { MASTER } from '../keyring/keyring.ts';
-import { parseClient, parseGeneration, parseGrace, parseLimit } from './key-options.ts';
-import * as help from './program-help.ts';
-
-export interface JsonFlag {
-  readonly json?: boolean;
-}
+import { MASTER } from '../../keyring/keyring.ts';
+import { AdminRefusal, type AdminSession, writeJson } from '../admin-client.ts';
+import * as help from '../options.ts';
+import {
+  JSON_FLAG,
+  type JsonFlag,
+  parseClient,
+  parseGeneration,
+  parseGrace,
+  parseLimit,
+} from '../options.ts';
+import { EXIT, type ExitCode } from '../terminal.ts';
+import { renderCallers, renderChange, renderRotation } from '../words.ts';
+import { waitForNobody } from './wait.ts';
 
 /** The flags as commander gives them: what was not given is not there. */
 export interface RotateFlags extends JsonFlag {
@@ -35,9 +42,6 @@ export interface KeyActions {
   audit(flags: AuditFlags): Promise<void>;
   auditVerify(flags: JsonFlag): Promise<void>;
 }
-
-export const JSON_FLAG = ['--json', 'one json document instead of the text'] as const;
-
 /** The commands that look at keys and change them. */
 export function addKeyCommands(program: Command, actions: KeyActions): void {
   program
@@ -109,4 +113,70 @@ function addAudit(program: Command, actions: KeyActions): void {
       // With --json before `verify`, it is the parent's.
       actions.auditVerify(command.optsWithGlobals()),
     );
+}
+
+export interface RotateOptions {
+  /** `24h`; undefined: the sidecar's own setting. */
+  readonly grace: string | undefined;
+  readonly compromised: boolean;
+  readonly force: boolean;
+  readonly wait: boolean;
+  readonly json: boolean;
+}
+
+/** `sidecar rotate`; `interrupts` is asked for Ctrl-C once there is something to wait for. */
+export async function rotate(
+  session: AdminSession,
+  client: string,
+  { grace, compromised, force, wait, json }: RotateOptions,
+  interrupts: () => AbortSignal,
+): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const body = { grace, compromised, force };
+  const view = await sayingWho(session, () => api.rotate(client, body));
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(renderRotation(terminal, view, time.now(), compromised));
+  if (wait) return await waitForNobody(session, view, interrupts());
+  return EXIT.ok;
+}
+
+/** `sidecar rollback` */
+export async function rollback(
+  { terminal, api, time }: AdminSession,
+  client: string,
+  json: boolean,
+): Promise<ExitCode> {
+  const view = await api.rollback(client);
+  const active = view.client.generations.find(({ state }) => state === 'active');
+  const said = `${active?.id ?? client} is the key of ${client} again`;
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(renderChange(terminal, said, view, time.now()));
+  return EXIT.ok;
+}
+
+/** `sidecar revoke` */
+export async function revoke(
+  session: AdminSession,
+  generation: string,
+  options: { readonly force: boolean; readonly compromised: boolean; readonly json: boolean },
+): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const { force, compromised, json } = options;
+  const view = await sayingWho(session, () => api.revoke(generation, { force, compromised }));
+  const said = `${generation} is revoked: it opens nothing any more`;
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(renderChange(terminal, said, view, time.now(), compromised));
+  return EXIT.ok;
+}
+
+/** Where a key is in use, who would break is shown above the refusal. */
+export async function sayingWho<T>(session: AdminSession, verb: () => Promise<T>): Promise<T> {
+  try {
+    return await verb();
+  } catch (error) {
+    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
+    const { terminal, time } = session;
+    terminal.stderr.write(renderCallers(terminal, terminal.stderr, error.who, time.now()));
+    throw error;
+  }
 }

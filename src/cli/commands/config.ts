@@ -1,14 +1,14 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
-import type { Origins } from '../config/parse.ts';
+import type { Origins } from '../../config/parse.ts';
 import {
   type AnySetting,
   type Config,
   ENV_FILE,
   fileNameOf,
   SETTINGS,
-} from '../config/settings.ts';
-import { DEFAULT } from '../config/sources.ts';
+} from '../../config/settings.ts';
+import { DEFAULT } from '../../config/sources.ts';
 
 /** What is in force, as `loadConfig` gives it. */
 export interface InForce {

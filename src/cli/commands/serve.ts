@@ -1,18 +1,18 @@
 import closeWithGrace from 'close-with-grace';
-import { type App, startApp } from '../app/app.ts';
-import { systemClock } from '../clock.ts';
+import { type App, startApp } from '../../app/app.ts';
+import { systemClock } from '../../clock.ts';
 import {
   loadConfig,
   openDeclaredPlaces,
   openUpstreamKeyPlaces,
   type Surroundings,
-} from '../config/load.ts';
-import type { Config } from '../config/settings.ts';
-import { formatMistakes } from '../config/sources.ts';
-import { StartupError } from '../startup-error.ts';
-import { createLog, type Log } from '../telemetry/log.ts';
-import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
-import { readVersion } from './version.ts';
+} from '../../config/load.ts';
+import type { Config } from '../../config/settings.ts';
+import { formatMistakes } from '../../config/sources.ts';
+import { StartupError } from '../../startup-error.ts';
+import { createLog, type Log } from '../../telemetry/log.ts';
+import { readVersion } from '../settings.ts';
+import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
 
 const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
   configuration: EXIT.configuration,

@@ -1,12 +1,106 @@
-import type { CallerView, RotateView } from '../rotation/admin.ts';
-import { createAbsence } from './absence.ts';
-import type { AdminSession } from './admin-session.ts';
-import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
-import { goodUntil } from './key-words.ts';
-import { holdOn } from './letting-go.ts';
-import { createLiveLines } from './live-lines.ts';
-import { say } from './terminal.ts';
-import { drawWatched, holdWords, type Watched } from './wait-report.ts';
+import type { CallerView, GenerationView, RotateView, WhoView } from '../../rotation/admin.ts';
+import { oneLine } from '../../text/safe.ts';
+import type { AdminSession } from '../admin-client.ts';
+import { createAbsence, createLiveLines } from '../screen.ts';
+import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../terminal.ts';
+import { goodUntil, showAgo, showCount } from '../words.ts';
+
+/** What was not seen for so long, while its clients have a newer key, has moved. Milliseconds. */
+export const QUIET_MS = 60_000;
+/** What was not seen for so long is used by nobody, as for `sidecar revoke`. Milliseconds. */
+export const DORMANT_MS = 3_600_000;
+
+/** How far clients have let go of an older key. */
+export type Hold =
+  /** It opens nothing any more. */
+  | 'ended'
+  /** It is active again. */
+  | 'returned'
+  /** Requests are under way with it, or the last one is not a minute ago. */
+  | 'used'
+  /** Nobody was seen for a minute; but no newer key was used so far, so that nobody has moved. */
+  | 'idle'
+  | 'free';
+
+/**
+ * Judges one older key. It is free where nothing is under way with it, and either it was not seen
+ * for an hour, or a newer key is in use and it was not seen for a minute since the rotation.
+ */
+export function holdOn(older: GenerationView, rotatedAt: number, now: number): Hold {
+  const { state, inFlight, lastUsedAt, clockStarted } = older;
+  if (state === 'active') return 'returned';
+  if (state !== 'retiring') return 'ended';
+  if (inFlight > 0) return 'used';
+  const lastUse = lastUsedAt === null ? -Infinity : Date.parse(lastUsedAt);
+  if (now - lastUse >= DORMANT_MS) return 'free';
+  if (now - lastUse < QUIET_MS) return 'used';
+  return clockStarted && now - rotatedAt >= QUIET_MS ? 'free' : 'idle';
+}
+
+/** An older key while its clients move to the newer one. */
+export interface Watched {
+  readonly who: WhoView;
+  readonly hold: Hold;
+}
+
+/** Callers that are shown of one key; the screen has to hold them. */
+const MOST_SHOWN = 8;
+
+const seenWithin =
+  (ms: number, now: number) =>
+  (caller: CallerView): boolean =>
+    now - Date.parse(caller.lastSeenAt) < ms;
+
+const callerWords = ({ address, userAgent }: CallerView): string =>
+  userAgent === '' ? oneLine(address) : `${oneLine(address)}  ${oneLine(userAgent)}`;
+
+/** The live display: each older key, and who was seen with it in the last hour. */
+export function drawWatched(
+  terminal: Terminal,
+  watched: readonly Watched[],
+  isMoved: (caller: CallerView) => boolean,
+  now: number,
+): readonly string[] {
+  const { stderr } = terminal;
+  return watched.flatMap(({ who, hold }) => {
+    const { generation } = who;
+    const callers = who.callers.filter(seenWithin(DORMANT_MS, now));
+    const more = callers.length - MOST_SHOWN;
+    const title = `${generation.id}: ${holdWords({ who, hold }, now)}`;
+    return [
+      paint(terminal, stderr, hold === 'free' || hold === 'ended' ? 'green' : 'yellow', title),
+      paint(terminal, stderr, 'dim', `  ${goodUntil(generation, now)}`),
+      ...callers.slice(0, MOST_SHOWN).map((caller) => `  ${rowOf(caller, isMoved(caller), now)}`),
+      ...(more > 0 ? [`  and ${more} more: sidecar who ${generation.id}`] : []),
+    ];
+  });
+}
+
+const rowOf = (caller: CallerView, moved: boolean, now: number): string =>
+  `${callerWords(caller)}  ${showAgo(caller.lastSeenAt, now)}${moved ? ', has the new key' : ''}`;
+
+/** How things stand with one older key, in a line that changes only when something happens. */
+export function holdWords({ who, hold }: Watched, now: number): string {
+  const { generation, callers } = who;
+  const recent = callers.filter(seenWithin(QUIET_MS, now));
+  switch (hold) {
+    case 'ended':
+      return generation.state;
+    case 'returned':
+      return 'active again';
+    case 'idle':
+      return 'nobody uses it now, but no newer key was used so far';
+    case 'free':
+      return 'nobody uses it any more';
+    case 'used': {
+      if (recent.length === 0) return 'requests are still under way with it';
+      const [first, second, third] = recent.map(callerWords);
+      const names = [first, second, third].filter((each) => each !== undefined).join('; ');
+      const others = recent.length > 3 ? ' …' : '';
+      return `used in the last minute by ${showCount(recent.length, 'caller')}: ${names}${others}`;
+    }
+  }
+}
 
 const LOOK_EVERY_MS = 1000;
 

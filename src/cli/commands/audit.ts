@@ -1,13 +1,12 @@
 import { existsSync } from 'node:fs';
-import type { AuditLine, AuditVerdict } from '../keyring/audit.ts';
-import { readAudit, verifyAudit } from '../store/audit-log.ts';
-import { StoreError } from '../store/key-store.ts';
-import { oneLine } from '../text/safe.ts';
-import { escapeControls, writeJson } from './admin-session.ts';
-import { CommandError, EXIT, type ExitCode } from './exit-code.ts';
-import { showCount, showSecond, showSetting } from './instant.ts';
-import { paint, say, type Terminal } from './terminal.ts';
-import type { Time } from './time.ts';
+import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
+import { readAudit, verifyAudit } from '../../store/audit-log.ts';
+import { StoreError } from '../../store/key-store.ts';
+import { oneLine } from '../../text/safe.ts';
+import { escapeControls, writeJson } from '../admin-client.ts';
+import type { Time } from '../settings.ts';
+import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../terminal.ts';
+import { showCount, showSecond, showSetting } from '../words.ts';
 
 export interface AuditOptions {
   readonly follow: boolean;

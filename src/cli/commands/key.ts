@@ -1,8 +1,7 @@
-import { generateKey } from '../keyring/key.ts';
-import type { Secret } from '../secret.ts';
-import { EXIT, type ExitCode } from './exit-code.ts';
-import { findClientKey, type KeyPlace, noKeyYet } from './key-place.ts';
-import { say, type Terminal } from './terminal.ts';
+import { generateKey } from '../../keyring/key.ts';
+import type { Secret } from '../../secret.ts';
+import { findClientKey, type KeyPlace, noKeyYet } from '../key-place.ts';
+import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 
 /** `sidecar key new`: a fresh key on stdout, and nothing else anywhere. */
 export function keyNew(terminal: Terminal): ExitCode {

@@ -1,0 +1,387 @@
+import { type Command, Option } from 'commander';
+import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
+import { type AdminSession, writeJson } from '../admin-client.ts';
+import { JSON_FLAG, type JsonFlag } from '../options.ts';
+import {
+  type Cell,
+  type Line,
+  nextLines,
+  renderColumns,
+  renderLines,
+  warningLines,
+} from '../screen.ts';
+import { EXIT, type ExitCode, type Style, say, type Terminal } from '../terminal.ts';
+import {
+  handoverName,
+  isOver,
+  keyChangeWords,
+  lastWordsOf,
+  modelWords,
+  showAgo,
+  showInstant,
+  showSecond,
+  showSetting,
+  showSpan,
+  showUntil,
+  stepWords,
+} from '../words.ts';
+
+/** What stands below the options of `sidecar upstream … --help`. */
+
+export const UPSTREAM = `
+LiteLLM reads its key and its configuration once, at its start. So another LiteLLM is started beside
+it, in the other of two slots, and takes over once it has shown that it works: a handover. Clients
+keep their keys, and notice nothing; to change what they hold there is \`sidecar rotate\`.
+
+Examples:
+  $ sidecar upstream status
+  $ sidecar upstream reload --dry-run
+  $ sidecar upstream reload
+  $ sidecar upstream rotate --wait
+
+It needs both slots and their launcher: SIDECAR_UPSTREAM with two addresses, and SIDECAR_SLOTS.
+`;
+
+export const UPSTREAM_STATUS = `
+Shows the slots and what is in flight there, the handover that is under way and the last one, the
+age of LiteLLM's key, whether it runs with its configuration as it is now, and its database.
+
+Examples:
+  $ sidecar upstream status
+  $ sidecar upstream status --json | jq -r .config
+
+Exit codes: 0 where a sidecar answers, 69 where none runs
+`;
+
+const STEPS = `
+staged    it is prepared, and stored
+starting  LiteLLM starts in the other slot
+verified  it lists models with its key, and refuses another
+switched  new requests go there
+draining  the one before finishes what it has in hand, within SIDECAR_DRAIN
+
+What does not come up within SIDECAR_HANDOVER_TIMEOUT is rolled back: the LiteLLM before goes on as
+if nothing had been. If the new one dies within SIDECAR_PROBATION of the switch, requests go back.
+A handover that is asked for while another one drains waits for it.
+`;
+
+const CTRL_C = `
+The command returns when new requests have gone over, with --wait when the LiteLLM before has ended.
+Ctrl-C ends the watching, and not the handover.
+`;
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 refused or rolled back, 2 the command line is wrong, 69 no sidecar runs, 73
+the state folder cannot be written, 130 Ctrl-C
+`;
+
+export const UPSTREAM_ROTATE = `
+A new LiteLLM with a new key takes over. No client holds that key, or learns it.
+${STEPS}${CTRL_C}
+With a database LiteLLM must have a salt key first: see \`sidecar upstream salt-key --help\`.
+
+Examples:
+  $ sidecar upstream rotate
+  $ sidecar upstream rotate --wait --json | jq -r .state
+${EXIT_CODES}`;
+
+export const UPSTREAM_RELOAD = `
+A new LiteLLM takes over, with the same key and with what SIDECAR_LITELLM_CONFIG names as it is now.
+A configuration that does not come up takes nothing down: its last words are shown.
+${STEPS}${CTRL_C}
+Examples:
+  $ sidecar upstream reload --dry-run
+  $ sidecar upstream reload
+  $ sidecar upstream reload --json | jq -r '.models.vanished[]'
+${EXIT_CODES}`;
+
+export const UPSTREAM_HISTORY = `
+Lists the last 20 handovers, the latest first: who asked, how long it took, how it ended, and why.
+
+Examples:
+  $ sidecar upstream history
+  $ sidecar upstream history --json | jq '.handovers[] | select(.state == "rolled_back") | .fault'
+
+Exit codes: 0 where a sidecar answers, 69 where none runs
+`;
+
+export const SALT_KEY = `
+With a database LiteLLM encrypts the credentials that it stores: with LITELLM_SALT_KEY, or where
+there is none with its own key, which could then never be rotated. This prints a new one, and the
+word by which the sidecar knows, as two lines for .env. The sidecar does not keep it.
+
+Only an installation in which nothing is stored yet may take one: where there is one already, or
+may be, it is refused. Where something is stored without one, the salt key has to be the key that
+LiteLLM runs with now. It must never change, and without it nothing that is stored can be read: keep
+a copy with your backups. LiteLLM sees it once its container is recreated.
+
+Examples:
+  $ sidecar upstream salt-key >> .env
+  $ docker compose exec -T sidecar sidecar upstream salt-key >> .env
+  $ docker compose up -d --force-recreate
+
+Exit codes: 0 done, 1 refused, 69 no sidecar runs
+`;
+
+/** Said as commander says it, with the way out in brackets. */
+export const DRY_RUN_OF_ROTATE =
+  "error: option '--dry-run' is invalid: it belongs to reload " +
+  '(sidecar upstream reload --dry-run sees whether the configuration comes up)';
+
+/** The flags as commander gives them: what was not given is not there. */
+export interface HandoverFlags extends JsonFlag {
+  readonly wait?: boolean;
+}
+
+export interface ReloadFlags extends HandoverFlags {
+  readonly dryRun?: boolean;
+}
+
+/** What the commands for LiteLLM's own key and configuration do. */
+export interface UpstreamActions {
+  upstreamStatus(flags: JsonFlag): Promise<void>;
+  upstreamRotate(flags: HandoverFlags): Promise<void>;
+  upstreamReload(flags: ReloadFlags): Promise<void>;
+  upstreamHistory(flags: JsonFlag): Promise<void>;
+  saltKey(flags: JsonFlag): Promise<void>;
+}
+
+const WAIT_FLAG = ['--wait', 'stay until the LiteLLM before has ended, too'] as const;
+
+export function addUpstreamCommands(program: Command, actions: UpstreamActions): void {
+  const upstream = program
+    .command('upstream')
+    .description("LiteLLM's own key and configuration: show them, replace them")
+    .addHelpText('after', UPSTREAM);
+  upstream
+    .command('status')
+    .description('show where LiteLLM runs, what is handed over, and what to do next')
+    .option(...JSON_FLAG)
+    .addHelpText('after', UPSTREAM_STATUS)
+    .action((flags: JsonFlag) => actions.upstreamStatus(flags));
+  addHandovers(upstream, actions);
+  upstream
+    .command('history')
+    .description('list the last 20 handovers')
+    .option(...JSON_FLAG)
+    .addHelpText('after', UPSTREAM_HISTORY)
+    .action((flags: JsonFlag) => actions.upstreamHistory(flags));
+  upstream
+    .command('salt-key')
+    .description("print a new LITELLM_SALT_KEY, which LiteLLM's database needs; it is not stored")
+    .option(...JSON_FLAG)
+    .addHelpText('after', SALT_KEY)
+    .action((flags: JsonFlag) => actions.saltKey(flags));
+}
+
+function addHandovers(upstream: Command, actions: UpstreamActions): void {
+  upstream
+    .command('rotate')
+    .description('let a LiteLLM with a new key take over; clients notice nothing')
+    .option(...WAIT_FLAG)
+    .addOption(new Option('--dry-run').hideHelp())
+    .option(...JSON_FLAG)
+    .addHelpText('after', UPSTREAM_ROTATE)
+    .action(({ dryRun, ...flags }: ReloadFlags, command: Command) => {
+      if (dryRun === true) command.error(DRY_RUN_OF_ROTATE);
+      return actions.upstreamRotate(flags);
+    });
+  upstream
+    .command('reload')
+    .description('let one with the configuration as it is now take over')
+    .option('--dry-run', 'see whether it comes up, and switch nothing')
+    .option(...WAIT_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText('after', UPSTREAM_RELOAD)
+    .action((flags: ReloadFlags) => actions.upstreamReload(flags));
+}
+
+const SLOT_HEAD = ['slot', 'state', 'up', 'requests', 'websockets', 'mcp sessions', 'url'] as const;
+
+const TITLE: Readonly<Record<UpstreamView['mode'], string>> = {
+  slots: 'LiteLLM has two slots',
+  'one-slot': 'LiteLLM has one slot, so that nothing can be handed over',
+  unmanaged: 'LiteLLM is run by somebody else',
+};
+
+/** One screen: the slots, and below them a line for whatever an operator should know or do. */
+export function renderUpstream(terminal: Terminal, view: UpstreamView): string {
+  const now = Date.parse(view.now);
+  const title = `${TITLE[view.mode]}; ${showInstant(view.now)}`;
+  const table = renderColumns(terminal, terminal.stdout, SLOT_HEAD, view.slots.map(slotRow));
+  return `${title}\n\n${table}\n${renderLines(terminal, linesOf(view, now))}`;
+}
+
+const STYLE_OF: Readonly<Record<SlotView['state'], Style>> = {
+  active: 'green',
+  candidate: 'cyan',
+  draining: 'yellow',
+  empty: 'dim',
+};
+
+function slotRow(slot: SlotView): readonly Cell[] {
+  const { name, state, up, requests, websockets, mcpSessions, url } = slot;
+  const there: Cell = up ? { text: 'yes', style: 'green' } : { text: 'no', style: 'red' };
+  const load = [requests, websockets, mcpSessions].map((count) => count.toLocaleString('en-US'));
+  return [
+    name,
+    { text: state, style: STYLE_OF[state] },
+    state === 'empty' ? '-' : there,
+    ...load,
+  ].concat(url);
+}
+
+function linesOf(view: UpstreamView, now: number): readonly Line[] {
+  return [
+    ...handoverLines(view, now),
+    configLine(view),
+    ...(view.config === 'refused' ? faultLines(view.last) : []),
+    keyLine(view, now),
+    ...keyChangeWords(view, now).map((text): Line => ({ word: 'key change', ...CARE, text })),
+    databaseLine(view),
+    ...warningLines(view),
+    ...nextLines(view),
+  ];
+}
+
+const CALM = { style: 'dim' } as const;
+const CARE = { style: 'yellow' } as const;
+const BAD = { style: 'red' } as const;
+
+function handoverLines(view: UpstreamView, now: number): readonly Line[] {
+  const { mode, handover, waiting, last, verified, config } = view;
+  const lineOf = (word: string, each: HandoverView | null, style: Style): readonly Line[] => {
+    if (each === null) return [];
+    const models = isOver(each) ? modelWords(each) : '';
+    const text = `${handoverName(each)}: ${stepWords(each, now)}${models && `; ${models}`}`;
+    return [{ word, style, text }];
+  };
+  const none: Line = { word: 'handover', ...CALM, text: 'none is under way' };
+  return [
+    ...(handover === null && mode === 'slots' ? [none] : lineOf('under way', handover, 'cyan')),
+    ...lineOf('waiting', waiting, 'cyan'),
+    ...lineOf('last', last, last?.state === 'rolled_back' ? 'red' : 'dim'),
+    ...(config === 'refused' ? [] : faultLines(last)),
+    ...(verified ? [] : [UNVERIFIED]),
+  ];
+}
+
+const UNVERIFIED: Line = {
+  word: 'verified',
+  ...CARE,
+  text: 'no: LiteLLM was not seen so far to take its key and to list a model',
+};
+
+function faultLines(last: HandoverView | null): readonly Line[] {
+  if (last === null || last.fault === null) return [];
+  const { fault } = last;
+  const below = lastWordsOf(fault);
+  return [
+    { word: '  why', ...BAD, text: fault.message },
+    ...(fault.hint === '' ? [] : [{ word: '  hint', style: 'cyan', text: fault.hint } as const]),
+    ...(below.length === 0 ? [] : [{ word: '  litellm', ...CALM, text: 'its last words', below }]),
+  ];
+}
+
+function configLine({ config, autoReload }: UpstreamView): Line {
+  const word = 'config';
+  switch (config) {
+    case 'current':
+      return { word, ...CALM, text: autoReload ? 'current; an edit is tried by itself' : config };
+    case 'changed':
+      return {
+        word,
+        ...CARE,
+        text: autoReload
+          ? 'changed since LiteLLM started; it is tried by itself'
+          : 'changed since LiteLLM started; `sidecar upstream reload` takes it',
+      };
+    case 'refused': {
+      const text = 'refused: what stands there now did not come up; LiteLLM goes on as it was';
+      return { word, ...BAD, text };
+    }
+    case 'none':
+      return { word, ...CALM, text: 'none: SIDECAR_LITELLM_CONFIG is not set' };
+  }
+}
+
+function keyLine(view: UpstreamView, now: number): Line {
+  const { mode, keyMadeAt, rotateEveryMs, nextRotationAt } = view;
+  const age = keyMadeAt === null ? 'made by somebody else' : `made ${showAgo(keyMadeAt, now)}`;
+  const line = (schedule: string): Line => ({ word: 'key', ...CALM, text: age + schedule });
+  if (rotateEveryMs !== null) {
+    const next = nextRotationAt === null ? '' : `; next ${showUntil(nextRotationAt, now)}`;
+    return line(`; rotated every ${showSetting(rotateEveryMs)}${next}`);
+  }
+  if (mode !== 'slots') return line('');
+  return line('; rotate with `sidecar upstream rotate`, or set SIDECAR_UPSTREAM_ROTATE_EVERY');
+}
+
+function databaseLine({ database, saltKeySet }: UpstreamView): Line {
+  const word = 'database';
+  const salt = saltKeySet ? '; there is a salt key' : '';
+  if (database === null) return { word, ...CALM, text: `not asked yet${salt}` };
+  if (!database) return { word, ...CALM, text: `none${salt}` };
+  if (saltKeySet) return { word, ...CALM, text: `yes${salt}` };
+  const text = 'yes, and no word about a salt key: set SIDECAR_LITELLM_SALT_KEY before a rotation';
+  return { word, ...CARE, text };
+}
+
+/** `sidecar upstream status` */
+export async function upstreamStatus(
+  { terminal, api }: AdminSession,
+  json: boolean,
+): Promise<ExitCode> {
+  const view = await api.upstream();
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(renderUpstream(terminal, view));
+  return EXIT.ok;
+}
+
+const HISTORY_HEAD = ['handover', 'kind', 'by', 'when', 'took', 'outcome', 'why'] as const;
+
+/** `sidecar upstream history`: the latest first. */
+export async function upstreamHistory(
+  { terminal, api, time }: AdminSession,
+  json: boolean,
+): Promise<ExitCode> {
+  const view = await api.handovers();
+  if (json) writeJson(terminal, view);
+  else if (view.handovers.length === 0) say(terminal, 'there was no handover so far');
+  else terminal.stdout.write(renderHistory(terminal, view.handovers, time.now()));
+  return EXIT.ok;
+}
+
+const renderHistory = (
+  terminal: Terminal,
+  handovers: readonly HandoverView[],
+  now: number,
+): string => {
+  const rows = handovers.map((each) => historyRow(each, now));
+  return renderColumns(terminal, terminal.stdout, HISTORY_HEAD, rows);
+};
+
+function historyRow(view: HandoverView, now: number): readonly Cell[] {
+  const { id, kind, by, state, startedAt, endedAt, waitsFor, fault } = view;
+  const took = showSpan((endedAt === null ? now : Date.parse(endedAt)) - Date.parse(startedAt));
+  const style = state === 'done' ? 'green' : state === 'rolled_back' ? 'red' : 'cyan';
+  const waits = isOver(view) || waitsFor === null ? '' : `waits for ${waitsFor}`;
+  const outcome = { text: state.replace('_', ' '), style } as const;
+  return [id, kind, by, showSecond(startedAt), took, outcome, fault?.message ?? waits];
+}
+
+/** `sidecar upstream salt-key`: two lines for `.env` on stdout, what to do with them on stderr. */
+export async function saltKey({ terminal, api }: AdminSession, json: boolean): Promise<ExitCode> {
+  const view = await api.saltKey();
+  if (json) {
+    writeJson(terminal, view);
+  } else {
+    terminal.stdout.write(`LITELLM_SALT_KEY=${view.saltKey}\nSIDECAR_LITELLM_SALT_KEY=set\n`);
+  }
+  say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [
+    'both lines belong into .env, and a copy with your backups',
+    'without it nothing that LiteLLM has stored can be read; it must never change',
+    "then recreate LiteLLM's container, so that it sees it: docker compose up -d --force-recreate",
+  ]);
+  return EXIT.ok;
+}
