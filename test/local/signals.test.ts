@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { onInterrupt } from '../../src/local/main.ts';
+import { onInterrupt } from '../../src/local/run.ts';
 
 test('one press that comes twice counts once, a second press counts', () => {
   let time = 1000;
