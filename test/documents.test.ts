@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ROUTE_GROUPS } from '../src/litellm/routes.ts';
@@ -7,16 +8,39 @@ import { createMetrics } from '../src/telemetry/metrics.ts';
 
 const ROOT = new URL('..', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
-const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'SECURITY.md', 'CHANGELOG.md'] as const;
+const PAGES = readdirSync(new URL('docs', ROOT)).filter((name) => name.endsWith('.md'));
+const DOCUMENTS = [
+  ...['README.md', 'ARCHITECTURE.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...PAGES.map((name) => `docs/${name}`),
+];
+
+/** The anchors of a page, as GitHub makes them of its headings. */
+const anchorsOf = (path: string): string[] =>
+  [...read(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  );
 
 /** Every `code span` of a text. */
 const spans = (text: string): string[] =>
   [...text.matchAll(/`([^`\n]+)`/g)].map(([, it]) => it ?? '');
 
 describe('the documents say what is true', () => {
-  it.each(DOCUMENTS)('%s links to files that are there', (name) => {
-    const links = [...read(name).matchAll(/\]\(([^):]+)\)/g)].map(([, path]) => path ?? '');
-    expect(links.filter((path) => !existsSync(new URL(path, ROOT)))).toEqual([]);
+  it.each(DOCUMENTS)('%s links to files and headings that are there', (name) => {
+    const links = [...read(name).matchAll(/\]\(([^):]+)\)/g)].map(([, link]) => link ?? '');
+    const missing = links.filter((link) => {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? name : join(dirname(name), path);
+      if (!existsSync(new URL(target, ROOT))) return true;
+      return anchor !== undefined && !anchorsOf(target).includes(anchor);
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it('README leads to every page', () => {
+    expect(PAGES.filter((name) => !read('README.md').includes(`](docs/${name})`))).toEqual([]);
   });
 
   it.each(DOCUMENTS)('%s names files and folders that are there', (name) => {
@@ -31,9 +55,11 @@ describe('the documents say what is true', () => {
     expect(missing).toEqual([]);
   });
 
-  it('README names npm scripts that are there', () => {
+  it('names npm scripts that are there', () => {
     const { scripts } = JSON.parse(read('package.json'));
-    const named = [...read('README.md').matchAll(/npm (?:run (?:--silent )?)?(\w[\w:]*)/g)]
+    const named = DOCUMENTS.flatMap((name) => [
+      ...read(name).matchAll(/npm (?:run (?:--silent )?)?(\w[\w:]*)/g),
+    ])
       .map(([, script]) => script ?? '')
       .filter((script) => !['ci', 'run', 'install'].includes(script));
     expect(named.length).toBeGreaterThan(5);
@@ -49,7 +75,7 @@ describe('the documents say what is true', () => {
     expect(missing).toEqual([]);
   });
 
-  it('README has every family of metrics, and none that is not there', async () => {
+  it('docs/metrics.md has every family of metrics, and none that is not there', async () => {
     const { render } = createMetrics({
       gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
       upstreamUp: () => new Map([['a', true]]),
@@ -62,8 +88,9 @@ describe('the documents say what is true', () => {
     });
     const families = [...(await render()).matchAll(/^# TYPE litellm_sidecar_(\w+)/gm)];
     const there = families.map(([, name]) => name ?? '');
-    const section = read('README.md').split('## Metrics')[1]?.split('\n## ')[0] ?? '';
-    const table = section.split('\n').filter((line) => line.startsWith('| `'));
+    const table = read('docs/metrics.md')
+      .split('\n')
+      .filter((line) => line.startsWith('| `'));
     const named = table.flatMap((line) => spans(line.split('|')[1] ?? ''));
     expect(named.sort()).toEqual(there.sort());
   });

@@ -1,6 +1,6 @@
 import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf, SECTIONS } from './settings.ts';
 
-/** Between these lines of README.md stands {@link settingsTable}. */
+/** Between these lines of docs/settings.md stands {@link settingsTable}. */
 export const TABLE_MARKERS = ['<!-- settings -->', '<!-- /settings -->'] as const;
 
 const inSection = (section: string): readonly AnySetting[] =>
@@ -28,16 +28,16 @@ function tableRow(setting: AnySetting): string {
 }
 
 /**
- * README.md with the table in its place.
+ * The page with the table in its place.
  *
  * @throws Error where the markers are missing or stand in the wrong order
  */
-export function withSettingsTable(readme: string): string {
+export function withSettingsTable(page: string): string {
   const [open, close] = TABLE_MARKERS;
-  const start = readme.indexOf(open);
-  const end = readme.indexOf(close);
-  if (start < 0 || end < start) throw new Error(`README.md has no lines ${open} and ${close}`);
-  return `${readme.slice(0, start + open.length)}\n\n${settingsTable()}\n${readme.slice(end)}`;
+  const start = page.indexOf(open);
+  const end = page.indexOf(close);
+  if (start < 0 || end < start) throw new Error(`the page has no lines ${open} and ${close}`);
+  return `${page.slice(0, start + open.length)}\n\n${settingsTable()}\n${page.slice(end)}`;
 }
 
 const HEAD = `\

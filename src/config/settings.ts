@@ -353,7 +353,7 @@ export const UPSTREAM_SETTINGS = {
   },
 } satisfies Partial<Settings>;
 
-/** The table: it makes the parser, `sidecar config`, `.env.example` and the README's table. */
+/** The table: it makes the parser, `sidecar config`, `.env.example`, and the one in the docs. */
 export const SETTINGS: Settings = {
   declaredKey: {
     name: 'LITELLM_MASTER_KEY',

@@ -1,15 +1,20 @@
 import { readFileSync } from 'node:fs';
 
-/** One command of a ```console block of the README, and what it is said to print. */
+/** One command of a ```console block of a document, and what it is said to print. */
 export interface Step {
   readonly command: string;
   readonly output: string;
 }
 
-/** All ```console blocks of README.md, in their order: one shell runs them, in one folder. */
+/** What a newcomer reads, in that order. */
+const PAGES = ['README.md', 'docs/keys.md', 'docs/litellm.md'];
+
+/** All ```console blocks of these pages, in their order: one shell runs them, in one folder. */
 export function readTranscript(): Step[] {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  return [...readme.matchAll(/^```console\n([\s\S]*?)^```/gm)].flatMap(([, block = '']) =>
+  const text = PAGES.map((page) =>
+    readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8'),
+  ).join('');
+  return [...text.matchAll(/^```console\n([\s\S]*?)^```/gm)].flatMap(([, block = '']) =>
     block
       .split(/^\$ /m)
       .slice(1)

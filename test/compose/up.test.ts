@@ -44,7 +44,7 @@ describe('with nothing set', () => {
   afterAll(() => stack.clear());
 
   // First: it counts a request.
-  it('prints what the README shows', async () => {
+  it('prints what the README and its pages show', async () => {
     const steps = readTranscript();
     expect(steps.length).toBeGreaterThan(4);
     const at = async (port: 4000 | 4001): Promise<string> => new URL(await stack.url(port)).host;

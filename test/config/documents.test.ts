@@ -39,7 +39,7 @@ describe('.env.example', () => {
   });
 });
 
-describe('the table for README.md', () => {
+describe('the table for docs/settings.md', () => {
   it('has a row for every setting, of three cells', () => {
     const rows = settingsTable().trim().split('\n');
     for (const { name } of EVERY_SETTING) {
@@ -50,13 +50,13 @@ describe('the table for README.md', () => {
 
   it('stands between its markers', () => {
     const [open, close] = TABLE_MARKERS;
-    const readme = withSettingsTable(`before\n\n${open}\nold\n${close}\n\nafter\n`);
-    expect(readme).toBe(`before\n\n${open}\n\n${settingsTable()}\n${close}\n\nafter\n`);
-    expect(withSettingsTable(readme)).toBe(readme);
-    expect(() => withSettingsTable(`${close}${open}`)).toThrow('README.md has no lines');
+    const page = withSettingsTable(`before\n\n${open}\nold\n${close}\n\nafter\n`);
+    expect(page).toBe(`before\n\n${open}\n\n${settingsTable()}\n${close}\n\nafter\n`);
+    expect(withSettingsTable(page)).toBe(page);
+    expect(() => withSettingsTable(`${close}${open}`)).toThrow('the page has no lines');
   });
 
-  it('is the one in README.md: run `npm run build && node scripts/docs.js`', () => {
-    expect(file('README.md')).toBe(withSettingsTable(file('README.md')));
+  it('is the one in docs/settings.md: run `npm run build && node scripts/docs.js`', () => {
+    expect(file('docs/settings.md')).toBe(withSettingsTable(file('docs/settings.md')));
   });
 });
