@@ -4,7 +4,7 @@ import type { Secret } from '../secret.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { acceptedKeyPath } from '../store/key-files.ts';
-import { createKeyWatch } from '../store/watch.ts';
+import { createKeyWatch } from '../store/key-watch.ts';
 import type { UpstreamAdmin, UpstreamLooks } from './contracts.ts';
 import { type KeyChange, type KeyChangeEvents, openKeyChange } from './key-change.ts';
 import { unknownHandover } from './requests.ts';

@@ -7,7 +7,7 @@ import { EMPTY_KEYRING, idOf, type Keyring } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import type { KeyStore } from '../store/key-store.ts';
-import { createKeyWatch } from '../store/watch.ts';
+import { createKeyWatch } from '../store/key-watch.ts';
 import { type Actor, AdminError, type KeyAdmin } from './admin.ts';
 import { createDeclaredKeys, type DeclaredKeys, type FirstKey, firstKey } from './declared.ts';
 import { statusOf, type ViewSources } from './describe.ts';

@@ -2,19 +2,15 @@ import { mkdir, mkdtemp, rename, rm, symlink, unlink, utimes, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  type ConfigTreeError,
-  type ConfigWatch,
-  createConfigWatch,
-  digestOfTree,
-  readConfigTree,
-} from '../../src/litellm/config.ts';
+import { type ConfigTreeError, digestOfTree, readConfigTree } from '../../src/litellm/config.ts';
+import { createConfigWatch } from '../../src/litellm/config-watch.ts';
+import type { Watch } from '../../src/watch.ts';
 
 // Before any test fakes them.
 const soon = globalThis.setImmediate;
 
 let base: string;
-let watches: ConfigWatch[] = [];
+let watches: Watch[] = [];
 beforeEach(async () => {
   base = await mkdtemp(join(tmpdir(), 'config-watch-'));
 });

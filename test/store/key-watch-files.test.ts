@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, it as test, vi } from 'vitest';
 import { openDeclaredPlaces } from '../../src/config/load.ts';
-import { createKeyWatch, type KeyWatchOptions } from '../../src/store/watch.ts';
+import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 
 /** How soon an edit has to be noticed. */
 const SOON = { timeout: 3000, interval: 20 };

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { DeclaredReading } from '../../src/config/load.ts';
 import { Secret } from '../../src/secret.ts';
-import { createKeyWatch, type KeyWatchOptions } from '../../src/store/watch.ts';
+import { createKeyWatch, type KeyWatchOptions } from '../../src/store/key-watch.ts';
 
 const value = (
   key: string,

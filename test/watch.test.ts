@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createFolderWatch, type FolderWatch } from '../../src/store/watch.ts';
+import { createFolderWatch, type FolderWatch } from '../src/watch.ts';
 
 let root = '';
 let watch: FolderWatch | undefined;

@@ -1,0 +1,57 @@
+import { createWatch, type Watch, type WatchOptions } from '../watch.ts';
+import { ConfigTreeError, digestOfTree, readConfigTree, stampsOf } from './config.ts';
+
+/** The digest of a configuration, as `digestOfTree` makes it, or why it cannot be read. */
+type Found = string | ConfigTreeError;
+
+export interface ConfigWatchOptions extends Pick<WatchOptions<Found>, 'pollMs'> {
+  /** `config.yaml`, or the folder that holds it: as `readConfigTree` takes it. */
+  readonly source: string;
+  /**
+   * Told of the first digest or error that settled, and of each that is not what it was told last:
+   * a digest is told again after an error. Must not throw.
+   */
+  readonly onChanged: (found: Found) => void;
+  /** A reading counts once another one so many milliseconds later agrees. */
+  readonly settleMs?: number;
+}
+
+/** Some file systems count whole seconds: after one more, each edit has stamps of its own. */
+const SETTLE_MS = 1000;
+
+/**
+ * Follows LiteLLM's configuration by looks alone, because events of a mounted folder get lost. A
+ * look reads no file where no file's time or size changed.
+ */
+export function createConfigWatch(options: ConfigWatchOptions): Watch {
+  const { source, onChanged, settleMs = SETTLE_MS, pollMs } = options;
+  let last: { readonly stamps: string; readonly found: Found } | undefined;
+  return createWatch({
+    settleMs,
+    pollMs,
+    onSettled: onChanged,
+    markOf: (found) => (typeof found === 'string' ? found : `error ${found.message}`),
+    async read() {
+      // The stamps come first, so that what changes during the reading has others at the next look.
+      const stamps = await stampsOf(source);
+      const found = await digestIn(source);
+      last = { stamps, found };
+      return found;
+    },
+    isUnchanged: async () =>
+      last !== undefined && !mayPass(last.found) && (await stampsOf(source)) === last.stamps,
+  });
+}
+
+async function digestIn(source: string): Promise<Found> {
+  try {
+    return digestOfTree(await readConfigTree(source));
+  } catch (error) {
+    if (error instanceof ConfigTreeError) return error;
+    throw error;
+  }
+}
+
+/** An error of the file system can pass and leave no mark in any stamp: too many open files. */
+const mayPass = (found: Found): boolean =>
+  found instanceof ConfigTreeError && found.cause !== undefined;
