@@ -1,5 +1,6 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
+import { fieldOf, parseJson } from '../text/json.ts';
 
 /** Whether something takes connections at an origin; a name that does not resolve is a no. */
 export async function canConnect(origin: URL, timeoutMs: number): Promise<boolean> {
@@ -99,16 +100,8 @@ async function jsonOf(answer: IncomingMessage): Promise<unknown> {
     if (size > MAX_BYTES) return undefined;
     chunks.push(chunk);
   }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
-  } catch {
-    return undefined;
-  }
+  return parseJson(Buffer.concat(chunks).toString('utf8'));
 }
-
-/** A field of a value of which nothing is known. */
-export const fieldOf = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 
 const TIMEOUT_MS = 5000;
 

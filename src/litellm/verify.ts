@@ -1,7 +1,8 @@
 import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
+import { fieldOf } from '../text/json.ts';
 import { cut, printable } from '../text/safe.ts';
-import { type Answer, ask, fieldOf } from './ask.ts';
+import { type Answer, ask } from './ask.ts';
 
 /** What a LiteLLM shows of itself when it is asked with the key that it was given. */
 export type Verdict =

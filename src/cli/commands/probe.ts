@@ -1,4 +1,5 @@
 import type { Secret } from '../../secret.ts';
+import { fieldOf, parseJson } from '../../text/json.ts';
 import { oneLine } from '../../text/safe.ts';
 
 /** What became of the tiny request to one model. Times are milliseconds since it was sent. */
@@ -39,7 +40,9 @@ export function summarise(rows: readonly CheckedModel[]): Summary {
   const [ok, failed] = [count('ok'), count('failed')];
   const [skipped, unfinished] = [count('skipped'), count('unfinished')];
   return { ok, failed, skipped, unfinished, passed: ok > 0 && failed + unfinished === 0 };
-} /** LiteLLM adds its routing to a provider's message; it says nothing about what went wrong. */
+}
+
+/** LiteLLM adds its routing to a provider's message; it says nothing about what went wrong. */
 const ROUTING =
   /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=|LiteLLM: model group ').*$/s;
 
@@ -48,9 +51,6 @@ const TWICE = /^litellm\.(\w+): \1: /;
 
 const textOf = (value: unknown): string | undefined =>
   typeof value === 'string' && value.trim() !== '' ? value : undefined;
-
-const fieldOf = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 
 /** The message in an error body as OpenAI, Anthropic, Google, FastAPI or a proxy shape it. */
 export function errorMessageIn(body: unknown): string | undefined {
@@ -174,26 +174,14 @@ export function problemWithAnswer(response: Response, body: unknown): GatewayPro
   return { message: `the gateway lists no models: ${answer}`, hints, refusal };
 }
 
-/** JSON, or undefined where it is none. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-const fieldOf2 = (body: unknown, name: string): unknown =>
-  typeof body === 'object' && body !== null ? Reflect.get(body, name) : undefined;
-
 const hasChoices = (body: unknown): boolean => {
-  const choices = fieldOf2(body, 'choices');
+  const choices = fieldOf(body, 'choices');
   return Array.isArray(choices) && choices.length > 0;
 };
 
 /** The error that stands in a body under a 200. */
 function errorUnder200(body: unknown): string | undefined {
-  if (!fieldOf2(body, 'error')) return undefined;
+  if (!fieldOf(body, 'error')) return undefined;
   return errorMessageIn(body) ?? 'an error without a message';
 }
 
@@ -340,7 +328,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 }
 
 function namesIn(status: number, body: unknown): readonly string[] | undefined {
-  const data = typeof body === 'object' && body !== null && Reflect.get(body, 'data');
+  const data = fieldOf(body, 'data');
   if (status !== 200 || !Array.isArray(data)) return undefined;
   const ids = data.map((entry: { id?: unknown } | null) => entry?.id);
   return [...new Set(ids.filter((id) => typeof id === 'string'))];
