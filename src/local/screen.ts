@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import { createGateway } from '../cli/commands/probe.ts';
+import { createGatewayProbe } from '../cli/gateway-probe.ts';
 import type { KeyPlace } from '../cli/key-place.ts';
 import { readVersion } from '../cli/settings.ts';
 import type { Layout } from './child.ts';
@@ -88,7 +88,7 @@ export async function listedModels(
   if (place.kind === 'absent') return [];
   const { key } = place;
   const options = { url: new URL(traffic), timeoutMs: ONE_LOOK_MS, version: readVersion() };
-  const listed = await createGateway({ ...options, key, signal }).models();
+  const listed = await createGatewayProbe({ ...options, key, signal }).models();
   return 'message' in listed ? [] : listed;
 }
 

@@ -1,14 +1,21 @@
 import { expect, test } from 'vitest';
-import { formatMs, renderJson, renderSummary, renderTable } from '../../src/cli/commands/check.ts';
+import {
+  type CheckResult,
+  formatMs,
+  renderJson,
+  renderSummary,
+  renderTable,
+  summarise,
+} from '../../src/cli/commands/check.ts';
 
 const rows = [
-  { model: 'mock', outcome: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },
+  { model: 'mock', result: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },
   {
     model: 'openai/gpt-4o',
-    outcome: { state: 'failed', error: '401 Incorrect API key', status: 401, latencyMs: 1512 },
+    result: { state: 'failed', error: '401 Incorrect API key', status: 401, latencyMs: 1512 },
   },
-  { model: 'openai/*', outcome: { state: 'skipped', error: 'a pattern' } },
-  { model: 'slow', outcome: { state: 'unfinished' } },
+  { model: 'openai/*', result: { state: 'skipped', error: 'a pattern' } },
+  { model: 'slow', result: { state: 'unfinished' } },
 ] as const;
 const plain = (_style: string, text: string): string => text;
 
@@ -30,7 +37,7 @@ test('the table shows model, result, latency and first byte', () => {
 
 test('a long error wraps within the width', () => {
   const error = 'word '.repeat(40).trim();
-  const long = [{ model: 'm', outcome: { state: 'failed', error, latencyMs: 5 } }] as const;
+  const long = [{ model: 'm', result: { state: 'failed', error, latencyMs: 5 } }] as const;
   const lines = renderTable(long, true, plain, 80).split('\n');
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(lines.join('').match(/word/g)).toHaveLength(40);
@@ -78,4 +85,31 @@ test.each([
   [61_234, '61.2 s'],
 ])('%s milliseconds are %s', (ms, text) => {
   expect(formatMs(ms)).toBe(text);
+});
+
+const ok: CheckResult = { state: 'ok', latencyMs: 10, firstByteMs: 5 };
+const failed: CheckResult = { state: 'failed', error: 'no', latencyMs: 10 };
+const skipped: CheckResult = { state: 'skipped', error: 'a pattern' };
+const unfinished: CheckResult = { state: 'unfinished' };
+const checked = (...results: CheckResult[]) => results.map((result) => ({ model: 'm', result }));
+
+test.each([
+  ['all are ok', checked(ok, ok), true],
+  ['one is skipped', checked(ok, skipped), true],
+  ['one failed', checked(ok, failed), false],
+  ['one is not finished', checked(ok, unfinished), false],
+  ['none was asked', checked(skipped), false],
+  ['there is none', checked(), false],
+])('where %s', (_case, models, passed) => {
+  expect(summarise(models).passed).toBe(passed);
+});
+
+test('counts each state', () => {
+  expect(summarise(checked(ok, ok, failed, skipped, unfinished))).toEqual({
+    ok: 2,
+    failed: 1,
+    skipped: 1,
+    unfinished: 1,
+    passed: false,
+  });
 });

@@ -4,6 +4,12 @@ import { InvalidArgumentError } from 'commander';
 import { readDuration } from '../../config/units.ts';
 import type { Secret } from '../../secret.ts';
 import { oneLine } from '../../text/safe.ts';
+import {
+  createGatewayProbe,
+  type GatewayProbe,
+  type GatewayProblem,
+  type ProbeResult,
+} from '../gateway-probe.ts';
 import { noKeyYet, readKeyFile } from '../key-place.ts';
 import { runSteps } from '../screen.ts';
 import {
@@ -13,15 +19,15 @@ import {
   readVersion,
   type SettingsInForce,
 } from '../settings.ts';
-import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../terminal.ts';
 import {
-  type CheckedModel,
-  createGateway,
-  type Gateway,
-  type GatewayProblem,
-  type Outcome,
-  summarise,
-} from './probe.ts';
+  CommandError,
+  EXIT,
+  type ExitCode,
+  paint,
+  type Style,
+  say,
+  type Terminal,
+} from '../terminal.ts';
 
 /** undici, which is beneath fetch, gives up after 300 s by itself. */
 const LONGEST_MS = 300_000;
@@ -57,135 +63,6 @@ export function parseGatewayUrl(text: string): URL {
   return url;
 }
 
-/** Puts a style on a text, or leaves it as it is. */
-export type Paint = (style: 'green' | 'red' | 'yellow' | 'dim', text: string) => string;
-
-/** Milliseconds for people: `412 ms`, `3.4 s`. */
-export const formatMs = (ms: number | undefined): string => {
-  if (ms === undefined) return '-';
-  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
-};
-
-/** An outcome in a few words, for a progress line. */
-export function inWords(outcome: Outcome): string {
-  if (outcome.state === 'ok') return `ok, ${formatMs(outcome.latencyMs)}`;
-  return outcome.state === 'unfinished' ? 'not finished' : oneLine(outcome.error, 120);
-}
-
-function verdictCell(outcome: Outcome, paint: Paint): string {
-  switch (outcome.state) {
-    case 'ok':
-      return paint('green', 'ok');
-    case 'failed':
-      return paint('red', oneLine(outcome.error, 240));
-    case 'skipped':
-      return paint('yellow', `skipped: ${outcome.error}`);
-    case 'unfinished':
-      return paint('dim', 'not finished');
-  }
-}
-
-/** What the columns beside the verdict take: names, times, borders. */
-const OTHER_COLUMNS = 36;
-const NARROWEST_VERDICT = 24;
-
-/** The table of results, at most `width` characters wide where the model names allow it. */
-export function renderTable(
-  rows: readonly CheckedModel[],
-  stream: boolean,
-  paint: Paint,
-  width: number,
-): string {
-  const longest = Math.max(...rows.map(({ model }) => model.length), 'model'.length);
-  const room = Math.max(NARROWEST_VERDICT, width - longest - OTHER_COLUMNS);
-  const plain = rows.map(({ outcome }) => verdictCell(outcome, (_style, text) => text).length);
-  const table = new Table({
-    head: ['model', 'result', 'latency', stream ? 'first event' : 'first byte'],
-    colWidths: [null, Math.min(room, Math.max(...plain, 'result'.length) + 2), null, null],
-    colAligns: ['left', 'left', 'right', 'right'],
-    style: { head: [], border: [] },
-    wordWrap: true,
-  });
-  for (const { model, outcome } of rows) {
-    const latency = 'latencyMs' in outcome ? outcome.latencyMs : undefined;
-    const firstByte = 'firstByteMs' in outcome ? outcome.firstByteMs : undefined;
-    const verdict = verdictCell(outcome, paint);
-    table.push([oneLine(model), verdict, formatMs(latency), formatMs(firstByte)]);
-  }
-  return table.toString();
-}
-
-/** The last line: how many of each. */
-export function renderSummary(rows: readonly CheckedModel[]): string {
-  const { ok, failed, skipped, unfinished } = summarise(rows);
-  const extra = [
-    failed > 0 ? `${failed} failed` : '',
-    skipped > 0 ? `${skipped} skipped` : '',
-    unfinished > 0 ? `${unfinished} not finished` : '',
-  ].filter((part) => part !== '');
-  return [`${ok} of ${rows.length} ok`, ...extra].join(', ');
-}
-
-/** One JSON document for machines, with a line break at its end; times are milliseconds. */
-export function renderJson(
-  url: URL,
-  rows: readonly CheckedModel[],
-  problem?: GatewayProblem,
-): string {
-  const { passed, ...counts } = summarise(rows);
-  const models = rows.map(({ model, outcome }) => ({ model, ...outcome }));
-  return `${JSON.stringify({ url: url.href, passed, ...counts, models, problem }, null, 2)}\n`;
-}
-
-/** Which gateway to check, and as whom. */
-export interface CheckTarget {
-  readonly url: URL;
-  readonly key: Secret;
-  /** For people: where the key was found. */
-  readonly keySource: string;
-}
-
-export interface TargetFlags {
-  readonly url?: URL;
-  readonly keyFile?: string;
-}
-
-type Credential = Omit<CheckTarget, 'url'>;
-
-/**
- * What the flags name; what they leave open comes from the settings, which are not read where
- * nothing is left open. Throws `CommandError`.
- */
-export function resolveTarget(terminal: Terminal, { url, keyFile }: TargetFlags): CheckTarget {
-  const named = keyFile === undefined ? undefined : fromFile(resolve(terminal.cwd, keyFile));
-  if (url !== undefined && named !== undefined) return { url, ...named };
-  const settings = readClientSettings(terminal);
-  return { url: url ?? ownUrl(settings), ...(named ?? fromSettings(settings)) };
-}
-
-function fromFile(file: string): Credential {
-  const key = readKeyFile(file);
-  if (key !== undefined) return { key, keySource: file };
-  // A key that was put where its file's name belongs is not repeated.
-  const shown = /sk-/.test(file) ? 'of this name' : file;
-  throw new CommandError(`there is no key file ${shown}`, EXIT.failed, [
-    '--key-file wants the path of a file that holds the key, not the key',
-  ]);
-}
-
-function fromSettings(settings: SettingsInForce): Credential {
-  const place = keyPlaceOf(settings);
-  if (place.kind === 'absent') throw noKeyYet(place.file);
-  return { key: place.key, keySource: place.where };
-}
-
-function ownUrl({ config }: SettingsInForce): URL {
-  if (config.port !== 0) return new URL(localUrl(config.host, config.port));
-  throw new CommandError('SIDECAR_PORT is 0: nobody but the sidecar knows its port', EXIT.failed, [
-    'its ready line says which one it took: give it with --url',
-  ]);
-}
-
 export interface CheckOptions {
   /** Only these; empty: all that are listed. */
   readonly models: readonly string[];
@@ -193,11 +70,6 @@ export interface CheckOptions {
   readonly json: boolean;
   readonly timeoutMs: number;
 }
-
-/** Enough to be quick, few enough that a provider's rate limit is not what is measured. */
-const AT_ONCE = 8;
-/** Of a table that goes to a file or a pipe. */
-const WIDTH = 100;
 
 /**
  * `sidecar check`: each model of the gateway gets a tiny chat request through the sidecar.
@@ -209,21 +81,75 @@ export async function check(
   options: CheckOptions,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const { timeoutMs } = options;
-  const gateway = createGateway({ ...target, timeoutMs, signal, version: readVersion() });
-  const listed = await gateway.models();
+  const { timeoutMs, json, stream } = options;
+  const { stdout } = terminal;
+  const probe = createGatewayProbe({ ...target, timeoutMs, signal, version: readVersion() });
+  const listed = await probe.models();
   if (signal.aborted) return EXIT.interrupted;
   const models = pick(listed, options.models);
   if ('message' in models) {
     const at = `${target.url.href}, with the key from ${target.keySource}`;
     say(terminal, `${models.message} (${at})`, models.hints);
-    if (options.json) terminal.stdout.write(renderJson(target.url, [], models));
+    if (json) stdout.write(renderJson(target.url, [], models));
     return EXIT.failed;
   }
-  const rows = await probeAll(terminal, gateway, models, options.stream);
-  report(terminal, target.url, rows, options);
+  const checked = await checkEach(terminal, probe, models, stream);
+  if (json) {
+    stdout.write(renderJson(target.url, checked));
+  } else {
+    const painted: Paint = (style, text) => paint(terminal, stdout, style, text);
+    const table = renderTable(checked, stream, painted, stdout.columns ?? WIDTH_OF_A_FILE);
+    stdout.write(`${table}\n${renderSummary(checked)}\n`);
+  }
   if (signal.aborted) return EXIT.interrupted;
-  return summarise(rows).passed ? EXIT.ok : EXIT.failed;
+  return summarise(checked).passed ? EXIT.ok : EXIT.failed;
+}
+
+/** Which gateway to check, and as whom. */
+export interface CheckTarget {
+  readonly url: URL;
+  readonly key: Secret;
+  /** For people: where the key was found. */
+  readonly keySource: string;
+}
+
+type Credential = Omit<CheckTarget, 'url'>;
+
+/**
+ * What the flags name; what they leave open comes from the settings, which are not read where
+ * nothing is left open. Throws `CommandError`.
+ */
+export function resolveTarget(
+  terminal: Terminal,
+  { url, keyFile }: { readonly url?: URL; readonly keyFile?: string },
+): CheckTarget {
+  const named = keyFile === undefined ? undefined : keyInFile(resolve(terminal.cwd, keyFile));
+  if (url !== undefined && named !== undefined) return { url, ...named };
+  const settings = readClientSettings(terminal);
+  return { url: url ?? ownUrl(settings), ...(named ?? ownKey(settings)) };
+}
+
+function keyInFile(file: string): Credential {
+  const key = readKeyFile(file);
+  if (key !== undefined) return { key, keySource: file };
+  // A key that was given in place of its file's name is not repeated.
+  const shown = /sk-/.test(file) ? 'of this name' : file;
+  throw new CommandError(`there is no key file ${shown}`, EXIT.failed, [
+    '--key-file wants the path of a file that holds the key, not the key',
+  ]);
+}
+
+function ownKey(settings: SettingsInForce): Credential {
+  const place = keyPlaceOf(settings);
+  if (place.kind === 'absent') throw noKeyYet(place.file);
+  return { key: place.key, keySource: place.where };
+}
+
+function ownUrl({ config }: SettingsInForce): URL {
+  if (config.port !== 0) return new URL(localUrl(config.host, config.port));
+  throw new CommandError('SIDECAR_PORT is 0: nobody but the sidecar knows its port', EXIT.failed, [
+    'its ready line says which one it took: give it with --url',
+  ]);
 }
 
 /** The models to ask: those that were named, or all that are listed. */
@@ -237,42 +163,127 @@ function pick(
   return { message: 'the gateway lists no model', hints, refusal: undefined };
 }
 
-async function probeAll(
+/** What became of one model. */
+interface CheckedModel {
+  readonly model: string;
+  readonly result: CheckResult;
+}
+
+export type CheckResult = ProbeResult | { readonly state: 'skipped'; readonly error: string };
+
+/** Enough to be quick, few enough that a provider's rate limit is not what is measured. */
+const AT_ONCE = 8;
+
+async function checkEach(
   terminal: Terminal,
-  gateway: Gateway,
+  probe: GatewayProbe,
   models: readonly string[],
   stream: boolean,
 ): Promise<readonly CheckedModel[]> {
-  const outcomes = new Map<string, Outcome>();
-  const probe = async (model: string): Promise<string> => {
-    const outcome: Outcome = model.includes('*')
+  const results = new Map<string, CheckResult>();
+  const checkOne = async (model: string): Promise<string> => {
+    const result: CheckResult = model.includes('*')
       ? { state: 'skipped', error: 'a pattern; name one of its models with --model' }
-      : await gateway.probe(model, stream);
-    outcomes.set(model, outcome);
-    if (outcome.state === 'failed') throw new Error(inWords(outcome));
-    return inWords(outcome);
+      : await probe.chat(model, stream);
+    results.set(model, result);
+    if (result.state === 'failed') throw new Error(inWords(result));
+    return inWords(result);
   };
-  const steps = models.map((model) => ({ title: model, run: () => probe(model) }));
+  const steps = models.map((model) => ({ title: model, run: () => checkOne(model) }));
   await runSteps(terminal, steps, { concurrency: AT_ONCE, keepGoing: true });
-  return models.map((model) => ({
-    model,
-    outcome: outcomes.get(model) ?? { state: 'unfinished' },
-  }));
+  return models.map((model) => ({ model, result: results.get(model) ?? { state: 'unfinished' } }));
 }
 
-function report(
-  terminal: Terminal,
-  url: URL,
-  rows: readonly CheckedModel[],
-  { json, stream }: CheckOptions,
-): void {
-  const { stdout } = terminal;
-  if (json) {
-    stdout.write(renderJson(url, rows));
-    return;
+/** A result in a few words, for a progress line. */
+function inWords(result: CheckResult): string {
+  if (result.state === 'ok') return `ok, ${formatMs(result.latencyMs)}`;
+  return result.state === 'unfinished' ? 'not finished' : oneLine(result.error, 120);
+}
+
+/** Milliseconds for people: `412 ms`, `3.4 s`. */
+export const formatMs = (ms: number | undefined): string => {
+  if (ms === undefined) return '-';
+  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
+};
+
+/** Puts a style on a text, or leaves the text as it is. */
+type Paint = (style: Style & string, text: string) => string;
+
+/** How wide a table is that goes to a file or a pipe. */
+const WIDTH_OF_A_FILE = 100;
+/** What the columns beside the result take: times and borders. */
+const OTHER_COLUMNS = 36;
+const NARROWEST_RESULT = 24;
+
+/** The table of results, at most `width` characters wide where the model names allow it. */
+export function renderTable(
+  checked: readonly CheckedModel[],
+  stream: boolean,
+  paint: Paint,
+  width: number,
+): string {
+  const longest = Math.max(...checked.map(({ model }) => model.length), 'model'.length);
+  const room = Math.max(NARROWEST_RESULT, width - longest - OTHER_COLUMNS);
+  const plain = checked.map(({ result }) => resultCell(result, (_style, text) => text).length);
+  const table = new Table({
+    head: ['model', 'result', 'latency', stream ? 'first event' : 'first byte'],
+    colWidths: [null, Math.min(room, Math.max(...plain, 'result'.length) + 2), null, null],
+    colAligns: ['left', 'left', 'right', 'right'],
+    style: { head: [], border: [] },
+    wordWrap: true,
+  });
+  for (const { model, result } of checked) {
+    const latency = 'latencyMs' in result ? result.latencyMs : undefined;
+    const firstByte = 'firstByteMs' in result ? result.firstByteMs : undefined;
+    const cell = resultCell(result, paint);
+    table.push([oneLine(model), cell, formatMs(latency), formatMs(firstByte)]);
   }
-  const painted = (style: 'green' | 'red' | 'yellow' | 'dim', text: string): string =>
-    paint(terminal, stdout, style, text);
-  stdout.write(`${renderTable(rows, stream, painted, stdout.columns ?? WIDTH)}\n`);
-  stdout.write(`${renderSummary(rows)}\n`);
+  return table.toString();
+}
+
+function resultCell(result: CheckResult, paint: Paint): string {
+  switch (result.state) {
+    case 'ok':
+      return paint('green', 'ok');
+    case 'failed':
+      return paint('red', oneLine(result.error, 240));
+    case 'skipped':
+      return paint('yellow', `skipped: ${result.error}`);
+    case 'unfinished':
+      return paint('dim', 'not finished');
+  }
+}
+
+/** The last line: how many of each. */
+export function renderSummary(checked: readonly CheckedModel[]): string {
+  const { ok, failed, skipped, unfinished } = summarise(checked);
+  const extra = [
+    failed > 0 ? `${failed} failed` : '',
+    skipped > 0 ? `${skipped} skipped` : '',
+    unfinished > 0 ? `${unfinished} not finished` : '',
+  ].filter((part) => part !== '');
+  return [`${ok} of ${checked.length} ok`, ...extra].join(', ');
+}
+
+/** One JSON document for machines, with a line break at its end; times are milliseconds. */
+export function renderJson(
+  url: URL,
+  checked: readonly CheckedModel[],
+  problem?: GatewayProblem,
+): string {
+  const { passed, ...counts } = summarise(checked);
+  const models = checked.map(({ model, result }) => ({ model, ...result }));
+  return `${JSON.stringify({ url: url.href, passed, ...counts, models, problem }, null, 2)}\n`;
+}
+
+/**
+ * How many models ended how, and whether the gateway passed: at least one model was asked, and each
+ * that was asked answered.
+ */
+export function summarise(checked: readonly CheckedModel[]) {
+  const count = (state: CheckResult['state']): number =>
+    checked.filter(({ result }) => result.state === state).length;
+  const [ok, failed] = [count('ok'), count('failed')];
+  const [skipped, unfinished] = [count('skipped'), count('unfinished')];
+  return { ok, failed, skipped, unfinished, passed: ok > 0 && failed + unfinished === 0 };
 }

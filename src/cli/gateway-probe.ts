@@ -1,0 +1,347 @@
+import type { Secret } from '../secret.ts';
+import { fieldOf, parseJson } from '../text/json.ts';
+import { oneLine } from '../text/safe.ts';
+
+/** A gateway as its client sees it: nothing in this file knows what stands behind the gateway. */
+export interface GatewayProbe {
+  /** The names of the models that the gateway lists, each once, or why it listed none. */
+  models(): Promise<readonly string[] | GatewayProblem>;
+  /** Sends one tiny chat request; never rejects. */
+  chat(model: string, stream: boolean): Promise<ProbeResult>;
+}
+
+export interface GatewayProbeOptions {
+  readonly url: URL;
+  readonly key: Secret;
+  /** How long one whole answer may take. */
+  readonly timeoutMs: number;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+/** What became of one chat request. Times are milliseconds since the request was sent. */
+export type ProbeResult =
+  | { readonly state: 'ok'; readonly latencyMs: number; readonly firstByteMs: number }
+  | {
+      readonly state: 'failed';
+      /** One line: the provider's words, the gateway's, or what happened on the way. */
+      readonly error: string;
+      readonly latencyMs: number;
+      readonly firstByteMs?: number;
+      readonly status?: number;
+      /** The sidecar's own reason (`x-sidecar-refusal`), where the sidecar gave the answer. */
+      readonly refusal?: string;
+    }
+  /** Ctrl-C came before the answer was complete. */
+  | { readonly state: 'unfinished' };
+
+/** Why the gateway as a whole could not be checked. */
+export interface GatewayProblem extends Advice {
+  /** The sidecar's own reason, where it was the sidecar that refused. */
+  readonly refusal: string | undefined;
+}
+
+/** What went wrong, and what to do about it. */
+interface Advice {
+  readonly message: string;
+  readonly hints: readonly string[];
+}
+
+/** Small, and not below the 16 that OpenAI's newer endpoints demand at least. */
+const ANSWER_TOKENS = 16;
+
+export function createGatewayProbe(options: GatewayProbeOptions): GatewayProbe {
+  const { timeoutMs, signal } = options;
+  const base = options.url.href.replace(/\/$/, '');
+  const call = (path: string, body?: object): Promise<Response> =>
+    fetch(`${base}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      // A redirect would take the key to somebody else.
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      headers: {
+        authorization: `Bearer ${options.key.reveal()}`,
+        'content-type': 'application/json',
+        'user-agent': `litellm-sidecar-check/${options.version}`,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+
+  return {
+    async models() {
+      try {
+        const response = await call('/v1/models');
+        const body = parseJson(await response.text());
+        return modelNamesIn(response.status, body) ?? problemWithList(response, body);
+      } catch (error) {
+        return { ...describeFailure(error, timeoutMs), refusal: undefined };
+      }
+    },
+
+    async chat(model, stream) {
+      if (signal.aborted) return { state: 'unfinished' };
+      const started = performance.now();
+      const since = (): number => Math.round(performance.now() - started);
+      const messages = [{ role: 'user', content: 'Say: ok' }];
+      try {
+        const request = { model, messages, max_tokens: ANSWER_TOKENS, stream };
+        return await judge(await call('/v1/chat/completions', request), stream, since);
+      } catch (error) {
+        if (signal.aborted) return { state: 'unfinished' };
+        const { message } = describeFailure(error, timeoutMs);
+        return { state: 'failed', error: message, latencyMs: since() };
+      }
+    },
+  };
+}
+
+function modelNamesIn(status: number, body: unknown): readonly string[] | undefined {
+  const data = fieldOf(body, 'data');
+  if (status !== 200 || !Array.isArray(data)) return undefined;
+  const ids = data.map((entry) => fieldOf(entry, 'id'));
+  return [...new Set(ids.filter((id) => typeof id === 'string'))];
+}
+
+async function judge(
+  response: Response,
+  stream: boolean,
+  since: () => number,
+): Promise<ProbeResult> {
+  const headersMs = since();
+  const { status } = response;
+  const type = response.headers.get('content-type') ?? '';
+  if (status !== 200) {
+    const error = describeAnswer(status, type, parseJson(await response.text()));
+    const refusal = response.headers.get('x-sidecar-refusal');
+    const said = { error, status, ...(refusal === null ? {} : { refusal }) };
+    return { state: 'failed', ...said, latencyMs: since(), firstByteMs: headersMs };
+  }
+  if (stream && !/^text\/event-stream\b/i.test(type)) {
+    await response.body?.cancel();
+    const error = `asked for a stream, got ${type === '' ? 'no content type' : type}`;
+    return { state: 'failed', error, status, latencyMs: since(), firstByteMs: headersMs };
+  }
+  const { fault, firstByteMs } = stream
+    ? await readStream(response, since)
+    : { fault: faultInAnswer(await response.text()), firstByteMs: headersMs };
+  const times = { latencyMs: since(), firstByteMs };
+  if (fault === undefined) return { state: 'ok', ...times };
+  return { state: 'failed', error: fault, status, ...times };
+}
+
+/** The first event counts as the first byte: the head of a stream comes early and says little. */
+async function readStream(
+  response: Response,
+  since: () => number,
+): Promise<{ readonly fault: string | undefined; readonly firstByteMs: number }> {
+  const reader = createEventReader();
+  const verdict = createStreamVerdict();
+  const decoder = new TextDecoder();
+  let firstByteMs: number | undefined;
+  for await (const chunk of response.body ?? []) {
+    const events = reader.push(decoder.decode(chunk, { stream: true }));
+    if (events.length > 0) firstByteMs ??= since();
+    events.forEach(verdict.event);
+  }
+  return { fault: verdict.end(), firstByteMs: firstByteMs ?? since() };
+}
+
+/** What is wrong with the body of a 200; undefined: nothing. */
+export function faultInAnswer(text: string): string | undefined {
+  const body = parseJson(text);
+  if (body === undefined) return 'the answer is not json';
+  return errorUnder200(body) ?? (hasChoices(body) ? undefined : 'the answer holds no choices');
+}
+
+const hasChoices = (body: unknown): boolean => {
+  const choices = fieldOf(body, 'choices');
+  return Array.isArray(choices) && choices.length > 0;
+};
+
+/** The error that stands in a body under a 200; LiteLLM sends such bodies in streams. */
+function errorUnder200(body: unknown): string | undefined {
+  if (!fieldOf(body, 'error')) return undefined;
+  return errorMessageIn(body) ?? 'an error without a message';
+}
+
+/** Follows the events of a streamed answer and says at its end what was wrong with the stream. */
+export interface StreamVerdict {
+  event(data: string): void;
+  /** What is wrong with the stream, now that it has ended; undefined: nothing. */
+  end(): string | undefined;
+}
+
+/** A good stream has an event with choices, no event with an error, and `[DONE]` last. */
+export function createStreamVerdict(): StreamVerdict {
+  let fault: string | undefined;
+  let last = '';
+  let choices = false;
+  return {
+    event(data) {
+      last = data;
+      if (data === '[DONE]') return;
+      const body = parseJson(data);
+      fault ??= body === undefined ? 'an event is not json' : errorUnder200(body);
+      choices ||= hasChoices(body);
+    },
+    end() {
+      if (fault !== undefined) return fault;
+      if (last === '') return 'the stream holds no event';
+      if (last !== '[DONE]') return 'the stream ended without [DONE]';
+      return choices ? undefined : 'the stream holds no choices';
+    },
+  };
+}
+
+const LINE_END = /\r\n|\n|\r(?!$)/;
+
+/** Reads a server-sent event stream piece by piece. */
+export interface EventReader {
+  /** Takes the text that has arrived, cut anywhere; gives the data of the events it completed. */
+  push(text: string): readonly string[];
+}
+
+/**
+ * WHATWG HTML §9.2.6: lines end in LF, CR or CRLF, `data` lines add up, an empty line dispatches.
+ */
+export function createEventReader(): EventReader {
+  let rest = '';
+  let data: string[] = [];
+
+  const takeLine = (line: string): string | undefined => {
+    if (line === '') {
+      const event = data.length > 0 ? data.join('\n') : undefined;
+      data = [];
+      return event;
+    }
+    const field = /^data(?:: ?(.*))?$/s.exec(line);
+    if (field !== null) data.push(field[1] ?? '');
+    return undefined;
+  };
+
+  return {
+    push(text) {
+      // A CR at the end may be half of a CRLF: LINE_END leaves it for the next piece.
+      const lines = (rest + text).split(LINE_END);
+      rest = lines.pop() ?? '';
+      return lines.map(takeLine).filter((event) => event !== undefined);
+    },
+  };
+}
+
+/** An answer that is no success, in one line. */
+export function describeAnswer(status: number, contentType: string, body: unknown): string {
+  const message = errorMessageIn(body);
+  if (message !== undefined) return `${status} ${message}`;
+  const [type] = contentType.split(';');
+  return `${status} without an error message (${type === '' ? 'no content type' : type})`;
+}
+
+/** What LiteLLM adds to a provider's message about its routing: nothing about what went wrong. */
+const ROUTING =
+  /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=|LiteLLM: model group ').*$/s;
+
+/** LiteLLM says the kind of an error twice, the first time with its own name before the kind. */
+const TWICE = /^litellm\.(\w+): \1: /;
+
+/** The message in an error body as OpenAI, Anthropic, Google, FastAPI or a proxy shape it. */
+export function errorMessageIn(body: unknown): string | undefined {
+  const error = fieldOf(body, 'error');
+  const detail = fieldOf(body, 'detail');
+  const message = [
+    fieldOf(error, 'message'),
+    error,
+    fieldOf(detail, 'error'),
+    detail,
+    fieldOf(body, 'message'),
+  ].find((value) => typeof value === 'string' && value.trim() !== '');
+  if (typeof message !== 'string') return undefined;
+  return oneLine(message.replace(ROUTING, '').replace(TWICE, '$1: '));
+}
+
+const START = 'start it with `docker compose up` or `npm run local`, or name another with --url';
+const OTHER_KEY = "give the gateway's key with --key-file, or run this where the gateway runs";
+const WHICH_PORT = 'is this the traffic port (4000), and does it speak plain http?';
+const MISSPELLED_URL = 'look for a slip in --url';
+
+/** By the code of a rejected fetch: Node's system errors and undici's own. */
+const FAILURES: Readonly<Record<string, Advice>> = {
+  ECONNREFUSED: { message: 'nothing listens there', hints: [START] },
+  ECONNRESET: { message: 'the connection was reset', hints: [WHICH_PORT] },
+  UND_ERR_SOCKET: {
+    message: 'the connection was closed before the answer was complete',
+    hints: [WHICH_PORT],
+  },
+  ENOTFOUND: { message: 'the host name does not resolve', hints: [MISSPELLED_URL] },
+  EAI_AGAIN: { message: 'the host name does not resolve', hints: [MISSPELLED_URL] },
+  EHOSTUNREACH: { message: 'the host cannot be reached', hints: [START] },
+  ENETUNREACH: { message: 'the network cannot be reached', hints: [START] },
+};
+
+/** What undici and AbortSignal call an answer that took too long. */
+const TIMEOUTS = new Set([
+  'TimeoutError',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'ETIMEDOUT',
+]);
+
+/** A fetch that was rejected, in words. `timeoutMs` is how long the answer was waited for. */
+function describeFailure(error: unknown, timeoutMs: number): Advice {
+  const code = codeOf(error);
+  if (TIMEOUTS.has(code)) {
+    const hints = ['a model may be slow to start: give it longer with --timeout 2m'];
+    return { message: `no answer within ${timeoutMs / 1000} s`, hints };
+  }
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return FAILURES[code] ?? { message: message || 'the request failed', hints: [] };
+}
+
+/** fetch wraps the error of the socket, whose code says more, as the cause of its own. */
+const codeOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return '';
+  const { code } = error as { code?: unknown };
+  if (typeof code === 'string') return code;
+  return error.cause === undefined ? error.name : codeOf(error.cause);
+};
+
+/** What to do about a refusal that the sidecar itself gave, by its code. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  missing_key: OTHER_KEY,
+  malformed_key: `the key is mistyped or cut short; ${OTHER_KEY}`,
+  unknown_key: `the key is another gateway's, or from before a new start; ${OTHER_KEY}`,
+  expired_key: `the key was rotated and its grace is over; ${OTHER_KEY}`,
+  revoked_key: `the key was revoked; ${OTHER_KEY}`,
+  route_denied: 'SIDECAR_DENY_PATHS names /v1/models; `sidecar config` shows it',
+  scope_denied: 'the key belongs to a client without the scope for inference',
+  address_denied: 'SIDECAR_MANAGEMENT_ALLOW_FROM leaves this address out',
+  too_many_failures: 'too many wrong keys came from this address; wait a minute',
+  upstream_unavailable: 'litellm does not run or still starts; its own log says more',
+  draining: 'the sidecar is shutting down',
+  overloaded: 'too many requests wait for litellm; its own log says more',
+  upstream_failed: 'litellm closed the connection; its own log says more',
+  upstream_timeout: 'litellm took too long; its own log says more',
+};
+
+/** Why an answer to `GET /v1/models` lists nothing usable. */
+function problemWithList({ status, headers }: Response, body: unknown): GatewayProblem {
+  const refusal = headers.get('x-sidecar-refusal') ?? undefined;
+  if (refusal !== undefined) {
+    const hint = REFUSALS[refusal];
+    const message = `the gateway refuses to list its models (${refusal})`;
+    return { message, hints: hint === undefined ? [] : [hint], refusal };
+  }
+  if (status === 200) {
+    const hints = ['--url wants the traffic port of the sidecar (SIDECAR_PORT, 4000)'];
+    return { message: 'the answer to /v1/models is no list of models', hints, refusal };
+  }
+  const answer = describeAnswer(status, headers.get('content-type') ?? '', body);
+  const hint =
+    status >= 500
+      ? "this comes from behind the sidecar: litellm's own log says more"
+      : 'no sidecar gave this answer: --url wants its traffic port (SIDECAR_PORT, 4000)';
+  return { message: `the gateway lists no models: ${answer}`, hints: [hint], refusal };
+}
