@@ -14,8 +14,13 @@ const project = (name: string, include: readonly string[], seconds: number) => (
   },
 });
 
+const ONE_BY_ONE = { fileParallelism: false } as const;
+
 export default defineConfig({
   test: {
+    // Most of a run is waiting: for processes that start, clocks, disks. By default two cores have
+    // one worker, with which that takes 5 minutes; with four it is CHECKED.
+    maxWorkers: 4,
     // and at the end of the run none of them may stand in a log, or in any other place it must not be.
     globalSetup: ['test/support/key-ledger-run.ts'],
     // A run that is ended before that search is over would pass.
@@ -30,14 +35,10 @@ export default defineConfig({
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
       // A disk that others write to takes seconds for an fsync.
       project('process', ['test/process/**/*.test.ts'], 60),
-      project('litellm', ['test/real/**/*.test.ts'], 180),
-      {
-        // Each file has a LiteLLM of its own, which is all that a small machine can start at a time.
-        test: {
-          ...project('compose', ['test/compose/**/*.test.ts'], 300).test,
-          fileParallelism: false,
-        },
-      },
+      // Each file of these two has a LiteLLM of its own, which is all that a small machine can start
+      // at a time.
+      { test: { ...project('litellm', ['test/real/**/*.test.ts'], 180).test, ...ONE_BY_ONE } },
+      { test: { ...project('compose', ['test/compose/**/*.test.ts'], 300).test, ...ONE_BY_ONE } },
     ],
   },
 });
