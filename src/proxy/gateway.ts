@@ -9,9 +9,9 @@ import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
 import { SESSION_HEADER, sessionOf } from './mcp-answer.ts';
 import {
+  answeredHere,
   type CallerRecord,
   callerRecord,
-  type ExchangeRecord,
   newRequestId,
   type Peer,
   peerOf,
@@ -93,23 +93,6 @@ export const refusalContextOf = ({ head, decision, caller }: Judged): RefusalCon
   dialect: decision.route.dialect,
   requestId: caller.id,
   origin: head.origin,
-});
-
-/** The record of what was answered here at once, and never reached LiteLLM. */
-export const answeredHere = (
-  caller: CallerRecord,
-  answer: { status: number; refusal: ExchangeRecord['refusal']; durationMs: number },
-): ExchangeRecord => ({
-  ...caller,
-  ...answer,
-  slot: '-',
-  outcome: 'answered',
-  websocket: false,
-  model: '',
-  firstByteMs: answer.durationMs,
-  overheadMs: -1,
-  requestBytes: 0,
-  responseBytes: 0,
 });
 
 /** Refuses a judged request: counts a guess, says the refusal, and records it. */

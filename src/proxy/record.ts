@@ -33,36 +33,27 @@ export interface CallerRecord {
 
 /** What an exchange knows of itself at its end. */
 export interface Ended {
-  /** The slot whose LiteLLM had it last; '': none had. */
+  /** `a` or `b`: the slot whose LiteLLM had it last; '' (in the record `-`): none had. */
   readonly slot: string;
-  readonly refusal: RefusalCode | undefined;
-  readonly outcome: Outcome;
-  readonly websocket: boolean;
-  readonly model: string;
-  readonly firstByteMs: number;
-  readonly overheadMs: number;
-  readonly responseBytes: number;
-}
-
-/** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
-export interface ExchangeRecord extends CallerRecord {
-  /** `a` or `b`; `-`: it was sent to no LiteLLM. */
-  readonly slot: string;
-  /** 0: nothing was answered. */
-  readonly status: number;
   readonly refusal: RefusalCode | undefined;
   readonly outcome: Outcome;
   readonly websocket: boolean;
   /** From `x-litellm-model-group`; '' where LiteLLM named none. */
   readonly model: string;
-  /** Milliseconds, from the head of the request to the end of the answer. */
-  readonly durationMs: number;
-  /** Milliseconds to the head of the answer; -1: none came. */
+  /** Milliseconds from the request's head to the head of the answer; -1: no answer came. */
   readonly firstByteMs: number;
   /** Milliseconds of the sidecar's own before the request was sent on; -1: it never was. */
   readonly overheadMs: number;
-  readonly requestBytes: number;
   readonly responseBytes: number;
+}
+
+/** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
+export interface ExchangeRecord extends CallerRecord, Ended {
+  /** 0: nothing was answered. */
+  readonly status: number;
+  /** Milliseconds, from the head of the request to the end of the answer. */
+  readonly durationMs: number;
+  readonly requestBytes: number;
 }
 
 /** What the traffic path tells as it happens; each is called often and must not throw or wait. */
@@ -118,6 +109,23 @@ export const recordOf = (
   overheadMs: ended.overheadMs,
   requestBytes: seen.requestBytes,
   responseBytes: ended.responseBytes,
+});
+
+/** The record of what was answered here at once, and never reached LiteLLM. */
+export const answeredHere = (
+  caller: CallerRecord,
+  answer: { status: number; refusal: RefusalCode | undefined; durationMs: number },
+): ExchangeRecord => ({
+  ...caller,
+  ...answer,
+  slot: '-',
+  outcome: 'answered',
+  websocket: false,
+  model: '',
+  firstByteMs: answer.durationMs,
+  overheadMs: -1,
+  requestBytes: 0,
+  responseBytes: 0,
 });
 
 /** Where a request comes from. */
