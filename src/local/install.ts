@@ -12,107 +12,33 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import type { Step } from '../cli/screen.ts';
 import { CommandError, EXIT } from '../cli/terminal.ts';
-import { tailOf } from './child.ts';
-
-/** litellm 1.104.2's own `Requires-Python: >=3.10, <3.15`. */
-const OLDEST = 10;
-const NEWEST = 14;
-/** The plain name first; then the versions that distributions install beside an older one. */
-const CANDIDATES = [
-  'python3',
-  'python3.14',
-  'python3.13',
-  'python3.12',
-  'python3.11',
-  'python3.10',
-];
-/** Debian's python3 lacks ensurepip until python3-venv is there. */
-const QUESTION =
-  'import sys, json, importlib.util as u; ' +
-  'print(json.dumps({"version": list(sys.version_info[:3]),' +
-  ' "venv": all(u.find_spec(m) for m in ("venv", "ensurepip"))}))';
-
-/** What an interpreter says of itself. */
-export interface PythonReport {
-  readonly version: readonly [number, number, number];
-  readonly venv: boolean;
-}
-
-export interface Python {
-  readonly command: string;
-  /** `3.11.7` */
-  readonly version: string;
-}
-
-/** Why this interpreter will not do; undefined: it will. */
-export function faultInPython({ version, venv }: PythonReport): string | undefined {
-  const [major, minor] = version;
-  const name = `python ${version.join('.')}`;
-  if (major !== 3 || minor < OLDEST || minor > NEWEST) {
-    return `${name} does not run litellm, which wants 3.${OLDEST} to 3.${NEWEST}`;
-  }
-  return venv ? undefined : `${name} lacks venv`;
-}
-
-/** What to install, by platform (`process.platform`). */
-export function installHints(platform: string): readonly string[] {
-  const docker = 'or run it with docker, which needs no python: docker compose up';
-  const own = 'or name a litellm that is there already: LITELLM_BIN=/path/to/litellm npm run local';
-  if (platform === 'darwin') return ['macos: brew install python@3.13', docker, own];
-  return [
-    'debian, ubuntu: apt install python3 python3-venv',
-    'fedora: dnf install python3; alpine: apk add python3',
-    docker,
-    own,
-  ];
-}
-
-async function ask(command: string, env: NodeJS.ProcessEnv): Promise<PythonReport | undefined> {
-  try {
-    const { stdout } = await promisify(execFile)(command, ['-c', QUESTION], { env });
-    return JSON.parse(stdout) as PythonReport;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The first interpreter that can hold litellm. Throws `CommandError` that says what to install. */
-export async function findPython(env: NodeJS.ProcessEnv, platform: string): Promise<Python> {
-  const faults: string[] = [];
-  for (const command of CANDIDATES) {
-    const report = await ask(command, env);
-    if (report === undefined) continue;
-    const fault = faultInPython(report);
-    if (fault === undefined) return { command, version: report.version.join('.') };
-    faults.push(fault);
-  }
-  const message = faults.length === 0 ? 'there is no python3' : faults.join(', and ');
-  throw new CommandError(message, EXIT.unavailable, installHints(platform));
-}
+import { tailOf } from './processes.ts';
 
 /**
- * Exact, because each release is checked against. prisma is wanted even without a database: without
- * it a wrong key is answered with 500 (litellm issue 35457).
+ * Exact versions, because each release is checked against these. prisma is wanted even without a
+ * database: without it LiteLLM answers a wrong key with 500 (litellm issue 35457).
  */
-export const REQUIREMENTS = ['litellm[proxy]==1.104.2', 'prisma==0.15.0'] as const;
+const REQUIREMENTS = ['litellm[proxy]==1.104.2', 'prisma==0.15.0'] as const;
 
-/** Written last: a folder without it, or with other words in it, was not finished. */
+/**
+ * The file that is written last and names the requirements: a folder without it, or with another
+ * text in it, does not hold a finished installation of these versions.
+ */
 const MARKER = 'installed-by-sidecar';
-const TAIL_LINES = 20;
 
 export interface Installation {
-  /** Where it lies, `.local/litellm`; nothing else may be kept there. */
+  /** Where LiteLLM is installed, `.local/litellm`; nothing else may be kept there. */
   readonly folder: string;
   readonly log: string;
   readonly env: NodeJS.ProcessEnv;
   readonly platform: string;
-  /** Ctrl-C. */
+  /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }
 
 export const litellmIn = (folder: string): string => join(folder, 'bin', 'litellm');
 
-/** Whether what is in the folder is complete and still runs: an upgraded Python breaks a venv. */
+/** Whether the installation is complete and still runs: an upgraded Python breaks a venv. */
 export async function isInstalled(folder: string): Promise<boolean> {
   const marker = join(folder, MARKER);
   if (!existsSync(marker) || readFileSync(marker, 'utf8') !== REQUIREMENTS.join('\n')) return false;
@@ -125,7 +51,7 @@ export async function isInstalled(folder: string): Promise<boolean> {
   }
 }
 
-/** The steps that make it anew; what an interrupted run left behind goes first. */
+/** The steps of a new installation; what an interrupted one left behind goes first. */
 export function installSteps(installation: Installation): readonly Step[] {
   const { folder, log, env, platform, signal } = installation;
   const python = join(folder, 'bin', 'python');
@@ -153,17 +79,12 @@ export function installSteps(installation: Installation): readonly Step[] {
   ];
 }
 
-interface LoggedRun {
-  readonly env: NodeJS.ProcessEnv;
-  readonly log: string;
-  readonly signal: AbortSignal;
-  /** Hears each line. */
+interface LoggedRun extends Pick<Installation, 'env' | 'log' | 'signal'> {
+  /** Hears each line that is not empty. */
   readonly note?: (line: string) => void;
 }
 
-/**
- * Runs a program, its output to a log; throws `CommandError` with the log's tail where it fails.
- */
+/** Runs `python -m …`, its output to a log; throws `CommandError` with the tail of the log. */
 async function runLogged(command: string, args: readonly string[], run: LoggedRun): Promise<void> {
   const child = spawn(command, args, {
     env: run.env,
@@ -189,6 +110,82 @@ async function runLogged(command: string, args: readonly string[], run: LoggedRu
     `all of its output is in ${run.log}; the next run starts anew`,
     'without a way to pypi: PIP_INDEX_URL or PIP_FIND_LINKS, or LITELLM_BIN=/path/to/litellm',
   ];
-  const message = `${args[1]} failed (${how})`;
-  throw new CommandError(message, EXIT.unavailable, hints, tailOf(run.log, TAIL_LINES));
+  throw new CommandError(`${args[1]} failed (${how})`, EXIT.unavailable, hints, tailOf(run.log));
+}
+
+/** litellm 1.104.2's own `Requires-Python: >=3.10, <3.15`. */
+const OLDEST_MINOR = 10;
+const NEWEST_MINOR = 14;
+/** The plain name first; then the versions that distributions install beside an older one. */
+const CANDIDATES = [
+  'python3',
+  'python3.14',
+  'python3.13',
+  'python3.12',
+  'python3.11',
+  'python3.10',
+];
+/** What an interpreter is asked. Debian's python3 lacks ensurepip until python3-venv is there. */
+const QUESTION =
+  'import sys, json, importlib.util as u; ' +
+  'print(json.dumps({"version": list(sys.version_info[:3]),' +
+  ' "venv": all(u.find_spec(m) for m in ("venv", "ensurepip"))}))';
+
+/** What an interpreter says of itself. */
+interface PythonReport {
+  readonly version: readonly [number, number, number];
+  /** Whether this interpreter can make a venv. */
+  readonly venv: boolean;
+}
+
+/** The first interpreter that can run LiteLLM. Throws `CommandError` that says what to install. */
+export async function findPython(
+  env: NodeJS.ProcessEnv,
+  platform: string,
+): Promise<{ readonly command: string; readonly version: string }> {
+  const faults: string[] = [];
+  for (const command of CANDIDATES) {
+    const report = await askPython(command, env);
+    if (report === undefined) continue;
+    const fault = faultInPython(report);
+    if (fault === undefined) return { command, version: report.version.join('.') };
+    faults.push(fault);
+  }
+  const message = faults.length === 0 ? 'there is no python3' : faults.join(', and ');
+  throw new CommandError(message, EXIT.unavailable, installHints(platform));
+}
+
+async function askPython(
+  command: string,
+  env: NodeJS.ProcessEnv,
+): Promise<PythonReport | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(command, ['-c', QUESTION], { env });
+    return JSON.parse(stdout) as PythonReport;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why this interpreter cannot run LiteLLM; undefined: it can. */
+export function faultInPython({ version, venv }: PythonReport): string | undefined {
+  const [major, minor] = version;
+  const name = `python ${version.join('.')}`;
+  if (major !== 3 || minor < OLDEST_MINOR || minor > NEWEST_MINOR) {
+    return `${name} does not run litellm, which wants 3.${OLDEST_MINOR} to 3.${NEWEST_MINOR}`;
+  }
+  return venv ? undefined : `${name} lacks venv`;
+}
+
+/** What to install, by platform (`process.platform`). */
+export function installHints(platform: string): readonly string[] {
+  const docker = 'or run it with docker, which needs no python: docker compose up';
+  const own = 'or name a litellm that is there already: LITELLM_BIN=/path/to/litellm npm run local';
+  if (platform === 'darwin') return ['macos: brew install python@3.13', docker, own];
+  return [
+    'debian, ubuntu: apt install python3 python3-venv',
+    'fedora: dnf install python3; alpine: apk add python3',
+    docker,
+    own,
+  ];
 }

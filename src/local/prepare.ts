@@ -1,160 +1,37 @@
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { runSteps } from '../cli/screen.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
 import { CommandError, EXIT, say, type Terminal } from '../cli/terminal.ts';
 import { readDotenv } from '../config/load.ts';
-import type { Layout } from './child.ts';
 import { installSteps, isInstalled, litellmIn } from './install.ts';
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** The client's key and the sidecar's own settings: LiteLLM has no business with them. */
-const KEPT_FROM_LITELLM = /^(?:SIDECAR_|LITELLM_MASTER_KEY(?:_FILE)?$)/;
-
-/** Through which the sidecar and the launcher speak. */
-export interface Folders {
+/** What lies where, beneath the folder that the command was started in. */
+export interface Layout {
+  readonly home: string;
+  /** The venv that LiteLLM is installed in. */
+  readonly litellm: string;
+  /** Written by the sidecar, read by the launcher. */
   readonly slots: string;
+  /** Written by the launcher, read by the sidecar. */
   readonly reports: string;
+  readonly pipLog: string;
+  readonly litellmLog: string;
+  readonly sidecarLog: string;
 }
 
-export interface LitellmPlan {
-  readonly bin: string;
-  readonly folders: Folders;
-  /** On the loopback, of slots a and b. */
-  readonly ports: readonly [number, number];
-}
-
-/**
- * What the launcher runs with: the shell's environment, then `.env`, then `litellm.env`, so that
- * provider keys reach LiteLLM as they do under compose; never what belongs to the sidecar.
- */
-export function litellmEnvironment(
-  shell: Environment,
-  dotenv: Environment,
-  litellmEnv: Environment,
-  { bin, folders, ports }: LitellmPlan,
-): Record<string, string | undefined> {
-  const merged = { ...litellmEnv, ...dotenv, ...shell };
-  const kept = Object.entries(merged).filter(([name]) => !KEPT_FROM_LITELLM.test(name));
+export function layoutOf(cwd: string): Layout {
+  const home = join(cwd, '.local');
   return {
-    // Outside PRODUCTION litellm reads the .env of the project by itself, sidecar's secrets
-    // included.
-    LITELLM_MODE: 'PRODUCTION',
-    ...Object.fromEntries(kept),
-    LITELLM_BIN: bin,
-    LAUNCHER_SLOTS: folders.slots,
-    LAUNCHER_REPORTS: folders.reports,
-    LAUNCHER_PORT_A: String(ports[0]),
-    LAUNCHER_PORT_B: String(ports[1]),
+    home,
+    litellm: join(home, 'litellm'),
+    slots: join(home, 'slots'),
+    reports: join(home, 'reports'),
+    pipLog: join(home, 'pip.log'),
+    litellmLog: join(home, 'litellm.log'),
+    sidecarLog: join(home, 'sidecar.log'),
   };
-}
-
-/**
- * Where `npm run local` differs from the sidecar's defaults; the operator's own word comes first.
- */
-const DEFAULTS: Environment = {
-  SIDECAR_HOST: '127.0.0.1',
-  SIDECAR_OPS_HOST: '127.0.0.1',
-  SIDECAR_STATE: './state',
-  SIDECAR_LITELLM_CONFIG: './config.yaml',
-  SIDECAR_AUTO_RELOAD: 'true',
-  // No load balancer has to notice: Ctrl-C need not wait.
-  SIDECAR_DRAIN_DELAY: '0s',
-};
-
-export interface LocalPorts {
-  readonly traffic: number;
-  readonly ops: number;
-  /** Of LiteLLM in slots a and b. */
-  readonly litellm: readonly [number, number];
-}
-
-/**
- * What the sidecar runs with. It reads `.env` (here `dotenv`) by itself, beneath its environment:
- * a default must not overrule that. `ports` are set once they are known to be free.
- */
-export function sidecarEnvironment(
-  shell: Environment,
-  dotenv: Environment,
-  folders: Folders,
-  ports?: LocalPorts,
-): Record<string, string | undefined> {
-  const defaults = Object.entries(DEFAULTS).filter(([name]) => dotenv[name] === undefined);
-  const [a, b] = ports?.litellm ?? [1, 2];
-  return {
-    ...Object.fromEntries(defaults),
-    ...shell,
-    // The LiteLLM is one of our own, whatever stands elsewhere for another way to run.
-    SIDECAR_UPSTREAM: `http://127.0.0.1:${a},http://127.0.0.1:${b}`,
-    SIDECAR_UPSTREAM_KEY: '',
-    SIDECAR_SLOTS: folders.slots,
-    SIDECAR_REPORTS: folders.reports,
-    ...(ports && { SIDECAR_PORT: String(ports.traffic), SIDECAR_OPS_PORT: String(ports.ops) }),
-  };
-}
-
-/** An address to listen on, and the setting that names it. */
-export interface Wanted {
-  readonly host: string;
-  readonly port: number;
-  readonly setting: string;
-}
-
-/** Holds a port for a moment; gives the one that was taken (for 0: a free one) and its release. */
-function hold(host: string, port: number): Promise<{ port: number; release(): Promise<void> }> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ host, port, exclusive: true }, () => {
-      const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('no tcp address');
-      const release = (): Promise<void> =>
-        new Promise((done) => {
-          server.close(() => done());
-        });
-      resolve({ port: address.port, release });
-    });
-  });
-}
-
-function explain(error: unknown, { host, port, setting }: Wanted): CommandError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') {
-    return new CommandError(`port ${port} is in use`, EXIT.unavailable, [
-      `take another: ${setting}=${port + 100} npm run local`,
-      'or end what listens there: is it `docker compose up`, or another `npm run local`?',
-    ]);
-  }
-  if (code === 'EACCES') {
-    const hint = `ports below 1024 want privileges; take another with ${setting}`;
-    return new CommandError(`port ${port} is not allowed`, EXIT.unavailable, [hint]);
-  }
-  const hint = 'the address must be one of this machine; 127.0.0.1 always is';
-  return new CommandError(`cannot listen on ${host}:${port} (${message})`, EXIT.unavailable, [
-    hint,
-  ]);
-}
-
-/**
- * Checks that ports are free and picks one for each 0; all are held at once, so that they differ.
- * Another process may take one in the moment after. Throws `CommandError`.
- */
-export async function claimPorts(wanted: readonly Wanted[]): Promise<readonly number[]> {
-  const held: { port: number; release(): Promise<void> }[] = [];
-  try {
-    for (const one of wanted) {
-      held.push(
-        await hold(one.host, one.port).catch((error: unknown) => {
-          throw explain(error, one);
-        }),
-      );
-    }
-    return held.map(({ port }) => port);
-  } finally {
-    await Promise.all(held.map(({ release }) => release()));
-  }
 }
 
 /** Everything that must be known before a process is started. */
@@ -164,6 +41,8 @@ export interface Prepared {
   readonly sidecarEnv: Environment;
   readonly litellmEnv: Environment;
 }
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Looks for mistakes first (settings, then ports), and only then installs what is missing.
@@ -189,19 +68,100 @@ export async function prepare(
   for (const folder of [layout.slots, layout.reports]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
-  const provider = variablesIn(resolve(cwd, 'litellm.env'));
+  const litellmDotenv = variablesIn(resolve(cwd, 'litellm.env'));
   const plan = { bin, folders: layout, ports: ports.litellm };
   return {
     settings,
     ports,
     sidecarEnv: sidecarEnvironment(env, dotenv, layout, ports),
-    litellmEnv: litellmEnvironment(env, dotenv, provider, plan),
+    litellmEnv: litellmEnvironment(env, dotenv, litellmDotenv, plan),
   };
 }
 
-/** What is wrong with `.env` is told by `readSettings`. */
+/** The variables in a dotenv file. Mistakes in `.env` are told by `readSettings`, and not here. */
 const variablesIn = (file: string): Readonly<Record<string, string>> =>
   readDotenv(file).source.values;
+
+/**
+ * Where `npm run local` differs from the sidecar's defaults. What the operator set himself comes
+ * first.
+ */
+const DEFAULTS: Environment = {
+  SIDECAR_HOST: '127.0.0.1',
+  SIDECAR_OPS_HOST: '127.0.0.1',
+  SIDECAR_STATE: './state',
+  SIDECAR_LITELLM_CONFIG: './config.yaml',
+  SIDECAR_AUTO_RELOAD: 'true',
+  // The delay is for load balancers, which need time to notice. There is none here.
+  SIDECAR_DRAIN_DELAY: '0s',
+};
+
+/** The folders through which the sidecar and the launcher speak. */
+type LauncherFolders = Pick<Layout, 'slots' | 'reports'>;
+
+/**
+ * What the sidecar runs with. The sidecar reads `.env` (here `dotenv`) by itself, beneath its
+ * environment, so that a default here must not overrule what stands there. Without `ports`, which
+ * are known only once the settings were read, the result is good for reading settings alone.
+ */
+export function sidecarEnvironment(
+  shell: Environment,
+  dotenv: Environment,
+  folders: LauncherFolders,
+  ports?: LocalPorts,
+): Environment {
+  const defaults = Object.entries(DEFAULTS).filter(([name]) => dotenv[name] === undefined);
+  const [a, b] = ports?.litellm ?? [1, 2];
+  return {
+    ...Object.fromEntries(defaults),
+    ...shell,
+    // LiteLLM is started here, whatever another way to run the sidecar says of it in the shell.
+    SIDECAR_UPSTREAM: `http://127.0.0.1:${a},http://127.0.0.1:${b}`,
+    SIDECAR_UPSTREAM_KEY: '',
+    SIDECAR_SLOTS: folders.slots,
+    SIDECAR_REPORTS: folders.reports,
+    ...(ports && { SIDECAR_PORT: String(ports.traffic), SIDECAR_OPS_PORT: String(ports.ops) }),
+  };
+}
+
+/** The client's key and the sidecar's own settings: LiteLLM has no business with them. */
+const KEPT_FROM_LITELLM = /^(?:SIDECAR_|LITELLM_MASTER_KEY(?:_FILE)?$)/;
+
+/**
+ * What the launcher runs with: the shell's environment, then `.env`, then `litellm.env`, so that
+ * provider keys reach LiteLLM as they do under compose; never what belongs to the sidecar.
+ */
+export function litellmEnvironment(
+  shell: Environment,
+  dotenv: Environment,
+  litellmDotenv: Environment,
+  plan: {
+    readonly bin: string;
+    readonly folders: LauncherFolders;
+    readonly ports: LocalPorts['litellm'];
+  },
+): Environment {
+  const { bin, folders, ports } = plan;
+  const merged = { ...litellmDotenv, ...dotenv, ...shell };
+  const kept = Object.entries(merged).filter(([name]) => !KEPT_FROM_LITELLM.test(name));
+  return {
+    // In any other mode LiteLLM reads the project's .env by itself, with the sidecar's secrets.
+    LITELLM_MODE: 'PRODUCTION',
+    ...Object.fromEntries(kept),
+    LITELLM_BIN: bin,
+    LAUNCHER_SLOTS: folders.slots,
+    LAUNCHER_REPORTS: folders.reports,
+    LAUNCHER_PORT_A: String(ports[0]),
+    LAUNCHER_PORT_B: String(ports[1]),
+  };
+}
+
+export interface LocalPorts {
+  readonly traffic: number;
+  readonly ops: number;
+  /** Of LiteLLM in slots a and b, on the loopback. */
+  readonly litellm: readonly [number, number];
+}
 
 async function choosePorts({ config }: SettingsInForce): Promise<LocalPorts> {
   const loopback = { host: '127.0.0.1', port: 0, setting: '' };
@@ -214,7 +174,73 @@ async function choosePorts({ config }: SettingsInForce): Promise<LocalPorts> {
   return { traffic, ops, litellm: [a, b] };
 }
 
-/** The program that LITELLM_BIN names, or the one of our own, installed where it is not yet. */
+/** An address to listen on, and the setting that names its port. */
+interface WantedPort {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly setting: string;
+}
+
+/**
+ * Checks that ports are free and picks one for each 0; all are held at once, so that they differ.
+ * Another process may take one in the moment after. Throws `CommandError`.
+ */
+export async function claimPorts(wanted: readonly WantedPort[]): Promise<readonly number[]> {
+  const held: HeldPort[] = [];
+  try {
+    for (const one of wanted) {
+      const port = await holdPort(one).catch((error: unknown) => {
+        throw explainPort(error, one);
+      });
+      held.push(port);
+    }
+    return held.map(({ port }) => port);
+  } finally {
+    await Promise.all(held.map(({ release }) => release()));
+  }
+}
+
+interface HeldPort {
+  readonly port: number;
+  release(): Promise<void>;
+}
+
+function holdPort({ host, port }: WantedPort): Promise<HeldPort> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ host, port, exclusive: true }, () => {
+      const address = server.address();
+      if (address === null || typeof address === 'string') throw new Error('no tcp address');
+      const release = (): Promise<void> =>
+        new Promise((done) => {
+          server.close(() => done());
+        });
+      resolve({ port: address.port, release });
+    });
+  });
+}
+
+function explainPort(error: unknown, { host, port, setting }: WantedPort): CommandError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') {
+    return new CommandError(`port ${port} is in use`, EXIT.unavailable, [
+      `take another: ${setting}=${port + 100} npm run local`,
+      'or end what listens there: is it `docker compose up`, or another `npm run local`?',
+    ]);
+  }
+  if (code === 'EACCES') {
+    const hint = `ports below 1024 want privileges; take another with ${setting}`;
+    return new CommandError(`port ${port} is not allowed`, EXIT.unavailable, [hint]);
+  }
+  const hint = 'the address must be one of this machine; 127.0.0.1 always is';
+  return new CommandError(`cannot listen on ${host}:${port} (${message})`, EXIT.unavailable, [
+    hint,
+  ]);
+}
+
+/** The program that LITELLM_BIN names, or the one in `.local`, installed where it is not yet. */
 async function findLitellm(
   terminal: Terminal,
   { home, litellm, pipLog }: Layout,

@@ -1,9 +1,17 @@
-import { existsSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { installSteps, isInstalled, litellmIn } from '../../src/local/install.ts';
+import { CommandError } from '../../src/cli/terminal.ts';
+import {
+  faultInPython,
+  findPython,
+  installHints,
+  installSteps,
+  isInstalled,
+  litellmIn,
+} from '../../src/local/install.ts';
 import { fakePython } from './fake-python.ts';
 
 let base: string;
@@ -79,4 +87,61 @@ test('an interrupted pip is ended, does not count, and leaves nothing to the nex
   await fakePython(base, GOOD);
   await install();
   expect(existsSync(join(folder, 'half'))).toBe(false);
+});
+
+/** An interpreter that says this of itself; it may use nothing but what `sh` brings along. */
+const interpreter = (name: string, version: number[], venv: boolean): void => {
+  const file = join(base, name);
+  const says = JSON.stringify({ version, venv });
+  writeFileSync(file, `#!/bin/sh\necho '${says}'\n`);
+  chmodSync(file, 0o755);
+};
+
+const failure = async (): Promise<CommandError> => {
+  const error = await findPython({ PATH: base }, 'linux').catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(CommandError);
+  return error as CommandError;
+};
+
+test.each([
+  [[3, 9, 2], true, 'python 3.9.2 does not run litellm, which wants 3.10 to 3.14'],
+  [[3, 15, 0], true, 'python 3.15.0 does not run litellm, which wants 3.10 to 3.14'],
+  [[2, 7, 18], true, 'python 2.7.18 does not run litellm, which wants 3.10 to 3.14'],
+  [[3, 11, 2], false, 'python 3.11.2 lacks venv'],
+  [[3, 10, 0], true, undefined],
+  [[3, 14, 1], true, undefined],
+] as const)('of %j with venv %s it is said: %s', (version, venv, fault) => {
+  expect(faultInPython({ version, venv })).toBe(fault);
+});
+
+test('a good python3 is taken', async () => {
+  interpreter('python3', [3, 12, 4], true);
+  expect(await findPython({ PATH: base }, 'linux')).toEqual({
+    command: 'python3',
+    version: '3.12.4',
+  });
+});
+
+test('a newer one beside an old python3 is taken', async () => {
+  interpreter('python3', [3, 9, 1], true);
+  interpreter('python3.12', [3, 12, 4], true);
+  expect(await findPython({ PATH: base }, 'linux')).toMatchObject({ command: 'python3.12' });
+});
+
+test('without python3 the error says what to install, and the code is 69', async () => {
+  const { message, exitCode, hints } = await failure();
+  expect(message).toBe('there is no python3');
+  expect(exitCode).toBe(69);
+  expect(hints[0]).toBe('debian, ubuntu: apt install python3 python3-venv');
+});
+
+test('without venv the error says so', async () => {
+  interpreter('python3', [3, 11, 2], false);
+  const { message, hints } = await failure();
+  expect(message).toBe('python 3.11.2 lacks venv');
+  expect(hints.join('\n')).toContain('apt install python3 python3-venv');
+});
+
+test('on macos the hint is brew', () => {
+  expect(installHints('darwin')[0]).toMatch(/^macos: brew install python@/);
 });

@@ -1,5 +1,6 @@
+import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import { litellmEnvironment, sidecarEnvironment } from '../../src/local/prepare.ts';
+import { claimPorts, litellmEnvironment, sidecarEnvironment } from '../../src/local/prepare.ts';
 
 const FOLDERS = { slots: '/x/slots', reports: '/x/reports' } as const;
 const PLAN = { bin: '/x/litellm', folders: FOLDERS, ports: [41, 42] } as const;
@@ -17,7 +18,7 @@ test('litellm gets provider keys, the shell first, then .env, then litellm.env',
   });
 });
 
-test('litellm never sees the client key nor what is the sidecar’s', () => {
+test('litellm never sees the client key, nor the sidecar’s settings', () => {
   const secret = {
     LITELLM_MASTER_KEY: 'no',
     LITELLM_MASTER_KEY_FILE: 'no',
@@ -70,9 +71,38 @@ test('the operator’s own word rules, in the shell and in .env', () => {
   expect(env).not.toHaveProperty('SIDECAR_HOST');
 });
 
-test('but where litellm runs is not his to say here', () => {
+test('where litellm runs is not for the operator to say here', () => {
   const elsewhere = { SIDECAR_UPSTREAM: 'http://litellm:4000', SIDECAR_UPSTREAM_KEY: 'sk-other' };
   const env = sidecarEnvironment(elsewhere, elsewhere, FOLDERS, PORTS);
   expect(env['SIDECAR_UPSTREAM']).toBe('http://127.0.0.1:41,http://127.0.0.1:42');
   expect(env['SIDECAR_UPSTREAM_KEY']).toBe('');
+});
+
+const at = (port: number) => ({ host: '127.0.0.1', port, setting: 'SIDECAR_PORT' });
+
+test('a free port is picked for each 0, and no two are the same', async () => {
+  const ports = await claimPorts([at(0), at(0), at(0), at(0)]);
+  expect(new Set(ports).size).toBe(4);
+  // They are free again: the same ones can be claimed.
+  expect(await claimPorts(ports.map(at))).toEqual(ports);
+});
+
+test('a port in use is told with the setting that moves it', async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    await expect(claimPorts([at(port)])).rejects.toMatchObject({
+      message: `port ${port} is in use`,
+      exitCode: 69,
+      hints: [expect.stringContaining('SIDECAR_PORT='), expect.stringContaining('docker compose')],
+    });
+  } finally {
+    server.close();
+  }
+});
+
+test('an address of another machine is told', async () => {
+  const there = { host: '192.0.2.1', port: 0, setting: 'SIDECAR_HOST' };
+  await expect(claimPorts([there])).rejects.toThrow(/^cannot listen on 192\.0\.2\.1:0 \(/);
 });

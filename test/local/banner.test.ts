@@ -1,19 +1,27 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { chooseModel, keyWords, renderScreen, shellQuote } from '../../src/local/screen.ts';
+import {
+  type BannerFacts,
+  chooseModel,
+  keyIn,
+  renderBanner,
+  shellQuote,
+} from '../../src/local/banner.ts';
 import { Secret } from '../../src/secret.ts';
 
-const running = {
+const KEY = new Secret('sk-secret-secret');
+const FILE = '/here/state/keys/master';
+const FACTS: BannerFacts = {
   traffic: 'http://127.0.0.1:4000',
   ops: 'http://127.0.0.1:4001',
-  key: { place: 'cat state/keys/master', shell: '$(cat state/keys/master)' },
-  model: 'mock',
-  logs: ['.local/sidecar.log', '.local/litellm.log'],
+  key: { kind: 'made', where: FILE, file: FILE, key: KEY },
+  models: ['other', 'mock'],
+  logs: ['/here/.local/sidecar.log', '/here/.local/litellm.log'],
 };
 const plain = (text: string): string => text;
 
 test('one screen says where it listens, how to read the key, and what to paste', () => {
-  expect(renderScreen(running, plain)).toBe(`
+  expect(renderBanner(FACTS, '/here', plain)).toBe(`
 litellm-sidecar is up
 
   traffic  http://127.0.0.1:4000
@@ -33,9 +41,9 @@ Ctrl-C ends it once what is in hand is finished, a second one at once
 });
 
 test('without a model it says where to add one', () => {
-  const screen = renderScreen({ ...running, model: undefined }, plain);
-  expect(screen).toContain('add one to config.yaml');
-  expect(screen).toContain('"model":"MODEL"');
+  const banner = renderBanner({ ...FACTS, models: [] }, '/here', plain);
+  expect(banner).toContain('add one to config.yaml');
+  expect(banner).toContain('"model":"MODEL"');
 });
 
 test.each(['plain', "it's", '$(rm -rf x)', 'a b\n`c`', ''])(
@@ -54,17 +62,16 @@ test('the mock model is preferred, a pattern is never taken', () => {
   expect(chooseModel(['openai/*'])).toBeUndefined();
 });
 
-test('the screen never holds a key', () => {
-  const key = new Secret('sk-secret-secret');
+test('the banner never holds a key', () => {
   const file = '/here/my state/keys/master';
-  const made = keyWords({ kind: 'made', where: file, file, key }, '/here');
+  const made = keyIn({ kind: 'made', where: file, file, key: KEY }, '/here');
   expect(made.shell).toBe("$(cat 'my state/keys/master')");
-  const declared = keyWords(
-    { kind: 'declared', where: 'LITELLM_MASTER_KEY in .env', key },
+  const declared = keyIn(
+    { kind: 'declared', where: 'LITELLM_MASTER_KEY in .env', key: KEY },
     '/here',
   );
   expect(declared).toEqual({
-    place: 'yours (LITELLM_MASTER_KEY in .env)',
+    words: 'yours (LITELLM_MASTER_KEY in .env)',
     shell: '$LITELLM_MASTER_KEY',
   });
 });
