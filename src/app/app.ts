@@ -1,7 +1,7 @@
 import type { Config } from '../config/settings.ts';
 import { digestOf } from '../keyring/key.ts';
 import type { FirstKey } from '../rotation/declared.ts';
-import type { AdminApi } from '../servers/admin/endpoints.ts';
+import type { AdminApi } from '../servers/admin/api.ts';
 import { createOpsServer } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
 import { checkDeclared, madeKeyPath } from '../store/key-files.ts';

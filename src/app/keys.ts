@@ -11,7 +11,7 @@ import { clockWords } from '../rotation/describe.ts';
 import type { KeyEvents } from '../rotation/events.ts';
 import { type Keys, openKeys } from '../rotation/keys.ts';
 import type { KeyFiles } from '../rotation/rotate.ts';
-import { type AdminApi, createAdminApi } from '../servers/admin/endpoints.ts';
+import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../servers/admin/socket.ts';
 import { StartupError } from '../startup-error.ts';
 import { type AuditRepair, readAudit, verifyAudit } from '../store/audit-log.ts';

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isServedNoMore, serveNoMore } from '../proxy/refuse.ts';
-import type { AdminApi } from './admin/endpoints.ts';
-import { hasBody, problemAnswer, sendAnswer } from './admin/http.ts';
+import type { AdminApi } from './admin/api.ts';
+import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
 import { createUnderWay } from './listener.ts';
 
@@ -36,7 +36,7 @@ export interface OpsServer {
   close(): Promise<void>;
 }
 
-interface Answer {
+interface OpsAnswer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
@@ -60,11 +60,15 @@ const IDLE_MS = 30_000;
 const MAX_CONNECTIONS = 256;
 const CLOSE_WITHIN_MS = 1_000;
 
-const text = (status: number, body: string): Answer => ({ status, type: TEXT, body: `${body}\n` });
+const text = (status: number, body: string): OpsAnswer => ({
+  status,
+  type: TEXT,
+  body: `${body}\n`,
+});
 
 const createAnswers = (
   options: OpsOptions,
-): Record<keyof typeof ENDPOINTS, () => Answer | Promise<Answer>> => ({
+): Record<keyof typeof ENDPOINTS, () => OpsAnswer | Promise<OpsAnswer>> => ({
   '/livez': () => text(200, 'ok'),
   '/readyz': () => {
     const { ready, waitingFor } = options.isReady();
@@ -78,16 +82,16 @@ const createAnswers = (
   }),
 });
 
-const notFound = (hasAdmin: boolean): Answer => {
+const notFound = (hasAdmin: boolean): OpsAnswer => {
   const rows = Object.entries(ENDPOINTS).map((row) => row.join('  '));
   if (hasAdmin) rows.push('/api/  the admin API, for who has its token');
   return text(404, ['not found; this port has', ...rows].join('\n'));
 };
-const notAllowed: Answer = { ...text(405, `allowed: ${ALLOWED}`), allow: ALLOWED };
+const notAllowed: OpsAnswer = { ...text(405, `allowed: ${ALLOWED}`), allow: ALLOWED };
 
 const isEndpoint = (path: string): path is keyof typeof ENDPOINTS => Object.hasOwn(ENDPOINTS, path);
 
-const send = (response: ServerResponse, answer: Answer, last: boolean): void => {
+const send = (response: ServerResponse, answer: OpsAnswer, last: boolean): void => {
   response.writeHead(answer.status, {
     'content-type': answer.type,
     'content-length': Buffer.byteLength(answer.body),
@@ -143,7 +147,7 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
   const admin = options.admin && createAdminDoor(options.admin);
   const underWay = createUnderWay();
 
-  const answerTo = async (request: IncomingMessage): Promise<Answer> => {
+  const answerTo = async (request: IncomingMessage): Promise<OpsAnswer> => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     if (!isEndpoint(path)) return nothing;
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed;
@@ -167,8 +171,8 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
         return;
       }
       // Its body is not read: the connection ends with the answer, or it would be the next request.
-      if (hasBody(request)) serveNoMore(request.socket);
-      void answerTo(request).then((answer) => send(response, answer, hasBody(request)));
+      if (carriesBody(request)) serveNoMore(request.socket);
+      void answerTo(request).then((answer) => send(response, answer, carriesBody(request)));
     };
   const server = createServer(LIMITS, serve(false));
   // an expected 100 is given where a body is read, and nowhere else

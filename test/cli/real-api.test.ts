@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.ts';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
-import { createAdminApi } from '../../src/servers/admin/endpoints.ts';
+import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
 import {
   changeView,

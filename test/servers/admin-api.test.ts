@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.ts';
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
-import { createAdminApi } from '../../src/servers/admin/endpoints.ts';
+import { createAdminApi } from '../../src/servers/admin/api.ts';
 import {
   ask,
   askRaw,

@@ -56,7 +56,7 @@ const heard = async (child: ChildProcess): Promise<Record<string, unknown>> => {
 };
 
 const contender = async (): Promise<ChildProcess> => {
-  const child = fork(CONTENDER, [join(built, 'servers/admin-socket.js')], { execArgv: [] });
+  const child = fork(CONTENDER, [join(built, 'servers/admin/socket.js')], { execArgv: [] });
   children.add(child);
   child.once('exit', () => children.delete(child));
   await heard(child);

@@ -12,7 +12,7 @@ import type {
   StatusView,
   WhoView,
 } from '../../src/rotation/admin.ts';
-import type { AuditReader } from '../../src/servers/admin/endpoint.ts';
+import type { AuditReader } from '../../src/servers/admin/api.ts';
 
 const AT = '2026-11-24T10:00:00.000Z';
 export const KEY = 'sk-made-by-the-fake-admin-000000000000000000000000000';

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import type { KeyAdmin } from '../../src/rotation/admin.ts';
-import { createAdminApi } from '../../src/servers/admin/endpoints.ts';
+import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { createOpsServer, type OpsServer } from '../../src/servers/ops.ts';
 import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
 

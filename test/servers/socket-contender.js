@@ -1,7 +1,7 @@
 /**
  * A process that wants a state folder when it is told to: `{ at, path }` by IPC, `at` in
  * milliseconds. It answers with what came of it, and later with whether the folder is still its own.
- * argv: the built admin-socket.js.
+ * argv: the built servers/admin/socket.js.
  */
 const { openAdminSocket } = await import(process.argv[2]);
 let held;

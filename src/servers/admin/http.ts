@@ -69,7 +69,8 @@ export interface Problem {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export interface Answer {
+/** What is sent: an answer of the admin API, or a problem. */
+export interface AdminAnswer {
   readonly status: number;
   readonly type: 'application/json' | 'application/problem+json';
   readonly headers: Readonly<Record<string, string>>;
@@ -87,7 +88,7 @@ const RETRY_AFTER: Partial<Record<ProblemCode, string>> = {
 
 export const isProblem = (value: object): value is Problem => 'code' in value && 'detail' in value;
 
-export const jsonAnswer = (status: number, body: unknown): Answer => ({
+export const jsonAnswer = (status: number, body: unknown): AdminAnswer => ({
   status,
   type: 'application/json',
   headers: {},
@@ -95,7 +96,7 @@ export const jsonAnswer = (status: number, body: unknown): Answer => ({
 });
 
 /** RFC 9457; of `about:blank` the title is that of the status (§4.2.1). */
-export function problemAnswer(problem: Problem): Answer {
+export function problemAnswer(problem: Problem): AdminAnswer {
   const { code, detail, hints = [], who, handover, mistakes, headers } = problem;
   const status = STATUS_OF[code];
   const retryAfter = RETRY_AFTER[code];
@@ -132,7 +133,7 @@ export function problemOf(error: AdminError | HandoverError): Problem {
   };
 }
 
-export const hasBody = ({ headers }: IncomingMessage): boolean =>
+export const carriesBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 
 /**
@@ -142,10 +143,10 @@ export const hasBody = ({ headers }: IncomingMessage): boolean =>
 export function sendAnswer(
   request: IncomingMessage,
   response: ServerResponse,
-  answer: Answer,
+  answer: AdminAnswer,
 ): void {
   const body = `${JSON.stringify(answer.body)}\n`;
-  const unread = hasBody(request) && !request.complete;
+  const unread = carriesBody(request) && !request.complete;
   response.writeHead(answer.status, {
     'content-type': answer.type,
     'content-length': Buffer.byteLength(body),
@@ -181,7 +182,7 @@ export async function readBody(
 ): Promise<{ readonly fields: object } | Problem | undefined> {
   const { 'content-type': type, 'content-encoding': encoding } = request.headers;
   // A page of another site can send a form or plain text without being asked for leave; not JSON.
-  if (type === undefined ? hasBody(request) : !isJson(type)) {
+  if (type === undefined ? carriesBody(request) : !isJson(type)) {
     return unsupported('only application/json is read here');
   }
   if (encoding !== undefined) return unsupported('a body is read as it is, without an encoding');

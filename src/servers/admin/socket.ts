@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/refuse.ts';
 import { StartupError } from '../../startup-error.ts';
 import { createUnderWay } from '../listener.ts';
-import type { AdminApi } from './endpoints.ts';
+import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
 /** Bytes that a socket's name may have on any system: Linux takes 107, macOS and the BSDs 103. */

@@ -1,0 +1,268 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
+import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
+import { nearest } from '../../text/nearest.ts';
+import {
+  type AnswerOf,
+  ENDPOINTS,
+  type Endpoint,
+  type Method,
+  type ReadOf,
+  type Route,
+} from './endpoints.ts';
+import { FIELDS, readBodyFields, readIdempotencyKey, readQuery } from './fields.ts';
+import {
+  type AdminAnswer,
+  isProblem,
+  jsonAnswer,
+  type Problem,
+  problemAnswer,
+  problemOf,
+  readBody,
+  sendAnswer,
+} from './http.ts';
+
+/** The audit, as far as it is read from outside. */
+export interface AuditReader {
+  /** Lines with a number above `after`, the oldest first; `count` is that of the whole audit. */
+  read(after: number, limit: number): Promise<AnswerOf<'GET /api/audit'>>;
+  verify(): Promise<AnswerOf<'GET /api/audit/verify'>>;
+}
+
+/** Whom the endpoints ask. */
+interface AdminParts {
+  readonly admin: KeyAdmin;
+  readonly upstream: UpstreamAdmin;
+  readonly audit: AuditReader;
+}
+
+/** A request to an endpoint, read and found good. */
+interface AdminCall<R extends Route> {
+  /** What `{name}` or `{id}` stands for; '' where the path has neither. */
+  readonly target: string;
+  readonly body: ReadOf<R, 'body'>;
+  readonly query: ReadOf<R, 'query'>;
+  /** Where the endpoint takes one. */
+  readonly idempotencyKey: string | undefined;
+  readonly by: Actor;
+}
+
+/** Carries out what a route asks for; rejects with `AdminError` or `HandoverError`. */
+type Handler<R extends Route> = (
+  parts: AdminParts,
+  call: AdminCall<R>,
+) => AnswerOf<R> | Promise<AnswerOf<R>>;
+
+const HANDLERS: { readonly [R in Route]: Handler<R> } = {
+  'GET /api/status': ({ admin }) => admin.status(),
+  'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
+  'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
+    const { name, scopes = ['inference'], expires, allowFrom = [] } = body;
+    const request = { name, scopes, allowFrom, expiresInMs: expires, idempotencyKey };
+    return admin.addClient(request, by);
+  },
+  'GET /api/clients/{name}': ({ admin }, { target }) => admin.client(target),
+  'DELETE /api/clients/{name}': ({ admin }, { target, query, by }) =>
+    admin.remove(target, query.force ?? false, by),
+  'POST /api/clients/{name}/rotate': ({ admin }, { target, body, idempotencyKey, by }) => {
+    const { grace, compromised = false, force = false } = body;
+    const request = { client: target, graceMs: grace, compromised, force, idempotencyKey };
+    return admin.rotate(request, by);
+  },
+  'POST /api/clients/{name}/rollback': ({ admin }, { target, by }) => admin.rollback(target, by),
+  'POST /api/clients/{name}/disable': ({ admin }, { target, by }) => admin.disable(target, by),
+  'POST /api/clients/{name}/enable': ({ admin }, { target, by }) => admin.enable(target, by),
+  'POST /api/generations/{id}/revoke': ({ admin }, { target, body, by }) => {
+    const { force = false, compromised = false } = body;
+    return admin.revoke({ generation: target, force, compromised }, by);
+  },
+  'GET /api/generations/{id}/who': ({ admin }, { target }) => admin.who(target),
+  'GET /api/upstream': ({ upstream }) => upstream.status(),
+  'POST /api/upstream/rotate': ({ upstream }, { by }) => upstream.rotate(by),
+  'POST /api/upstream/reload': ({ upstream }, { body, by }) =>
+    upstream.reload({ dryRun: body.dryRun ?? false }, by),
+  'GET /api/upstream/handovers': ({ upstream }) => ({ handovers: upstream.history() }),
+  'GET /api/upstream/handovers/{id}': ({ upstream }, { target }) => upstream.handover(target),
+  'POST /api/upstream/salt-key': ({ upstream }, { by }) => upstream.saltKey(by),
+  'GET /api/audit': ({ audit }, { query }) => audit.read(query.after ?? 0, query.limit ?? 200),
+  'GET /api/audit/verify': ({ audit }) => audit.verify(),
+};
+
+export interface AdminApiOptions extends AdminParts {
+  /** Told of a verb that failed for an unknown reason; its caller gets 500 without it. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface AdminApi {
+  /**
+   * Answers a request whose caller has shown that it may ask. What has begun is carried out, even
+   * if the caller leaves.
+   */
+  handle(request: IncomingMessage, response: ServerResponse, actor: Actor): void;
+}
+
+const FAILED: Problem = { code: 'failed', detail: 'it failed; the log of the sidecar says why' };
+
+/** A page in a browser has no business here, and would act with its reader's rights. */
+const FROM_A_PAGE: Problem = {
+  code: 'origin_refused',
+  detail: 'a request with an Origin comes from a web page, and none may use this API',
+};
+
+/**
+ * What operators do, over HTTP. Whether a caller may ask is for the admin socket and the ops port
+ * to say.
+ */
+export function createAdminApi(options: AdminApiOptions): AdminApi {
+  const answerTo = async (
+    request: IncomingMessage,
+    by: Actor,
+  ): Promise<AdminAnswer | Problem | undefined> => {
+    const { headers, method = '', url = '' } = request;
+    if (headers.origin !== undefined) return FROM_A_PAGE;
+    const mark = url.indexOf('?');
+    const found = findRoute(method, mark < 0 ? url : url.slice(0, mark));
+    if (isProblem(found)) return found;
+    const body = await readBody(request);
+    if (body === undefined || isProblem(body)) return body;
+    const query = mark < 0 ? '' : url.slice(mark + 1);
+    return carryOut(options, found.route, {
+      ...{ target: found.target, fields: body.fields, query, by },
+      idempotencyKey: headers['idempotency-key']?.toString(),
+    });
+  };
+
+  const problemIn = (error: unknown): Problem => {
+    if (error instanceof AdminError || error instanceof HandoverError) return problemOf(error);
+    options.onError(error);
+    return FAILED;
+  };
+
+  return {
+    handle(request, response, actor) {
+      void answerTo(request, actor)
+        .catch(problemIn)
+        .then((answer) => {
+          // Undefined: the client left in the middle of its body.
+          if (answer === undefined) return;
+          sendAnswer(request, response, isProblem(answer) ? problemAnswer(answer) : answer);
+        })
+        .catch((error: unknown) => {
+          options.onError(error);
+          response.destroy();
+        });
+    },
+  };
+}
+
+/** A request whose route is known, before its parts are read by the row of that route. */
+interface UnreadCall {
+  readonly target: string;
+  readonly fields: object;
+  readonly query: string;
+  readonly idempotencyKey: string | undefined;
+  readonly by: Actor;
+}
+
+/** Calls the handler of a route, unless a part of the request is a mistake. */
+async function carryOut<R extends Route>(
+  parts: AdminParts,
+  route: R,
+  { target, by, ...unread }: UnreadCall,
+): Promise<AdminAnswer | Problem> {
+  const row: Endpoint = ENDPOINTS[route];
+  const read = [
+    readBodyFields(FIELDS[row.body ?? 'nothing'], unread.fields),
+    readQuery(FIELDS[row.query ?? 'nothing'], unread.query),
+    readIdempotencyKey(row.idempotencyKey ? unread.idempotencyKey : undefined),
+  ] as const;
+  const [body, query, key] = read;
+  if ('mistakes' in body || 'mistakes' in query || 'mistakes' in key) {
+    return mistaken(read.flatMap((part) => ('mistakes' in part ? part.mistakes : [])));
+  }
+  // The schemas are those that the row names, and so are the types of the route.
+  const call = { target, by, body: body.value, query: query.value, idempotencyKey: key.value };
+  const handler: Handler<R> = HANDLERS[route];
+  return jsonAnswer(row.status ?? 200, await handler(parts, call as AdminCall<R>));
+}
+
+function mistaken(mistakes: readonly string[]): Problem {
+  const [only = ''] = mistakes;
+  const detail = mistakes.length === 1 ? only : `the request has ${mistakes.length} mistakes`;
+  return { code: 'bad_request', detail, mistakes };
+}
+
+interface RoutePattern {
+  readonly route: Route;
+  readonly method: Method;
+  /** `['', 'api', 'clients', '{name}']` */
+  readonly parts: readonly string[];
+}
+
+const PATTERNS: readonly RoutePattern[] = (Object.keys(ENDPOINTS) as Route[]).map((route) => {
+  const [method, path] = route.split(' ') as [Method, string];
+  return { route, method, parts: path.split('/') };
+});
+
+/** The route that a request means, and what its path names. */
+function findRoute(
+  method: string,
+  path: string,
+): { readonly route: Route; readonly target: string } | Problem {
+  const segments = decodeSegments(path);
+  if (segments === undefined) {
+    return { code: 'bad_request', detail: 'the path holds a % that encodes nothing' };
+  }
+  const there = PATTERNS.filter(({ parts }) => matches(parts, segments));
+  if (there.length === 0) return notFound(segments);
+  const wanted = method === 'HEAD' ? 'GET' : method;
+  const found = there.find((each) => each.method === wanted);
+  if (found === undefined) return notAllowed(there);
+  return { route: found.route, target: segments[found.parts.findIndex(isPlaceholder)] ?? '' };
+}
+
+/** Decodes each segment once: `%252F` names a client with `%2F` in its name, and there is none. */
+function decodeSegments(path: string): readonly string[] | undefined {
+  try {
+    return path.split('/').map(decodeURIComponent);
+  } catch {
+    return undefined;
+  }
+}
+
+const isPlaceholder = (part: string): boolean => part.startsWith('{');
+
+const matches = (parts: readonly string[], segments: readonly string[]): boolean =>
+  parts.length === segments.length &&
+  parts.every((part, at) => (isPlaceholder(part) ? segments[at] !== '' : part === segments[at]));
+
+const describeRoute = ({ route }: RoutePattern): string => `${route}  ${ENDPOINTS[route].about}`;
+
+function notFound(segments: readonly string[]): Problem {
+  // Each path as it would be with the name that stands in this request, so that only the rest of
+  // it is compared.
+  const paths = new Map(
+    PATTERNS.map(({ parts }) => [
+      parts.map((part, at) => (isPlaceholder(part) ? (segments[at] ?? part) : part)).join('/'),
+      parts.join('/'),
+    ]),
+  );
+  const near = paths.get(nearest(segments.join('/'), [...paths.keys()]) ?? '');
+  const hints = near === undefined ? [] : [`did you mean ${near}?`];
+  return {
+    code: 'not_found',
+    detail: 'there is nothing at this path',
+    hints: [...hints, ...PATTERNS.map(describeRoute)],
+  };
+}
+
+function notAllowed(there: readonly RoutePattern[]): Problem {
+  const methods = there.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  const allow = methods.join(', ');
+  return {
+    code: 'method_not_allowed',
+    detail: `allowed here: ${allow}`,
+    hints: there.map(describeRoute),
+    headers: { allow },
+  };
+}

@@ -1,0 +1,149 @@
+import { z } from 'zod';
+import { blocks } from '../../config/kinds.ts';
+import { type Reading, readAs, readSpan } from '../../config/units.ts';
+import { SCOPES } from '../../keyring/keyring.ts';
+import { nearest } from '../../text/nearest.ts';
+
+/**
+ * A schema of text that `reader` reads; `allowed` says, behind the name of the field, what may be
+ * written, and the reader's hint stands behind that.
+ */
+const read = <T>(allowed: string, reader: (text: string) => Reading<T>) => {
+  const mistakeIn = (text: string): string => {
+    const reading = reader(text);
+    const hint = 'hint' in reading ? reading.hint : '';
+    return hint === '' ? allowed : `${allowed}; ${hint}`;
+  };
+  // Who sends the number 5 where text is wanted gets the same hint as who sends the text "5".
+  const error = ({ input }: { input?: unknown }) =>
+    typeof input === 'number' ? mistakeIn(String(input)) : allowed;
+  return z.string({ error }).transform((text, context) => {
+    const reading = reader(text);
+    if ('value' in reading) return reading.value;
+    context.addIssue({ code: 'custom', message: mistakeIn(text) });
+    return z.NEVER;
+  });
+};
+
+/** A span with its unit, read as milliseconds. */
+const span = read(
+  'must be text: a number and its unit, such as 30s, 5m, 24h or 7d, or 0; at most 3650d',
+  readSpan,
+);
+
+/**
+ * One block, read as the settings read it. An entry without any block is refused: an empty list
+ * would mean "from anywhere".
+ */
+const block = read(
+  'must be an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8',
+  (text): Reading<string> => {
+    const reading = readAs(blocks, text.trim());
+    if ('hint' in reading) return reading;
+    const [one, ...more] = reading.value;
+    return one === undefined || more.length > 0 ? { hint: '' } : { value: one };
+  },
+);
+
+const text = z.string({ error: 'must be text' }).min(1, { error: 'must not be empty' });
+const flag = z.boolean({ error: 'must be true or false' });
+const scopes = z
+  .array(z.enum(SCOPES, { error: `must be one of ${SCOPES.join(', ')}` }), {
+    error: 'must be a list, such as ["inference"]',
+  })
+  .min(1, { error: `must name one at least of ${SCOPES.join(', ')}` });
+
+const queryFlag = z.enum(['true', 'false'], { error: 'must be true or false' });
+
+const wholeNumber = (least: number, most: number) =>
+  read(`must be a whole number from ${least} to ${most}`, (digits): Reading<number> => {
+    const number = /^\d{1,15}$/.test(digits) ? Number(digits) : -1;
+    return number >= least && number <= most ? { value: number } : { hint: '' };
+  });
+
+/** What the bodies and queries of the admin API may hold; unknown names are refused. */
+export const FIELDS = {
+  nothing: z.strictObject({}),
+  newClient: z.strictObject({
+    name: text,
+    scopes: scopes.optional(),
+    expires: span.optional(),
+    allowFrom: z.array(block, { error: 'must be a list, such as ["10.0.0.0/8"]' }).optional(),
+  }),
+  rotation: z.strictObject({
+    grace: span.optional(),
+    compromised: flag.optional(),
+    force: flag.optional(),
+  }),
+  revocation: z.strictObject({ force: flag.optional(), compromised: flag.optional() }),
+  reload: z.strictObject({ dryRun: flag.optional() }),
+  removal: z.strictObject({
+    force: queryFlag.transform((word) => word === 'true').optional(),
+  }),
+  auditPage: z.strictObject({
+    after: wholeNumber(0, 999_999_999_999_999).optional(),
+    limit: wholeNumber(1, 1000).optional(),
+  }),
+} as const;
+
+/** What a part of a request holds, or every mistake in it. */
+export type PartRead<T> = { readonly value: T } | { readonly mistakes: readonly string[] };
+
+/** Reads the fields of a JSON body. */
+export const readBodyFields = <T extends z.ZodObject>(
+  schema: T,
+  fields: object,
+): PartRead<z.output<T>> => readBySchema(schema, fields, 'field');
+
+/** Reads the parameters of a query, of which each may stand once. */
+export function readQuery<T extends z.ZodObject>(schema: T, query: string): PartRead<z.output<T>> {
+  const pairs = [...new URLSearchParams(query)];
+  const names = new Set(pairs.map(([name]) => name));
+  return names.size === pairs.length
+    ? readBySchema(schema, Object.fromEntries(pairs), 'parameter')
+    : { mistakes: ['a parameter stands twice'] };
+}
+
+function readBySchema<T extends z.ZodObject>(
+  schema: T,
+  fields: object,
+  word: 'field' | 'parameter',
+): PartRead<z.output<T>> {
+  const result = schema.safeParse(fields);
+  if (result.success) return { value: result.data };
+  const known = Object.keys(schema.shape);
+  const mistakes = result.error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((name) => unknownName(name, known, word))
+      : [`${placeOf(issue.path)}: ${issue.message}`],
+  );
+  return { mistakes };
+}
+
+/** Where a mistake stands: `allowFrom[2]`. */
+const placeOf = (path: readonly PropertyKey[]): string =>
+  path.map((part, at) => (at === 0 ? String(part) : `[${String(part)}]`)).join('');
+
+function unknownName(name: string, known: readonly string[], word: string): string {
+  // A long name is not repeated: it may be a key that somebody put in the wrong place.
+  const shown = /^[\w.-]{1,16}$/.test(name) ? `unknown ${word} ${name}` : `an unknown ${word}`;
+  const near = nearest(name, known);
+  if (near !== undefined) return `${shown}; did you mean ${near}?`;
+  return `${shown}; ${known.length === 0 ? 'there are none here' : `known: ${known.join(', ')}`}`;
+}
+
+const VISIBLE = /^[\x21-\x7e]{1,255}$/;
+
+/**
+ * Reads the value of `Idempotency-Key`: plain, or as the quoted string (RFC 8941 §3.3.3) that
+ * draft-ietf-httpapi-idempotency-key-header asks for.
+ */
+export function readIdempotencyKey(header: string | undefined): PartRead<string | undefined> {
+  if (header === undefined) return { value: undefined };
+  const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1];
+  const key = quoted === undefined ? header : quoted.replace(/\\(.)/g, '$1');
+  const isWhole = quoted !== undefined || !header.startsWith('"');
+  return isWhole && VISIBLE.test(key)
+    ? { value: key }
+    : { mistakes: ['Idempotency-Key: must be 1 to 255 visible ASCII characters'] };
+}
