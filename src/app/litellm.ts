@@ -13,12 +13,12 @@ import { openSlots, type SlotsConfig } from '../handover/open.ts';
 import type { StoredStep } from '../handover/state.ts';
 import { openUnmanaged } from '../handover/unmanaged.ts';
 import type { HandoverView, SlotLetter } from '../handover/views.ts';
-import { askReadiness } from '../litellm/ask.ts';
-import { masterKeyLine } from '../litellm/config.ts';
+
+import { masterKeyLine } from '../litellm/config-hints.ts';
 import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
 import type { SlotName } from '../litellm/slots.ts';
-import { verifyLitellm } from '../litellm/verify.ts';
+import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
 import { triggerOf } from '../rotation/events.ts';
 import type { Keys } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';

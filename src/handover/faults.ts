@@ -1,4 +1,5 @@
-import type { SlotReport, Verdict } from '../litellm/verify.ts';
+import type { SlotReport } from '../litellm/report.ts';
+import type { Verdict } from '../litellm/verify.ts';
 import type { PlaceFailure, SlotSeen } from './observation.ts';
 import type { HandoverFault, HandoverFaultCode, SlotLetter } from './views.ts';
 

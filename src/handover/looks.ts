@@ -1,4 +1,5 @@
-import type { SlotReport, Verdict } from '../litellm/verify.ts';
+import type { SlotReport } from '../litellm/report.ts';
+import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
 import type { Look } from './observation.ts';
 import type { SlotLetter } from './views.ts';

@@ -1,5 +1,6 @@
+import type { SlotReport } from '../litellm/report.ts';
 import type { SlotDigests } from '../litellm/slots.ts';
-import type { SlotReport, Verdict } from '../litellm/verify.ts';
+import type { Verdict } from '../litellm/verify.ts';
 import type { SlotLoad } from './contracts.ts';
 import type { SlotLetter } from './views.ts';
 

@@ -1,20 +1,25 @@
-import { askHealth } from './ask.ts';
+import { request } from 'node:http';
 
 /** What is known of LiteLLM's health from asking it now and then. */
 export interface Probe {
   /** What the last answer, or the last refused connection, said; false before any. */
   up(): boolean;
-  /** LiteLLM has answered since this process began; it stays so. */
+  /** Whether LiteLLM has answered since this process began; it stays so. */
   answeredOnce(): boolean;
-  /** Traffic saw it go or come: asks again soon instead of at its turn. */
+  /** Asks at once instead of at the next turn, because traffic saw LiteLLM go or come. */
   wake(): void;
   stop(): void;
 }
 
-const UNTIL_FIRST_MS = 500;
+/** Milliseconds between two questions, until LiteLLM has answered and whenever it is away. */
+const UNTIL_UP_MS = 500;
+/** Milliseconds between two questions while LiteLLM answers. */
 const STEADY_MS = 5000;
 const TIMEOUT_MS = 3000;
-/** LiteLLM's one event loop stops for seconds when it makes a page or a tokenizer: it works on. */
+/**
+ * A silent LiteLLM counts as away from this question in a row on: its one event loop stops for
+ * seconds when it makes a page or a tokenizer, and works on afterwards.
+ */
 const SILENCES = 3;
 
 /** Asks at once, then twice a second until the first answer, then each five seconds. */
@@ -23,7 +28,7 @@ export function createProbe(options: {
   rootPath: string;
   /** Milliseconds that an answer may take; 3,000 where nothing is said. */
   timeoutMs?: number;
-  /** Somebody else has just heard it answer: it is up until it says otherwise. */
+  /** Somebody else has just heard LiteLLM answer: it is up until a question shows otherwise. */
   knownUp?: boolean;
   /** Called with each change, the first answer included where nothing was known before. */
   onChange: (up: boolean) => void;
@@ -35,7 +40,7 @@ export function createProbe(options: {
   let asking = false;
   let silences = 0;
   let timer: NodeJS.Timeout | undefined;
-  const target = new URL(`${options.rootPath}/`, options.origin);
+  const root = new URL(`${options.rootPath}/`, options.origin);
 
   const note = (isUp: boolean): void => {
     const changed = isUp !== up || !known;
@@ -45,27 +50,55 @@ export function createProbe(options: {
     if (changed) options.onChange(up);
   };
 
-  const ask = async (): Promise<void> => {
+  const look = async (): Promise<void> => {
     if (asking || stopped) return;
     asking = true;
     clearTimeout(timer);
-    const health = await askHealth(target, options.timeoutMs ?? TIMEOUT_MS);
+    const health = await askHealth(root, options.timeoutMs ?? TIMEOUT_MS);
     asking = false;
     if (stopped) return;
     silences = health === 'silent' ? silences + 1 : 0;
     const busy = up && silences > 0 && silences < SILENCES;
     note(health === 'alive' || busy);
-    timer = setTimeout(() => void ask(), answered && up ? STEADY_MS : UNTIL_FIRST_MS);
+    timer = setTimeout(() => void look(), answered && up ? STEADY_MS : UNTIL_UP_MS);
   };
-  void ask();
+  void look();
 
   return {
     up: () => up,
     answeredOnce: () => answered,
-    wake: () => void ask(),
+    wake: () => void look(),
     stop() {
       stopped = true;
       clearTimeout(timer);
     },
   };
+}
+
+/** `silent`: it took the question and said nothing in time, so it may only be busy. */
+type Health = 'alive' | 'silent' | 'away';
+
+/**
+ * Asks a LiteLLM whether it lives, without a key and without a call to any provider
+ * (litellm/proxy/health_endpoints). Whatever answers below 500 is alive.
+ *
+ * @param root LiteLLM's own, with a slash at the end
+ */
+export async function askHealth(root: URL, timeoutMs: number): Promise<Health> {
+  return await new Promise((resolve) => {
+    const asked = request(
+      new URL('health/liveliness', root),
+      { agent: false, timeout: timeoutMs },
+      (answer) => {
+        answer.resume();
+        resolve((answer.statusCode ?? 500) < 500 ? 'alive' : 'away');
+      },
+    );
+    asked.once('error', () => resolve('away'));
+    asked.once('timeout', () => {
+      resolve('silent');
+      asked.destroy();
+    });
+    asked.end();
+  });
 }

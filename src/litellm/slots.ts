@@ -3,6 +3,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { digestOf } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
+import { createTurns } from '../turns.ts';
 import { type ConfigFile, digestOfTree, readConfigTree } from './config.ts';
 
 export type SlotName = 'a' | 'b';
@@ -14,9 +15,9 @@ export interface SlotContent {
   readonly config: string | undefined;
 }
 
-/** What stands in a slot, in a form that may be logged and compared. */
+/** What stands in a slot, in a form that may be logged and compared; no key can be read from it. */
 export interface SlotDigests {
-  /** The text of its `id`: another one with each `place` that changed something. */
+  /** The text of the slot's file `id`, which each `place` that changed something makes anew. */
   readonly id: string;
   /** As `digestConfig` makes it; '' where the slot holds the key alone. */
   readonly configDigest: string;
@@ -28,16 +29,17 @@ export interface SlotDigests {
  * The sidecar's side of the contract with the launcher, which only reads:
  *
  * `a/` is there: a LiteLLM runs in slot a with the key in `a/master.key` and the configuration in
- * `a/config/`. `a/` is gone: that LiteLLM is told to stop. `a/id` differs: the one, then the other.
+ * `a/config/`. `a/` is gone: that LiteLLM is told to stop. `a/id` differs from what it was: the old
+ * LiteLLM is told to stop, and a new one is started.
  *
- * A slot comes and goes by one rename and never changes in between, so a crash leaves it whole or
- * leaves nothing. Every verb can be done twice. Verbs run one after the other; two processes that
- * write the same folder are kept apart by the lock on the state folder, not here.
+ * A slot comes and goes by one rename and never changes in between, so a crash leaves a whole slot
+ * or none. Every verb can be done twice. Verbs run one after the other; two processes that write
+ * the same folder are kept apart by the lock on the state folder, not here.
  */
 export interface Slots {
   /**
-   * Puts the slot in place, durably. A slot that holds the same already is left alone, so that
-   * its LiteLLM runs on; one that holds something else is replaced.
+   * Puts the slot in place, durably. A slot that holds the same content already is left alone, so
+   * that its LiteLLM runs on; a slot with another content is replaced.
    * @throws ConfigTreeError where the configuration cannot be used; the slot is as it was.
    */
   place(slot: SlotName, content: SlotContent): Promise<void>;
@@ -46,7 +48,7 @@ export interface Slots {
   /**
    * Undefined: the slot is empty.
    *
-   * @throws Error of Node's fs, or ConfigTreeError, where it is not whole
+   * @throws Error of Node's fs, or ConfigTreeError, where a part of the slot is missing
    */
   read(slot: SlotName): Promise<SlotDigests | undefined>;
   /** Where a slot's configuration stands, for a `place` elsewhere; undefined: it has none. */
@@ -60,84 +62,78 @@ export interface Slots {
 const FILE_MODE = 0o640;
 const FOLDER_MODE = 0o750;
 
+/** The folder of a slot's configuration, in the slot. */
 const CONFIG = 'config';
-const LEFTOVER = /^\.[ab]\.(tmp|gone)-/;
 
 /** @param options.folder The folder of the slots; it exists already. */
 export const createSlots = (options: { readonly folder: string }): Slots => {
   const { folder } = options;
-  const slotFolder = (slot: SlotName): string => join(folder, slot);
-  const hidden = (slot: SlotName, kind: 'tmp' | 'gone'): string =>
-    join(folder, `.${slot}.${kind}-${randomUUID()}`);
-
-  /** What a crash left behind holds keys; nobody needs it. */
-  const sweep = async (): Promise<void> => {
-    const leftovers = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
-    for (const name of leftovers) await rm(join(folder, name), { recursive: true, force: true });
-  };
+  const turns = createTurns();
+  let swept = false;
+  const inTurn = <Result>(verb: () => Promise<Result>): Promise<Result> =>
+    turns(async () => {
+      if (!swept) await sweep(folder);
+      swept = true;
+      return await verb();
+    });
 
   const place = async (slot: SlotName, { key, config }: SlotContent): Promise<void> => {
     if (key.reveal() === '') throw new RangeError('a slot needs a key');
     const files = config === undefined ? undefined : await readConfigTree(config);
-    // One that somebody damaged is replaced like any other.
-    const current = await digestsOf(slotFolder(slot)).catch(() => undefined);
+    // A slot that somebody damaged is replaced like any other.
+    const current = await digestsOf(join(folder, slot)).catch(() => undefined);
     if (current !== undefined && same(current, digestsOfContent(key, files))) return;
 
-    const next = hidden(slot, 'tmp');
+    const next = hidden(folder, slot, 'tmp');
     try {
       await write(next, key, files);
-      // A folder with something in it cannot be renamed over (rename(2), ENOTEMPTY).
-      await vacate(slot);
-      await rename(next, slotFolder(slot));
+      // A folder cannot be renamed onto one that has something in it (rename(2), ENOTEMPTY).
+      await vacate(folder, slot);
+      await rename(next, join(folder, slot));
     } catch (error) {
       await rm(next, { recursive: true, force: true });
       throw error;
     }
     await sync(folder);
-    await sweep();
-  };
-
-  const vacate = async (slot: SlotName): Promise<void> => {
-    try {
-      await rename(slotFolder(slot), hidden(slot, 'gone'));
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+    await sweep(folder);
   };
 
   const remove = async (slot: SlotName): Promise<void> => {
-    await vacate(slot);
+    await vacate(folder, slot);
     await sync(folder);
-    await sweep();
+    await sweep(folder);
   };
-
-  const inTurn = createTurns(sweep);
 
   return {
     place: (slot, content) => inTurn(() => place(slot, content)),
     remove: (slot) => inTurn(() => remove(slot)),
-    read: (slot) => inTurn(() => digestsOf(slotFolder(slot))),
+    read: (slot) => inTurn(() => digestsOf(join(folder, slot))),
     configOf: async (slot) => {
-      const config = join(slotFolder(slot), CONFIG);
+      const config = join(folder, slot, CONFIG);
       return (await exists(config)) ? config : undefined;
     },
     digestConfig: async (path) => digestOfTree(await readConfigTree(path)),
   };
 };
 
-/** Does one thing at a time; before the first `prepare`, for what an earlier life left over. */
-const createTurns = (prepare: () => Promise<void>) => {
-  let last: Promise<unknown> = Promise.resolve();
-  let prepared = false;
-  return <Result>(verb: () => Promise<Result>): Promise<Result> => {
-    const turn = last.then(async () => {
-      if (!prepared) await prepare();
-      prepared = true;
-      return verb();
-    });
-    last = turn.catch(() => undefined);
-    return turn;
-  };
+/** A name for what will be a slot, or was one; it begins with a dot, so no launcher looks at it. */
+const hidden = (folder: string, slot: SlotName, kind: 'tmp' | 'gone'): string =>
+  join(folder, `.${slot}.${kind}-${randomUUID()}`);
+
+const vacate = async (folder: string, slot: SlotName): Promise<void> => {
+  try {
+    await rename(join(folder, slot), hidden(folder, slot, 'gone'));
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+};
+
+const LEFTOVER = /^\.[ab]\.(tmp|gone)-/;
+
+/** Deletes the hidden folders, with the keys in them, that a verb or a crash left over. */
+const sweep = async (folder: string): Promise<void> => {
+  const leftovers = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
+  for (const name of leftovers) await rm(join(folder, name), { recursive: true, force: true });
 };
 
 /** Writes a slot's folder whole: contents, modes whatever the umask, and all of it on the disk. */
@@ -154,11 +150,11 @@ const write = async (
     await mkdir(dirname(target), { recursive: true });
     await writeDurably(target, content);
   };
-  // Inode numbers are used again at once, so the launcher tells one folder from the next by this.
+  // The launcher tells one folder from the next by `id`: inode numbers are used again at once.
   await put('id', `${randomUUID()}\n`);
   await put('master.key', `${key.reveal()}\n`);
   for (const { path, bytes } of files ?? []) await put(join(CONFIG, path), bytes);
-  // Last: a folder's setgid bit must be there while its contents are made, and chmod clears it.
+  // Folders get their mode last: chmod clears the setgid bit, which their contents' group is from.
   for (const each of folders) await sync(each, FOLDER_MODE);
 };
 

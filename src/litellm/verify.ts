@@ -2,11 +2,11 @@ import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { fieldOf } from '../text/json.ts';
 import { cut, printable } from '../text/safe.ts';
-import { type Answer, ask } from './ask.ts';
+import { ask, type LitellmAnswer } from './ask.ts';
 
-/** What a LiteLLM shows of itself when it is asked with the key that it was given. */
+/** What one look at a LiteLLM shows, with the key that it was given and with one made up. */
 export type Verdict =
-  /** It lists these models with its key, and refuses one that was made up. */
+  /** It lists these models with its key, and refuses a key that was made up. */
   | { readonly kind: 'good'; readonly models: readonly string[] }
   /** Nothing listens, or nothing was said in time. */
   | { readonly kind: 'silent' }
@@ -14,67 +14,54 @@ export type Verdict =
   | { readonly kind: 'refuses_key'; readonly status: number }
   | { readonly kind: 'accepts_any_key' }
   | { readonly kind: 'no_models' }
-  /** It answers, and not as LiteLLM does; the status is 0 where that is no HTTP. */
+  /** It answers, and not as LiteLLM does; the status is 0 where the answer is not HTTP. */
   | { readonly kind: 'not_litellm'; readonly status: number };
-
-/** What the launcher left of the LiteLLM that it started last in a slot. Untrusted text. */
-export interface SlotReport {
-  /** Of the slot's content that it was started with; '' where that may not be read. */
-  readonly slotId: string;
-  /** 1: its first start with that content; each death adds one. */
-  readonly attempt: number;
-  /** Its last lines, without control characters and whatever may be a key; at most 20. */
-  readonly lines: readonly string[];
-  /** Its exit status; undefined: it runs. */
-  readonly endedWith: number | undefined;
-  /** The port on which it said that it listens. */
-  readonly port: number | undefined;
-}
 
 export interface Verification {
   readonly origin: URL;
   /** '' or '/llm'. */
   readonly rootPath: string;
-  /** The one that stands in the slot. */
+  /** The key that LiteLLM was started with. */
   readonly key: Secret;
-  /** The one header that LiteLLM was configured to read; undefined: its own carriers. */
+  /** The one header in which LiteLLM was configured to look for keys; undefined: its own. */
   readonly keyHeader: string | undefined;
-  /** The Host that the sidecar sends it; the origin's where nothing is said. */
+  /** The Host that the sidecar sends with requests; the origin's where nothing is said. */
   readonly host?: string;
   /** Milliseconds that each of two answers may take; 5,000 where nothing is said. */
   readonly timeoutMs?: number;
 }
 
 const TIMEOUT_MS = 5000;
+/** Models of a verdict, and characters of a name: both stand in the state file and on screens. */
 const MOST_MODELS = 1000;
 const LONGEST_NAME = 200;
 
 /**
- * Looks once at a LiteLLM: does it list models with its key, and refuse a key that was made up? One
- * that takes any key is called so even where it lists nothing. Never rejects.
+ * Looks once at a LiteLLM: does it list models with its key, and refuse a key that was made up? A
+ * LiteLLM that takes any key is called so even where it lists no model. Never rejects.
  */
 export async function verifyLitellm(options: Verification): Promise<Verdict> {
   const { origin, rootPath, keyHeader, host, timeoutMs = TIMEOUT_MS } = options;
   const url = new URL(`${rootPath}/v1/models`, origin);
-  const askWith = (key: string): Promise<Answer> => {
-    // LiteLLM wants `Bearer` in a header of another name, too.
+  const askWith = (key: string): Promise<LitellmAnswer> => {
+    // LiteLLM expects `Bearer` in a configured header, too.
     const headers = { [keyHeader ?? 'authorization']: `Bearer ${key}` };
     return ask(url, host === undefined ? headers : { ...headers, host }, timeoutMs);
   };
 
   const found = modelsIn(await askWith(options.key.reveal()));
   if ('kind' in found) return found;
-  const fault = faultOfStranger(await askWith(generateKey()));
+  const fault = faultIn(await askWith(generateKey()));
   if (fault !== undefined) return fault;
   return found.length === 0 ? { kind: 'no_models' } : { kind: 'good', models: found };
 }
 
-/** What the answer to the slot's own key lists, or why it lists nothing. */
-function modelsIn(answer: Answer): readonly string[] | Verdict {
+/** The models in the answer to LiteLLM's own key, or what is wrong with that answer. */
+function modelsIn(answer: LitellmAnswer): readonly string[] | Verdict {
   if (answer.kind !== 'said') return unheard(answer);
   const { status, json } = answer;
   if (refusesKey(status, json)) return { kind: 'refuses_key', status };
-  // It starts, or its database is away.
+  // LiteLLM starts, or its database is away.
   if (status >= 500) return { kind: 'silent' };
   const data = fieldOf(json, 'data');
   if (status !== 200 || !Array.isArray(data)) return { kind: 'not_litellm', status };
@@ -86,8 +73,8 @@ function modelsIn(answer: Answer): readonly string[] | Verdict {
   return [...new Set(names)].sort().slice(0, MOST_MODELS);
 }
 
-/** What is wrong where a key that nobody ever had was shown; undefined: it was refused. */
-function faultOfStranger(answer: Answer): Verdict | undefined {
+/** What is wrong with the answer to a key that was made up; undefined: that key was refused. */
+function faultIn(answer: LitellmAnswer): Verdict | undefined {
   if (answer.kind !== 'said') return unheard(answer);
   const { status } = answer;
   if (status >= 400 && status < 500) return undefined;
@@ -95,7 +82,7 @@ function faultOfStranger(answer: Answer): Verdict | undefined {
   return status < 300 ? { kind: 'accepts_any_key' } : { kind: 'not_litellm', status };
 }
 
-const unheard = ({ kind }: Exclude<Answer, { kind: 'said' }>): Verdict =>
+const unheard = ({ kind }: Exclude<LitellmAnswer, { kind: 'said' }>): Verdict =>
   kind === 'silent' ? { kind: 'silent' } : { kind: 'not_litellm', status: 0 };
 
 /** Without a database LiteLLM has no 401 for a key that is not its master key. */
@@ -103,3 +90,34 @@ const refusesKey = (status: number, json: unknown): boolean =>
   status === 401 ||
   status === 403 ||
   (status === 400 && fieldOf(fieldOf(json, 'error'), 'type') === 'no_db_connection');
+
+/**
+ * What LiteLLM's readiness says of its database (litellm/proxy/health_endpoints,
+ * `_resolve_public_readiness_db`). A LiteLLM whose database is away answers with 503, and has one
+ * all the same.
+ */
+const HAS_DATABASE: ReadonlyMap<unknown, boolean> = new Map([
+  ['Not connected', false],
+  ['connected', true],
+  ['disconnected', true],
+  ['stalled', true],
+]);
+
+/**
+ * Asks a LiteLLM whether it has a database, without a key. `undefined`: it did not say, because it
+ * starts or stops, or because something else answers. Never rejects.
+ *
+ * @param options.rootPath '' or '/llm'.
+ * @param options.timeoutMs Milliseconds; 5,000 where nothing is said, because LiteLLM itself waits
+ *   4 s for a database.
+ */
+export async function askReadiness(options: {
+  readonly origin: URL;
+  readonly rootPath: string;
+  readonly timeoutMs?: number;
+}): Promise<{ readonly database: boolean | undefined }> {
+  const url = new URL(`${options.rootPath}/health/readiness`, options.origin);
+  const answer = await ask(url, {}, options.timeoutMs ?? TIMEOUT_MS);
+  if (answer.kind !== 'said' || ![200, 503].includes(answer.status)) return { database: undefined };
+  return { database: HAS_DATABASE.get(fieldOf(answer.json, 'db')) };
+}

@@ -3,7 +3,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { SlotLetter } from '../../src/handover/views.ts';
-import type { SlotReport, Verdict } from '../../src/litellm/verify.ts';
+import type { SlotReport } from '../../src/litellm/report.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
 
 /** One LiteLLM, or the place for one: nothing answers while it does not run. */

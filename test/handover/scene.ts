@@ -1,7 +1,8 @@
 import type { Limits, Observation, SlotSeen } from '../../src/handover/observation.ts';
 import { firstState, type Handover, type UpstreamState } from '../../src/handover/state.ts';
 import type { SlotLetter } from '../../src/handover/views.ts';
-import type { SlotReport, Verdict } from '../../src/litellm/verify.ts';
+import type { SlotReport } from '../../src/litellm/report.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 
 export const MINUTE = 60_000;
 export const START = Date.UTC(2026, 0, 1);

@@ -9,7 +9,8 @@ import {
 import { type Action, plan } from '../../src/handover/plan.ts';
 import { begun, firstState, otherSlot, type UpstreamState } from '../../src/handover/state.ts';
 import type { HandoverKind, SlotLetter } from '../../src/handover/views.ts';
-import type { SlotReport, Verdict } from '../../src/litellm/verify.ts';
+import type { SlotReport } from '../../src/litellm/report.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 import { LIMITS, looked, START } from './scene.ts';
 
 /** What a tick meets: all of it chosen by the property. */

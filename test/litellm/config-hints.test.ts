@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { masterKeyLine } from '../../src/litellm/config.ts';
+import { masterKeyLine } from '../../src/litellm/config-hints.ts';
 
 const OURS = 'os.environ/LITELLM_MASTER_KEY';
 

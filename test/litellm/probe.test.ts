@@ -1,33 +1,29 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterEach, expect, it, vi } from 'vitest';
-import { createProbe } from '../../src/litellm/probe.ts';
+import { createServer, type RequestListener } from 'node:http';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { askHealth, createProbe, type Probe } from '../../src/litellm/probe.ts';
+import { createServers } from '../support/servers.ts';
 
-const ends: (() => unknown)[] = [];
+const { listen, endAll } = createServers();
+
+const probes: Probe[] = [];
 afterEach(() => {
-  for (const end of ends.splice(0).reverse()) end();
-  vi.restoreAllMocks();
+  for (const probe of probes.splice(0)) probe.stop();
 });
 
 /** A probe of a LiteLLM whose answers a test chooses; `heard` resolves at the next change. */
 async function start(first: number, knownUp = false) {
-  const state = { status: first, asked: 0 };
+  const state = { status: first, asked: 0, over: 0 };
   const server = createServer((_, response) => {
     state.asked++;
-    // 0: it is busy, and says nothing.
+    response.once('close', () => state.over++);
+    // A status of 0 stands for a LiteLLM that is busy and says nothing.
     if (state.status !== 0) response.writeHead(state.status).end();
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ends.push(() => {
-    server.closeAllConnections();
-    server.close();
   });
-  const { port } = server.address() as AddressInfo;
+  const origin = await listen(server);
   const changes: boolean[] = [];
   let tell: (() => void) | undefined;
   const probe = createProbe({
-    origin: new URL(`http://127.0.0.1:${port}`),
+    origin,
     rootPath: '',
     timeoutMs: 100,
     knownUp,
@@ -36,7 +32,7 @@ async function start(first: number, knownUp = false) {
       tell?.();
     },
   });
-  ends.push(probe.stop);
+  probes.push(probe);
   const heard = () =>
     new Promise<void>((resolve) => {
       tell = resolve;
@@ -81,7 +77,8 @@ it('takes LiteLLM for busy, and for away when it is silent for the third time', 
     expect(probe.up()).toBe(true);
     probe.wake();
     await vi.waitUntil(() => state.asked === asked);
-    if (asked < 4) await new Promise((resolve) => setTimeout(resolve, 150));
+    // The probe has waited for its time and hung up.
+    await vi.waitUntil(() => state.over === asked);
   }
   await away;
   expect(changes).toEqual([true, false]);
@@ -104,9 +101,7 @@ it('stopped, says nothing more', async () => {
   probe.wake();
   probe.stop();
   probe.wake();
-  await new Promise((resolve) => {
-    setTimeout(resolve, 50);
-  });
+  await vi.waitUntil(() => state.over === state.asked);
   expect(changes).toEqual([true]);
 });
 
@@ -121,4 +116,38 @@ it('that was told so takes LiteLLM for up, and tells when it is not', async () =
   });
   if (changes.length === 0) await heard();
   expect(changes).toEqual([false]);
+});
+
+describe('askHealth', () => {
+  const answering = (onRequest: RequestListener): Promise<URL> => listen(createServer(onRequest));
+
+  it('asks the health route below the root path, without a key', async () => {
+    const seen: unknown[] = [];
+    const url = await answering((request, response) => {
+      seen.push([request.method, request.url, request.headers.authorization]);
+      response.end();
+    });
+    expect(await askHealth(new URL('/llm/', url), 1000)).toBe('alive');
+    expect(seen).toEqual([['GET', '/llm/health/liveliness', undefined]]);
+  });
+
+  it.each([
+    [200, 'alive'],
+    [401, 'alive'],
+    [404, 'alive'],
+    [500, 'away'],
+    [503, 'away'],
+  ])('takes a %i for %s', async (status, alive) => {
+    const url = await answering((_, response) => response.writeHead(status).end());
+    expect(await askHealth(url, 1000)).toBe(alive);
+  });
+
+  it('tells silence from a reset and from nobody there', async () => {
+    const silent = await answering(() => undefined);
+    expect(await askHealth(silent, 50)).toBe('silent');
+    const resetting = await answering((request) => request.socket.resetAndDestroy());
+    expect(await askHealth(resetting, 1000)).toBe('away');
+    endAll();
+    expect(await askHealth(resetting, 1000)).toBe('away');
+  });
 });

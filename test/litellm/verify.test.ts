@@ -1,28 +1,17 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { createServer as createNetServer } from 'node:net';
+import { describe, expect, it } from 'vitest';
 import { generateKey, isWellFormedKey } from '../../src/keyring/key.ts';
-import { askReadiness } from '../../src/litellm/ask.ts';
-import { type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
+import { askReadiness, type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
+import { createServers } from '../support/servers.ts';
 
 const KEY = generateKey();
 const NO_DB = { error: { message: 'No connected db.', type: 'no_db_connection', code: '400' } };
 const NO_KEY = { error: { message: 'Authentication Error', type: 'auth_error', code: '401' } };
 const list = (...ids: unknown[]) => ({ data: ids.map((id) => ({ id, object: 'model' })) });
 
-const ends: (() => unknown)[] = [];
-afterEach(() => {
-  for (const end of ends.splice(0)) end();
-});
-
-async function listen(server: Server): Promise<URL> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ends.push(() => server.close());
-  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-}
+const { listen, endAll } = createServers();
 
 type Said = readonly [status: number, body: unknown];
 
@@ -42,7 +31,6 @@ async function litellm(
     response.end(typeof body === 'string' ? body : JSON.stringify(body));
   });
   const origin = await listen(server);
-  ends.unshift(() => server.closeAllConnections());
   const verify = (more: Partial<Verification> = {}) =>
     verifyLitellm({
       ...{ origin, rootPath: '', key: new Secret(KEY), keyHeader: undefined, timeoutMs: 2000 },
@@ -157,14 +145,14 @@ describe('verifyLitellm', () => {
   it('has no patience with a byte now and then', async () => {
     const drip = await litellm((response) => {
       const timer = setInterval(() => response.write(' '), 5);
-      ends.push(() => clearInterval(timer));
+      response.once('close', () => clearInterval(timer));
     });
     expect(await drip.verify({ timeoutMs: 100 })).toEqual({ kind: 'silent' });
   });
 
   it('is silent where nobody listens, and where the name does not resolve', async () => {
     const { verify, origin } = await litellm([200, list('a')]);
-    for (const end of ends.splice(0)) end();
+    endAll();
     expect(await verify({ origin })).toEqual({ kind: 'silent' });
     const nowhere = new URL('http://litellm.invalid:4000');
     expect(await verify({ origin: nowhere })).toEqual({ kind: 'silent' });
@@ -211,7 +199,7 @@ describe('askReadiness', () => {
     const { origin } = await litellm([200, ''], () => undefined);
     const asked = { origin, rootPath: '', timeoutMs: 50 };
     expect(await askReadiness(asked)).toEqual({ database: undefined });
-    for (const end of ends.splice(0)) end();
+    endAll();
     expect(await askReadiness(asked)).toEqual({ database: undefined });
   });
 });

@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
-import { askReadiness } from '../../src/litellm/ask.ts';
-import { masterKeyLine } from '../../src/litellm/config.ts';
+import { masterKeyLine } from '../../src/litellm/config-hints.ts';
 import { readReport } from '../../src/litellm/report.ts';
-import { type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
+import { askReadiness, type Verification, verifyLitellm } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
 import { createLitellm, findLitellm, type Litellm } from '../support/litellm.ts';
 
