@@ -14,6 +14,10 @@ const DOCUMENTS = [
   ...PAGES.map((name) => `docs/${name}`),
 ];
 
+/** What looks like a path of this project, from its root or from `src`. */
+const FOLDERS =
+  /^(?:(?:src|test|deploy|bench|docs|scripts|app|cli|config|handover|keyring|litellm|local|proxy|rotation|servers|store|telemetry|text)\/[\w./-]*|[\w-]+\.ts)$/;
+
 /** The anchors of a page, as GitHub makes them of its headings. */
 const anchorsOf = (path: string): string[] =>
   [...read(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
@@ -44,11 +48,7 @@ describe('the documents say what is true', () => {
   });
 
   it.each(DOCUMENTS)('%s names files and folders that are there', (name) => {
-    const named = spans(read(name)).filter((it) =>
-      /^(?:src|test|deploy|bench|proxy|litellm|handover|rotation|store|servers)\/[\w./-]*$/.test(
-        it,
-      ),
-    );
+    const named = spans(read(name)).filter((it) => FOLDERS.test(it));
     const missing = named.filter(
       (path) => ![path, `src/${path}`].some((it) => existsSync(fileURLToPath(new URL(it, ROOT)))),
     );
