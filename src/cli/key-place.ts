@@ -1,12 +1,13 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Secret } from '../secret.ts';
+import { readKeySync } from '../config/text-file.ts';
+import type { Secret } from '../secret.ts';
 import { keyringPath } from '../store/keyring-format.ts';
 import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /** Where the client key `master` stands. */
-export type KeyPlace =
+export type MasterKeyPlace =
   /** The operator set it; `where` names the setting and the place it came from. */
   | { readonly kind: 'declared'; readonly where: string; readonly key: Secret }
   /** The newest key of `master`, as the sidecar keeps it in `file`: made or declared. */
@@ -14,40 +15,42 @@ export type KeyPlace =
   /** No sidecar has started with this state folder so far. */
   | { readonly kind: 'absent'; readonly file: string };
 
-export interface KeySettings {
+interface KeySettings {
   readonly state: string;
   readonly declaredKey: Secret | undefined;
   /** In words: `LITELLM_MASTER_KEY in .env`. */
   readonly declaredWhere: string;
 }
 
-/** A file that holds one key; a line break at its end is none of it. Throws `CommandError`. */
-export function readKeyFile(file: string): Secret | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    const hints =
-      code === 'EACCES'
-        ? ['only the user that runs the sidecar may read it: sudo -u, or docker compose exec']
-        : [];
-    throw new CommandError(`cannot read the key file ${file} (${code ?? message})`, 1, hints);
+/** The key in a file; undefined where the file is not there. Throws `CommandError`. */
+export function keyFromFile(path: string): Secret | undefined {
+  const file = readKeySync(path);
+  if ('key' in file) return file.key;
+  switch (file.kind) {
+    case 'missing':
+      return undefined;
+    case 'empty':
+      throw new CommandError(`the key file ${path} is empty`, EXIT.failed, [
+        'write a key into it, with or without a line break at its end',
+      ]);
+    case 'unreadable': {
+      const { code = file.fault } = file.cause;
+      throw new CommandError(`cannot read the key file ${path} (${code})`, EXIT.failed, [
+        ...(code === 'EACCES'
+          ? ['only the user that runs the sidecar may read it: sudo -u, or docker compose exec']
+          : []),
+      ]);
+    }
   }
-  if (text !== '') return new Secret(text);
-  throw new CommandError(`the key file ${file} is empty`, EXIT.failed, [
-    'write a key into it, with or without a line break at its end',
-  ]);
 }
 
 /**
  * What the state folder holds rules: a declared value may be older than the last rotation. Before
- * the first start there is only that. Throws `CommandError`.
+ * the first start there is only the declared one. Throws `CommandError`.
  */
-export function findKey({ state, declaredKey, declaredWhere }: KeySettings): KeyPlace {
+export function findMasterKey({ state, declaredKey, declaredWhere }: KeySettings): MasterKeyPlace {
   const file = keyFileOf(state, 'master');
-  const key = readKeyFile(file);
+  const key = keyFromFile(file);
   if (key !== undefined) return { kind: 'made', where: file, file, key };
   if (declaredKey === undefined) return { kind: 'absent', file };
   return { kind: 'declared', where: declaredWhere, key: declaredKey };
@@ -61,7 +64,7 @@ export function findClientKey(
   client: string,
 ): { readonly file: string; readonly key: Secret } {
   const file = keyFileOf(state, client);
-  const key = readKeyFile(file);
+  const key = keyFromFile(file);
   if (key !== undefined) return { file, key };
   const near = nearest(client, clientsIn(state));
   throw new CommandError(`there is no key of a client ${client} (${file})`, EXIT.usage, [

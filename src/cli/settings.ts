@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { loadConfig, type Surroundings } from '../config/load.ts';
+import { type ConfigPlaces, loadConfig, placeInWords } from '../config/load.ts';
 import type { Origins } from '../config/parse.ts';
-import type { Config } from '../config/settings.ts';
-import { DOTENV, ENVIRONMENT, formatMistakes } from '../config/sources.ts';
-import { findKey, type KeyPlace } from './key-place.ts';
+import { type Config, SETTINGS } from '../config/settings.ts';
+import { formatMistakes } from '../config/sources.ts';
+import { findMasterKey, type MasterKeyPlace } from './key-place.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /**
@@ -53,9 +53,9 @@ export interface SettingsInForce {
 }
 
 /** Reads the settings. Throws `CommandError` with every mistake, exit code 64. */
-export function readSettings(surroundings: Surroundings): SettingsInForce {
-  const loaded = loadConfig(surroundings);
-  if (loaded.ok) return { ...loaded, cwd: surroundings.cwd };
+export function readSettings(places: ConfigPlaces): SettingsInForce {
+  const loaded = loadConfig(places);
+  if (loaded.ok) return { ...loaded, cwd: places.cwd };
   throw new CommandError(formatMistakes(loaded.mistakes).trimEnd(), EXIT.configuration);
 }
 
@@ -64,27 +64,20 @@ export function readSettings(surroundings: Surroundings): SettingsInForce {
  * are set, beside the containers: where LiteLLM is does not matter to it, and must not be asked
  * for.
  */
-export function readClientSettings({ env, cwd }: Surroundings): SettingsInForce {
+export function readClientSettings({ env, cwd }: ConfigPlaces): SettingsInForce {
   const upstream = env['SIDECAR_UPSTREAM'] || 'http://127.0.0.1:4002';
   return readSettings({ env: { ...env, SIDECAR_UPSTREAM: upstream }, cwd });
-}
-
-/** Where the declared key was found, in words. */
-export function declaredWhere(origin: string, envFile: string): string {
-  if (origin === ENVIRONMENT) return 'LITELLM_MASTER_KEY in the environment';
-  if (origin === DOTENV) return `LITELLM_MASTER_KEY in ${envFile}`;
-  return `the file ${origin}, which LITELLM_MASTER_KEY_FILE names`;
 }
 
 /** The state folder, absolute. */
 export const stateFolder = ({ config, cwd }: SettingsInForce): string => resolve(cwd, config.state);
 
 /** Where the key is that clients present. Throws `CommandError` where its file cannot be read. */
-export function keyPlaceOf(settings: SettingsInForce): KeyPlace {
+export function keyPlaceOf(settings: SettingsInForce): MasterKeyPlace {
   const { config, origins, envFile } = settings;
-  return findKey({
+  return findMasterKey({
     state: stateFolder(settings),
     declaredKey: config.declaredKey,
-    declaredWhere: declaredWhere(origins.declaredKey, envFile),
+    declaredWhere: placeInWords(SETTINGS.declaredKey, origins.declaredKey, envFile),
   });
 }

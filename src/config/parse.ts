@@ -14,7 +14,7 @@ import {
   DEFAULT,
   ENVIRONMENT,
   type Found,
-  find,
+  findValue,
   type Mask,
   type Mistake,
   quote,
@@ -112,7 +112,7 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   const origins: Record<string, string> = {};
   for (const [field, setting] of Object.entries<AnySetting>(SETTINGS)) {
     const clash = twoWays(setting, sources) ?? unreadFile(setting, sources, mask);
-    const found = find(sources, setting);
+    const found = findValue(sources, setting);
     const result = clash ?? read(setting, found, mask);
     if ('allowed' in result) {
       mistakes.push(result);
@@ -179,7 +179,7 @@ function unreadFile(
   mask: Mask,
 ): Mistake | undefined {
   const fileName = fileNameOf(setting);
-  const named = fileName === undefined ? undefined : find(sources, setting, fileName);
+  const named = fileName === undefined ? undefined : findValue(sources, setting, fileName);
   if (fileName === undefined || named === undefined) return undefined;
   const wasRead = sources.some(
     (source) => source.keyFile === true && valueIn(source, setting.name) !== undefined,
@@ -194,7 +194,7 @@ function unreadFile(
  */
 function shadowedKey(sources: readonly Source[]): string[] {
   const { name } = SETTINGS.declaredKey;
-  const counting = find(sources, SETTINGS.declaredKey);
+  const counting = findValue(sources, SETTINGS.declaredKey);
   const others = sources.filter((source) => {
     const text = valueIn(source, name);
     return text !== undefined && text !== counting?.text;

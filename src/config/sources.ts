@@ -1,3 +1,4 @@
+import { cut } from '../text/safe.ts';
 import { type AnySetting, ENV_FILE, fileNameOf, SETTINGS } from './settings.ts';
 
 export const ENVIRONMENT = 'environment';
@@ -27,7 +28,7 @@ export function valueIn(source: Source, name: string): string | undefined {
 }
 
 /** The value that counts, and where it is. */
-export function find(
+export function findValue(
   sources: readonly Source[],
   setting: AnySetting,
   name: string = setting.name,
@@ -55,7 +56,7 @@ const SERVICE_URL = /^(?:tcp|udp|sctp):\/\//;
  * Docker-link variables for every Service of a namespace, `SIDECAR_PORT=tcp://10.0.0.1:4000` among
  * them (Kubernetes documentation, "Service", environment variables).
  */
-export function isInjected(source: Source, name: string, text: string): boolean {
+function isInjected(source: Source, name: string, text: string): boolean {
   if (source.name !== ENVIRONMENT || name === ENV_FILE.name) return false;
   if (SERVICE.test(name) || SERVICE_PORT.test(name)) return true;
   return /^SIDECAR(?:_[A-Z0-9_]+)?_PORT$/.test(name) && SERVICE_URL.test(text);
@@ -97,8 +98,7 @@ export function createMask(sources: readonly Source[]): Mask {
 
 /** A value as a mistake shows it: in quotes, on one line, to 80 characters. */
 export function quote(text: string, mask: Mask): string {
-  const masked = mask(text);
-  return JSON.stringify(masked.length > 80 ? `${masked.slice(0, 79)}…` : masked);
+  return JSON.stringify(cut(mask(text), 80));
 }
 
 /** All mistakes as people read them, on stderr: a block each. Ends with a newline. */

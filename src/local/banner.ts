@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import type { KeyPlace } from '../cli/key-place.ts';
+import type { MasterKeyPlace } from '../cli/key-place.ts';
 
 /** What whoever ran `npm run local` wants to know once everything runs. */
 export interface BannerFacts {
@@ -7,7 +7,7 @@ export interface BannerFacts {
   readonly traffic: string;
   readonly ops: string;
   /** Where the key is, never the key. */
-  readonly key: KeyPlace;
+  readonly key: MasterKeyPlace;
   /** The models that LiteLLM lists. */
   readonly models: readonly string[];
   readonly logs: readonly string[];
@@ -50,7 +50,7 @@ export function renderBanner(
 
 /** Where the client's key is found: for people, and as a shell word that yields the key. */
 export function keyIn(
-  place: KeyPlace,
+  place: MasterKeyPlace,
   cwd: string,
 ): { readonly words: string; readonly shell: string } {
   switch (place.kind) {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createGatewayProbe } from '../cli/gateway-probe.ts';
-import type { KeyPlace } from '../cli/key-place.ts';
+import type { MasterKeyPlace } from '../cli/key-place.ts';
 import { runSteps } from '../cli/screen.ts';
 import { keyPlaceOf, localUrl, readVersion } from '../cli/settings.ts';
 import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../cli/terminal.ts';
@@ -166,7 +166,7 @@ const MODELS_WITHIN_MS = 5000;
 /** Asks the sidecar, as its client, which models LiteLLM lists; none where there is no answer. */
 async function listedModels(
   traffic: string,
-  place: KeyPlace,
+  place: MasterKeyPlace,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   if (place.kind === 'absent') return [];

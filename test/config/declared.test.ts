@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  type ConfigPlaces,
   loadConfig,
   openDeclaredPlaces,
   openUpstreamKeyPlaces,
-  type Surroundings,
 } from '../../src/config/load.ts';
 
 let cwd = '';
@@ -23,7 +23,7 @@ const write = (name: string, content: string | Uint8Array): string => {
   writeFileSync(join(cwd, name), content);
   return join(cwd, name);
 };
-const open = (env: Surroundings['env'] = {}) => openDeclaredPlaces({ env, cwd });
+const open = (env: ConfigPlaces['env'] = {}) => openDeclaredPlaces({ env, cwd });
 type Places = ReturnType<typeof open>;
 
 /** With the key in plain, so that it can be compared. */
@@ -32,7 +32,7 @@ const readFrom = async (places: Places) => {
   if ('fault' in reading) return reading;
   return reading.value && { ...reading.value, key: reading.value.key.reveal() };
 };
-const read = (env?: Surroundings['env']) => readFrom(open(env));
+const read = (env?: ConfigPlaces['env']) => readFrom(open(env));
 
 describe('the declared key, read anew', () => {
   it('is nothing where nothing is declared', async () => {
@@ -207,7 +207,7 @@ describe('whatever is declared', () => {
 });
 
 describe("the key of somebody else's LiteLLM, read anew", () => {
-  const readUpstream = (env: Surroundings['env'] = {}) =>
+  const readUpstream = (env: ConfigPlaces['env'] = {}) =>
     readFrom(openUpstreamKeyPlaces({ env, cwd }));
 
   it('comes from its file, then from the environment, then from .env, as at the start', async () => {

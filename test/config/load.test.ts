@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadConfig, type Surroundings } from '../../src/config/load.ts';
+import { type ConfigPlaces, loadConfig } from '../../src/config/load.ts';
 
 let cwd = '';
 beforeEach(() => {
@@ -13,19 +13,19 @@ afterEach(() => {
 });
 
 const UPSTREAM = { SIDECAR_UPSTREAM: 'http://litellm:4000' };
-const load = (env: Surroundings['env'] = {}) => loadConfig({ env: { ...UPSTREAM, ...env }, cwd });
+const load = (env: ConfigPlaces['env'] = {}) => loadConfig({ env: { ...UPSTREAM, ...env }, cwd });
 const write = (name: string, content: string | Uint8Array): string => {
   writeFileSync(join(cwd, name), content);
   return join(cwd, name);
 };
 
-function good(env?: Surroundings['env']) {
+function good(env?: ConfigPlaces['env']) {
   const loaded = load(env);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.mistakes));
   return loaded;
 }
 
-function mistakesOf(env?: Surroundings['env']) {
+function mistakesOf(env?: ConfigPlaces['env']) {
   const loaded = load(env);
   return loaded.ok ? [] : loaded.mistakes;
 }

@@ -10,7 +10,7 @@ import {
   type GatewayProblem,
   type ProbeResult,
 } from '../gateway-probe.ts';
-import { noKeyYet, readKeyFile } from '../key-place.ts';
+import { keyFromFile, noKeyYet } from '../key-place.ts';
 import { runSteps } from '../screen.ts';
 import {
   keyPlaceOf,
@@ -130,7 +130,7 @@ export function resolveTarget(
 }
 
 function keyInFile(file: string): Credential {
-  const key = readKeyFile(file);
+  const key = keyFromFile(file);
   if (key !== undefined) return { key, keySource: file };
   // A key that was given in place of its file's name is not repeated.
   const shown = /sk-/.test(file) ? 'of this name' : file;

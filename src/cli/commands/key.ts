@@ -1,6 +1,6 @@
 import { generateKey } from '../../keyring/key.ts';
 import type { Secret } from '../../secret.ts';
-import { findClientKey, type KeyPlace, noKeyYet } from '../key-place.ts';
+import { findClientKey, type MasterKeyPlace, noKeyYet } from '../key-place.ts';
 import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 
 /** `sidecar key new`: a fresh key on stdout, and nothing else anywhere. */
@@ -14,7 +14,7 @@ export function keyNew(terminal: Terminal): ExitCode {
  * file on stderr. A declared key that no sidecar has taken up is not repeated: stdout stays empty,
  * and the exit code is 1 so that a script notices.
  */
-export function keyShow(terminal: Terminal, place: KeyPlace): ExitCode {
+export function keyShow(terminal: Terminal, place: MasterKeyPlace): ExitCode {
   switch (place.kind) {
     case 'made':
       return show(terminal, 'master', place);

@@ -2,10 +2,10 @@ import closeWithGrace from 'close-with-grace';
 import { type App, startApp } from '../../app/app.ts';
 import { systemClock } from '../../clock.ts';
 import {
+  type ConfigPlaces,
   loadConfig,
   openDeclaredPlaces,
   openUpstreamKeyPlaces,
-  type Surroundings,
 } from '../../config/load.ts';
 import type { Config } from '../../config/settings.ts';
 import { formatMistakes } from '../../config/sources.ts';
@@ -65,7 +65,7 @@ function openLog({ logLevel, logFormat }: Config): Log {
   return createLog({ level: logLevel, format, destination: STDERR, clock: systemClock, colour });
 }
 
-async function start(config: Config, log: Log, surroundings: Surroundings): Promise<App> {
+async function start(config: Config, log: Log, surroundings: ConfigPlaces): Promise<App> {
   try {
     return await startApp({
       config,
