@@ -8,7 +8,7 @@ import { checkDeclared, madeKeyPath } from '../store/key-files.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type AppOptions, buildBase } from './base.ts';
 import { type KeyService, openKeyService } from './keys.ts';
-import { type Handover, openHandover } from './litellm.ts';
+import { type LitellmService, openLitellmService } from './litellm.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
 /** Says which key clients present, and how to read one that was made; never the key. */
@@ -73,21 +73,21 @@ export async function startApp(options: AppOptions): Promise<App> {
     const { keys, serve } = parts.service;
     base.keys = keys;
     sayKey(config, keys.from, log);
-    parts.handover = await openHandover(options, base, parts.service);
-    const { handover } = parts;
-    const { slot: active, onKeyAccepted } = handover;
-    const start = { active, key: handover.keys.first, onKeyAccepted };
+    parts.litellm = await openLitellmService(options, base, parts.service);
+    const { litellm } = parts;
+    const { slot: active, onKeyAccepted } = litellm;
+    const start = { active, key: litellm.keys.first, onKeyAccepted };
     parts.traffic = buildTraffic(options, base, keys, start);
     const { traffic } = parts;
-    if (options.handover !== 'by-hand') handover.start(traffic.upstreams);
+    if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
     return await listenOnBoth(
       options,
-      { ...parts, handover, traffic } as Parts,
-      serve(handover.admin),
+      { ...parts, litellm, traffic } as Parts,
+      serve(litellm.admin),
     );
   } catch (error) {
     // Whatever was begun would keep the process alive.
-    await parts.handover?.close();
+    await parts.litellm?.close();
     await parts.traffic?.close();
     base.close();
     await parts.service?.close();
@@ -98,13 +98,13 @@ export async function startApp(options: AppOptions): Promise<App> {
 /** What a sidecar is made of, in the order in which it is made. */
 interface Parts {
   service: KeyService;
-  handover: Handover;
+  litellm: LitellmService;
   traffic: Traffic;
 }
 
 async function listenOnBoth(
   { config, log }: AppOptions,
-  { service, handover, traffic }: Parts,
+  { service, litellm, traffic }: Parts,
   api: AdminApi,
 ): Promise<App> {
   const { adminToken } = config;
@@ -120,7 +120,7 @@ async function listenOnBoth(
     const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
     const drain = async (): Promise<void> => {
       // The next process goes on with what is under way; what LiteLLM has in hand is finished here.
-      await handover.close();
+      await litellm.close();
       await traffic.drain();
       await service.close();
       await ops.close();

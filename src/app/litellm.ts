@@ -4,16 +4,15 @@ import {
   HandoverError,
   type HandoverEvents,
   type KeyTraffic,
+  type LitellmChecks,
   type SlotTraffic,
   type UpstreamAdmin,
-  type UpstreamLooks,
 } from '../handover/contracts.ts';
 import type { KeyChangeEvents } from '../handover/key-change.ts';
-import { openSlots, type SlotsConfig } from '../handover/open.ts';
+import { openSlots } from '../handover/open-slots.ts';
 import type { StoredStep } from '../handover/state.ts';
 import { openUnmanaged } from '../handover/unmanaged.ts';
-import type { HandoverView, SlotLetter } from '../handover/views.ts';
-
+import type { HandoverView } from '../handover/views.ts';
 import { masterKeyLine } from '../litellm/config-hints.ts';
 import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
@@ -29,8 +28,51 @@ import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 import type { KeyService } from './keys.ts';
 
-/** How a handover looks at the LiteLLMs of this configuration. */
-export function looksOf(config: Config): UpstreamLooks {
+/** LiteLLM, wherever it runs, as the rest of the sidecar needs it. */
+export type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
+
+/**
+ * Finds the LiteLLM to which requests go, and hands over from then on.
+ *
+ * @throws StartupError where its key or its slot cannot be used
+ */
+export async function openLitellmService(
+  options: AppOptions,
+  { metrics }: Base,
+  { keys, mayWrite }: KeyService,
+): Promise<LitellmService> {
+  const { config, log, fault } = options;
+  const litellm = await openLitellm({
+    ...{ config, log, mayWrite, checks: checksOf(config), now: keys.now },
+    places: { upstreamKey: options.upstreamKeyPlaces, declaredKey: options.places },
+    events: toMetricsAndAudit(metrics, keys),
+    ...(fault !== undefined && { fault }),
+  });
+  const onConfigChanged: Litellm['onConfigChanged'] = (seen) => {
+    if (typeof seen !== 'string') metrics.handoverEvents.onConfigChange('unusable');
+    litellm.onConfigChanged(seen);
+  };
+  const { litellmConfig: source, slots } = config;
+  const watched = slots === undefined ? undefined : source;
+  let stopWatch = (): void => undefined;
+  return {
+    ...litellm,
+    admin: countRotations(litellm.admin, metrics.keyEvents),
+    start(traffic) {
+      metrics.handoverEvents.onHandoverState(litellm.step);
+      litellm.start(traffic);
+      if (watched === undefined) return;
+      stopWatch = createConfigWatch({ source: watched, onChanged: onConfigChanged }).stop;
+    },
+    async close() {
+      stopWatch();
+      await litellm.close();
+    },
+  };
+}
+
+/** How a handover checks the LiteLLMs of this configuration. */
+function checksOf(config: Config): LitellmChecks {
   const { rootPath, keyHeader, publicUrl, reports, state } = config;
   const [a, b = a] = config.upstreams;
   const originOf = (slot: SlotName): URL => (slot === 'a' ? a : b);
@@ -40,7 +82,7 @@ export function looksOf(config: Config): UpstreamLooks {
       verifyLitellm({ origin: originOf(slot), rootPath, key, keyHeader, ...host }),
     async readReport(slot) {
       if (reports === undefined) return undefined;
-      // What LiteLLM says may hold its key.
+      // LiteLLM may write its key into the report, where `readReport` hides that key.
       const key = await readKeyFile(slotKeyPath(state, slot)).catch(() => undefined);
       return await readReport(reports, slot, key);
     },
@@ -49,11 +91,11 @@ export function looksOf(config: Config): UpstreamLooks {
   };
 }
 
-export interface UpstreamOptions {
+export interface LitellmOptions {
   readonly config: Config;
   readonly log: Log;
-  readonly looks: UpstreamLooks;
-  /** Where LiteLLM's key may change, with somebody else's LiteLLM. */
+  readonly checks: LitellmChecks;
+  /** Where the key of somebody else's LiteLLM is set, now and later. */
   readonly places: {
     readonly upstreamKey: DeclaredPlaces;
     readonly declaredKey: DeclaredPlaces;
@@ -62,122 +104,96 @@ export interface UpstreamOptions {
   readonly now: () => number;
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
-  /** For the metrics and the audit; the log is told already. */
-  readonly events: ToldEvents;
+  /** For metrics and audit: `openLitellm` tells the log itself. */
+  readonly events: LitellmEvents;
   readonly fault?: FaultPoint;
 }
 
-/** What metrics and audit are told; none may throw. */
-export interface ToldEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
+/** What metrics and audit are told of LiteLLM; none may throw. */
+export interface LitellmEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
   /** The key of somebody else's LiteLLM changes: both are in use, or the new one alone. */
   onKeyChange(now: 'both' | 'new'): void;
 }
 
-/** The traffic, as far as LiteLLM's slots and keys go. */
-export type UpstreamTraffic = SlotTraffic & KeyTraffic;
-
-/** What is known of LiteLLM's slots, or of the key of somebody else's. */
-export interface Upstream {
+/** LiteLLM in slots, or the one that somebody else runs. */
+export interface Litellm {
   readonly admin: UpstreamAdmin;
   /** Where requests go at the start; with one place it is `a`. */
-  readonly slot: SlotLetter;
+  readonly slot: SlotName;
   /** The step of the handover that a process before this one began. */
   readonly step: StoredStep | 'idle';
-  /** What they carry at the start. */
+  /** The keys that requests carry at the start. */
   readonly keys: { readonly first: Secret; readonly second: Secret | undefined };
-  /** The traffic serves from now on, with `slot` and `keys`; what is under way is gone on with. */
-  start(traffic: UpstreamTraffic): void;
-  /** LiteLLM answered a request with this one of the keys that `useKeys` named last. */
+  /** From now on the traffic serves, with `slot` and `keys`; a handover under way goes on. */
+  start(traffic: SlotTraffic & KeyTraffic): void;
+  /** LiteLLM answered a request that carried this one of the keys that `useKeys` named last. */
   onKeyAccepted(which: 'first' | 'second'): void;
-  /** The digest of what SIDECAR_LITELLM_CONFIG names, or why it cannot be copied. */
+  /** The digest of what SIDECAR_LITELLM_CONFIG names by now, or why it cannot be copied. */
   onConfigChanged(seen: string | Error): void;
-  /** Nothing happens by itself any more; the next process goes on with what is under way. */
+  /** Stops; the next process goes on with the handover under way. */
   close(): Promise<void>;
 }
 
 /**
- * Finds the LiteLLM to which requests go. The state folder is this process's own already.
+ * Finds the LiteLLM to which requests go. This process must hold the lock of the state folder.
  *
  * @throws StartupError where its key or its slot cannot be used
  */
-export async function openUpstream(options: UpstreamOptions): Promise<Upstream> {
+export async function openLitellm(options: LitellmOptions): Promise<Litellm> {
   const { slots } = options.config;
-  return slots === undefined ? await ofSomebodyElse(options) : await inSlots(options, slots);
+  return slots === undefined ? await openSomebodyElses(options) : await openInSlots(options, slots);
 }
 
-async function inSlots(options: UpstreamOptions, slots: string): Promise<Upstream> {
-  const config: SlotsConfig = { ...options.config, slots };
+async function openInSlots(options: LitellmOptions, slots: string): Promise<Litellm> {
   const { admin, runner, active, key, start, close } = await openSlots({
     ...options,
-    config,
-    events: { ...logHandovers(options.log), ...telling(options) },
+    config: { ...options.config, slots },
+    events: toLogAnd(options.events, options.log),
   });
   return {
-    admin,
+    ...{ admin, start, close },
     slot: active,
     step: runner.state().handover?.step ?? 'idle',
     keys: { first: key, second: undefined },
-    start,
     onKeyAccepted: () => undefined,
     onConfigChanged: (seen) =>
       runner.onConfigChanged(typeof seen === 'string' ? { digest: seen } : { error: seen.message }),
-    close,
   };
 }
 
-function telling({ log, events }: UpstreamOptions): Pick<HandoverEvents, 'onStep' | 'onEnd'> {
-  const told = logHandovers(log);
-  return {
-    onStep(view) {
-      told.onStep(view);
-      events.onStep(view);
-    },
-    onEnd(view) {
-      told.onEnd(view);
-      events.onEnd(view);
-    },
-  };
-}
-
-async function ofSomebodyElse(options: UpstreamOptions): Promise<Upstream> {
+async function openSomebodyElses(options: LitellmOptions): Promise<Litellm> {
   const { config, log, events } = options;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
-  let traffic: UpstreamTraffic | undefined;
-  const { admin, keyChange, close } = await openUnmanaged({
+  const { admin, keys, start, onKeyAccepted, close } = await openUnmanaged({
     ...options,
     key,
     isShared: warnings.length > 0,
-    isUp: () => traffic?.isUp('a') ?? false,
-    load: () => traffic?.load('a') ?? { requests: 0, websockets: 0 },
-    events: keyChangeEvents(log, events),
+    events: keyChangeToLogAnd(events, log),
   }).catch((cause: unknown) => {
     const message = `the state folder cannot be used: ${(cause as Error).message}`;
     const hint = `let the user that the sidecar runs as read and write ${config.state}`;
     throw new StartupError('state', message, { hint, cause });
   });
   return {
-    admin,
+    ...{ admin, start, onKeyAccepted, close },
     slot: 'a',
     step: 'idle',
-    keys: keyChange.keys(),
-    start(given) {
-      traffic = given;
-      keyChange.start(given);
-    },
-    onKeyAccepted: keyChange.onKeyAccepted,
+    keys: keys(),
     onConfigChanged: () => undefined,
-    close,
   };
 }
 
-/** What the log says of handovers; no field holds a key. LiteLLM's last words are its own text. */
-export function logHandovers(log: Log): HandoverEvents {
+/** Tells the log of handovers, and `events` too. No field holds a key; last words are LiteLLM's. */
+function toLogAnd(events: LitellmEvents, log: Log): HandoverEvents {
   return {
-    onStep({ id, kind, by, state, from, to }) {
+    onStep(view) {
+      const { id, kind, by, state, from, to } = view;
       log.info({ handover: id, kind, by, from, to }, `LiteLLM's handover: ${state}`);
+      events.onStep(view);
     },
-    onEnd({ id, kind, by, state, from, to, fault, cut, models }) {
+    onEnd(view) {
+      const { id, kind, by, state, from, to, fault, cut, models } = view;
       const fields = { handover: id, kind, by, from, to, ...(cut > 0 && { cut }) };
       const { added = [], vanished = [] } = models ?? {};
       if (fault === null) log.info({ ...fields, added, vanished }, `LiteLLM's handover: ${state}`);
@@ -185,6 +201,7 @@ export function logHandovers(log: Log): HandoverEvents {
         const { code, hint, message, lastWords } = fault;
         log.error({ ...fields, code, hint, lastWords }, `LiteLLM was not handed over: ${message}`);
       }
+      events.onEnd(view);
     },
     onVerified: (slot) => log.info({ slot }, 'LiteLLM came up: it takes its key, and no other'),
     onStore(error) {
@@ -200,7 +217,7 @@ export function logHandovers(log: Log): HandoverEvents {
   };
 }
 
-function keyChangeEvents(log: Log, { onKeyChange }: ToldEvents): KeyChangeEvents {
+function keyChangeToLogAnd({ onKeyChange }: LitellmEvents, log: Log): KeyChangeEvents {
   return {
     onChange() {
       log.info({}, "LiteLLM's key changes: the new and the old one are in use");
@@ -214,55 +231,10 @@ function keyChangeEvents(log: Log, { onKeyChange }: ToldEvents): KeyChangeEvents
   };
 }
 
-/** LiteLLM, wherever it runs, with all that is told of it. */
-export type Handover = Pick<Upstream, 'admin' | 'slot' | 'keys' | 'onKeyAccepted' | 'close'> & {
-  /** The traffic serves from now on. */
-  start(traffic: UpstreamTraffic): void;
-};
-
-/**
- * Finds the LiteLLM to which requests go, and hands over from then on.
- *
- * @throws StartupError where its key or its slot cannot be used
- */
-export async function openHandover(
-  options: AppOptions,
-  { metrics }: Base,
-  { keys, mayWrite }: KeyService,
-): Promise<Handover> {
-  const { config, log, fault } = options;
-  const upstream = await openUpstream({
-    ...{ config, log, mayWrite, looks: looksOf(config), now: keys.now },
-    places: { upstreamKey: options.upstreamKeyPlaces, declaredKey: options.places },
-    events: tellOf(metrics, keys),
-    ...(fault !== undefined && { fault }),
-  });
-  const onConfigChanged: Upstream['onConfigChanged'] = (seen) => {
-    if (typeof seen !== 'string') metrics.handoverEvents.onConfigChange('unusable');
-    upstream.onConfigChanged(seen);
-  };
-  const { litellmConfig: source, slots } = config;
-  const watched = slots === undefined ? undefined : source;
-  let stopWatch = (): void => undefined;
-  const { slot, onKeyAccepted } = upstream;
-  return {
-    admin: counting(upstream.admin, metrics.keyEvents),
-    ...{ slot, keys: upstream.keys, onKeyAccepted },
-    start(traffic) {
-      metrics.handoverEvents.onHandoverState(upstream.step);
-      upstream.start(traffic);
-      if (watched === undefined) return;
-      stopWatch = createConfigWatch({ source: watched, onChanged: onConfigChanged }).stop;
-    },
-    async close() {
-      stopWatch();
-      await upstream.close();
-    },
-  };
-}
-
-/** What metrics and audit are told. */
-function tellOf({ handoverEvents, keyEvents }: Base['metrics'], keys: Keys): ToldEvents {
+function toMetricsAndAudit(
+  { handoverEvents, keyEvents }: Base['metrics'],
+  keys: Keys,
+): LitellmEvents {
   return {
     onStep: ({ state }) => handoverEvents.onHandoverState(state),
     onEnd(view) {
@@ -276,7 +248,7 @@ function tellOf({ handoverEvents, keyEvents }: Base['metrics'], keys: Keys): Tol
       if (by === 'config') handoverEvents.onConfigChange(isDone ? 'applied' : 'refused');
       keys.note(auditEntryOf(view));
     },
-    onKeyChange: (now) => keys.note({ by: 'sidecar', action: KEY_CHANGES[now] }),
+    onKeyChange: (now) => keys.note({ by: 'sidecar', action: KEY_CHANGE_ACTIONS[now] }),
   };
 }
 
@@ -286,8 +258,8 @@ const ACTIONS = {
   'dry-run': 'upstream-tried',
 } as const satisfies Record<HandoverView['kind'], string>;
 
-/** By which keys of somebody else's LiteLLM are in use from then on. */
-const KEY_CHANGES = { both: 'upstream-key-changes', new: 'upstream-key-changed' } as const;
+/** Audit actions, by which keys of somebody else's LiteLLM are in use from then on. */
+const KEY_CHANGE_ACTIONS = { both: 'upstream-key-changes', new: 'upstream-key-changed' } as const;
 
 function auditEntryOf({ id, kind, by, state, from, to, fault }: HandoverView) {
   const detail = { handover: id, fromSlot: from, toSlot: to };
@@ -296,8 +268,8 @@ function auditEntryOf({ id, kind, by, state, from, to, fault }: HandoverView) {
   return { by, action: 'upstream-rolled-back', detail: { ...detail, kind, why } };
 }
 
-/** Counts the rotations that were asked for and refused; the others tell how they ended. */
-function counting(
+/** Counts the rotations that did not begin; how the others end is told by `onEnd`. */
+function countRotations(
   admin: UpstreamAdmin,
   { onUpstreamRotation }: Base['metrics']['keyEvents'],
 ): UpstreamAdmin {

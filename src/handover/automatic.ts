@@ -1,59 +1,61 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { SlotName } from '../litellm/slots.ts';
 import { HandoverError } from './contracts.ts';
 import type { EndedHandover, UpstreamState } from './state.ts';
 
-/** What SIDECAR_LITELLM_CONFIG shows at present. */
+/** The configuration that SIDECAR_LITELLM_CONFIG names, or why it cannot be copied. */
 export type ConfigSeen = { readonly digest: string } | { readonly error: string };
 
-/** Milliseconds since the epoch at which LiteLLM's key is rotated next; undefined: never. */
-export function nextRotationAt(
+export type AutomaticCause = 'schedule' | 'config';
+
+/** When the schedule rotates LiteLLM's key next, in milliseconds since the epoch. */
+export function scheduledRotationAt(
   { active, keyMadeAt, verifiedAt }: UpstreamState,
   everyMs: number,
 ): number | undefined {
   const madeAt = keyMadeAt[active];
-  // One that never came up has no streams to keep, and no key that is worth a new one.
+  // A LiteLLM that never came up serves no request, so that nobody may know its key yet.
   if (everyMs === 0 || madeAt === undefined || verifiedAt === undefined) return undefined;
   return madeAt + everyMs;
 }
 
-/** Whether what stands there is another configuration than the one that runs. */
+/** Whether what the setting names is another configuration than the one that LiteLLM runs with. */
 export const isChanged = (config: ConfigSeen | undefined, running: string | undefined): boolean =>
   config !== undefined && 'digest' in config && config.digest !== running;
 
-/** Whether what stands there was tried, and did not come up. */
+/** Whether LiteLLM was tried with what the setting names, and did not come up. */
 export const isRefused = (
   { refusedConfig }: UpstreamState,
   config: ConfigSeen | undefined,
 ): boolean => config !== undefined && 'digest' in config && config.digest === refusedConfig;
 
-export type AutomaticCause = 'schedule' | 'config';
-
-export interface Surroundings {
+export interface DueConditions {
+  /** The schedule; 0: there is none. */
   readonly everyMs: number;
   readonly autoReload: boolean;
   readonly config: ConfigSeen | undefined;
-  /** Of the configuration that the active slot holds. */
+  /** The digest of the configuration that the active slot holds. */
   readonly running: string | undefined;
-  /** After a failure. */
+  /** Until when each cause waits after a failure. */
   readonly notBefore: { readonly [by in AutomaticCause]: number };
 }
 
-/** What begins without being asked for, now that nothing is under way. */
-export function dueByItself(
+/** What is due without anybody asking, now that no handover is under way; undefined: nothing. */
+export function dueHandover(
   state: UpstreamState,
-  { everyMs, autoReload, config, running, notBefore }: Surroundings,
+  { everyMs, autoReload, config, running, notBefore }: DueConditions,
   now: number,
 ): AutomaticCause | undefined {
   if (state.handover !== undefined) return undefined;
   const isWanted = autoReload && isChanged(config, running) && !isRefused(state, config);
   if (isWanted && notBefore.config <= now) return 'config';
-  const at = nextRotationAt(state, everyMs) ?? Infinity;
+  const at = scheduledRotationAt(state, everyMs) ?? Infinity;
   return Math.max(at, notBefore.schedule) <= now ? 'schedule' : undefined;
 }
 
 /** Waits that grow from a minute to an hour while something fails. */
 export interface Backoff {
-  /** Milliseconds since the epoch; 0: at once. */
+  /** Until when to wait, in milliseconds since the epoch; 0: do not wait. */
   notBefore(): number;
   failed(now: number): void;
   succeeded(): void;
@@ -78,63 +80,67 @@ export function createBackoff(): Backoff {
   };
 }
 
-export interface UnaskedOptions {
+export interface AutomaticOptions {
   /** 0: no schedule. */
   readonly everyMs: number;
   readonly autoReload: boolean;
-  /** What SIDECAR_LITELLM_CONFIG shows at the start; undefined: it is not set. */
+  /** What SIDECAR_LITELLM_CONFIG names at the start; undefined: the setting is not set. */
   readonly config: ConfigSeen | undefined;
-  /** Whether LiteLLM's key may be changed. @throws HandoverError where it may not */
-  readonly mayRotate: () => Promise<void>;
+  /** @throws HandoverError where the key of the LiteLLM in this slot may not change */
+  readonly mayRotate: (active: SlotName) => Promise<void>;
   readonly now: () => number;
   readonly onNotBegun: (by: AutomaticCause, error: HandoverError) => void;
 }
 
-/** The handovers that nobody asks for: by the schedule, and by an edit of the configuration. */
-export interface Unasked {
-  /** Begins what is due. Never rejects with a HandoverError: that is told, and tried again. */
+/** Handovers that nobody asks for: the schedule and an edit of the configuration cause them. */
+export interface AutomaticHandovers {
+  /**
+   * Begins what is due. Where `ask` rejects with a HandoverError, tells of that and tries again after
+   * a while.
+   */
   begin(
     state: UpstreamState,
     running: string | undefined,
     ask: (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>,
   ): Promise<void>;
-  /** One that it began ended. */
-  onEnd(ended: EndedHandover): void;
-  /** When there may be something to begin; Infinity: not by time alone. */
+  /** A handover ended, whoever caused it. */
+  onEnd(handover: EndedHandover): void;
+  /** When something may be due next; Infinity: nothing becomes due by time alone. */
   nextAt(state: UpstreamState): number;
-  /** The schedule's next rotation; undefined: there is no schedule. */
-  nextRotationAt(state: UpstreamState): number | undefined;
+  /** The schedule's next rotation, after a failure later; undefined: there is none. */
+  rotationAt(state: UpstreamState): number | undefined;
+  /** The configuration as it was seen last. */
   config(): ConfigSeen | undefined;
   onConfigChanged(seen: ConfigSeen): void;
-  /** Why the last one did not begin; undefined: it did. */
+  /** Why the last automatic handover did not begin; undefined: it did. */
   notBegun(): HandoverError | undefined;
 }
 
-export function createUnasked(options: UnaskedOptions): Unasked {
+export function createAutomaticHandovers(options: AutomaticOptions): AutomaticHandovers {
   const { everyMs, autoReload, mayRotate, now, onNotBegun } = options;
   const backoff = { schedule: createBackoff(), config: createBackoff() };
   const notBefore = () => ({
     schedule: backoff.schedule.notBefore(),
     config: backoff.config.notBefore(),
   });
-  const edits = createEdits(options.config);
+  const edits = createConfigEdits(options.config);
   let notBegun: HandoverError | undefined;
   const rotationAt = (state: UpstreamState): number | undefined => {
-    const at = nextRotationAt(state, everyMs);
+    const at = scheduledRotationAt(state, everyMs);
     return at && Math.max(at, backoff.schedule.notBefore());
   };
 
   return {
     async begin(state, running, ask) {
-      const due = dueByItself(
+      const due = dueHandover(
         state,
-        { everyMs, autoReload, running, notBefore: notBefore(), config: edits.open() },
+        { everyMs, autoReload, running, notBefore: notBefore(), config: edits.pending() },
         now(),
       );
       if (due === undefined) return;
       if (due === 'config') edits.onBegin();
       try {
-        if (due === 'schedule') await mayRotate();
+        if (due === 'schedule') await mayRotate(state.active);
         await ask(due === 'schedule' ? 'rotate' : 'reload', due);
         notBegun = undefined;
       } catch (error) {
@@ -155,8 +161,8 @@ export function createUnasked(options: UnaskedOptions): Unasked {
       const isConfigLater = autoReload && configAt > now();
       return Math.min(rotationAt(state) ?? Infinity, isConfigLater ? configAt : Infinity);
     },
-    nextRotationAt: rotationAt,
-    config: edits.seen,
+    rotationAt,
+    config: edits.latest,
     onConfigChanged(seen) {
       edits.onSeen(seen);
       // Another content deserves another try.
@@ -167,26 +173,27 @@ export function createUnasked(options: UnaskedOptions): Unasked {
 }
 
 /**
- * The configuration as it was seen last. What a reload placed may be an edit later than what was
- * seen when it began: then it differs from that, and is not done over for that.
+ * Which edit of the configuration was acted on. A reload copies the configuration as it is when the
+ * copy is made, which may be a later edit than the one that was seen when the reload began. What was
+ * seen then differs from what runs, and without this memory the reload would be done over and over.
  */
-function createEdits(first: ConfigSeen | undefined) {
-  let seen = first;
+function createConfigEdits(first: ConfigSeen | undefined) {
+  let latest = first;
   let begunFor: ConfigSeen | undefined;
   let doneFor: ConfigSeen | undefined;
   return {
-    seen: () => seen,
-    /** Undefined: it was acted on. */
-    open: () => (seen === doneFor ? undefined : seen),
+    latest: () => latest,
+    /** The latest edit; undefined: a reload for it is done. */
+    pending: () => (latest === doneFor ? undefined : latest),
     onBegin() {
-      begunFor = seen;
+      begunFor = latest;
     },
     onDone() {
       doneFor = begunFor;
     },
     onSeen(next: ConfigSeen) {
-      // The same once more is no edit.
-      if (!isDeepStrictEqual(next, seen)) seen = next;
+      // The same configuration seen once more is no edit.
+      if (!isDeepStrictEqual(next, latest)) latest = next;
     },
   };
 }

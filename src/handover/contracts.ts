@@ -1,19 +1,22 @@
 import type { SlotReport } from '../litellm/report.ts';
+import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
 import type { StoreError } from '../store/key-store.ts';
-import type { HandoverView, SaltKeyView, SlotLetter, UpstreamView } from './views.ts';
+import type { HandoverView, SaltKeyView, UpstreamView } from './views.ts';
 
-/** What an operator may ask about LiteLLM. A verb that rejects (`HandoverError`) did nothing. */
+/**
+ * What an operator may ask about LiteLLM. A verb that rejects with a `HandoverError` did nothing.
+ */
 export interface UpstreamAdmin {
   status(): UpstreamView;
-  /** The latest first, at most 20. */
+  /** The handovers that ended, the latest first, at most 20. */
   history(): readonly HandoverView[];
-  /** One by its id; the waiting one and those of the history, too. */
+  /** One handover by its id: the one under way, the waiting one, or one of the history. */
   handover(id: string): HandoverView;
   /**
    * Begins a handover to a new key, or lets it wait for the drain of the one before. Resolves as
-   * soon as that is stored; `handover` tells how it goes on.
+   * soon as the handover is stored; `handover` tells how it goes on.
    */
   rotate(by: string): Promise<HandoverView>;
   reload(options: { readonly dryRun: boolean }, by: string): Promise<HandoverView>;
@@ -22,14 +25,14 @@ export interface UpstreamAdmin {
 }
 
 export type HandoverErrorCode =
-  /** Another one is under way, or waits already: `handover` says which. */
+  /** Another handover is under way, or waits already: `handover` says which. */
   | 'handover_under_way'
   | 'unknown_handover'
-  /** No launcher, or one place only. */
+  /** There is no launcher, or SIDECAR_UPSTREAM names one place only. */
   | 'no_slots'
-  /** With a database, and without a word about a salt key. */
+  /** LiteLLM has a database, and nobody said that it has a salt key. */
   | 'salt_key_unknown'
-  /** A salt key is there, or may be: it must never change. */
+  /** LiteLLM has a salt key, or may have one: a salt key must never change. */
   | 'salt_key_not_new'
   | 'nothing_to_reload'
   | 'state_unavailable'
@@ -40,7 +43,7 @@ export class HandoverError extends Error {
   override readonly name = 'HandoverError';
   readonly code: HandoverErrorCode;
   readonly hints: readonly string[];
-  /** Of `handover_under_way`. */
+  /** With `handover_under_way`: the handover that is in the way. */
   readonly handover: HandoverView | undefined;
 
   constructor(
@@ -55,19 +58,29 @@ export class HandoverError extends Error {
   }
 }
 
-/** What is told of LiteLLM's slots as it happens, for log, metrics and audit; none may throw. */
+export const unknownHandover = (id: string): HandoverError =>
+  new HandoverError('unknown_handover', `no handover is called ${id}`, {
+    hints: ['sidecar upstream history'],
+  });
+
+export const noSlots = (message: string): HandoverError =>
+  new HandoverError('no_slots', message, {
+    hints: ['see SIDECAR_SLOTS, and two places in SIDECAR_UPSTREAM'],
+  });
+
+/** What log, metrics and audit are told of LiteLLM's slots as it happens; none may throw. */
 export interface HandoverEvents {
-  /** A handover is at a step: it was stored, and is about to be acted on. */
+  /** The step of a handover was stored, and is about to be acted on. */
   onStep(handover: HandoverView): void;
-  /** `endedAt` less `startedAt` is how long it took; `fault.code` is a label. */
+  /** A handover ended: it took from `startedAt` to `endedAt`, and `fault.code` is a label. */
   onEnd(handover: HandoverView): void;
   /** The LiteLLM of a first start came up. */
-  onVerified(slot: SlotLetter): void;
-  /** The state cannot be stored; undefined: it can again. */
+  onVerified(slot: SlotName): void;
+  /** The state cannot be stored; undefined: the state can be stored again. */
   onStore(error: StoreError | undefined): void;
-  /** What must be done on the disk failed, and is tried again; undefined: it succeeded. */
+  /** A slot could not be written, which is tried again; undefined: the slot was written. */
   onTrouble(trouble: Trouble | undefined): void;
-  /** What was to begin by itself did not; it is tried again. */
+  /** The schedule or an edit could not begin a handover; the sidecar tries again later. */
   onNotBegun(by: 'schedule' | 'config', error: HandoverError): void;
 }
 
@@ -76,40 +89,37 @@ export interface Trouble {
   readonly hint: string;
 }
 
-/** What is under way on a slot. */
-export interface SlotLoad {
-  /** Requests without an answer's end, streams included. */
-  readonly requests: number;
-  readonly websockets: number;
-  /** MCP sessions that it issued and that were used lately. */
-  readonly mcpSessions: number;
-}
-
 /** The traffic, as a handover sees it. No verb throws. */
 export interface SlotTraffic {
-  /** New requests go there from now on, with this key; what waited for the other goes there too. */
-  switchTo(slot: SlotLetter, key: Secret): void;
-  load(slot: SlotLetter): SlotLoad;
-  /** Ends what is left on it: WebSockets with 1001, then all. Resolves to how many were cut. */
-  end(slot: SlotLetter): Promise<number>;
+  /**
+   * Sends new requests to this slot from now on, with this key; requests that waited for the other
+   * slot go there too.
+   */
+  switchTo(slot: SlotName, key: Secret): void;
+  load(slot: SlotName): SlotLoad;
+  /**
+   * Ends what is left on the slot: first its WebSockets, with 1001, then everything else. Resolves
+   * to how many exchanges were cut.
+   */
+  end(slot: SlotName): Promise<number>;
   /** Whether LiteLLM answers there, as far as traffic and probe know; asked often. */
-  isUp(slot: SlotLetter): boolean;
+  isUp(slot: SlotName): boolean;
 }
 
-/** The traffic of a LiteLLM that somebody else runs, while its key changes. */
+/** The traffic of a LiteLLM that somebody else runs, while the key of that LiteLLM changes. */
 export interface KeyTraffic {
-  /** Requests carry `first`; what LiteLLM refuses for it is sent again with `second`, if any. */
+  /** Requests carry `first`; what LiteLLM refuses for that is sent again with `second`, if any. */
   useKeys(first: Secret, second: Secret | undefined): void;
 }
 
-/** The ways in which a handover learns of LiteLLM. None of them throws, but `masterKeyLine` may. */
-export interface UpstreamLooks {
-  /** One look with this key; takes up to about 3 s. */
-  verify(slot: SlotLetter, key: Secret): Promise<Verdict>;
-  /** What the launcher left of the LiteLLM that it started last in the slot. */
-  readReport(slot: SlotLetter): Promise<SlotReport | undefined>;
-  /** Whether LiteLLM says that it has a database; undefined: it does not say. */
-  readiness(slot: SlotLetter): Promise<{ readonly database: boolean | undefined }>;
+/** How a handover learns what LiteLLM does. None of these throws, but `masterKeyLine` may. */
+export interface LitellmChecks {
+  /** Asks the LiteLLM of a slot for its models, with this key; takes up to about 3 s. */
+  verify(slot: SlotName, key: Secret): Promise<Verdict>;
+  /** What the launcher reported of the LiteLLM that was started last in the slot. */
+  readReport(slot: SlotName): Promise<SlotReport | undefined>;
+  /** Whether LiteLLM says that it has a database; undefined: LiteLLM does not say. */
+  readiness(slot: SlotName): Promise<{ readonly database: boolean | undefined }>;
   /** The line of config.yaml, in this folder, that sets a master_key of its own. */
   masterKeyLine(folderOrFile: string): Promise<number | undefined>;
 }

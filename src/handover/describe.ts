@@ -1,9 +1,10 @@
+import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
-import type { SlotLoad } from './contracts.ts';
 import { isIdle, type Observation } from './observation.ts';
-import type { Asked, EndedHandover, Handover } from './state.ts';
-import type { HandoverView, SlotLetter } from './views.ts';
+import type { EndedHandover, Handover, HandoverRequest } from './state.ts';
+import type { HandoverView } from './views.ts';
 
+/** What LiteLLM has to do yet, by the last verdict on it. */
 const UNTIL: Readonly<Record<Verdict['kind'], string>> = {
   good: 'to list its models',
   silent: 'to answer',
@@ -13,11 +14,11 @@ const UNTIL: Readonly<Record<Verdict['kind'], string>> = {
   not_litellm: 'to answer as LiteLLM does',
 };
 
-const counted = (count: number, one: string, many = `${one}s`): string[] =>
-  count === 0 ? [] : [`${count} ${count === 1 ? one : many}`];
+const counted = (count: number, noun: string): string[] =>
+  count === 0 ? [] : [`${count} ${noun}${count === 1 ? '' : 's'}`];
 
-/** `2 requests, 1 WebSocket and 1 MCP session`. */
-export function loadWords({ requests, websockets, mcpSessions }: SlotLoad): string {
+/** Such as `2 requests, 1 WebSocket and 1 MCP session`. */
+function loadWords({ requests, websockets, mcpSessions }: SlotLoad): string {
   const parts = [
     ...counted(requests, 'request'),
     ...counted(websockets, 'WebSocket'),
@@ -27,26 +28,27 @@ export function loadWords({ requests, websockets, mcpSessions }: SlotLoad): stri
   return parts.length === 0 ? last : `${parts.join(', ')} and ${last}`;
 }
 
-/** What a handover waits for; undefined: nothing. */
-export function waitsFor({ step, from, to }: Handover, { slots }: Observation): string | undefined {
+/** What a handover waits for; null: nothing. */
+function waitsFor({ step, from, to }: Handover, slots: Observation['slots']): string | null {
   if (step === 'staged') return `LiteLLM in slot ${from} to list its models`;
   if (step === 'starting') {
-    const kind = slots[to].look?.verdict.kind ?? 'silent';
+    const kind = slots[to].check?.verdict.kind ?? 'silent';
     return `LiteLLM in slot ${to} ${UNTIL[kind]}`;
   }
-  if (step !== 'draining') return undefined;
+  if (step !== 'draining') return null;
   const { load } = slots[from];
   if (isIdle(load)) return `LiteLLM in slot ${to} to show that it lives on`;
   return `${loadWords(load)} in slot ${from} to end`;
 }
 
 const iso = (at: number): string => new Date(at).toISOString();
-const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : iso(at));
+export const isoOrNull = (at: number | undefined): string | null =>
+  at === undefined ? null : iso(at);
 
 export const handoverId = (number: number): string => `handover-${number}`;
 
-/** One under way, as it is now. */
-export function viewOf(handover: Handover, seen: Observation): HandoverView {
+/** The handover under way, as it is now. */
+export function viewOf(handover: Handover, slots: Observation['slots']): HandoverView {
   const { number, kind, by, step, from, to, startedAt, stateSince, switchedAt, models } = handover;
   return {
     id: handoverId(number),
@@ -56,17 +58,20 @@ export function viewOf(handover: Handover, seen: Observation): HandoverView {
     stateSince: iso(stateSince),
     endedAt: null,
     switchedAt: isoOrNull(switchedAt),
-    waitsFor: waitsFor(handover, seen) ?? null,
+    waitsFor: waitsFor(handover, slots),
     fault: null,
     models: models ?? null,
     cut: 0,
   };
 }
 
-/** One that waits for the end of the one before, which moves to `active`. */
+/**
+ * The handover that waits for the end of the one with the number `before`, which moves to the slot
+ * `active`.
+ */
 export function viewOfWaiting(
-  { number, kind, by, at }: Asked,
-  active: SlotLetter,
+  { number, kind, by, at }: HandoverRequest,
+  active: SlotName,
   before: number,
 ): HandoverView {
   return {

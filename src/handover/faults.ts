@@ -1,25 +1,25 @@
 import type { SlotReport } from '../litellm/report.ts';
+import type { SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
-import type { PlaceFailure, SlotSeen } from './observation.ts';
-import type { HandoverFault, HandoverFaultCode, SlotLetter } from './views.ts';
+import type { ObservedSlot, PlaceFailure } from './observation.ts';
+import type { HandoverFault, HandoverFaultCode } from './views.ts';
 
 const MOST_LINES = 20;
 /** Of one of LiteLLM's last lines, in characters: a traceback's line may hold a whole request. */
 const MOST_OF_LINE = 500;
 
-export function lastWords(report: SlotReport | undefined): readonly string[] {
-  return (report?.lines ?? []).slice(-MOST_LINES).map((line) => line.slice(0, MOST_OF_LINE));
-}
+const lastWordsOf = (report: SlotReport | undefined): readonly string[] =>
+  (report?.lines ?? []).slice(-MOST_LINES).map((line) => line.slice(0, MOST_OF_LINE));
 
 type Words = readonly [message: string, hint: string];
 
 const ITS_LAST_WORDS = "LiteLLM's last words say why; without them, the log of its container does";
 
-/** What each fault is called, and what to do about it. */
+/** What is said of a fault, and what to do about it. */
 function wordsOf(
-  slot: SlotLetter,
+  slot: SlotName,
   code: HandoverFaultCode,
-  { masterKeyLine, report }: Pick<SlotSeen, 'masterKeyLine' | 'report'>,
+  { masterKeyLine, report }: Pick<ObservedSlot, 'masterKeyLine' | 'report'>,
   expectedPort: number,
 ): Words {
   const it = `LiteLLM in slot ${slot}`;
@@ -58,12 +58,12 @@ function wordsOf(
 
 export function faultOf(
   code: HandoverFaultCode,
-  slot: SlotLetter,
-  seen: SlotSeen,
+  slot: SlotName,
+  seen: ObservedSlot,
   expectedPort: number,
 ): HandoverFault {
   const [message, hint] = wordsOf(slot, code, seen, expectedPort);
-  return { code, message, hint, lastWords: lastWords(seen.report) };
+  return { code, message, hint, lastWords: lastWordsOf(seen.report) };
 }
 
 export const faultOfPlace = ({ code, message, hint }: PlaceFailure): HandoverFault => ({
@@ -74,49 +74,51 @@ export const faultOfPlace = ({ code, message, hint }: PlaceFailure): HandoverFau
 });
 
 /** How long a wrong answer must last: models may come from a database a moment after the start. */
-export const LASTING_MS = 5000;
+const LASTING_MS = 5000;
 /** Starts of the same content: the third is no accident. */
 const MOST_ATTEMPTS = 3;
 
-/** The code of a look that shows LiteLLM up, and wrong. */
+/** The fault of a LiteLLM that is up and answers wrongly; undefined: it is good, or silent. */
 function wrongAnswer({ kind }: Verdict): HandoverFaultCode | undefined {
   return kind === 'good' || kind === 'silent' ? undefined : kind;
 }
 
 /**
- * What is wrong with a LiteLLM for certain, though its time is not over yet, so that nobody waits
- * minutes for the obvious; undefined: it may still come up.
+ * What is wrong for certain with a LiteLLM whose time is not over yet, so that nobody waits minutes
+ * for the obvious; undefined: this LiteLLM may still come up.
  */
 export function obviousFault(
-  { report, look, portSince }: SlotSeen,
+  { report, check, portSince }: ObservedSlot,
   expectedPort: number,
   now: number,
 ): HandoverFaultCode | undefined {
-  if (look?.verdict.kind === 'good') return undefined;
+  if (check?.verdict.kind === 'good') return undefined;
   const attempt = report?.attempt ?? 1;
   if (attempt >= MOST_ATTEMPTS || (attempt >= 2 && report?.endedWith !== undefined)) return 'died';
-  // Not at once: where a port is mapped to another one, both are right, and a look will say so.
+  // Not at once: where a container's port is published as another one, LiteLLM reports the one and
+  // SIDECAR_UPSTREAM names the other, and a good verdict will show that both are right.
   const isElsewhere = report?.port !== undefined && report.port !== expectedPort;
   if (isElsewhere && now - (portSince ?? now) >= LASTING_MS) return 'other_port';
-  if (look === undefined || look.looks < 2 || now - look.since < LASTING_MS) return undefined;
-  return wrongAnswer(look.verdict);
+  if (check === undefined || check.count < 2 || now - check.since < LASTING_MS) return undefined;
+  return wrongAnswer(check.verdict);
 }
 
-/** What to say when the time is over. */
-export const faultAtEnd = ({ look }: SlotSeen): HandoverFaultCode =>
-  (look && wrongAnswer(look.verdict)) ?? 'not_up';
+/** The fault of a LiteLLM whose time is over. */
+export const faultAtTimeout = ({ check }: ObservedSlot): HandoverFaultCode =>
+  (check && wrongAnswer(check.verdict)) ?? 'not_up';
 
-/** How long one that took over must be silent to count as dead, in milliseconds. */
+/** How long a LiteLLM that took over must be silent to count as dead, in milliseconds. */
 const SILENT_MS = 3000;
 
-/** Whether one that took over died since it was found good. */
+/** Whether a LiteLLM that took over died since its start number `attempt` was found good. */
 export function diedSince(
-  { report, look, isUp }: SlotSeen,
+  { report, check, isUp }: ObservedSlot,
   attempt: number | undefined,
   now: number,
 ): boolean {
   if (report?.endedWith !== undefined) return true;
   if (report !== undefined && attempt !== undefined && report.attempt > attempt) return true;
-  // Neither alone: LiteLLM's one event loop stops for seconds, and traffic sees a restart late.
-  return !isUp && look?.verdict.kind === 'silent' && now - look.since >= SILENT_MS;
+  // Traffic and checks must agree: LiteLLM's one event loop stops for seconds, so that a check alone
+  // finds it silent, and traffic alone sees late that it is up again after a restart.
+  return !isUp && check?.verdict.kind === 'silent' && now - check.since >= SILENT_MS;
 }

@@ -91,7 +91,7 @@ export interface KeyChangeOptions {
   readonly quietMs: number;
   readonly events: KeyChangeEvents;
   /** Between two looks, in milliseconds. */
-  readonly lookMs?: number;
+  readonly checkMs?: number;
   readonly disk: Disk;
 }
 
@@ -130,7 +130,7 @@ interface Pair {
 
 /** @throws Error of Node's fs, where the accepted key is there and cannot be read */
 export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChange> {
-  const { path, now, events, lookMs = LOOK_MS } = options;
+  const { path, now, events, checkMs = LOOK_MS } = options;
   const inTurn = createTurns();
   await sweepLeftovers(dirname(path), basename(path));
   const keep = keeperOf(options);
@@ -150,7 +150,7 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
   };
   const wakes = createWakes(async () => {
     await inTurn(look);
-    return pair.change === undefined ? IDLE_MS : lookMs;
+    return pair.change === undefined ? IDLE_MS : checkMs;
   });
 
   return {

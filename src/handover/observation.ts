@@ -1,22 +1,55 @@
 import type { SlotReport } from '../litellm/report.ts';
-import type { SlotDigests } from '../litellm/slots.ts';
+import type { SlotDigests, SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
-import type { SlotLoad } from './contracts.ts';
-import type { SlotLetter } from './views.ts';
+import type { Secret } from '../secret.ts';
+
+/** All that the plan is made from, beside what is stored. */
+export interface Observation {
+  readonly slots: { readonly [slot in SlotName]: ObservedSlot };
+  /** Where this process sends new requests; undefined: this process does not serve yet. */
+  readonly trafficAt: SlotName | undefined;
+  /** Whether another handover waits for the end of the one under way. */
+  readonly someoneWaits: boolean;
+  /** When this process began; what happened before is known from what is stored alone. */
+  readonly startedAt: number;
+}
+
+export interface ObservedSlot extends SlotOnDisk, CheckedSlot {
+  /** Why this process could not write the slot. */
+  readonly failure: PlaceFailure | undefined;
+  readonly load: SlotLoad;
+  readonly isUp: boolean;
+  /**
+   * How many exchanges were cut when this process ended what was left on the slot; undefined: it
+   * did not end anything there.
+   */
+  readonly cut: number | undefined;
+}
 
 /** What stands on the disk for a slot. */
 export interface SlotOnDisk {
   readonly folder: SlotDigests | 'none' | 'damaged';
-  /** Of the key in its file in the state folder; undefined: there is none. */
+  /** Of the slot's key in its file in the state folder; undefined: there is no such file. */
   readonly keyDigest: string | undefined;
 }
 
-/** What the last looks at a slot's present content showed, in this process. */
-export interface Look {
+/** What the checks of this process showed of the LiteLLM that runs with a slot's content. */
+export interface CheckedSlot {
+  readonly check: Check | undefined;
+  /** What the launcher reported of a LiteLLM with this content, and not with an earlier one. */
+  readonly report: SlotReport | undefined;
+  /** Since when that report names a port. */
+  readonly portSince: number | undefined;
+  /** Where LiteLLM refuses the key of its slot: the line of config.yaml that sets another key. */
+  readonly masterKeyLine: number | undefined;
+}
+
+/** The last verdict on a LiteLLM. */
+export interface Check {
   readonly verdict: Verdict;
-  /** Since when each look showed the same kind, and how many did. */
+  /** Since when each check came to a verdict of this kind, and how many checks did. */
   readonly since: number;
-  readonly looks: number;
+  readonly count: number;
 }
 
 /** Why a slot could not be written. */
@@ -26,60 +59,133 @@ export interface PlaceFailure {
   readonly hint: string;
 }
 
-export interface SlotSeen extends SlotOnDisk {
-  readonly look: Look | undefined;
-  /** Of the present content; another one's is none. */
-  readonly report: SlotReport | undefined;
-  /** Since when that report names a port. */
-  readonly portSince: number | undefined;
-  /** Where its config.yaml sets a master_key of its own. */
-  readonly masterKeyLine: number | undefined;
-  readonly failure: PlaceFailure | undefined;
-  readonly load: SlotLoad;
-  readonly isUp: boolean;
-  /** How many exchanges were cut when this process ended what was left there; undefined: not. */
-  readonly cut: number | undefined;
-}
-
-/** All that a decision is made from, beside what is stored. */
-export interface Observation {
-  readonly slots: { readonly [slot in SlotLetter]: SlotSeen };
-  /** Where this process sends new requests; undefined: it does not serve yet. */
-  readonly trafficAt: SlotLetter | undefined;
-  /** Another handover waits for this one's end. */
-  readonly someoneWaits: boolean;
-  /** When this process began; what happened before is known from what is stored alone. */
-  readonly startedAt: number;
-}
-
-/** Milliseconds; ports are those of SIDECAR_UPSTREAM. */
+/** How long a handover may take, in milliseconds; the ports are those of SIDECAR_UPSTREAM. */
 export interface Limits {
   readonly handoverTimeoutMs: number;
   readonly probationMs: number;
   readonly drainMs: number;
-  readonly ports: { readonly [slot in SlotLetter]: number };
+  readonly ports: { readonly [slot in SlotName]: number };
 }
 
-/** Whether the slot holds what its key file says. */
+/** Whether the folder of the slot holds the key that stands in the slot's key file. */
 export const isIntact = ({ folder, keyDigest }: SlotOnDisk): boolean =>
   typeof folder === 'object' && folder.keyDigest === keyDigest;
 
 export const isEmpty = ({ folder, keyDigest }: SlotOnDisk): boolean =>
   folder === 'none' && keyDigest === undefined;
 
+export const NO_LOAD: SlotLoad = { requests: 0, websockets: 0, mcpSessions: 0 };
+
 export const isIdle = ({ requests, websockets, mcpSessions }: SlotLoad): boolean =>
   requests + websockets + mcpSessions === 0;
 
-export const idOf = ({ folder }: SlotOnDisk): string | undefined =>
+/** The id of what stands in the slot; undefined: nothing that can be used stands there. */
+export const contentIdOf = ({ folder }: SlotOnDisk): string | undefined =>
   typeof folder === 'object' ? folder.id : undefined;
 
-/** The models that a good look showed. */
-export const goodModels = ({ look }: SlotSeen): readonly string[] | undefined =>
-  look?.verdict.kind === 'good' ? look.verdict.models : undefined;
+/** The digest of the configuration that stands in the slot. */
+export const configDigestOf = ({ folder }: SlotOnDisk): string | undefined =>
+  typeof folder === 'object' ? folder.configDigest : undefined;
+
+/** The models that LiteLLM listed, where the last verdict on it is good. */
+export const goodModels = ({ check }: CheckedSlot): readonly string[] | undefined =>
+  check?.verdict.kind === 'good' ? check.verdict.models : undefined;
 
 /**
- * When something that is stored began, as far as this process may count from it: the time before
- * this process is not LiteLLM's fault, and a clock that was set back must not make it endless.
+ * From when on this process counts the time of something that is stored. The time before this
+ * process does not count, because LiteLLM is not to blame for it; and an instant that lies in the
+ * future, because the clock was set back, must not make the wait endless.
  */
-export const countsFrom = (stored: number, startedAt: number, now: number): number =>
-  stored <= now ? Math.max(stored, startedAt) : startedAt;
+export const countsFrom = (storedAt: number, startedAt: number, now: number): number =>
+  storedAt <= now ? Math.max(storedAt, startedAt) : startedAt;
+
+export interface SlotChecksOptions {
+  /** Checks LiteLLM once; never throws; takes up to about 3 s. */
+  readonly verify: (slot: SlotName, key: Secret) => Promise<Verdict>;
+  readonly readReport: (slot: SlotName) => Promise<SlotReport | undefined>;
+  /** The id of what stands in the slot; undefined: nothing stands there. */
+  readonly contentIdOf: (slot: SlotName) => string | undefined;
+  readonly keyOf: (slot: SlotName) => Secret | undefined;
+  /** Where the slot's config.yaml sets a master_key of its own. */
+  readonly masterKeyLine: (slot: SlotName) => Promise<number | undefined>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Checks LiteLLM slot by slot, and forgets what it saw when the content of the slot changes. */
+export interface SlotChecks {
+  of(slot: SlotName): CheckedSlot;
+  /**
+   * Reads the launcher's report. Begins a check where the last one began `everyMs` ago and none is
+   * under way; does not wait for its end, but calls `onChecked` then.
+   */
+  refresh(slot: SlotName, everyMs: number, onChecked: () => void): Promise<void>;
+  /** From now on the checks so far do not count. */
+  forget(slot: SlotName): void;
+}
+
+interface Memory extends CheckedSlot {
+  readonly contentId: string;
+  readonly checkedAt: number;
+  readonly isChecking: boolean;
+}
+
+const UNCHECKED: CheckedSlot = {
+  check: undefined,
+  report: undefined,
+  portSince: undefined,
+  masterKeyLine: undefined,
+};
+
+export function createSlotChecks(options: SlotChecksOptions): SlotChecks {
+  const { verify, keyOf, now } = options;
+  const memories = new Map<SlotName, Memory>();
+
+  /** What was seen of the slot's present content. */
+  const recall = (slot: SlotName): Memory | undefined => {
+    const memory = memories.get(slot);
+    return memory?.contentId === options.contentIdOf(slot) ? memory : undefined;
+  };
+  /** Notes what was seen of a content, unless another content stands there by now. */
+  const note = (slot: SlotName, { contentId }: Memory, seen: Partial<Memory>): void => {
+    const memory = recall(slot);
+    if (memory?.contentId === contentId) memories.set(slot, { ...memory, ...seen });
+  };
+  const lineOf = (slot: SlotName) => options.masterKeyLine(slot).catch(() => undefined);
+  const checkOnce = async (slot: SlotName, memory: Memory, key: Secret): Promise<void> => {
+    note(slot, memory, { isChecking: true, checkedAt: now() });
+    const verdict = await verify(slot, key).catch((): Verdict => ({ kind: 'silent' }));
+    const refuses = verdict.kind === 'refuses_key';
+    const masterKeyLine = refuses ? await lineOf(slot) : undefined;
+    const check = nextCheck(recall(slot)?.check, verdict, now());
+    note(slot, memory, { isChecking: false, check, masterKeyLine });
+  };
+
+  return {
+    of: (slot) => recall(slot) ?? UNCHECKED,
+    forget: (slot) => void memories.delete(slot),
+    async refresh(slot, everyMs, onChecked) {
+      const [contentId, key] = [options.contentIdOf(slot), keyOf(slot)];
+      if (contentId === undefined || key === undefined) return;
+      const known = recall(slot);
+      const memory = known ?? { ...UNCHECKED, contentId, checkedAt: -Infinity, isChecking: false };
+      if (known === undefined) memories.set(slot, memory);
+      if (!memory.isChecking && now() - memory.checkedAt >= everyMs) {
+        void checkOnce(slot, memory, key).then(onChecked);
+      }
+      const report = await options.readReport(slot).catch(() => undefined);
+      if (report === undefined || !isReportOf(report, contentId)) return;
+      const portSince = report.port === undefined ? undefined : (memory.portSince ?? now());
+      note(slot, memory, { report, portSince });
+    },
+  };
+}
+
+/** A launcher that may not read the slot cannot know its id, and its report says why it may not. */
+const isReportOf = ({ slotId }: SlotReport, contentId: string): boolean =>
+  slotId === contentId || slotId === '';
+
+function nextCheck(before: Check | undefined, verdict: Verdict, now: number): Check {
+  if (before?.verdict.kind !== verdict.kind) return { verdict, since: now, count: 1 };
+  return { verdict, since: before.since, count: before.count + 1 };
+}

@@ -1,76 +1,81 @@
-import { diedSince, faultAtEnd, faultOf, faultOfPlace, obviousFault } from './faults.ts';
+import type { SlotName } from '../litellm/slots.ts';
+import { diedSince, faultAtTimeout, faultOf, faultOfPlace, obviousFault } from './faults.ts';
 import {
+  contentIdOf,
   countsFrom,
   goodModels,
-  idOf,
   isEmpty,
   isIdle,
   isIntact,
   type Limits,
   type Observation,
+  type ObservedSlot,
 } from './observation.ts';
 import {
+  advanceHandover,
   comparedModels,
-  ended,
+  endHandover,
   type Handover,
   otherSlot,
-  stepped,
-  switched,
+  switchActive,
+  switchBack,
   type UpstreamState,
-  wentBack,
 } from './state.ts';
-import type { HandoverFault, SlotLetter } from './views.ts';
+import type { HandoverFault } from './views.ts';
 
-/** What to do next. Each can be done twice, and none but `store` is done before it is stored. */
+/**
+ * What to do next. Each action can be done twice, because a process before this one may have done it.
+ * Each but `store` is done only when the step that asks for it is stored.
+ */
 export type Action =
   | { readonly kind: 'store'; readonly state: UpstreamState }
-  /** Makes the slot's key where it has none; `copyOf`: the same as that slot's. */
+  /** Makes the slot's key where there is none: a new one, or the same as the key of `copyOf`. */
   | {
       readonly kind: 'makeKey';
-      readonly slot: SlotLetter;
-      readonly copyOf: SlotLetter | undefined;
+      readonly slot: SlotName;
+      readonly copyOf: SlotName | undefined;
     }
-  /** `config`: of that slot, or what SIDECAR_LITELLM_CONFIG names. */
+  /**
+   * Puts the slot's folder in place, with the configuration that the slot `config` holds, or with
+   * what SIDECAR_LITELLM_CONFIG names.
+   */
   | {
       readonly kind: 'place';
-      readonly slot: SlotLetter;
-      readonly config: SlotLetter | 'setting';
+      readonly slot: SlotName;
+      readonly config: SlotName | 'setting';
     }
-  /** The folder, then the key. */
-  | { readonly kind: 'clear'; readonly slot: SlotLetter }
-  | { readonly kind: 'switchTraffic'; readonly slot: SlotLetter }
-  | { readonly kind: 'endTraffic'; readonly slot: SlotLetter }
+  /** Takes the slot's folder away, then its key. */
+  | { readonly kind: 'clear'; readonly slot: SlotName }
+  | { readonly kind: 'switchTraffic'; readonly slot: SlotName }
+  | { readonly kind: 'endTraffic'; readonly slot: SlotName }
   | { readonly kind: 'wait' };
 
 const WAIT: Action = { kind: 'wait' };
 const store = (state: UpstreamState): Action => ({ kind: 'store', state });
 
-/** How long the models of the LiteLLM before are waited for, in milliseconds. */
+/** How long a handover waits for the models of the LiteLLM that serves, in milliseconds. */
 const COMPARE_MS = 5000;
 
 /**
- * The next action. It is computed from what is stored and what is there, never from what this
- * process did before: after a kill at any point the next process goes on by itself.
+ * The next action. This function computes it from what is stored and what is there, never from what
+ * this process did before, so that after a kill at any point the next process goes on by itself.
  */
 export function plan(state: UpstreamState, seen: Observation, now: number, limits: Limits): Action {
-  const first = mend(state, seen) ?? followState(state, seen);
+  const first = repairActive(state, seen) ?? followState(state, seen);
   if (first !== undefined) return first;
   const { handover } = state;
   if (handover === undefined) return atRest(state, seen, now);
   return STEPS[handover.step]({ state, handover, seen, now, limits });
 }
 
-/** The active slot has a key, and a folder that holds it. */
-export function mend(
-  { active }: UpstreamState,
-  { slots }: Pick<Observation, 'slots'>,
-): Action | undefined {
+/** Sees to it that the active slot has a key, and a folder that holds that key. */
+function repairActive({ active }: UpstreamState, { slots }: Observation): Action | undefined {
   const slot = slots[active];
   if (slot.keyDigest === undefined) return { kind: 'makeKey', slot: active, copyOf: undefined };
   return isIntact(slot) ? undefined : { kind: 'place', slot: active, config: 'setting' };
 }
 
-/** New requests go where the state says, and it said so first. */
+/** Sends new requests to the slot that the stored state names: the state changes first. */
 function followState({ active }: UpstreamState, { trafficAt }: Observation): Action | undefined {
   if (trafficAt === undefined || trafficAt === active) return undefined;
   return { kind: 'switchTraffic', slot: active };
@@ -86,16 +91,14 @@ function atRest(state: UpstreamState, { slots }: Observation, now: number): Acti
   return WAIT;
 }
 
-/** Takes a LiteLLM away that new requests do not reach any more; undefined: it is gone. */
-function endThenClear(
-  slot: SlotLetter,
-  seen: Observation['slots'][SlotLetter],
-): Action | undefined {
+/** Takes a LiteLLM away that gets no new requests any more; undefined: that LiteLLM is gone. */
+function endThenClear(slot: SlotName, seen: ObservedSlot): Action | undefined {
   if (seen.cut === undefined && !isIdle(seen.load)) return { kind: 'endTraffic', slot };
   return isEmpty(seen) ? undefined : { kind: 'clear', slot };
 }
 
-interface Turn {
+/** What the plan of one step is made from. */
+interface StepInput {
   readonly state: UpstreamState;
   readonly handover: Handover;
   readonly seen: Observation;
@@ -103,26 +106,26 @@ interface Turn {
   readonly limits: Limits;
 }
 
-const STEPS: Readonly<Record<Handover['step'], (turn: Turn) => Action>> = {
+const STEPS: Readonly<Record<Handover['step'], (input: StepInput) => Action>> = {
   staged,
   starting,
   verified,
-  switched: ({ state, handover, now }) => store(stepped(state, handover, 'draining', now)),
+  switched: ({ state, handover, now }) => store(advanceHandover(state, handover, 'draining', now)),
   draining,
 };
 
-/** Looks at the LiteLLM that serves, to compare the next one with it. */
-function staged(turn: Turn): Action {
-  const { state, handover, seen, now } = turn;
+/** Waits for the models of the LiteLLM that serves, to compare those of the next one with them. */
+function staged(input: StepInput): Action {
+  const { state, handover, seen, now } = input;
   const { to, from } = handover;
   const { failure, keyDigest } = seen.slots[to];
-  if (failure !== undefined) return store(rolledBack(turn, faultOfPlace(failure)));
+  if (failure !== undefined) return store(rolledBack(input, faultOfPlace(failure)));
   if (keyDigest === undefined) return keyFor(handover);
-  const { look } = seen.slots[from];
+  const { check } = seen.slots[from];
   const since = countsFrom(handover.stateSince, seen.startedAt, now);
-  if (look === undefined && now - since < COMPARE_MS) return WAIT;
+  if (check === undefined && now - since < COMPARE_MS) return WAIT;
   const modelsBefore = goodModels(seen.slots[from]);
-  return store(stepped(state, handover, 'starting', now, { modelsBefore }));
+  return store(advanceHandover(state, handover, 'starting', now, { modelsBefore }));
 }
 
 const keyFor = ({ kind, from, to }: Handover): Action => ({
@@ -131,45 +134,45 @@ const keyFor = ({ kind, from, to }: Handover): Action => ({
   copyOf: kind === 'rotate' ? undefined : from,
 });
 
-function starting(turn: Turn): Action {
-  const { state, handover, seen, now } = turn;
+function starting(input: StepInput): Action {
+  const { state, handover, seen, now } = input;
   const { from, to, kind, modelsBefore } = handover;
   const slot = seen.slots[to];
   const models = goodModels(slot);
   if (isIntact(slot) && models !== undefined) {
     const found = {
       models: comparedModels(models, modelsBefore),
-      verifiedId: idOf(slot),
+      verifiedId: contentIdOf(slot),
       attempt: slot.report?.attempt,
     };
-    return store(stepped(state, handover, 'verified', now, found));
+    return store(advanceHandover(state, handover, 'verified', now, found));
   }
-  const fault = faultNow(turn);
-  if (fault !== undefined) return store(rolledBack(turn, fault));
+  const fault = faultNow(input);
+  if (fault !== undefined) return store(rolledBack(input, fault));
   if (slot.keyDigest === undefined) return keyFor(handover);
-  // A rotation runs with what the active slot runs with: a half-edited file never slips in.
+  // A rotation takes the configuration of the active slot, so that no half-edited file slips in.
   const config = kind === 'rotate' ? from : 'setting';
   return isIntact(slot) ? WAIT : { kind: 'place', slot: to, config };
 }
 
-function verified(turn: Turn): Action {
-  const { state, handover, seen, now } = turn;
+function verified(input: StepInput): Action {
+  const { state, handover, seen, now } = input;
   const slot = seen.slots[handover.to];
-  if (!isIntact(slot) || idOf(slot) !== handover.verifiedId) {
-    return store(stepped(state, handover, 'starting', now));
+  if (!isIntact(slot) || contentIdOf(slot) !== handover.verifiedId) {
+    return store(advanceHandover(state, handover, 'starting', now));
   }
-  if (handover.kind === 'dry-run') return store(ended(state, handover, { end: 'done' }, now));
-  // What a process before this one saw may have died with it.
+  if (handover.kind === 'dry-run') return store(endHandover(state, handover, { end: 'done' }, now));
+  // The LiteLLM that an earlier process found good may have died since: this process checks again.
   if (goodModels(slot) !== undefined) {
-    const { refusedConfig, ...rest } = switched(state, handover, now);
+    const { refusedConfig, ...rest } = switchActive(state, handover, now);
     return store(handover.kind === 'rotate' ? { ...rest, refusedConfig } : rest);
   }
-  const fault = faultNow(turn);
-  return fault === undefined ? WAIT : store(rolledBack(turn, fault));
+  const fault = faultNow(input);
+  return fault === undefined ? WAIT : store(rolledBack(input, fault));
 }
 
-/** Why a LiteLLM that has not taken over is given up, if it is. */
-function faultNow({ handover, seen, now, limits }: Turn): HandoverFault | undefined {
+/** Why a LiteLLM that has not taken over is given up; undefined: it still has time. */
+function faultNow({ handover, seen, now, limits }: StepInput): HandoverFault | undefined {
   const { to } = handover;
   const slot = seen.slots[to];
   if (slot.failure !== undefined) return faultOfPlace(slot.failure);
@@ -178,16 +181,22 @@ function faultNow({ handover, seen, now, limits }: Turn): HandoverFault | undefi
   if (obvious !== undefined) return faultOf(obvious, to, slot, port);
   const since = countsFrom(handover.stateSince, seen.startedAt, now);
   if (now - since < limits.handoverTimeoutMs) return undefined;
-  return faultOf(faultAtEnd(slot), to, slot, port);
+  return faultOf(faultAtTimeout(slot), to, slot, port);
 }
 
-/** The one before never noticed; what this one leaves is cleared at rest. */
-function rolledBack({ state, handover, seen, now }: Turn, fault: HandoverFault): UpstreamState {
-  const next = ended(state, handover, { end: 'rolled_back', fault }, now);
+/**
+ * Ends a handover before its switch. The LiteLLM that serves never noticed, and what is left in the
+ * other slot is cleared at rest.
+ */
+function rolledBack(
+  { state, handover, seen, now }: StepInput,
+  fault: HandoverFault,
+): UpstreamState {
+  const next = endHandover(state, handover, { end: 'rolled_back', fault }, now);
   return refusing(next, handover, seen, fault);
 }
 
-/** With a word that this configuration did not come up, where it was one that somebody tried. */
+/** Remembers that LiteLLM did not come up with a configuration, where a reload tried one. */
 function refusing(
   state: UpstreamState,
   { kind, to }: Handover,
@@ -199,38 +208,38 @@ function refusing(
   return isBlamed ? { ...state, refusedConfig: folder.configDigest } : state;
 }
 
-function draining(turn: Turn): Action {
-  const { state, handover, seen, now, limits } = turn;
+function draining(input: StepInput): Action {
+  const { state, handover, seen, now, limits } = input;
   const { from, to } = handover;
-  if (isOnProbation(turn)) {
+  if (isOnProbation(input)) {
     if (!diedSince(seen.slots[to], handover.attempt, now)) return WAIT;
-    // Where the one before is gone by somebody's hand there is no way back.
+    // Where somebody took the folder of the slot before away, there is no way back.
     if (isIntact(seen.slots[from])) {
       const fault = faultOf('died_after_switch', to, seen.slots[to], limits.ports[to]);
-      return store(refusing(wentBack(state, handover, fault, now), handover, seen, fault));
+      return store(refusing(switchBack(state, handover, fault, now), handover, seen, fault));
     }
   }
   const { load, cut } = seen.slots[from];
-  const isOver = now - sinceSwitch(turn) >= limits.drainMs;
+  const isOver = now - sinceSwitch(input) >= limits.drainMs;
   if (!isIdle(load) && cut === undefined && !isOver) return WAIT;
   if (cut === undefined) return { kind: 'endTraffic', slot: from };
   if (!isEmpty(seen.slots[from])) return { kind: 'clear', slot: from };
-  return store(ended(state, handover, { end: 'done', cut }, now));
+  return store(endHandover(state, handover, { end: 'done', cut }, now));
 }
 
-const sinceSwitch = ({ handover, seen, now }: Turn): number =>
+const sinceSwitch = ({ handover, seen, now }: StepInput): number =>
   countsFrom(handover.switchedAt ?? handover.stateSince, seen.startedAt, now);
 
 /**
- * Whether the LiteLLM before is kept, come what may. Another handover needs its place; and in a
- * process that began since the switch nothing is in hand there, so one good look at the new one
- * is enough.
+ * Whether the LiteLLM before is kept in case the new one dies. Its probation ends early where another
+ * handover needs its slot. In a process that began after the switch one good verdict on the new one
+ * is enough, because the LiteLLM before has nothing in hand there.
  */
-function isOnProbation(turn: Turn): boolean {
-  const { handover, seen, now, limits } = turn;
+function isOnProbation(input: StepInput): boolean {
+  const { handover, seen, now, limits } = input;
   const { from, to, switchedAt = 0 } = handover;
   const wasToldToEnd = seen.slots[from].cut !== undefined;
   if (wasToldToEnd || seen.someoneWaits) return false;
   if (switchedAt < seen.startedAt && goodModels(seen.slots[to]) !== undefined) return false;
-  return now - sinceSwitch(turn) < limits.probationMs;
+  return now - sinceSwitch(input) < limits.probationMs;
 }

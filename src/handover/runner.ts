@@ -1,150 +1,47 @@
+import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import { type ConfigSeen, createUnasked, type Unasked, type UnaskedOptions } from './automatic.ts';
+import {
+  type AutomaticHandovers,
+  type AutomaticOptions,
+  type ConfigSeen,
+  createAutomaticHandovers,
+} from './automatic.ts';
 import {
   HandoverError,
   type HandoverEvents,
-  type SlotLoad,
+  type LitellmChecks,
   type SlotTraffic,
   type Trouble,
-  type UpstreamLooks,
 } from './contracts.ts';
 import { viewOf, viewOfEnded } from './describe.ts';
-import { createLedger, type Ledger, type StateFile } from './ledger.ts';
-import { createLooks, type Looks } from './looks.ts';
 import {
+  configDigestOf,
+  contentIdOf,
+  createSlotChecks,
   goodModels,
-  idOf,
   isEmpty,
   type Limits,
+  NO_LOAD,
   type Observation,
+  type ObservedSlot,
   type PlaceFailure,
-  type SlotSeen,
+  type SlotChecks,
 } from './observation.ts';
 import { type Action, plan } from './plan.ts';
-import { createRequests, type Requests } from './requests.ts';
+import { createHandoverRequests, type HandoverRequests } from './requests.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
-import type { HandoverKind, HandoverView, SlotLetter } from './views.ts';
+import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
+import type { HandoverKind, HandoverView } from './views.ts';
 
-/** Carries out what was planned, and remembers what only this process knows of it. */
-export interface Acts {
-  /** From now on there is traffic; it goes to `slot` already. */
-  serve(traffic: SlotTraffic, slot: SlotLetter): void;
-  trafficAt(): SlotLetter | undefined;
-  load(slot: SlotLetter): SlotLoad;
-  isUp(slot: SlotLetter): boolean;
-  cut(slot: SlotLetter): number | undefined;
-  failure(slot: SlotLetter): PlaceFailure | undefined;
-  /** Another handover begins: what became of the slots before does not count. */
-  forget(): void;
-  /** Resolves to whether to go on at once; else after a while. Never rejects. */
-  perform(action: Exclude<Action, { kind: 'wait' }>): Promise<boolean>;
-  /** What failed last, and has not succeeded since. */
-  trouble(): Trouble | undefined;
-}
-
-export interface ActsOptions {
-  readonly ledger: Ledger;
-  readonly disk: SlotDisk;
-  readonly onTrouble: (trouble: Trouble | undefined) => void;
-}
-
-const NO_LOAD: SlotLoad = { requests: 0, websockets: 0, mcpSessions: 0 };
-
-export function createActs({ ledger, disk, onTrouble }: ActsOptions): Acts {
-  let traffic: SlotTraffic | undefined;
-  let at: SlotLetter | undefined;
-  const cuts = new Map<SlotLetter, number>();
-  const failures = new Map<SlotLetter, PlaceFailure>();
-  let trouble: Trouble | undefined;
-
-  const setTrouble = (next: Trouble | undefined): void => {
-    if (trouble?.message !== next?.message) onTrouble(next);
-    trouble = next;
-  };
-  /** A candidate that cannot be made is given up; all else is tried again. */
-  const write = async (slot: SlotLetter, act: () => Promise<void>): Promise<boolean> => {
-    try {
-      await act();
-      failures.delete(slot);
-      setTrouble(undefined);
-      return true;
-    } catch (cause) {
-      const failure = placeFailure(cause);
-      const { handover, active } = ledger.state();
-      const isCandidate = handover?.to === slot && active !== slot;
-      if (isCandidate) failures.set(slot, failure);
-      else setTrouble({ message: failure.message, hint: failure.hint });
-      return isCandidate;
-    }
-  };
-
-  return {
-    serve(given, slot) {
-      traffic = given;
-      at = slot;
-    },
-    trafficAt: () => at,
-    load: (slot) => traffic?.load(slot) ?? NO_LOAD,
-    isUp: (slot) => traffic?.isUp(slot) ?? false,
-    cut: (slot) => cuts.get(slot),
-    failure: (slot) => failures.get(slot),
-    trouble: () => trouble,
-    forget() {
-      cuts.clear();
-      failures.clear();
-    },
-    async perform(action) {
-      if (action.kind === 'store') return await ledger.store(action.state);
-      const { slot } = action;
-      if (action.kind === 'makeKey') return write(slot, () => disk.makeKey(slot, action.copyOf));
-      if (action.kind === 'place') return write(slot, () => disk.place(slot, action.config));
-      if (action.kind === 'clear') return write(slot, () => disk.clear(slot));
-      if (action.kind === 'endTraffic') {
-        cuts.set(slot, (await traffic?.end(slot)) ?? 0);
-        return true;
-      }
-      traffic?.switchTo(slot, disk.key(slot) as Secret);
-      at = slot;
-      return true;
-    },
-  };
-}
-
-/** Puts together what is known at this moment; waits for nothing. */
-export function createObserve(options: {
-  readonly disk: SlotDisk;
-  readonly acts: Acts;
-  readonly looks: Looks;
-  readonly now: () => number;
-  readonly someoneWaits: () => boolean;
-}): () => Observation {
-  const { disk, acts, looks, now, someoneWaits } = options;
-  const startedAt = now();
-  const slot = (name: SlotLetter): SlotSeen => ({
-    ...disk.seen(name),
-    ...looks.of(name),
-    failure: acts.failure(name),
-    load: acts.load(name),
-    isUp: acts.isUp(name),
-    cut: acts.cut(name),
-  });
-  return () => ({
-    slots: { a: slot('a'), b: slot('b') },
-    trafficAt: acts.trafficAt(),
-    someoneWaits: someoneWaits(),
-    startedAt,
-  });
-}
-
-export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
+export interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly file: StateFile;
   readonly state: UpstreamState;
   readonly disk: SlotDisk;
-  readonly looks: Pick<UpstreamLooks, 'verify' | 'readReport'>;
+  readonly checks: Pick<LitellmChecks, 'verify' | 'readReport'>;
   /** Where the slot's config.yaml sets a master_key of its own. */
-  readonly masterKeyLine: (slot: SlotLetter) => Promise<number | undefined>;
+  readonly masterKeyLine: (slot: SlotName) => Promise<number | undefined>;
   readonly limits: Limits;
   readonly mayWrite: () => boolean;
   readonly events: HandoverEvents;
@@ -153,31 +50,32 @@ export interface RunnerOptions extends Omit<UnaskedOptions, 'onNotBegun'> {
 
 /** Milliseconds. */
 export interface Pace {
-  /** Between two ticks while something is under way. */
+  /** Between two ticks while a handover is under way. */
   readonly tickMs: number;
-  /** Between two looks at a candidate. */
-  readonly lookMs: number;
-  /** Between two looks at what serves already. */
-  readonly slowLookMs: number;
-  /** After something failed. */
+  /** Between two checks of a candidate. */
+  readonly checkMs: number;
+  /** Between two checks of a LiteLLM that serves already. */
+  readonly slowCheckMs: number;
+  /** Until the next tick after something failed. */
   readonly troubleMs: number;
-  /** The longest sleep: the clock may jump. */
+  /** The longest time between two ticks: the clock may jump. */
   readonly sleepMs: number;
 }
 
 const PACE: Pace = {
   tickMs: 250,
-  lookMs: 500,
-  slowLookMs: 2000,
+  checkMs: 500,
+  slowCheckMs: 2000,
   troubleMs: 1000,
   sleepMs: 60_000,
 };
-/** More acts than any handover has in a row. */
-const MOST_ACTS = 50;
 
-/** Moves LiteLLM from slot to slot, as `plan` says. */
+/**
+ * Moves LiteLLM from slot to slot. Each tick observes the slots, asks `plan` for the next action and
+ * carries that action out, until the plan is to wait; then it begins what is due, if anything is.
+ */
 export interface Runner {
-  /** The traffic serves from now on, and goes to the active slot already. */
+  /** From now on the traffic serves; it goes to the active slot already. */
   start(traffic: SlotTraffic): void;
   state(): UpstreamState;
   observe(): Observation;
@@ -185,53 +83,55 @@ export interface Runner {
   ask(kind: HandoverKind, by: string): Promise<HandoverView>;
   waiting(): HandoverView | undefined;
   onConfigChanged(seen: ConfigSeen): void;
-  readonly unasked: Pick<Unasked, 'config' | 'notBegun' | 'nextRotationAt'>;
+  readonly automatic: Pick<AutomaticHandovers, 'config' | 'notBegun' | 'rotationAt'>;
   /** What cannot be written at present. */
   trouble(): Trouble | undefined;
-  /** Ends what this process does; the next one goes on with it. */
+  /** Stops; the next process goes on with the handover under way. */
   close(): Promise<void>;
 }
 
 export function createRunner(options: RunnerOptions): Runner {
   const { pace = PACE } = options;
   const inTurn = createTurns();
-  const parts = buildParts(options, () => wakes.wakeIn(0));
-  const { ledger, acts, requests, unasked, observe } = parts;
-  const work = createWork(parts, options, pace);
+  const parts = createParts(options);
+  const { stored, executor, requests, automatic, observe } = parts;
+  const ticks = createTicks(parts, options, pace);
   const wakes = createWakes(() =>
-    inTurn(async () => ((await work.tick()) ? work.sleepMs() : pace.troubleMs)).catch(
-      // A verb that failed says so in `trouble`.
-      () => pace.troubleMs,
-    ),
+    inTurn(async () => {
+      const succeeded = await ticks.tick(wakeNow);
+      return succeeded ? ticks.sleepMs() : pace.troubleMs;
+      // What failed is told by `trouble`, and tried again.
+    }).catch(() => pace.troubleMs),
   );
+  const wakeNow = (): void => wakes.wakeIn(0);
 
   return {
     start(traffic) {
-      acts.serve(traffic, ledger.state().active);
+      executor.serve(traffic, stored.state().active);
       wakes.start();
     },
-    state: ledger.state,
+    state: stored.state,
     observe,
     waiting: requests.waiting,
-    unasked,
-    trouble: () => ledger.error() ?? acts.trouble(),
+    automatic,
+    trouble: () => stored.error() ?? executor.trouble(),
     ask: (kind, by) =>
       inTurn(async () => {
         if (wakes.isClosed()) throw stopping();
-        // What the one before left may still lie in the idle slot.
-        await work.settle();
+        // The idle slot may still hold what the handover before left there.
+        await ticks.settle();
         const view = await requests.ask(kind, by);
-        wakes.wakeIn(0);
+        wakeNow();
         return view;
       }),
     onConfigChanged(seen) {
-      unasked.onConfigChanged(seen);
-      wakes.wakeIn(0);
+      automatic.onConfigChanged(seen);
+      wakeNow();
     },
     async close() {
       wakes.close();
-      work.close();
-      await inTurn(() => Promise.resolve());
+      ticks.close();
+      await inTurn.settled();
     },
   };
 }
@@ -242,47 +142,57 @@ const stopping = (): HandoverError =>
   });
 
 interface Parts {
-  readonly ledger: Ledger;
-  readonly acts: Acts;
-  readonly looks: Looks;
-  readonly requests: Requests;
-  readonly unasked: Unasked;
+  readonly stored: StoredState;
+  readonly executor: Executor;
+  readonly checks: SlotChecks;
+  readonly requests: HandoverRequests;
+  readonly automatic: AutomaticHandovers;
   readonly observe: () => Observation;
 }
 
-function buildParts(options: RunnerOptions, onLook: () => void): Parts {
+function createParts(options: RunnerOptions): Parts {
   const { disk, now, events, masterKeyLine } = options;
-  const unasked = createUnasked({ ...options, onNotBegun: events.onNotBegun });
-  const onChange = (next: UpstreamState, before: UpstreamState): void => {
-    if (next.handover?.number !== before.handover?.number) acts.forget();
-    const last = next.ended.at(-1);
-    if (last !== undefined && last.number !== before.ended.at(-1)?.number) unasked.onEnd(last);
-    tell(events, next, before, observe);
-  };
-  const ledger = createLedger({ ...options, onStore: events.onStore, onChange });
-  const acts = createActs({ ledger, disk, onTrouble: events.onTrouble });
-  const looks = createLooks({
-    ...options.looks,
-    ...{ masterKeyLine, now, onLook },
-    idOf: (slot) => idOf(disk.seen(slot)),
-    keyOf: disk.key,
+  const startedAt = now();
+  const stored = createStoredState({ ...options, onStore: events.onStore });
+  const executor = createExecutor({ stored, disk, onTrouble: events.onTrouble });
+  const checks = createSlotChecks({
+    ...options.checks,
+    ...{ masterKeyLine, now, keyOf: disk.key },
+    contentIdOf: (slot) => contentIdOf(disk.seen(slot)),
   });
-  const requests = createRequests({ ledger, disk, looks, now, observe: () => observe() });
-  const someoneWaits = (): boolean => requests.waiting() !== undefined;
-  const observe = createObserve({ disk, acts, looks, now, someoneWaits });
-  return { ledger, acts, looks, requests, unasked, observe };
+  const observeSlot = (slot: SlotName): ObservedSlot => ({
+    ...disk.seen(slot),
+    ...checks.of(slot),
+    ...executor.seen(slot),
+  });
+  const observeSlots = () => ({ a: observeSlot('a'), b: observeSlot('b') });
+  const requests = createHandoverRequests({ stored, disk, checks, now, observeSlots });
+  const observe = (): Observation => ({
+    slots: observeSlots(),
+    trafficAt: executor.trafficAt(),
+    someoneWaits: requests.waiting() !== undefined,
+    startedAt,
+  });
+  const automatic = createAutomaticHandovers({ ...options, onNotBegun: events.onNotBegun });
+  stored.onChange((next, before) => {
+    if (next.handover?.number !== before.handover?.number) executor.forget();
+    const last = next.ended.at(-1);
+    if (last !== undefined && last.number !== before.ended.at(-1)?.number) automatic.onEnd(last);
+    tellOfChange(events, next, before, observeSlots);
+  });
+  return { stored, executor, checks, requests, automatic, observe };
 }
 
-/** Says what changed between two states that were stored one after the other. */
-function tell(
+/** Tells what changed between two states that were stored one after the other. */
+function tellOfChange(
   events: HandoverEvents,
   next: UpstreamState,
   before: UpstreamState,
-  observe: () => Observation,
+  observeSlots: () => Observation['slots'],
 ): void {
   const { handover } = next;
   const isStep = handover?.step !== before.handover?.step;
-  if (handover !== undefined && isStep) events.onStep(viewOf(handover, observe()));
+  if (handover !== undefined && isStep) events.onStep(viewOf(handover, observeSlots()));
   const last = next.ended.at(-1);
   if (last !== undefined && last.number !== before.ended.at(-1)?.number) {
     events.onEnd(viewOfEnded(last));
@@ -291,44 +201,47 @@ function tell(
   }
 }
 
-/** What one tick does. */
-function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pace) {
-  const { ledger, acts, looks, requests, unasked, observe } = parts;
+/** More actions than any handover has in a row. */
+const MOST_ACTIONS = 50;
+
+function createTicks(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pace) {
+  const { stored, executor, checks, requests, automatic, observe } = parts;
   let closed = false;
 
-  /** Does what there is to do; resolves to whether all of it succeeded. */
+  /** Carries out what is planned until the plan is to wait; resolves to whether all succeeded. */
   const settle = async (): Promise<boolean> => {
-    for (let count = 0; count < MOST_ACTS && !closed; count++) {
-      if (!(await ledger.settle())) return false;
-      const action = plan(ledger.state(), observe(), now(), limits);
+    for (let count = 0; count < MOST_ACTIONS && !closed; count++) {
+      if (!(await stored.settle())) return false;
+      const action = plan(stored.state(), observe(), now(), limits);
       if (action.kind === 'wait') return true;
-      if (!(await acts.perform(action))) return false;
+      if (!(await executor.perform(action))) return false;
     }
     return !closed;
   };
-  const begin = async (): Promise<void> => {
-    const { active, handover } = ledger.state();
+  /** Begins the handover that waits, else what is due by itself, once nothing is under way. */
+  const beginNext = async (): Promise<void> => {
+    const { active, handover } = stored.state();
     if (handover !== undefined || !isEmpty(disk.seen(otherSlot(active)))) return;
     if (await requests.beginWaiting()) return;
-    const { folder } = disk.seen(active);
-    const running = typeof folder === 'object' ? folder.configDigest : undefined;
-    await unasked.begin(ledger.state(), running, requests.ask);
+    await automatic.begin(stored.state(), configDigestOf(disk.seen(active)), requests.ask);
   };
 
   return {
     settle,
-    async tick(): Promise<boolean> {
-      const { slot, everyMs } = lookedAt(ledger.state(), observe(), pace);
-      if (slot !== undefined) await looks.tend(slot, everyMs);
+    /** Resolves to whether all that was planned succeeded. */
+    async tick(onChecked: () => void): Promise<boolean> {
+      const { slot, everyMs } = dueCheck(stored.state(), observe(), pace);
+      if (slot !== undefined) await checks.refresh(slot, everyMs, onChecked);
       if (!(await settle())) return false;
-      await begin();
+      await beginNext();
       return true;
     },
+    /** How long to sleep until the next tick. */
     sleepMs(): number {
-      const state = ledger.state();
+      const state = stored.state();
       const isBusy = state.handover !== undefined || state.verifiedAt === undefined;
       if (isBusy || requests.waiting() !== undefined) return pace.tickMs;
-      const wait = unasked.nextAt(state) - now();
+      const wait = automatic.nextAt(state) - now();
       return Math.min(Math.max(wait, pace.tickMs), pace.sleepMs);
     },
     close() {
@@ -337,19 +250,107 @@ function createWork(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pa
   };
 }
 
-/** The LiteLLM on which it depends how things go on, and how often it is looked at. */
-function lookedAt(
+/** Which LiteLLM decides how the handover goes on, and how often that one is checked. */
+function dueCheck(
   { handover, verifiedAt, active }: UpstreamState,
   { slots }: Observation,
-  { lookMs, slowLookMs }: Pace,
+  { checkMs, slowCheckMs }: Pace,
 ) {
   if (handover === undefined) {
-    return { slot: verifiedAt === undefined ? active : undefined, everyMs: slowLookMs };
+    return { slot: verifiedAt === undefined ? active : undefined, everyMs: slowCheckMs };
   }
   const { step, from, to } = handover;
-  if (step === 'staged') return { slot: from, everyMs: lookMs };
-  if (step !== 'draining') return { slot: to, everyMs: lookMs };
-  // Each look leaves a refusal of a made-up key in LiteLLM's log: while it serves, none is needed.
+  if (step === 'staged') return { slot: from, everyMs: checkMs };
+  if (step !== 'draining') return { slot: to, everyMs: checkMs };
+  // A LiteLLM that serves is not checked: each check leaves a refusal of a made-up key in its log.
   const isFine = slots[to].isUp && goodModels(slots[to]) !== undefined;
-  return { slot: to, everyMs: isFine ? Infinity : slowLookMs };
+  return { slot: to, everyMs: isFine ? Infinity : slowCheckMs };
+}
+
+/** Carries out what was planned, and remembers what only this process knows of it. */
+interface Executor {
+  /** From now on the traffic serves; it goes to `slot` already. */
+  serve(traffic: SlotTraffic, slot: SlotName): void;
+  trafficAt(): SlotName | undefined;
+  seen(slot: SlotName): Pick<ObservedSlot, 'failure' | 'load' | 'isUp' | 'cut'>;
+  /** Another handover begins: what was cut and what failed in the one before does not count. */
+  forget(): void;
+  /** Resolves to whether the tick may go on at once, or after a while only. Never rejects. */
+  perform(action: Exclude<Action, { kind: 'wait' }>): Promise<boolean>;
+  /** What failed last, and has not succeeded since. */
+  trouble(): Trouble | undefined;
+}
+
+interface ExecutorOptions {
+  readonly stored: StoredState;
+  readonly disk: SlotDisk;
+  readonly onTrouble: (trouble: Trouble | undefined) => void;
+}
+
+function createExecutor({ stored, disk, onTrouble }: ExecutorOptions): Executor {
+  let traffic: SlotTraffic | undefined;
+  let trafficAt: SlotName | undefined;
+  const cuts = new Map<SlotName, number>();
+  const failures = new Map<SlotName, PlaceFailure>();
+  let trouble: Trouble | undefined;
+
+  const setTrouble = (next: Trouble | undefined): void => {
+    if (trouble?.message !== next?.message) onTrouble(next);
+    trouble = next;
+  };
+  /** A candidate that cannot be written is given up; every other write is tried again. */
+  const write = async (slot: SlotName, writes: () => Promise<void>): Promise<boolean> => {
+    try {
+      await writes();
+      failures.delete(slot);
+      setTrouble(undefined);
+      return true;
+    } catch (cause) {
+      const failure = placeFailure(cause);
+      const { handover, active } = stored.state();
+      const isCandidate = handover?.to === slot && active !== slot;
+      if (isCandidate) failures.set(slot, failure);
+      else setTrouble({ message: failure.message, hint: failure.hint });
+      return isCandidate;
+    }
+  };
+
+  return {
+    serve(given, slot) {
+      traffic = given;
+      trafficAt = slot;
+    },
+    trafficAt: () => trafficAt,
+    seen: (slot) => ({
+      failure: failures.get(slot),
+      load: traffic?.load(slot) ?? NO_LOAD,
+      isUp: traffic?.isUp(slot) ?? false,
+      cut: cuts.get(slot),
+    }),
+    trouble: () => trouble,
+    forget() {
+      cuts.clear();
+      failures.clear();
+    },
+    async perform(action) {
+      if (action.kind === 'store') return await stored.store(action.state);
+      const { slot } = action;
+      if (action.kind === 'endTraffic') {
+        cuts.set(slot, (await traffic?.end(slot)) ?? 0);
+      } else if (action.kind === 'switchTraffic') {
+        traffic?.switchTo(slot, disk.key(slot) as Secret);
+        trafficAt = slot;
+      } else return await write(slot, () => change(disk, action));
+      return true;
+    },
+  };
+}
+
+function change(
+  disk: SlotDisk,
+  action: Extract<Action, { kind: 'makeKey' | 'place' | 'clear' }>,
+): Promise<void> {
+  if (action.kind === 'makeKey') return disk.makeKey(action.slot, action.copyOf);
+  if (action.kind === 'place') return disk.place(action.slot, action.config);
+  return disk.clear(action.slot);
 }

@@ -2,31 +2,30 @@ import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { digestOf, generateKey } from '../keyring/key.ts';
 import { ConfigTreeError } from '../litellm/config.ts';
-import type { Slots } from '../litellm/slots.ts';
+import type { SlotName, Slots } from '../litellm/slots.ts';
 import { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, slotKeyPath, writeKeyFile } from '../store/key-files.ts';
 import { type StoreError, storeFault } from '../store/key-store.ts';
 import type { PlaceFailure, SlotOnDisk } from './observation.ts';
-import type { SlotLetter } from './views.ts';
 
 /**
- * The folders of the slots and the files of their keys. Nobody else writes them, so they are read
- * at the start and after each act, and not at each look.
+ * The folders of the slots and the files of their keys. Nobody but this process writes them, so they
+ * are read at the start and after each change, and not at each tick.
  */
 export interface SlotDisk {
-  /** As it was when it was read last. */
-  seen(slot: SlotLetter): SlotOnDisk;
-  key(slot: SlotLetter): Secret | undefined;
+  /** The slot as it was when it was read last. */
+  seen(slot: SlotName): SlotOnDisk;
+  key(slot: SlotName): Secret | undefined;
   /** Reads both slots anew. @throws Error of Node's fs */
   refresh(): Promise<void>;
-  /** Makes a key where there is none: a new one, or the same as another slot's. */
-  makeKey(slot: SlotLetter, copyOf: SlotLetter | undefined): Promise<void>;
-  /** Puts the folder in place; `config`: of that slot, or what the setting names. */
-  place(slot: SlotLetter, config: SlotLetter | 'setting'): Promise<void>;
-  /** The folder first: no LiteLLM runs with a key that is stored nowhere. */
-  clear(slot: SlotLetter): Promise<void>;
+  /** Makes the slot's key where there is none: a new one, or the same as the key of `copyOf`. */
+  makeKey(slot: SlotName, copyOf: SlotName | undefined): Promise<void>;
+  /** Puts the folder in place, with the configuration of the slot `config`, or of the setting. */
+  place(slot: SlotName, config: SlotName | 'setting'): Promise<void>;
+  /** Takes the folder away, then the key: no LiteLLM runs with a key that is stored nowhere. */
+  clear(slot: SlotName): Promise<void>;
 }
 
 export interface SlotDiskOptions {
@@ -35,7 +34,7 @@ export interface SlotDiskOptions {
   readonly slots: Slots;
   /** What SIDECAR_LITELLM_CONFIG names. */
   readonly config: string | undefined;
-  /** For what is written beside the slots. */
+  /** Writes the key files, which stand in the state folder and not in the slots. */
   readonly files: Disk;
   readonly fault?: FaultPoint;
 }
@@ -44,19 +43,19 @@ const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
 
 export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
   const { state, slots, config, files, fault = noFaults } = options;
-  const known: Record<SlotLetter, SlotOnDisk> = { a: UNREAD, b: UNREAD };
-  const keys: Record<SlotLetter, Secret | undefined> = { a: undefined, b: undefined };
-  const keyPath = (slot: SlotLetter): string => slotKeyPath(state, slot);
+  const known: Record<SlotName, SlotOnDisk> = { a: UNREAD, b: UNREAD };
+  const keys: Record<SlotName, Secret | undefined> = { a: undefined, b: undefined };
+  const keyPath = (slot: SlotName): string => slotKeyPath(state, slot);
   const keyFolder = dirname(keyPath('a'));
 
-  const read = async (slot: SlotLetter): Promise<void> => {
+  const read = async (slot: SlotName): Promise<void> => {
     const key = await readKeyFile(keyPath(slot));
     const folder = await slots.read(slot).catch(() => 'damaged' as const);
     keys[slot] = key;
     known[slot] = { folder: folder ?? 'none', keyDigest: key && digestOf(key.reveal()) };
   };
-  /** Whatever became of it, what is known afterwards is what is there. */
-  const andRead = async (slot: SlotLetter, act: () => Promise<void>): Promise<void> => {
+  /** Reads the slot after a change, whether that succeeded or failed in the middle. */
+  const thenRead = async (slot: SlotName, act: () => Promise<void>): Promise<void> => {
     try {
       await act();
     } finally {
@@ -67,20 +66,20 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
     seen: (slot) => known[slot],
     key: (slot) => keys[slot],
     async refresh() {
-      // What a crash left of a key's file holds a key.
+      // A process that was killed while it wrote a key may have left a file with that key.
       await sweepLeftovers(keyFolder);
       await read('a');
       await read('b');
     },
     makeKey: (slot, copyOf) =>
-      andRead(slot, async () => {
+      thenRead(slot, async () => {
         if ((await readKeyFile(keyPath(slot))) !== undefined) return;
         const key = copyOf === undefined ? new Secret(generateKey()) : keys[copyOf];
         if (key === undefined) throw new Error(`slot ${copyOf} has no key to copy`);
         await writeKeyFile(keyPath(slot), key, files);
       }),
     place: (slot, from) =>
-      andRead(slot, async () => {
+      thenRead(slot, async () => {
         const key = keys[slot];
         if (key === undefined) throw new Error(`slot ${slot} has no key to run with`);
         fault(`place ${slot}`);
@@ -89,7 +88,7 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
         fault(`after place ${slot}`);
       }),
     clear: (slot) =>
-      andRead(slot, async () => {
+      thenRead(slot, async () => {
         fault(`clear ${slot}`);
         await slots.remove(slot);
         fault(`remove ${basename(keyPath(slot))}`);
@@ -98,7 +97,7 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
   };
 }
 
-/** Durably; where there is none it is done. */
+/** Removes the key's file durably; where there is none, nothing is left to do. */
 async function removeKey(path: string, files: Disk): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -106,7 +105,7 @@ async function removeKey(path: string, files: Disk): Promise<void> {
   await files.run('sync', folder);
 }
 
-/** Why a slot could not be written, in words. */
+/** Why a slot could not be written, in words for an operator. */
 export function placeFailure(error: unknown): PlaceFailure {
   if (error instanceof ConfigTreeError) {
     const hint = 'mend what SIDECAR_LITELLM_CONFIG names, then `sidecar upstream reload`';

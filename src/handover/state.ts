@@ -1,48 +1,53 @@
-import type { HandoverEnd, HandoverFault, HandoverKind, SlotLetter } from './views.ts';
+import type { SlotName } from '../litellm/slots.ts';
+import type { HandoverEnd, HandoverFault, HandoverKind } from './views.ts';
 
 /**
- * What outlives the process of LiteLLM's slots. Instants are milliseconds since the epoch. Neither
- * a key nor a digest of one stands here: keys have files of their own, and a slot whose file or
- * folder belongs to no handover is nobody's and is cleared.
+ * What is known of LiteLLM's slots and outlives the process. Instants are milliseconds since the
+ * epoch. Neither a key nor a digest of one stands here, because keys have files of their own. A slot
+ * is cleared where it is not active and no handover names it.
  */
 export interface UpstreamState {
   /** New requests go there. */
-  readonly active: SlotLetter;
-  /** When the LiteLLM of the active slot was verified first; undefined: it never was. */
+  readonly active: SlotName;
+  /** When the LiteLLM of the active slot was verified first; undefined: never so far. */
   readonly verifiedAt?: number | undefined;
-  readonly keyMadeAt: { readonly [slot in SlotLetter]?: number | undefined };
-  /** The one under way. */
+  readonly keyMadeAt: { readonly [slot in SlotName]?: number | undefined };
+  /** The handover under way. */
   readonly handover?: Handover | undefined;
-  /** A configuration that did not come up: it is not tried again until somebody asks. */
+  /**
+   * The digest of a configuration with which LiteLLM did not come up: the sidecar does not try that
+   * one again by itself.
+   */
   readonly refusedConfig?: string | undefined;
   /** The number of the last handover that was asked for. */
   readonly counter: number;
-  /** The latest last. */
+  /** The handovers that ended, the latest last. */
   readonly ended: readonly EndedHandover[];
 }
 
 /** The steps that are stored; each is stored before it is acted on. */
 export type StoredStep = 'staged' | 'starting' | 'verified' | 'switched' | 'draining';
 
+/** A handover under way. */
 export interface Handover {
   readonly number: number;
   readonly kind: HandoverKind;
   readonly by: string;
   readonly step: StoredStep;
-  readonly from: SlotLetter;
-  readonly to: SlotLetter;
+  readonly from: SlotName;
+  readonly to: SlotName;
   readonly startedAt: number;
   readonly stateSince: number;
-  /** Probation and drain count from it. */
+  /** Probation and drain count from here. */
   readonly switchedAt?: number | undefined;
-  /** Of the LiteLLM before, sorted; undefined: it did not say. */
+  /** The models of the LiteLLM before, sorted; undefined: it did not list them. */
   readonly modelsBefore?: readonly string[] | undefined;
   readonly models?: Models | undefined;
-  /** The id of the slot's content that was found good: nothing else is switched to. */
+  /** The id of the slot's content that was found good: traffic is switched to nothing else. */
   readonly verifiedId?: string | undefined;
-  /** Which start of that content was found good, where its report said so. */
+  /** Which start of that content was found good, where the launcher's report said so. */
   readonly attempt?: number | undefined;
-  /** For the way back: `verifiedAt` of the slot before. */
+  /** `verifiedAt` of the slot before, for the way back. */
   readonly fromVerifiedAt?: number | undefined;
 }
 
@@ -51,8 +56,8 @@ export interface EndedHandover {
   readonly kind: HandoverKind;
   readonly by: string;
   readonly end: HandoverEnd;
-  readonly from: SlotLetter;
-  readonly to: SlotLetter;
+  readonly from: SlotName;
+  readonly to: SlotName;
   readonly startedAt: number;
   readonly endedAt: number;
   readonly switchedAt?: number | undefined;
@@ -61,7 +66,7 @@ export interface EndedHandover {
   readonly fault?: HandoverFault | undefined;
 }
 
-export interface Models {
+interface Models {
   readonly listed: number;
   readonly added: readonly string[];
   readonly vanished: readonly string[];
@@ -73,25 +78,30 @@ const ENDED_KEPT = 20;
 const NAMES_KEPT = 200;
 
 /** Before anything happened. */
-export const firstState = (active: SlotLetter): UpstreamState => ({
+export const firstState = (active: SlotName): UpstreamState => ({
   active,
   keyMadeAt: {},
   counter: 0,
   ended: [],
 });
 
-export const otherSlot = (slot: SlotLetter): SlotLetter => (slot === 'a' ? 'b' : 'a');
+export const otherSlot = (slot: SlotName): SlotName => (slot === 'a' ? 'b' : 'a');
 
-export interface Asked {
+/** A handover that somebody asked for. */
+export interface HandoverRequest {
   readonly number: number;
   readonly kind: HandoverKind;
   readonly by: string;
-  /** Milliseconds since the epoch. */
+  /** When it was asked for, in milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** With a handover at its first step; the key of the idle slot stands in its file already. */
-export function begun(state: UpstreamState, { number, kind, by, at }: Asked, now: number) {
+/** The state with a handover at its first step, whose key stands in the idle slot's file already. */
+export function beginHandover(
+  state: UpstreamState,
+  { number, kind, by, at }: HandoverRequest,
+  now: number,
+) {
   const [from, to] = [state.active, otherSlot(state.active)];
   const keyMadeAt = kind === 'rotate' ? now : state.keyMadeAt[from];
   return {
@@ -102,20 +112,20 @@ export function begun(state: UpstreamState, { number, kind, by, at }: Asked, now
   } satisfies UpstreamState;
 }
 
-/** With the handover a step further. */
-export const stepped = (
+/** The state with its handover at this step, and with what was learned on the way there. */
+export const advanceHandover = (
   state: UpstreamState,
   handover: Handover,
   step: StoredStep,
   now: number,
-  more: Partial<Handover> = {},
-): UpstreamState => ({ ...state, handover: { ...handover, ...more, step, stateSince: now } });
+  learned: Partial<Handover> = {},
+): UpstreamState => ({ ...state, handover: { ...handover, ...learned, step, stateSince: now } });
 
-/** The one move: the slot that was verified is the active one. */
-export function switched(state: UpstreamState, handover: Handover, now: number): UpstreamState {
-  const next = { switchedAt: now, fromVerifiedAt: state.verifiedAt };
+/** The one move of a handover: the slot that was verified becomes the active one. */
+export function switchActive(state: UpstreamState, handover: Handover, now: number): UpstreamState {
   const moved = { ...state, active: handover.to, verifiedAt: now };
-  return stepped(moved, handover, 'switched', now, next);
+  const back = { switchedAt: now, fromVerifiedAt: state.verifiedAt };
+  return advanceHandover(moved, handover, 'switched', now, back);
 }
 
 export interface Ending {
@@ -124,8 +134,8 @@ export interface Ending {
   readonly cut?: number;
 }
 
-/** Without the handover; what it leaves in the idle slot is nobody's from now on. */
-export function ended(
+/** The state after a handover; from now on nobody needs what is left in the idle slot. */
+export function endHandover(
   state: UpstreamState,
   handover: Omit<Handover, 'step' | 'stateSince'>,
   { end, fault, cut = 0 }: Ending,
@@ -144,15 +154,15 @@ export function ended(
   };
 }
 
-/** New requests go back to the slot before; the one that took over is idle. */
-export function wentBack(
+/** The end of a handover whose LiteLLM took over and died: the slot before is active again. */
+export function switchBack(
   state: UpstreamState,
   handover: Handover,
   fault: HandoverFault,
   now: number,
 ): UpstreamState {
   const back = { ...state, active: handover.from, verifiedAt: handover.fromVerifiedAt };
-  return ended(back, handover, { end: 'rolled_back', fault }, now);
+  return endHandover(back, handover, { end: 'rolled_back', fault }, now);
 }
 
 export function comparedModels(

@@ -5,18 +5,25 @@ import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { acceptedKeyPath } from '../store/key-files.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
-import type { UpstreamAdmin, UpstreamLooks } from './contracts.ts';
+import {
+  type KeyTraffic,
+  type LitellmChecks,
+  noSlots,
+  type SlotTraffic,
+  type UpstreamAdmin,
+  unknownHandover,
+} from './contracts.ts';
 import { type KeyChange, type KeyChangeEvents, openKeyChange } from './key-change.ts';
-import { unknownHandover } from './requests.ts';
-import { createDatabase, newSaltKey, noSlots, type Warning } from './upstream-admin.ts';
-import type { UpstreamView } from './views.ts';
+import { NO_LOAD } from './observation.ts';
+import { createSaltKeyGuard } from './salt-key.ts';
+import type { UpstreamView, UpstreamWarning } from './views.ts';
 
 export interface UnmanagedOptions {
   readonly config: Pick<
     Config,
     'state' | 'upstreams' | 'upstreamKey' | 'handoverTimeoutMs' | 'saltKeySet'
   >;
-  /** What LiteLLM runs with, by the settings at the start. */
+  /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
   /** Whether clients hold the same key. */
   readonly isShared: boolean;
@@ -24,30 +31,33 @@ export interface UnmanagedOptions {
     readonly upstreamKey: DeclaredPlaces;
     readonly declaredKey: DeclaredPlaces;
   };
-  readonly looks: Pick<UpstreamLooks, 'verify' | 'readiness'>;
+  readonly checks: Pick<LitellmChecks, 'verify' | 'readiness'>;
   readonly now: () => number;
-  readonly isUp: () => boolean;
-  readonly load: () => { readonly requests: number; readonly websockets: number };
   readonly events: KeyChangeEvents;
   readonly fault?: FaultPoint;
 }
 
+/** The traffic of somebody else's LiteLLM, which counts as slot a. */
+export type UnmanagedTraffic = KeyTraffic & Pick<SlotTraffic, 'isUp' | 'load'>;
+
 /** Somebody else's LiteLLM. */
-export interface Unmanaged {
+export interface Unmanaged extends Pick<KeyChange, 'keys' | 'onKeyAccepted'> {
   readonly admin: UpstreamAdmin;
-  readonly keyChange: KeyChange;
+  /** From now on the traffic serves, with `keys`. */
+  start(traffic: UnmanagedTraffic): void;
   close(): Promise<void>;
 }
 
 /** @throws Error of Node's fs, where the last accepted key cannot be read */
 export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanaged> {
-  const { config, key, looks, now, events, fault } = options;
+  const { config, key, checks, now, events, fault } = options;
   const disk = createDisk({ ...(fault !== undefined && { fault }) });
-  let unreadable: Warning | undefined;
+  let traffic: UnmanagedTraffic | undefined;
+  let unreadable: UpstreamWarning | undefined;
   const keyChange = await openKeyChange({
     ...{ key, now, events, path: acceptedKeyPath(config.state) },
     quietMs: config.handoverTimeoutMs,
-    verify: (each) => looks.verify('a', each),
+    verify: (each) => checks.verify('a', each),
     disk,
   });
   const watch = createKeyWatch({
@@ -59,14 +69,19 @@ export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanage
       }
     },
   });
-  const warnings = (): readonly Warning[] => [
+  const warnings = (): readonly UpstreamWarning[] => [
     ...(unreadable === undefined ? [] : [unreadable]),
     ...notAccepted(keyChange, now(), config.handoverTimeoutMs),
     ...(options.isShared ? [SHARED] : []),
   ];
+  const { keys, onKeyAccepted } = keyChange;
   return {
-    admin: adminOf(options, keyChange, warnings),
-    keyChange,
+    ...{ keys, onKeyAccepted },
+    admin: adminOf(options, { keyChange, warnings, traffic: () => traffic }),
+    start(given) {
+      traffic = given;
+      keyChange.start(given);
+    },
     async close() {
       watch.stop();
       await keyChange.close();
@@ -75,7 +90,10 @@ export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanage
   };
 }
 
-/** SIDECAR_UPSTREAM_KEY's; where it is not set, and was not, the declared client key's. */
+/**
+ * Where the key of LiteLLM is read: in SIDECAR_UPSTREAM_KEY. Where that was not set at the start, the
+ * declared client key counts for as long as it is not set.
+ */
 function placesOf({ places, config }: UnmanagedOptions): DeclaredPlaces {
   const { upstreamKey, declaredKey } = places;
   if (config.upstreamKey !== undefined) return upstreamKey;
@@ -91,8 +109,8 @@ function placesOf({ places, config }: UnmanagedOptions): DeclaredPlaces {
   };
 }
 
-/** An emptied or unreadable place changes nothing: the key before it counts. */
-function warningOf(reading: DeclaredReading): Warning | undefined {
+/** A setting that was emptied or cannot be read changes nothing: the key before counts. */
+function warningOf(reading: DeclaredReading): UpstreamWarning | undefined {
   const hint = 'until it can be read, the key before it counts';
   if ('fault' in reading) return { code: 'upstream_key_unreadable', message: reading.fault, hint };
   if (reading.value !== undefined) return undefined;
@@ -100,13 +118,17 @@ function warningOf(reading: DeclaredReading): Warning | undefined {
   return { code: 'upstream_key_unreadable', message, hint };
 }
 
-const SHARED: Warning = {
+const SHARED: UpstreamWarning = {
   code: 'shared_key',
   message: 'LiteLLM runs with the key that clients hold',
   hint: 'give it one of its own, and SIDECAR_UPSTREAM_KEY',
 };
 
-function notAccepted(keyChange: KeyChange, now: number, afterMs: number): readonly Warning[] {
+function notAccepted(
+  keyChange: KeyChange,
+  now: number,
+  afterMs: number,
+): readonly UpstreamWarning[] {
   const change = keyChange.view();
   if (change === null || change.newAcceptedAt !== null) return [];
   if (now - Date.parse(change.since) < afterMs) return [];
@@ -119,35 +141,37 @@ function notAccepted(keyChange: KeyChange, now: number, afterMs: number): readon
   ];
 }
 
+interface UnmanagedParts {
+  readonly keyChange: KeyChange;
+  readonly warnings: () => readonly UpstreamWarning[];
+  readonly traffic: () => UnmanagedTraffic | undefined;
+}
+
 function adminOf(
-  options: UnmanagedOptions,
-  keyChange: KeyChange,
-  warnings: () => readonly Warning[],
+  { config, checks, now }: UnmanagedOptions,
+  { keyChange, warnings, traffic }: UnmanagedParts,
 ): UpstreamAdmin {
-  const { config, looks, now } = options;
-  const database = createDatabase(looks.readiness);
+  const saltKey = createSaltKeyGuard({
+    isSet: config.saltKeySet,
+    readiness: checks.readiness,
+    keyFile: () => acceptedKeyPath(config.state),
+  });
   const [{ origin }] = config.upstreams;
   const refuse = () => Promise.reject(noSlots('somebody else runs LiteLLM, and hands it over'));
   return {
     status(): UpstreamView {
-      if (database.known() === undefined) void database.ask('a');
-      const { requests, websockets } = options.load();
-      const load = { requests, websockets, mcpSessions: 0 };
-      const slot = {
-        name: 'a',
-        url: origin,
-        state: 'active',
-        up: options.isUp(),
-        ...load,
-      } as const;
+      if (saltKey.database() === undefined) void saltKey.askDatabase('a');
+      const isUp = traffic()?.isUp('a') ?? false;
+      // An MCP session needs no count here: no handover ever waits for its end.
+      const load = { ...(traffic()?.load('a') ?? NO_LOAD), mcpSessions: 0 };
       return {
         now: new Date(now()).toISOString(),
         mode: 'unmanaged',
-        verified: options.isUp(),
-        slots: [slot],
+        verified: isUp,
+        slots: [{ name: 'a', url: origin, state: 'active', up: isUp, ...load }],
         ...{ handover: null, waiting: null, last: null, keyMadeAt: null },
         ...{ rotateEveryMs: null, nextRotationAt: null, config: 'none', autoReload: false },
-        database: database.known() ?? null,
+        database: saltKey.database() ?? null,
         saltKeySet: config.saltKeySet,
         keyChange: keyChange.view(),
         warnings: warnings(),
@@ -160,6 +184,6 @@ function adminOf(
     },
     rotate: refuse,
     reload: refuse,
-    saltKey: () => newSaltKey(config.saltKeySet, () => database.ask('a')),
+    saltKey: () => saltKey.newSaltKey('a'),
   };
 }

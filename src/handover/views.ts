@@ -1,13 +1,13 @@
+import type { SlotName } from '../litellm/slots.ts';
+
 /**
  * What the admin API answers about LiteLLM, as JSON. Instants are ISO 8601 in UTC, spans
  * milliseconds, `null` is "none". Nothing here is a key or a digest of one.
  */
-export type SlotLetter = 'a' | 'b';
-
 /** `rotate`: a new key; `reload`: the configuration as it is now; `dry-run`: that, unswitched. */
 export type HandoverKind = 'rotate' | 'reload' | 'dry-run';
 
-/** The steps in their order; `waiting`: the one before has not ended yet. */
+/** The steps of a handover in their order; `waiting`: the handover before has not ended yet. */
 export const HANDOVER_STEPS = [
   'waiting',
   'staged',
@@ -16,26 +16,26 @@ export const HANDOVER_STEPS = [
   'switched',
   'draining',
 ] as const;
-/** `done`: of a dry run, that it would have switched. */
+/** `done`, of a dry run: the handover would have switched. */
 export const HANDOVER_ENDS = ['done', 'rolled_back'] as const;
 export type HandoverStep = (typeof HANDOVER_STEPS)[number];
 export type HandoverEnd = (typeof HANDOVER_ENDS)[number];
 
 /** Why a handover was rolled back; a metric label, and a word for programs. */
 export const HANDOVER_FAULTS = [
-  /** It did not answer in time. */
+  /** LiteLLM did not answer in time. */
   'not_up',
-  /** It ended, again and again, before it answered. */
+  /** LiteLLM ended, again and again, before it answered. */
   'died',
-  /** It took over, and died within its probation. */
+  /** LiteLLM took over, and died within its probation. */
   'died_after_switch',
-  /** It listens on another port than its slot's. */
+  /** LiteLLM listens on another port than the one of its slot. */
   'other_port',
-  /** It does not take the key of its slot: config.yaml has a master_key of its own. */
+  /** LiteLLM does not take the key of its slot: config.yaml has a master_key of its own. */
   'refuses_key',
   'accepts_any_key',
   'no_models',
-  /** Something else answers at its address. */
+  /** Something else than LiteLLM answers at the address of the slot. */
   'not_litellm',
   /** What SIDECAR_LITELLM_CONFIG names cannot be copied. */
   'config_unusable',
@@ -49,43 +49,43 @@ export interface HandoverFault {
   readonly message: string;
   /** What to do about it. */
   readonly hint: string;
-  /** LiteLLM's own, at most 20 lines; untrusted text. */
+  /** The last lines that LiteLLM wrote, at most 20; untrusted text. */
   readonly lastWords: readonly string[];
 }
 
 export interface HandoverView {
-  /** `handover-12`; the number rises by one each. */
+  /** Such as `handover-12`; the number rises by one with each handover. */
   readonly id: string;
   readonly kind: HandoverKind;
-  /** Who asked: `cli:alice`, `api:10.0.0.7`, `schedule`, `config`. */
+  /** Who asked for the handover: `cli:alice`, `api:10.0.0.7`, `schedule`, `config`. */
   readonly by: string;
   readonly state: HandoverStep | HandoverEnd;
-  readonly from: SlotLetter;
-  readonly to: SlotLetter;
+  readonly from: SlotName;
+  readonly to: SlotName;
   readonly startedAt: string;
   readonly stateSince: string;
   readonly endedAt: string | null;
-  /** When new requests went over; null: they did not. */
+  /** When new requests went to the slot `to`; null: they did not. */
   readonly switchedAt: string | null;
-  /** What it waits for, in words: `LiteLLM in slot b to answer`; null: nothing. */
+  /** What the handover waits for, such as `LiteLLM in slot b to answer`; null: nothing. */
   readonly waitsFor: string | null;
   readonly fault: HandoverFault | null;
-  /** Compared with the LiteLLM before; null: not known yet. */
+  /** The models, compared with those of the LiteLLM before; null: not known yet. */
   readonly models: {
     readonly listed: number;
     readonly added: readonly string[];
     readonly vanished: readonly string[];
   } | null;
-  /** What had to be cut when SIDECAR_DRAIN was over. */
+  /** How many exchanges were cut when SIDECAR_DRAIN was over. */
   readonly cut: number;
 }
 
 export interface SlotView {
-  readonly name: SlotLetter;
+  readonly name: SlotName;
   readonly url: string;
   /**
-   * `active`: new requests go there; `candidate`: it is tried; `draining`: it finishes what it has
-   * in hand; `empty`: no LiteLLM runs there.
+   * `active`: new requests go there; `candidate`: its LiteLLM is tried; `draining`: its LiteLLM
+   * finishes what it has in hand; `empty`: no LiteLLM runs there.
    */
   readonly state: 'active' | 'candidate' | 'draining' | 'empty';
   readonly up: boolean;
@@ -102,10 +102,11 @@ export interface UpstreamView {
    */
   readonly mode: 'slots' | 'one-slot' | 'unmanaged';
   readonly slots: readonly SlotView[];
-  /** The one under way. */
+  /** The handover under way. */
   readonly handover: HandoverView | null;
-  /** The one that waits for its turn. */
+  /** The handover that waits for the end of the one under way. */
   readonly waiting: HandoverView | null;
+  /** The handover that ended last. */
   readonly last: HandoverView | null;
   /** Whether the active LiteLLM was ever verified. */
   readonly verified: boolean;
@@ -113,27 +114,30 @@ export interface UpstreamView {
   readonly rotateEveryMs: number | null;
   readonly nextRotationAt: string | null;
   /**
-   * `current`: LiteLLM runs with it; `changed`: it was edited since; `refused`: what stands there
-   * now was tried and did not come up; `none`: SIDECAR_LITELLM_CONFIG is not set.
+   * How what SIDECAR_LITELLM_CONFIG names stands to what LiteLLM runs with. `current`: both are the
+   * same; `changed`: somebody edited it since; `refused`: it was tried as it is now, and LiteLLM
+   * did not come up with it; `none`: the setting is not set.
    */
   readonly config: 'current' | 'changed' | 'refused' | 'none';
   readonly autoReload: boolean;
   /** Whether LiteLLM says that it has a database; null: not asked yet. */
   readonly database: boolean | null;
   readonly saltKeySet: boolean;
-  /** Of `unmanaged`: both keys are live until the new one was accepted everywhere. */
+  /** With `unmanaged`, while LiteLLM changes its key: both keys are live. */
   readonly keyChange: {
     readonly since: string;
     readonly newAcceptedAt: string | null;
     readonly oldAcceptedAt: string | null;
   } | null;
-  readonly warnings: readonly {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string;
-  }[];
-  /** What an operator should do next, each a line. */
+  readonly warnings: readonly UpstreamWarning[];
+  /** What an operator should do next, one line each. */
   readonly next: readonly string[];
+}
+
+export interface UpstreamWarning {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
 }
 
 /** What `sidecar upstream salt-key` prints. The only answer that holds a secret. */

@@ -8,6 +8,15 @@ import { type ConfigFile, digestOfTree, readConfigTree } from './config.ts';
 
 export type SlotName = 'a' | 'b';
 
+/** What is under way on the LiteLLM of a slot. */
+export interface SlotLoad {
+  /** Requests whose answer has not ended, streams included. */
+  readonly requests: number;
+  readonly websockets: number;
+  /** MCP sessions that this LiteLLM issued and that were used lately. */
+  readonly mcpSessions: number;
+}
+
 /** What a LiteLLM runs with. */
 export interface SlotContent {
   readonly key: Secret;

@@ -1,5 +1,5 @@
 import type { Probe } from '../litellm/probe.ts';
-import type { SlotName } from '../litellm/slots.ts';
+import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { Exchanges } from './exchanges.ts';
@@ -143,15 +143,6 @@ export function createMcpSessions(options: { elapsed: () => number }): McpSessio
       return count;
     },
   };
-}
-
-/** What is under way on a slot. */
-export interface SlotLoad {
-  /** Requests without an answer's end, streams included. */
-  readonly requests: number;
-  readonly websockets: number;
-  /** MCP sessions that it issued and that were used lately. */
-  readonly mcpSessions: number;
 }
 
 /** The LiteLLMs that traffic may go to: one at rest, two while one is drained. No verb throws. */

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { openUpstream, type Upstream } from '../../src/app/litellm.ts';
+import { type Litellm, openLitellm } from '../../src/app/litellm.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import type { HandoverView } from '../../src/handover/views.ts';
@@ -13,7 +13,7 @@ import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
 
 let cwd = '';
 let launcher: FakeLauncher;
-let upstream: Upstream | undefined;
+let upstream: Litellm | undefined;
 beforeEach(async () => {
   cwd = mkdtempSync(join(tmpdir(), 'app-upstream-'));
   for (const folder of ['slots', 'state']) mkdirSync(join(cwd, folder));
@@ -34,10 +34,10 @@ async function open(env: Record<string, string>) {
   if (!loaded.ok) throw new Error('a setting is wrong');
   const destination = { write: (text: string) => lines.push(text) };
   const tell = ({ state }: HandoverView): void => void told.push(state);
-  upstream = await openUpstream({
+  upstream = await openLitellm({
     config: loaded.config,
     log: createLog({ level: 'info', format: 'json', destination, clock: systemClock }),
-    looks: {
+    checks: {
       ...launcher,
       readiness: () => Promise.resolve({ database: false }),
       masterKeyLine: () => Promise.resolve(undefined),

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import {
   createBackoff,
-  dueByItself,
-  nextRotationAt,
-  type Surroundings,
+  type DueConditions,
+  dueHandover,
+  scheduledRotationAt,
 } from '../../src/handover/automatic.ts';
 import { handingOver, MINUTE, START, serving } from './scene.ts';
 
 const DAY = 24 * 60 * MINUTE;
-const around = (changes: Partial<Surroundings> = {}): Surroundings => ({
+const around = (changes: Partial<DueConditions> = {}): DueConditions => ({
   ...{ everyMs: 0, autoReload: false, config: undefined, running: 'one' },
   notBefore: { schedule: 0, config: 0 },
   ...changes,
@@ -17,33 +17,33 @@ const made = serving({ keyMadeAt: { a: START } });
 
 describe('what begins by itself', () => {
   it('is a rotation, when the key is that old: a restart neither skips nor repeats it', () => {
-    expect(nextRotationAt(made, 0)).toBeUndefined();
-    expect(nextRotationAt(made, DAY)).toBe(START + DAY);
+    expect(scheduledRotationAt(made, 0)).toBeUndefined();
+    expect(scheduledRotationAt(made, DAY)).toBe(START + DAY);
     const every = around({ everyMs: DAY });
-    expect(dueByItself(made, every, START + DAY - 1)).toBeUndefined();
-    expect(dueByItself(made, every, START + DAY)).toBe('schedule');
+    expect(dueHandover(made, every, START + DAY - 1)).toBeUndefined();
+    expect(dueHandover(made, every, START + DAY)).toBe('schedule');
     const later = around({ everyMs: DAY, notBefore: { schedule: START + DAY + 5, config: 0 } });
-    expect(dueByItself(made, later, START + DAY)).toBeUndefined();
-    expect(dueByItself(made, later, START + DAY + 5)).toBe('schedule');
+    expect(dueHandover(made, later, START + DAY)).toBeUndefined();
+    expect(dueHandover(made, later, START + DAY + 5)).toBe('schedule');
   });
 
   it('is no rotation of a LiteLLM that never came up, nor of one that is handed over', () => {
     const never = serving({ keyMadeAt: { a: START }, verifiedAt: undefined });
-    expect(nextRotationAt(never, DAY)).toBeUndefined();
+    expect(scheduledRotationAt(never, DAY)).toBeUndefined();
     const every = around({ everyMs: DAY });
-    expect(dueByItself(handingOver('draining'), every, START + 9 * DAY)).toBeUndefined();
+    expect(dueHandover(handingOver('draining'), every, START + 9 * DAY)).toBeUndefined();
   });
 
   it('is a reload, where what stands there is neither what runs nor what was refused', () => {
     const edited = around({ autoReload: true, config: { digest: 'two' } });
-    expect(dueByItself(made, edited, START)).toBe('config');
-    expect(dueByItself(made, { ...edited, autoReload: false }, START)).toBeUndefined();
-    expect(dueByItself(made, { ...edited, running: 'two' }, START)).toBeUndefined();
-    expect(dueByItself(made, { ...edited, config: { error: 'gone' } }, START)).toBeUndefined();
-    expect(dueByItself({ ...made, refusedConfig: 'two' }, edited, START)).toBeUndefined();
-    expect(dueByItself({ ...made, refusedConfig: 'three' }, edited, START)).toBe('config');
+    expect(dueHandover(made, edited, START)).toBe('config');
+    expect(dueHandover(made, { ...edited, autoReload: false }, START)).toBeUndefined();
+    expect(dueHandover(made, { ...edited, running: 'two' }, START)).toBeUndefined();
+    expect(dueHandover(made, { ...edited, config: { error: 'gone' } }, START)).toBeUndefined();
+    expect(dueHandover({ ...made, refusedConfig: 'two' }, edited, START)).toBeUndefined();
+    expect(dueHandover({ ...made, refusedConfig: 'three' }, edited, START)).toBe('config');
     const notBefore = { schedule: 0, config: START + 1 };
-    expect(dueByItself(made, { ...edited, notBefore }, START)).toBeUndefined();
+    expect(dueHandover(made, { ...edited, notBefore }, START)).toBeUndefined();
   });
 
   it('waits longer each time it fails, from a minute to an hour', () => {

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { SlotLetter } from '../../src/handover/views.ts';
 import type { SlotReport } from '../../src/litellm/report.ts';
+import type { SlotName } from '../../src/litellm/slots.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
 
@@ -21,16 +21,16 @@ interface Place {
 
 export interface FakeLauncher {
   readonly urls: readonly [URL, URL];
-  verify(slot: SlotLetter, key: Secret): Promise<Verdict>;
-  readReport(slot: SlotLetter): Promise<SlotReport | undefined>;
-  isUp(slot: SlotLetter): boolean;
+  verify(slot: SlotName, key: Secret): Promise<Verdict>;
+  readReport(slot: SlotName): Promise<SlotReport | undefined>;
+  isUp(slot: SlotName): boolean;
   /** The key that the LiteLLM of a slot runs with; undefined: none runs. */
-  keyOf(slot: SlotLetter): string | undefined;
-  configOf(slot: SlotLetter): string;
+  keyOf(slot: SlotName): string | undefined;
+  configOf(slot: SlotName): string;
   /** Every content that was started, such as `a` or `b`, in order. */
-  readonly started: SlotLetter[];
+  readonly started: SlotName[];
   /** It dies, and is started again. */
-  kill(slot: SlotLetter): void;
+  kill(slot: SlotName): void;
   close(): Promise<void>;
 }
 
@@ -44,8 +44,8 @@ const START_MS = 20;
  */
 export async function createFakeLauncher(folder: string): Promise<FakeLauncher> {
   const places = { a: await createPlace(), b: await createPlace() };
-  const started: SlotLetter[] = [];
-  const again = (slot: SlotLetter, id: string): void => {
+  const started: SlotName[] = [];
+  const again = (slot: SlotName, id: string): void => {
     const place = places[slot];
     Object.assign(place, { attempt: place.attempt + 1, endedWith: undefined, running: false });
     setTimeout(() => {
@@ -54,7 +54,7 @@ export async function createFakeLauncher(folder: string): Promise<FakeLauncher> 
       else place.running = true;
     }, START_MS);
   };
-  const die = (slot: SlotLetter): void => {
+  const die = (slot: SlotName): void => {
     const place = places[slot];
     const { id } = place;
     Object.assign(place, { running: false, endedWith: 1 });

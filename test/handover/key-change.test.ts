@@ -98,7 +98,7 @@ async function opened(key: Secret, takes: readonly Secret[], fault?: (name: stri
     path: join(folder, 'upstream/accepted.key'),
     now: () => now,
     quietMs: QUIET,
-    lookMs: 5,
+    checkMs: 5,
     verify: (given): Promise<Verdict> => {
       litellm.looks += 1;
       if (litellm.isSilent) return Promise.resolve({ kind: 'silent' });

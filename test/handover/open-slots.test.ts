@@ -17,7 +17,7 @@ const open = async (options?: Parameters<Stage['open']>[0]): Promise<Life> => {
   await vi.waitFor(() => expect(life.admin.status().verified).toBe(true), 8000);
   return life;
 };
-const idOf = (slot: 'a' | 'b'): string => stage.read(`slots/${slot}/id`);
+const contentIdOf = (slot: 'a' | 'b'): string => stage.read(`slots/${slot}/id`);
 
 describe('a first start', () => {
   it('makes a key and a slot, and knows when LiteLLM came up', async () => {
@@ -76,10 +76,10 @@ describe('a first start', () => {
 describe('a later start', () => {
   it('leaves a LiteLLM that was verified as it runs, whatever its configuration', async () => {
     await (await open()).close();
-    const id = idOf('a');
+    const id = contentIdOf('a');
     stage.configure('another');
     const life = await open();
-    expect(idOf('a')).toBe(id);
+    expect(contentIdOf('a')).toBe(id);
     const { config, next } = life.admin.status();
     expect(config).toBe('changed');
     expect(next.join()).toContain('--dry-run');

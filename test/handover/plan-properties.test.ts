@@ -80,15 +80,15 @@ describe('handovers that are killed at any point, each act done twice', () => {
       { numRuns: 5000 },
     );
     expect(found.failed).toBe(true);
-    expect(String(found.errorInstance)).toContain('a switch follows a good look');
+    expect(String(found.errorInstance)).toContain('a switch follows a good verdict');
   });
 });
 
-/** As `plan`, and takes the word of the state for what it has not looked at itself. */
+/** As `plan`, but believes the state about a LiteLLM that this process has not checked itself. */
 const trusting: typeof plan = (state, seen, now, limits) => {
   if (state.handover?.step !== 'verified') return plan(state, seen, now, limits);
   const { to } = state.handover;
-  const look = { verdict: { kind: 'good', models: [] }, since: now, looks: 1 } as const;
-  const slots = { ...seen.slots, [to]: { ...seen.slots[to], look } };
+  const check = { verdict: { kind: 'good', models: [] }, since: now, count: 1 } as const;
+  const slots = { ...seen.slots, [to]: { ...seen.slots[to], check } };
   return plan(state, { ...seen, slots }, now, limits);
 };

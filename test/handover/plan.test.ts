@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { Observation, SlotSeen } from '../../src/handover/observation.ts';
+import type { Observation, ObservedSlot } from '../../src/handover/observation.ts';
 import { type Action, plan } from '../../src/handover/plan.ts';
 import type { UpstreamState } from '../../src/handover/state.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import {
+  checked,
   empty,
   GOOD,
   handingOver,
   LIMITS,
-  looked,
   MINUTE,
   placed,
   report,
@@ -29,7 +29,7 @@ const stored = (...args: Parameters<typeof next>): UpstreamState => {
 };
 const faultOf = (...args: Parameters<typeof next>) => stored(...args).ended.at(-1)?.fault;
 
-const candidate = (changes: Partial<SlotSeen> = {}): Observation =>
+const candidate = (changes: Partial<ObservedSlot> = {}): Observation =>
   seeing(placed('a'), placed('b', changes));
 
 describe('at rest', () => {
@@ -65,9 +65,9 @@ describe('at rest', () => {
 
   it('remembers that the LiteLLM of a first start came up', () => {
     const state = serving({ verifiedAt: undefined });
-    const good = seeing(placed('a', { look: looked(GOOD) }), empty());
+    const good = seeing(placed('a', { check: checked(GOOD) }), empty());
     expect(stored(state, good, 7)).toEqual({ ...state, verifiedAt: START + 7 });
-    expect(next(state, seeing(placed('a', { look: looked(SILENT) }), empty()))).toEqual({
+    expect(next(state, seeing(placed('a', { check: checked(SILENT) }), empty()))).toEqual({
       kind: 'wait',
     });
   });
@@ -83,7 +83,7 @@ describe('before the switch', () => {
     const seen = seeing(placed('a'), placed('b', { folder: 'none' }));
     expect(next(handingOver('staged'), seen)).toEqual({ kind: 'wait' });
     expect(stored(handingOver('staged'), seen, 5000).handover).toMatchObject({ step: 'starting' });
-    const good = seeing(placed('a', { look: looked(GOOD) }), placed('b', { folder: 'none' }));
+    const good = seeing(placed('a', { check: checked(GOOD) }), placed('b', { folder: 'none' }));
     expect(stored(handingOver('staged'), good).handover).toMatchObject({
       step: 'starting',
       modelsBefore: ['mock'],
@@ -111,7 +111,7 @@ describe('before the switch', () => {
   it('compares models, and keeps which content and which start was good', () => {
     const state = handingOver('starting', { modelsBefore: ['mock', 'old'] });
     const models = ['mock', 'new'];
-    const good = candidate({ look: looked({ kind: 'good', models }), report: report('b') });
+    const good = candidate({ check: checked({ kind: 'good', models }), report: report('b') });
     expect(stored(state, good).handover).toMatchObject({
       step: 'verified',
       models: { listed: 2, added: ['new'], vanished: ['old'] },
@@ -122,23 +122,23 @@ describe('before the switch', () => {
 
   it('switches to what is good now, and to nothing else', () => {
     const state = handingOver('verified', { verifiedId: 'id-b' });
-    const after = stored(state, candidate({ look: looked(GOOD) }), 9);
+    const after = stored(state, candidate({ check: checked(GOOD) }), 9);
     expect(after).toMatchObject({ active: 'b', verifiedAt: START + 9 });
     expect(after.handover).toMatchObject({ step: 'switched', fromVerifiedAt: START });
-    // A process that has just begun has not looked yet.
+    // A process that has just begun has not checked LiteLLM yet.
     expect(next(state, candidate())).toEqual({ kind: 'wait' });
     const other = handingOver('verified', { verifiedId: 'another' });
-    expect(stored(other, candidate({ look: looked(GOOD) })).handover?.step).toBe('starting');
+    expect(stored(other, candidate({ check: checked(GOOD) })).handover?.step).toBe('starting');
   });
 
   it('ends a dry run where another one would switch', () => {
     const state = handingOver('verified', { kind: 'dry-run', verifiedId: 'id-b' });
-    const after = stored(state, candidate({ look: looked(GOOD) }));
+    const after = stored(state, candidate({ check: checked(GOOD) }));
     expect(after).toMatchObject({ active: 'a', handover: undefined, ended: [{ end: 'done' }] });
   });
 
   it('forgets what it refused once another configuration is switched to', () => {
-    const seen = candidate({ look: looked(GOOD) });
+    const seen = candidate({ check: checked(GOOD) });
     const refused = { refusedConfig: 'broken' };
     const reload = handingOver('verified', { kind: 'reload', verifiedId: 'id-b' }, refused);
     expect(stored(reload, seen).refusedConfig).toBeUndefined();
@@ -156,17 +156,17 @@ describe('giving up', () => {
   ];
 
   it.each(wrong)('takes $kind for a fault once it has lasted five seconds', (verdict) => {
-    const lasting = candidate({ look: looked(verdict, START, 2) });
+    const lasting = candidate({ check: checked(verdict, START, 2) });
     expect(next(handingOver('starting'), lasting, 4999)).toEqual({ kind: 'wait' });
     expect(faultOf(handingOver('starting'), lasting, 5000)?.code).toBe(verdict.kind);
-    // One look alone may have met the one moment before the models were there.
-    const once = candidate({ look: looked(verdict, START, 1) });
+    // One check alone may have met the one moment before the models were there.
+    const once = candidate({ check: checked(verdict, START, 1) });
     expect(next(handingOver('starting'), once, 60_000)).toEqual({ kind: 'wait' });
   });
 
   it('names the line that sets a key of its own', () => {
-    const look = looked({ kind: 'refuses_key', status: 401 }, START, 2);
-    const fault = faultOf(handingOver('starting'), candidate({ look, masterKeyLine: 42 }), 5000);
+    const check = checked({ kind: 'refuses_key', status: 401 }, START, 2);
+    const fault = faultOf(handingOver('starting'), candidate({ check, masterKeyLine: 42 }), 5000);
     expect(fault).toMatchObject({
       message: 'LiteLLM in slot b refuses the key of its slot',
       hint: 'config.yaml line 42 sets master_key: let it be os.environ/LITELLM_MASTER_KEY, or remove the line',
@@ -175,7 +175,7 @@ describe('giving up', () => {
 
   it('does not wait for one that ends again and again, and repeats its last words', () => {
     const ended = (attempt: number) =>
-      candidate({ look: looked(SILENT), report: report('b', { attempt, endedWith: 1 }) });
+      candidate({ check: checked(SILENT), report: report('b', { attempt, endedWith: 1 }) });
     expect(next(handingOver('starting'), ended(1))).toEqual({ kind: 'wait' });
     expect(faultOf(handingOver('starting'), ended(2))).toMatchObject({
       code: 'died',
@@ -186,7 +186,7 @@ describe('giving up', () => {
   });
 
   it('takes one that came up at its third start all the same', () => {
-    const seen = candidate({ look: looked(GOOD), report: report('b', { attempt: 3 }) });
+    const seen = candidate({ check: checked(GOOD), report: report('b', { attempt: 3 }) });
     expect(stored(handingOver('starting'), seen).handover).toMatchObject({ attempt: 3 });
   });
 
@@ -201,13 +201,13 @@ describe('giving up', () => {
     expect(next(handingOver('starting'), candidate(right), 5000)).toEqual({ kind: 'wait' });
   });
 
-  it('ends when the time is over: with what the last look showed', () => {
-    const silent = candidate({ look: looked(SILENT) });
+  it('ends when the time is over: with what the last check showed', () => {
+    const silent = candidate({ check: checked(SILENT) });
     const { handoverTimeoutMs } = LIMITS;
     expect(next(handingOver('starting'), silent, handoverTimeoutMs - 1)).toEqual({ kind: 'wait' });
     expect(faultOf(handingOver('starting'), silent, handoverTimeoutMs)?.code).toBe('not_up');
     expect(faultOf(handingOver('starting'), candidate(), handoverTimeoutMs)?.code).toBe('not_up');
-    const late = candidate({ look: looked({ kind: 'no_models' }, START + 299_000) });
+    const late = candidate({ check: checked({ kind: 'no_models' }, START + 299_000) });
     expect(faultOf(handingOver('starting'), late, handoverTimeoutMs)?.code).toBe('no_models');
     const dead = handingOver('verified', { verifiedId: 'id-b' });
     expect(faultOf(dead, silent, handoverTimeoutMs)?.code).toBe('not_up');
@@ -215,7 +215,7 @@ describe('giving up', () => {
 
   it('counts the time from this process, and not from before it or from a clock that was wrong', () => {
     const { handoverTimeoutMs } = LIMITS;
-    const seen = { ...candidate({ look: looked(SILENT) }), startedAt: START + 60 * MINUTE };
+    const seen = { ...candidate({ check: checked(SILENT) }), startedAt: START + 60 * MINUTE };
     const hour = 60 * MINUTE;
     expect(next(handingOver('starting'), seen, hour)).toEqual({ kind: 'wait' });
     expect(faultOf(handingOver('starting'), seen, hour + handoverTimeoutMs)?.code).toBe('not_up');
@@ -233,7 +233,7 @@ describe('giving up', () => {
   });
 
   it('leaves the one that serves as it was, and does not try that configuration again', () => {
-    const seen = candidate({ look: looked({ kind: 'no_models' }, START, 2) });
+    const seen = candidate({ check: checked({ kind: 'no_models' }, START, 2) });
     const rotate = stored(handingOver('starting'), seen, 5000);
     expect(rotate).toMatchObject({ active: 'a', verifiedAt: START, handover: undefined });
     expect(rotate.refusedConfig).toBeUndefined();
@@ -248,8 +248,8 @@ describe('after the switch', () => {
   const load = { requests: 2, websockets: 0, mcpSessions: 0 };
   /** Slot b serves, slot a was left. */
   const over = (
-    a: Partial<SlotSeen> = {},
-    b: Partial<SlotSeen> = {},
+    a: Partial<ObservedSlot> = {},
+    b: Partial<ObservedSlot> = {},
     changes: Partial<Observation> = {},
   ): Observation => seeing(placed('a', a), placed('b', b), { trafficAt: 'b', ...changes });
   const { probationMs, drainMs } = LIMITS;
@@ -288,7 +288,7 @@ describe('after the switch', () => {
   it.each([
     ['its report says so', { report: report('b', { endedWith: 137 }) }],
     ['it was started once more', { report: report('b', { attempt: 2 }) }],
-    ['it is silent for three seconds', { isUp: false, look: looked(SILENT, START - 3000) }],
+    ['it is silent for three seconds', { isUp: false, check: checked(SILENT, START - 3000) }],
   ])('goes back at once where the new one dies: %s', (_, dead) => {
     const state = handingOver('draining', { attempt: 1, fromVerifiedAt: 5, kind: 'reload' });
     const after = stored(state, over({ load }, dead), 0);
@@ -304,9 +304,9 @@ describe('after the switch', () => {
   });
 
   it.each([
-    ['it is busy', { isUp: true, look: looked(SILENT, START - 9000) }],
-    ['it is silent for a moment', { isUp: false, look: looked(SILENT, START - 2999) }],
-    ['traffic has not seen it', { isUp: false, look: looked(GOOD) }],
+    ['it is busy', { isUp: true, check: checked(SILENT, START - 9000) }],
+    ['it is silent for a moment', { isUp: false, check: checked(SILENT, START - 2999) }],
+    ['traffic has not seen it', { isUp: false, check: checked(GOOD) }],
     ['it had died before it was verified', { report: report('b', { attempt: 1 }) }],
   ])('does not go back where %s', (_, seen) => {
     expect(next(handingOver('draining', { attempt: 1 }), over({}, seen))).toEqual({ kind: 'wait' });
@@ -319,11 +319,11 @@ describe('after the switch', () => {
     expect(next(handingOver('draining'), over({ folder: 'none' }, dead))).toEqual(end);
   });
 
-  it('ends at one good look in a process that began since', () => {
+  it('ends at one good verdict in a process that began since', () => {
     const state = handingOver('draining');
     const later = { startedAt: START + 1 };
     expect(next(state, over({}, {}, later), 2)).toEqual({ kind: 'wait' });
-    const good = over({}, { look: looked(GOOD) }, later);
+    const good = over({}, { check: checked(GOOD) }, later);
     expect(next(state, good, 2)).toEqual({ kind: 'endTraffic', slot: 'a' });
   });
 });

@@ -1,7 +1,7 @@
-import type { Limits, Observation, SlotSeen } from '../../src/handover/observation.ts';
+import type { Limits, Observation, ObservedSlot } from '../../src/handover/observation.ts';
 import { firstState, type Handover, type UpstreamState } from '../../src/handover/state.ts';
-import type { SlotLetter } from '../../src/handover/views.ts';
 import type { SlotReport } from '../../src/litellm/report.ts';
+import type { SlotName } from '../../src/litellm/slots.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 
 export const MINUTE = 60_000;
@@ -17,10 +17,10 @@ export const LIMITS: Limits = {
 export const GOOD: Verdict = { kind: 'good', models: ['mock'] };
 export const SILENT: Verdict = { kind: 'silent' };
 
-const EMPTY: SlotSeen = {
+const EMPTY: ObservedSlot = {
   folder: 'none',
   keyDigest: undefined,
-  look: undefined,
+  check: undefined,
   report: undefined,
   portSince: undefined,
   masterKeyLine: undefined,
@@ -31,18 +31,21 @@ const EMPTY: SlotSeen = {
 };
 
 /** A slot with a key and the folder that holds it. */
-export const placed = (slot: SlotLetter, changes: Partial<SlotSeen> = {}): SlotSeen => ({
+export const placed = (slot: SlotName, changes: Partial<ObservedSlot> = {}): ObservedSlot => ({
   ...EMPTY,
   folder: { id: `id-${slot}`, keyDigest: `key-${slot}`, configDigest: 'config' },
   keyDigest: `key-${slot}`,
   isUp: true,
   ...changes,
 });
-export const empty = (changes: Partial<SlotSeen> = {}): SlotSeen => ({ ...EMPTY, ...changes });
+export const empty = (changes: Partial<ObservedSlot> = {}): ObservedSlot => ({
+  ...EMPTY,
+  ...changes,
+});
 
-export const looked = (verdict: Verdict, since = START, looks = 1) => ({ verdict, since, looks });
+export const checked = (verdict: Verdict, since = START, count = 1) => ({ verdict, since, count });
 
-export const report = (slot: SlotLetter, changes: Partial<SlotReport> = {}): SlotReport => ({
+export const report = (slot: SlotName, changes: Partial<SlotReport> = {}): SlotReport => ({
   slotId: `id-${slot}`,
   attempt: 1,
   lines: ['a last word'],
@@ -52,8 +55,8 @@ export const report = (slot: SlotLetter, changes: Partial<SlotReport> = {}): Slo
 });
 
 export const seeing = (
-  a: SlotSeen,
-  b: SlotSeen,
+  a: ObservedSlot,
+  b: ObservedSlot,
   changes: Partial<Observation> = {},
 ): Observation => ({
   slots: { a, b },

@@ -2,9 +2,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import type { HandoverEvents, SlotLoad, SlotTraffic } from '../../src/handover/contracts.ts';
-import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open.ts';
-import type { HandoverView, SlotLetter } from '../../src/handover/views.ts';
+import type { HandoverEvents, SlotTraffic } from '../../src/handover/contracts.ts';
+import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open-slots.ts';
+import type { HandoverView } from '../../src/handover/views.ts';
+import type { SlotLoad, SlotName } from '../../src/litellm/slots.ts';
 import type { Secret } from '../../src/secret.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
@@ -14,7 +15,7 @@ const FASTER = 50;
 const began = performance.now();
 const BASE = Date.UTC(2026, 0, 1);
 
-const PACE = { tickMs: 10, lookMs: 500, slowLookMs: 500, troubleMs: 20, sleepMs: 50 };
+const PACE = { tickMs: 10, checkMs: 500, slowCheckMs: 500, troubleMs: 20, sleepMs: 50 };
 const NOTHING: SlotLoad = { requests: 0, websockets: 0, mcpSessions: 0 };
 
 /** One process: it is killed by opening the next one. */
@@ -29,10 +30,10 @@ export interface Life extends OpenSlots {
 }
 
 export interface FakeTraffic extends SlotTraffic {
-  at: SlotLetter | undefined;
+  at: SlotName | undefined;
   key: Secret | undefined;
-  readonly loads: Record<SlotLetter, SlotLoad>;
-  readonly ends: SlotLetter[];
+  readonly loads: Record<SlotName, SlotLoad>;
+  readonly ends: SlotName[];
 }
 
 export interface Stage {
@@ -85,7 +86,7 @@ export async function createStage(): Promise<Stage> {
       const notes: string[] = [];
       const opened = await openSlots({
         config: { ...settings, ...config },
-        looks: {
+        checks: {
           ...launcher,
           readiness: () =>
             Promise.resolve({ database: database === 'unknown' ? undefined : database }),
@@ -122,7 +123,7 @@ const eventsInto = (told: string[], notes: string[]): HandoverEvents => ({
 
 function createTraffic(launcher: FakeLauncher, { active, key }: OpenSlots): FakeTraffic {
   const loads = { a: NOTHING, b: NOTHING };
-  const ends: SlotLetter[] = [];
+  const ends: SlotName[] = [];
   return {
     ...{ loads, ends, at: active, key },
     switchTo(slot, given) {

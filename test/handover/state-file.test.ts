@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createStateFile } from '../../src/handover/ledger.ts';
-import { ended, type UpstreamState } from '../../src/handover/state.ts';
+import { endHandover, type UpstreamState } from '../../src/handover/state.ts';
+import { createStateFile } from '../../src/handover/state-file.ts';
 import { StartupError } from '../../src/startup-error.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { StoreError } from '../../src/store/key-store.ts';
@@ -37,7 +37,12 @@ describe('upstream.json', () => {
     const states: readonly UpstreamState[] = [
       serving(),
       full,
-      ended(full, handover as NonNullable<typeof handover>, { end: 'rolled_back', fault }, START),
+      endHandover(
+        full,
+        handover as NonNullable<typeof handover>,
+        { end: 'rolled_back', fault },
+        START,
+      ),
     ];
     for (const state of states) {
       await file.save(state);
@@ -50,7 +55,7 @@ describe('upstream.json', () => {
     let state = full;
     for (let number = 1; number <= 30; number++) {
       const handover = { ...(full.handover as NonNullable<typeof full.handover>), number };
-      state = ended(state, handover, { end: 'done' }, START);
+      state = endHandover(state, handover, { end: 'done' }, START);
     }
     expect(state.ended.map(({ number }) => number)).toEqual(
       Array.from({ length: 20 }, (_, at) => at + 11),

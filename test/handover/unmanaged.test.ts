@@ -37,16 +37,16 @@ async function open(key: string, env: Record<string, string>, database?: boolean
       upstreamKey: openUpstreamKeyPlaces(surroundings),
       declaredKey: openDeclaredPlaces(surroundings),
     },
-    looks: {
+    checks: {
       verify: () => Promise.resolve({ kind: 'silent' }),
       readiness: () => Promise.resolve({ database }),
     },
     now: () => clock.now,
-    isUp: () => true,
-    load: () => ({ requests: 3, websockets: 1 }),
     events: { onChange: vi.fn(), onSettled: vi.fn(), onNotKept: vi.fn() },
   });
-  unmanaged.keyChange.start({
+  unmanaged.start({
+    isUp: () => true,
+    load: () => ({ requests: 3, websockets: 1, mcpSessions: 2 }),
     useKeys: (first, second) => used.push([first.reveal(), second?.reveal()]),
   });
   return { ...unmanaged, used, clock };

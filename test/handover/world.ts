@@ -1,17 +1,24 @@
 import {
+  type Check,
   isEmpty,
   isIntact,
   type Observation,
+  type ObservedSlot,
   type PlaceFailure,
   type SlotOnDisk,
-  type SlotSeen,
 } from '../../src/handover/observation.ts';
 import { type Action, plan } from '../../src/handover/plan.ts';
-import { begun, firstState, otherSlot, type UpstreamState } from '../../src/handover/state.ts';
-import type { HandoverKind, SlotLetter } from '../../src/handover/views.ts';
+import {
+  beginHandover,
+  firstState,
+  otherSlot,
+  type UpstreamState,
+} from '../../src/handover/state.ts';
+import type { HandoverKind } from '../../src/handover/views.ts';
 import type { SlotReport } from '../../src/litellm/report.ts';
+import type { SlotName } from '../../src/litellm/slots.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
-import { LIMITS, looked, START } from './scene.ts';
+import { checked, LIMITS, START } from './scene.ts';
 
 /** What a tick meets: all of it chosen by the property. */
 export interface Weather {
@@ -34,13 +41,11 @@ type Plan = typeof plan;
 interface Process {
   state: UpstreamState;
   readonly startedAt: number;
-  trafficAt: SlotLetter;
+  trafficAt: SlotName;
   owed: boolean;
-  cut: Partial<Record<SlotLetter, number>>;
-  failure: Partial<Record<SlotLetter, PlaceFailure>>;
-  looks: Partial<
-    Record<SlotLetter, { id: string; verdict: Verdict; since: number; looks: number }>
-  >;
+  cut: Partial<Record<SlotName, number>>;
+  failure: Partial<Record<SlotName, PlaceFailure>>;
+  checks: Partial<Record<SlotName, Check & { readonly id: string }>>;
 }
 
 type Act = Exclude<Action, { kind: 'wait' }>;
@@ -55,7 +60,7 @@ export function createWorld(planner: Plan = plan) {
   let now = START;
   let names = 0;
   const name = (what: string): string => `${what}-${++names}`;
-  const disk: { state: UpstreamState; slots: Record<SlotLetter, SlotOnDisk> } = {
+  const disk: { state: UpstreamState; slots: Record<SlotName, SlotOnDisk> } = {
     state: { ...firstState('a'), verifiedAt: START },
     slots: {
       a: { folder: { id: 'first', keyDigest: 'key-0', configDigest: 'c' }, keyDigest: 'key-0' },
@@ -68,7 +73,7 @@ export function createWorld(planner: Plan = plan) {
     trafficAt: disk.state.active,
     owed: false,
     ...fresh(),
-    looks: {},
+    checks: {},
   });
   let life = born();
   const broken: string[] = [];
@@ -77,10 +82,10 @@ export function createWorld(planner: Plan = plan) {
     if (!isHeld) broken.push(rule);
   };
 
-  const slotSeen = (slot: SlotLetter, weather: Weather): SlotSeen => {
+  const slotSeen = (slot: SlotName, weather: Weather): ObservedSlot => {
     const { folder, keyDigest } = disk.slots[slot];
     const id = typeof folder === 'object' ? folder.id : undefined;
-    const look = life.looks[slot];
+    const check = life.checks[slot];
     const slotReport: SlotReport | undefined =
       id === undefined
         ? undefined
@@ -92,7 +97,7 @@ export function createWorld(planner: Plan = plan) {
     return {
       ...{ folder, keyDigest, report: slotReport, isUp: weather.isUp },
       ...{ portSince: undefined, masterKeyLine: undefined },
-      look: look !== undefined && look.id === id ? look : undefined,
+      check: check !== undefined && check.id === id ? check : undefined,
       load: { requests: isLoaded ? weather.load : 0, websockets: 0, mcpSessions: 0 },
       cut: life.cut[slot],
       failure: life.failure[slot],
@@ -104,18 +109,18 @@ export function createWorld(planner: Plan = plan) {
     someoneWaits: false,
     startedAt: life.startedAt,
   });
-  /** A look at the one on which it depends; the runner looks at no other. */
-  const look = ({ verdict: kind }: Weather): void => {
+  /** Checks the LiteLLM that decides how the handover goes on; the runner checks no other. */
+  const checkOne = ({ verdict: kind }: Weather): void => {
     const { handover, active } = life.state;
     const slot =
       handover === undefined ? active : handover[handover.step === 'staged' ? 'from' : 'to'];
     const { folder } = disk.slots[slot];
     if (kind === 'none' || typeof folder !== 'object') return;
     const verdict = { kind, status: 401, models: ['mock'] } as unknown as Verdict;
-    const before = life.looks[slot];
+    const before = life.checks[slot];
     const isSame = before?.id === folder.id && before.verdict.kind === kind;
-    const next = isSame ? looked(verdict, before.since, before.looks + 1) : looked(verdict, now);
-    life.looks[slot] = { id: folder.id, ...next };
+    const next = isSame ? checked(verdict, before.since, before.count + 1) : checked(verdict, now);
+    life.checks[slot] = { id: folder.id, ...next };
   };
 
   const checkStore = (next: UpstreamState, seen: Observation): void => {
@@ -127,8 +132,8 @@ export function createWorld(planner: Plan = plan) {
       hold('it ends where its end says', next.active === (isOver ? to : from));
       ends[`${last?.end} ${last?.fault?.code ?? kind}`] = true;
     } else if (next.active !== before.active) {
-      const { look: latest } = seen.slots[next.active];
-      hold('a switch follows a good look at that content', latest?.verdict.kind === 'good');
+      const { check: latest } = seen.slots[next.active];
+      hold('a switch follows a good verdict on that content', latest?.verdict.kind === 'good');
     }
     hold('what serves is a whole slot', isIntact(seen.slots[next.active]));
   };
@@ -140,12 +145,12 @@ export function createWorld(planner: Plan = plan) {
     if (next.handover?.number !== life.state.handover?.number) Object.assign(life, fresh());
     life.state = next;
   };
-  const makeKey = (slot: SlotLetter, copyOf: SlotLetter | undefined): void => {
+  const makeKey = (slot: SlotName, copyOf: SlotName | undefined): void => {
     const there = disk.slots[slot];
     const copied = copyOf && disk.slots[copyOf].keyDigest;
     disk.slots[slot] = { ...there, keyDigest: there.keyDigest ?? copied ?? name('key') };
   };
-  const place = (slot: SlotLetter, whole: boolean): void => {
+  const place = (slot: SlotName, whole: boolean): void => {
     const there = disk.slots[slot];
     hold('a slot that serves is not placed anew', slot !== life.state.active);
     hold('a slot is placed with a key', there.keyDigest !== undefined);
@@ -153,7 +158,7 @@ export function createWorld(planner: Plan = plan) {
     const folder = { id: name('id'), keyDigest: there.keyDigest ?? '', configDigest: 'c' };
     disk.slots[slot] = { ...there, folder: whole ? folder : 'none' };
   };
-  const clear = (slot: SlotLetter, whole: boolean): void => {
+  const clear = (slot: SlotName, whole: boolean): void => {
     hold('a slot that serves is not cleared', ![disk.state.active, life.trafficAt].includes(slot));
     const { handover } = life.state;
     const isLeft = handover?.step === 'draining' && handover.from === slot;
@@ -161,7 +166,7 @@ export function createWorld(planner: Plan = plan) {
     if (isLeft) hold('what is in hand was ended', life.cut[slot] !== undefined);
     disk.slots[slot] = whole ? EMPTY : { ...disk.slots[slot], folder: 'none' };
   };
-  const moveTraffic = (slot: SlotLetter): void => {
+  const moveTraffic = (slot: SlotName): void => {
     hold('traffic moves after it is stored', disk.state.active === slot);
     life.trafficAt = slot;
   };
@@ -229,10 +234,10 @@ export function createWorld(planner: Plan = plan) {
     /** How handovers ended. */
     ends,
     state: (): UpstreamState => life.state,
-    slots: (): Readonly<Record<SlotLetter, SlotOnDisk>> => disk.slots,
+    slots: (): Readonly<Record<SlotName, SlotOnDisk>> => disk.slots,
     tick(weather: Weather): void {
       now += weather.afterMs;
-      look(weather);
+      checkOne(weather);
       mortally(() => settle(weather));
     },
     /** As `requests.ts` does it: the key, then the state that names it. */
@@ -246,15 +251,15 @@ export function createWorld(planner: Plan = plan) {
         act({ kind: 'makeKey', slot: idle, copyOf }, { ...weather, diskFails: false }, true);
         if (weather.kill?.where === 'before') throw new Killed();
         const asked = { number: state.counter + 1, kind, by: 'cli', at: now } as const;
-        delete life.looks[state.active];
-        act({ kind: 'store', state: begun(state, asked, now) }, weather, true);
+        delete life.checks[state.active];
+        act({ kind: 'store', state: beginHandover(state, asked, now) }, weather, true);
         if (weather.kill !== undefined) throw new Killed();
       });
     },
     /** Nothing but time passes. */
     rest(weather: Weather): void {
       const { handoverTimeoutMs, probationMs, drainMs } = LIMITS;
-      // Twice for a look back from `verified`; the steps between take a tick each.
+      // Twice for a way back from `verified`; the steps between take a tick each.
       const end = now + 2 * handoverTimeoutMs + Math.max(probationMs, drainMs) + 60_000;
       while (now < end)
         this.tick({ ...weather, afterMs: 5000, diskFails: false, store: 'works', kill: undefined });

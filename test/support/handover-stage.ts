@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, vi } from 'vitest';
-import type { HandoverView, SlotLetter, UpstreamView } from '../../src/handover/views.ts';
+import type { HandoverView, UpstreamView } from '../../src/handover/views.ts';
+import type { SlotName } from '../../src/litellm/slots.ts';
 import { adminCall } from './admin.ts';
 import { get, post } from './ask.ts';
 import { type Launcher, launch } from './fake-litellm.launcher.ts';
@@ -41,7 +42,7 @@ export interface HandoverStage {
   readonly state: string;
   readonly slots: string;
   readonly reports: string;
-  readonly ports: Readonly<Record<SlotLetter, number>>;
+  readonly ports: Readonly<Record<SlotName, number>>;
   readonly key: string;
   /** Where clients find the sidecar that runs now. */
   readonly port: number;
@@ -60,7 +61,7 @@ export interface HandoverStage {
   /** The processes of LiteLLM that run. */
   pids(): readonly number[];
   /** The process that serves a slot. */
-  pidAt(slot: SlotLetter): number;
+  pidAt(slot: SlotName): number;
   /** Nothing is under way, and one LiteLLM runs, with its key and nobody else's. */
   rests(): Promise<UpstreamView>;
   clear(): Promise<void>;
@@ -185,7 +186,7 @@ async function atRest(stage: HandoverStage): Promise<UpstreamView> {
   expect(await readdir(stage.slots)).toEqual([active]);
   const keys = await readdir(join(stage.state, 'upstream'));
   expect(keys).toEqual([`${active}.key`]);
-  expect(stage.pids()).toEqual([stage.pidAt(active as SlotLetter)]);
+  expect(stage.pids()).toEqual([stage.pidAt(active as SlotName)]);
   const { response } = await get(stage, '/v1/models');
   expect(response.statusCode).toBe(200);
   return view;

@@ -3,21 +3,21 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/settings.ts';
 import { generateKey } from '../keyring/key.ts';
 import { ConfigTreeError } from '../litellm/config.ts';
-import { createSlots, type Slots } from '../litellm/slots.ts';
+import { createSlots, type SlotName, type Slots } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { readOrMakeKey, slotKeyPath } from '../store/key-files.ts';
 import type { ConfigSeen } from './automatic.ts';
-import type { HandoverEvents, SlotTraffic, UpstreamAdmin, UpstreamLooks } from './contracts.ts';
-import { createStateFile } from './ledger.ts';
+import type { HandoverEvents, LitellmChecks, SlotTraffic, UpstreamAdmin } from './contracts.ts';
 import { isIntact, type Limits } from './observation.ts';
 import { createRunner, type Pace, type Runner } from './runner.ts';
+import { createSaltKeyGuard } from './salt-key.ts';
 import { createSlotDisk, type SlotDisk } from './slot-disk.ts';
-import { ended, firstState, type UpstreamState } from './state.ts';
-import { createDatabase, createUpstreamAdmin, mayRotate } from './upstream-admin.ts';
-import type { SlotLetter } from './views.ts';
+import { endHandover, firstState, type UpstreamState } from './state.ts';
+import { createStateFile, type StateFile } from './state-file.ts';
+import { createUpstreamAdmin } from './upstream-admin.ts';
 
 export type SlotsConfig = Pick<
   Config,
@@ -32,9 +32,9 @@ export type SlotsConfig = Pick<
   | 'saltKeySet'
 > & { readonly slots: string };
 
-export interface SlotsOptions {
+export interface OpenSlotsOptions {
   readonly config: SlotsConfig;
-  readonly looks: UpstreamLooks;
+  readonly checks: LitellmChecks;
   /** Milliseconds since the epoch; never goes back. */
   readonly now: () => number;
   /** Whether this process may still write the state folder. */
@@ -49,47 +49,51 @@ export interface OpenSlots {
   readonly admin: UpstreamAdmin;
   readonly runner: Omit<Runner, 'start' | 'close'>;
   /** Where new requests go at the start, and with which key. */
-  readonly active: SlotLetter;
+  readonly active: SlotName;
   readonly key: Secret;
-  /** The traffic serves from now on, at `active` with `key`. */
+  /** From now on the traffic serves, at `active` with `key`. */
   start(traffic: SlotTraffic): void;
-  /** Ends what this process does; the next one goes on with it. */
+  /** Stops; the next process goes on with the handover under way. */
   close(): Promise<void>;
 }
 
 /**
- * Finds out which slot serves, and puts its folder in place where it is missing. The state folder
- * is this process's own already.
+ * Finds out which slot serves, and puts its folder in place where it is missing. This process must
+ * hold the lock of the state folder already.
  *
  * @throws StartupError where the state or the slot cannot be used
  */
-export async function openSlots(options: SlotsOptions): Promise<OpenSlots> {
-  const { config } = options;
+export async function openSlots(options: OpenSlotsOptions): Promise<OpenSlots> {
+  const { config, checks, now } = options;
+  const { saltKeySet, upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
   const fault = options.fault === undefined ? {} : { fault: options.fault };
   const slots = createSlots({ folder: config.slots });
-  const setting = config.litellmConfig;
   let isServing = false;
   const files = createDisk({ isServing: () => isServing, ...fault });
-  const disk = createSlotDisk({ state: config.state, slots, config: setting, files, ...fault });
+  const disk = createSlotDisk({
+    ...{ state: config.state, slots, config: litellmConfig, files },
+    ...fault,
+  });
   const file = createStateFile(config.state, files);
-  const stored = await file.load();
-  await orExplain(config.state, disk.refresh);
-  const found = stored ?? guess(config, disk);
-  const here = config.upstreams.length === 1 ? inOneSlot(found, options.now()) : found;
-  const state = await mendActive(options, here, disk);
-  const isKnown = stored !== undefined && isDeepStrictEqual(state, stored);
-  if (!isKnown) await orExplain(config.state, () => file.save(state));
-
+  const state = await loadState(options, file, disk);
+  const saltKey = createSaltKeyGuard({
+    isSet: saltKeySet,
+    readiness: checks.readiness,
+    keyFile: (slot) => slotKeyPath(config.state, slot),
+  });
+  const limits = limitsOf(config);
   const runner = createRunner({
     ...options,
-    ...{ file, state, disk, limits: limitsOf(config) },
-    masterKeyLine: (slot) => lineIn(slots, slot, options.looks),
-    everyMs: config.upstreamRotateEveryMs,
-    autoReload: config.autoReload,
-    config: setting === undefined ? undefined : await configSeen(slots, setting),
-    mayRotate: () => allowed(),
+    ...{ file, state, disk, limits, everyMs, autoReload },
+    masterKeyLine: (slot) => lineIn(slots, slot, checks),
+    config: litellmConfig === undefined ? undefined : await configSeen(slots, litellmConfig),
+    mayRotate: saltKey.mayRotate,
   });
-  const { admin, allowed } = adminOf(options, runner);
+  const admin = createUpstreamAdmin({
+    ...{ runner, saltKey, limits, now, everyMs, autoReload, saltKeySet },
+    urls: config.upstreams,
+    hasConfig: litellmConfig !== undefined,
+  });
   return {
     ...{ admin, runner, active: state.active, key: disk.key(state.active) as Secret },
     start(traffic) {
@@ -103,21 +107,21 @@ export async function openSlots(options: SlotsOptions): Promise<OpenSlots> {
   };
 }
 
-function adminOf({ config, looks, now }: SlotsOptions, runner: Runner) {
-  const { saltKeySet, state, upstreams, litellmConfig, autoReload } = config;
-  const database = createDatabase(looks.readiness);
-  const active = (): SlotLetter => runner.state().active;
-  const keyFile = (): string => slotKeyPath(state, active());
-  const allowed = () => mayRotate(saltKeySet, () => database.ask(active()), keyFile);
-  const admin = createUpstreamAdmin({
-    ...{ runner, database, saltKeySet, keyFile, autoReload, now },
-    limits: limitsOf(config),
-    urls: upstreams,
-    everyMs: config.upstreamRotateEveryMs,
-    hasConfig: litellmConfig !== undefined,
-    mayRotate: allowed,
-  });
-  return { admin, allowed };
+/** The state with which this process begins, and which is on the disk when this resolves. */
+async function loadState(
+  options: OpenSlotsOptions,
+  file: StateFile,
+  disk: SlotDisk,
+): Promise<UpstreamState> {
+  const { config, now } = options;
+  const stored = await file.load();
+  await orExplain(config.state, disk.refresh);
+  const found = stored ?? guessState(config, disk);
+  const here = config.upstreams.length === 1 ? inOneSlot(found, now()) : found;
+  const state = await repairActive(options, here, disk);
+  const isKnown = stored !== undefined && isDeepStrictEqual(state, stored);
+  if (!isKnown) await orExplain(config.state, () => file.save(state));
+  return state;
 }
 
 function limitsOf({ upstreams, handoverTimeoutMs, probationMs, drainMs }: SlotsConfig): Limits {
@@ -126,13 +130,16 @@ function limitsOf({ upstreams, handoverTimeoutMs, probationMs, drainMs }: SlotsC
   return { handoverTimeoutMs, probationMs, drainMs, ports: { a: portOf(a), b: portOf(b) } };
 }
 
-/** Where nothing was stored: the slot that is whole, else slot a. */
-function guess({ upstreams }: SlotsConfig, disk: SlotDisk): UpstreamState {
+/** The state where none was stored: the slot that is whole is the active one, else slot a. */
+function guessState({ upstreams }: SlotsConfig, disk: SlotDisk): UpstreamState {
   const isOnlyB = isIntact(disk.seen('b')) && !isIntact(disk.seen('a'));
   return firstState(upstreams.length === 2 && isOnlyB ? 'b' : 'a');
 }
 
-/** With one place there is slot a; what was tried or ran in slot b cannot be reached any more. */
+/**
+ * The state where SIDECAR_UPSTREAM names one place only, which is slot a: what was tried or served in
+ * slot b cannot be reached any more.
+ */
 function inOneSlot(state: UpstreamState, now: number): UpstreamState {
   const { handover } = state;
   const fault = {
@@ -142,14 +149,16 @@ function inOneSlot(state: UpstreamState, now: number): UpstreamState {
     lastWords: [],
   } as const;
   const next =
-    handover === undefined ? state : ended(state, handover, { end: 'rolled_back', fault }, now);
-  // What stands there is placed anew if it changed, and so is verified anew.
+    handover === undefined
+      ? state
+      : endHandover(state, handover, { end: 'rolled_back', fault }, now);
+  // The start places the configuration as it is now, so that LiteLLM has to be verified once more.
   return { ...next, active: 'a', verifiedAt: undefined };
 }
 
-/** The active slot gets a key and its folder; one that was verified is left as it runs. */
-async function mendActive(
-  { config, now }: SlotsOptions,
+/** Gives the active slot its key and its folder; a LiteLLM that was verified is left as it runs. */
+async function repairActive(
+  { config, now }: OpenSlotsOptions,
   state: UpstreamState,
   disk: SlotDisk,
 ): Promise<UpstreamState> {
@@ -157,10 +166,10 @@ async function mendActive(
   const path = slotKeyPath(config.state, active);
   let madeAt = keyMadeAt[active];
   await orExplain(config.state, async () => {
-    // An empty file is no missing one: a key may have been lost there.
+    // An empty file is refused here and not filled with a new key: a key may have been lost there.
     const { made } = await readOrMakeKey(path, generateKey);
     if (made) madeAt = now();
-    // An installation from before there was a state: its file's date is the best that is known.
+    // An older version of the sidecar stored no date: the date of the key's file is the best guess.
     madeAt ??= Math.floor((await stat(path)).mtimeMs);
     await disk.refresh();
   });
@@ -187,14 +196,14 @@ async function configSeen(slots: Slots, path: string): Promise<ConfigSeen> {
   }
 }
 
-/** Where the slot's own copy of config.yaml sets a key. */
+/** Where the slot's own copy of config.yaml sets a master_key of its own. */
 async function lineIn(
   slots: Slots,
-  slot: SlotLetter,
-  looks: Pick<UpstreamLooks, 'masterKeyLine'>,
+  slot: SlotName,
+  checks: Pick<LitellmChecks, 'masterKeyLine'>,
 ): Promise<number | undefined> {
   const folder = await slots.configOf(slot);
-  return folder === undefined ? undefined : await looks.masterKeyLine(folder);
+  return folder === undefined ? undefined : await checks.masterKeyLine(folder);
 }
 
 async function orExplain(folder: string, act: () => Promise<unknown>): Promise<void> {

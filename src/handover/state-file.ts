@@ -63,14 +63,14 @@ const state = z
 const document = z.strictObject({ format: z.literal(1), state, sum: z.string() });
 
 /** The text of `upstream.json`, without its checksum. */
-export function encodeState(content: UpstreamState): FileData {
+function encodeState(content: UpstreamState): FileData {
   const [first = '', ...rest] = JSON.stringify(content, undefined, 2).split('\n');
   const indented = [first, ...rest.map((line) => `  ${line}`)].join('\n');
   return [`{\n  "format": 1,\n  "state": ${indented}`];
 }
 
-/** Never throws, and quotes nothing of what it reads. */
-export function decodeState(
+/** Never throws, and quotes nothing of what stands in the file. */
+function decodeState(
   bytes: Buffer,
 ): { readonly ok: true; readonly state: UpstreamState } | { readonly ok: false; reason: string } {
   const unsealed = unseal(bytes);
@@ -80,19 +80,19 @@ export function decodeState(
   return { ok: false, reason: 'it is of another version of the sidecar, or was changed' };
 }
 
-export const statePath = (folder: string): string => join(folder, 'upstream.json');
-
 /** What is known of the slots, in `upstream.json` of the state folder. */
 export interface StateFile {
   /**
-   * Undefined: there is none, because nothing was ever stored.
+   * Resolves to undefined where nothing was ever stored.
    *
-   * @throws StartupError where it is there and cannot be used; it is never taken for an empty one
+   * @throws StartupError where the file is there and cannot be used: a damaged file is never taken
+   * for an empty one
    */
   load(): Promise<UpstreamState | undefined>;
   /**
-   * On the disk when it resolves. Where it rejects, the one before is there, or in a rare case this
-   * one: whoever goes on writes again what counts.
+   * The state is on the disk when this resolves. Where it rejects, the disk holds the state before,
+   * or in a rare case this one: before anything else is saved, the state that counts must be saved
+   * again.
    *
    * @throws StoreError where the disk does not take it
    */
@@ -100,7 +100,7 @@ export interface StateFile {
 }
 
 export function createStateFile(folder: string, disk: Disk): StateFile {
-  const path = statePath(folder);
+  const path = join(folder, 'upstream.json');
   return {
     async load() {
       await sweepLeftovers(dirname(path), 'upstream.json');
@@ -110,9 +110,9 @@ export function createStateFile(folder: string, disk: Disk): StateFile {
       if (decoded.ok) return decoded.state;
       throw new StartupError('state', `${path} cannot be used: ${decoded.reason}`, { hint: HINT });
     },
-    async save(state) {
+    async save(content) {
       try {
-        await disk.run('replaceSealed', { path, data: encodeState(state) });
+        await disk.run('replaceSealed', { path, data: encodeState(content) });
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }
@@ -137,33 +137,36 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Holds the state that rules; it rules only once it is stored. */
-export interface Ledger {
+/** The state by which the sidecar acts. A new state counts only once it is stored. */
+export interface StoredState {
   state(): UpstreamState;
-  /** Resolves to whether it is stored, and rules. Never rejects. */
+  /** Resolves to whether `next` is stored, and counts from now on. Never rejects. */
   store(next: UpstreamState): Promise<boolean>;
   /**
-   * Writes what rules once more where a save failed: the one that failed may stand on the disk all
-   * the same. Nothing may be done before. Resolves to whether both agree.
+   * After a save that failed: saves the state that counts once more, because the one that failed
+   * may stand on the disk all the same. Nothing may be acted on before. Resolves to whether disk
+   * and memory agree.
    */
   settle(): Promise<boolean>;
-  /** Why the last save failed; undefined: it did not. */
+  /** Why the last save failed; undefined: it did not fail. */
   error(): StoreError | undefined;
+  /** `listener` is called after each change of the state; it must not throw. */
+  onChange(listener: (next: UpstreamState, before: UpstreamState) => void): void;
 }
 
-export interface LedgerOptions {
+export interface StoredStateOptions {
   readonly file: StateFile;
   readonly state: UpstreamState;
   /** Whether this process may still write: another one may have taken the state folder. */
   readonly mayWrite: () => boolean;
-  /** The state file cannot be written, or can again (undefined). */
+  /** The state file cannot be written; undefined: the file can be written again. */
   readonly onStore: (error: StoreError | undefined) => void;
-  readonly onChange: (next: UpstreamState, before: UpstreamState) => void;
 }
 
-export function createLedger(options: LedgerOptions): Ledger {
-  const { file, mayWrite, onStore, onChange } = options;
-  let { state } = options;
+export function createStoredState(options: StoredStateOptions): StoredState {
+  const { file, mayWrite, onStore } = options;
+  const listeners: Parameters<StoredState['onChange']>[0][] = [];
+  let current = options.state;
   let failed: StoreError | undefined;
 
   const setFailed = (error: StoreError | undefined): void => {
@@ -184,15 +187,16 @@ export function createLedger(options: LedgerOptions): Ledger {
   };
 
   return {
-    state: () => state,
+    state: () => current,
     error: () => failed,
     async store(next) {
       if (!(await save(next))) return false;
-      const before = state;
-      state = next;
-      onChange(next, before);
+      const before = current;
+      current = next;
+      for (const listener of listeners) listener(next, before);
       return true;
     },
-    settle: () => (failed === undefined ? Promise.resolve(true) : save(state)),
+    settle: () => (failed === undefined ? Promise.resolve(true) : save(current)),
+    onChange: (listener) => void listeners.push(listener),
   };
 }
