@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ask, post } from '../support/ask.ts';
 import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
 import type { Sidecar } from '../support/sidecar.ts';
-import { accessLine, createStages, foundAway, series } from '../support/stage.ts';
+import { accessLine, createStages, foundAway, series, settled } from '../support/stage.ts';
 
 const stage = createStages();
 const HELD = { SIDECAR_HOLD: '30s' };
@@ -13,18 +13,6 @@ async function findAway(sidecar: Sidecar) {
   const first = post(sidecar, 'first');
   await foundAway(sidecar);
   return first;
-}
-
-/** Resolves to a number that grows, once it has not grown for a while. */
-async function settled(read: () => number): Promise<number> {
-  for (let before = read(); ; ) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100);
-    });
-    const now = read();
-    if (now === before) return now;
-    before = now;
-  }
 }
 
 describe('while LiteLLM is away', () => {

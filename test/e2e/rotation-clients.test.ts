@@ -9,18 +9,12 @@ import {
   rotate,
   statesOf,
 } from '../support/admin.ts';
-import { get } from '../support/ask.ts';
+import { outcomeOf } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
 import { createStages } from '../support/stage.ts';
 
 const stage = createStages();
 const answering = { script: (peer: Peer) => peer.answer('200 OK', '{}') };
-
-async function tried(sidecar: { port: number; key: string }, path = '/v1/models') {
-  const { response } = await get(sidecar, path);
-  const code = response.headers['x-sidecar-refusal'];
-  return code === undefined ? response.statusCode : `${response.statusCode} ${String(code)}`;
-}
 
 describe('a named client', () => {
   it('has a key of its own, and the scopes that it was given', async () => {
@@ -28,23 +22,23 @@ describe('a named client', () => {
     const ci = await addClient(sidecar, { name: 'ci', scopes: ['inference'] });
     expect(ci.generation.id).toBe('ci-1');
     expect(await keyFileOf(sidecar, 'ci')).toBe(ci.as.key);
-    expect(await tried(ci.as)).toBe(200);
-    expect(await tried(ci.as, '/key/info')).toBe('403 scope_denied');
-    expect(await tried(ci.as, '/anthropic/v1/messages')).toBe('403 scope_denied');
+    expect(await outcomeOf(ci.as)).toBe(200);
+    expect(await outcomeOf(ci.as, '/key/info')).toBe('403 scope_denied');
+    expect(await outcomeOf(ci.as, '/anthropic/v1/messages')).toBe('403 scope_denied');
     const raw = await addClient(sidecar, { name: 'raw', scopes: ['passthrough'] });
-    expect(await tried(raw.as, '/anthropic/v1/messages')).toBe(200);
-    expect(await tried(raw.as)).toBe('403 scope_denied');
+    expect(await outcomeOf(raw.as, '/anthropic/v1/messages')).toBe(200);
+    expect(await outcomeOf(raw.as)).toBe('403 scope_denied');
     const admin = await addClient(sidecar, { name: 'admin', scopes: ['full'] });
-    expect(await tried(admin.as, '/key/info')).toBe(200);
-    expect(await tried(admin.as)).toBe(200);
+    expect(await outcomeOf(admin.as, '/key/info')).toBe(200);
+    expect(await outcomeOf(admin.as)).toBe(200);
   });
 
   it('is let in from its addresses only', async () => {
     const { sidecar } = await stage(answering);
     const far = await addClient(sidecar, { name: 'far', allowFrom: ['10.0.0.0/8'] });
     const near = await addClient(sidecar, { name: 'near', allowFrom: ['127.0.0.0/8', '::1'] });
-    expect(await tried(far.as)).toBe('403 address_denied');
-    expect(await tried(near.as)).toBe(200);
+    expect(await outcomeOf(far.as)).toBe('403 address_denied');
+    expect(await outcomeOf(near.as)).toBe(200);
   });
 
   it('ends with its date, at that instant', async () => {
@@ -55,43 +49,43 @@ describe('a named client', () => {
     };
     const { sidecar } = await stage({ ...answering, surroundings: { clock } });
     const guest = await addClient(sidecar, { name: 'guest', expires: '1h' });
-    expect(await tried(guest.as)).toBe(200);
+    expect(await outcomeOf(guest.as)).toBe(200);
     const end = Date.parse((await clientOf(sidecar, 'guest')).expiresAt ?? '');
     ahead = end - Date.now() - 2000;
-    expect(await tried(guest.as)).toBe(200);
+    expect(await outcomeOf(guest.as)).toBe(200);
     ahead += 3000;
-    expect(await tried(guest.as)).toBe('401 expired_key');
+    expect(await outcomeOf(guest.as)).toBe('401 expired_key');
     expect((await clientOf(sidecar, 'guest')).state).toBe('expired');
-    expect(await tried(sidecar)).toBe(200);
+    expect(await outcomeOf(sidecar)).toBe(200);
   });
 
   it('is disabled and enabled again, and removed for good', async () => {
     const { sidecar } = await stage(answering);
     const ci = await addClient(sidecar, { name: 'ci' });
     await change(sidecar, 'clients/ci/disable');
-    expect(await tried(ci.as)).toBe('401 revoked_key');
+    expect(await outcomeOf(ci.as)).toBe('401 revoked_key');
     await change(sidecar, 'clients/ci/enable');
-    expect(await tried(ci.as)).toBe(200);
+    expect(await outcomeOf(ci.as)).toBe(200);
     const no = await refused(sidecar, '/api/clients/ci', {}, 'DELETE');
     expect(no).toMatchObject({ status: 409, code: 'in_use' });
     await adminCall(sidecar, 'DELETE', '/api/clients/ci?force=true');
-    expect(await tried(ci.as)).toBe('401 revoked_key');
+    expect(await outcomeOf(ci.as)).toBe('401 revoked_key');
     await expect(keyFileOf(sidecar, 'ci')).rejects.toThrow('ENOENT');
     const { body } = await adminCall(sidecar, 'GET', '/api/clients');
     expect(JSON.stringify(body)).not.toContain('"ci"');
     // Its name may be used again; its keys may not.
     const again = await addClient(sidecar, { name: 'ci' });
     expect(again.generation.id).toBe('ci-2');
-    expect(await tried(ci.as)).toBe('401 revoked_key');
+    expect(await outcomeOf(ci.as)).toBe('401 revoked_key');
   });
 
   it('rotates by itself: nobody else notices', async () => {
     const { sidecar } = await stage(answering);
     const ci = await addClient(sidecar, { name: 'ci' });
     const renewed = await rotate(sidecar, { grace: '0' }, { client: 'ci' });
-    expect(await tried(ci.as)).toBe('401 expired_key');
-    expect(await tried(renewed.as)).toBe(200);
-    expect(await tried(sidecar)).toBe(200);
+    expect(await outcomeOf(ci.as)).toBe('401 expired_key');
+    expect(await outcomeOf(renewed.as)).toBe(200);
+    expect(await outcomeOf(sidecar)).toBe(200);
     expect(await statesOf(sidecar)).toEqual({ 'master-1': 'active' });
   });
 

@@ -173,7 +173,8 @@ describe('what waits for a LiteLLM that is away', () => {
     await accept(await b.next());
     await opened(client);
     client.terminate();
-    expect(performance.now() - before).toBeLessThan(1000);
+    // Long before SIDECAR_HOLD is over, on a busy machine, too.
+    expect(performance.now() - before).toBeLessThan(10_000);
     expect(bodies).toEqual(['first', 'second', 'third']);
     for (const { text } of await Promise.all(held)) expect(text).toBe('from b');
     expect(sidecar.upstreams.held()).toBe(0);

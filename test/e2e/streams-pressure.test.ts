@@ -6,23 +6,11 @@ import { pipeline } from 'node:stream/promises';
 import { describe, expect, it } from 'vitest';
 import { callWith } from '../support/raw-caller.ts';
 import { startSidecar } from '../support/sidecar.ts';
-import { createStages } from '../support/stage.ts';
+import { createStages, settled } from '../support/stage.ts';
 
 const stage = createStages();
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
-
-/** Resolves to a number that grows, once it has not grown for a while. */
-async function settled(read: () => number): Promise<number> {
-  for (let before = read(); ; ) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100);
-    });
-    const now = read();
-    if (now === before) return now;
-    before = now;
-  }
-}
 
 describe('back-pressure', () => {
   // What the kernel keeps for two pairs of sockets on the loopback is well below this.

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { adminCall } from '../support/admin.ts';
-import { SCRIPT } from '../support/fake-litellm.launcher.ts';
 import { failing, openStage } from '../support/handover-attempt.ts';
 import { type HandoverStage, keepAsking, SCRIPTED_LITELLM } from '../support/handover-stage.ts';
+import { SCRIPT } from '../support/launcher.ts';
 
 const succeeds = (program: string, ...args: string[]): boolean =>
   spawnSync(program, args).status === 0;

@@ -1,49 +1,14 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createSlots, type SlotName, type Slots } from '../../src/litellm/slots.ts';
-import { Secret } from '../../src/secret.ts';
-import { type Launcher, launch, SHELLS } from '../support/fake-litellm.launcher.ts';
+import { describe, expect, it } from 'vitest';
+import { createLauncherStage, isGone, type Launcher, SHELLS } from '../support/launcher.ts';
 
-let base: string;
-let folder: string;
-let slots: Slots;
-let launcher: Launcher | undefined;
-
-beforeEach(async () => {
-  base = await mkdtemp(join(tmpdir(), 'launcher-'));
-  folder = join(base, 'the slots'); // a space, to see that everything is quoted
-  await mkdir(folder);
-  slots = createSlots({ folder });
-});
-
-afterEach(async () => {
-  await launcher?.clear();
-  launcher = undefined;
-  await rm(base, { recursive: true, force: true });
-});
-
-const place = async (slot: SlotName, key: string, config?: string): Promise<void> => {
-  const source = join(base, 'config.yaml');
-  if (config !== undefined) await writeFile(source, config);
-  await slots.place(slot, { key: new Secret(key), config: config && source });
-};
-
-const isGone = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
-};
+const stage = createLauncherStage();
+const { place } = stage;
 
 describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_name, shell) => {
-  const start = (options: Partial<Parameters<typeof launch>[0]> = {}): Launcher => {
-    launcher = launch({ shell, slots: folder, ...options });
-    return launcher;
-  };
+  const start = (options: Partial<Parameters<typeof stage.start>[0]> = {}): Launcher =>
+    stage.start({ shell, ...options });
 
   describe('a LiteLLM dies', () => {
     it('comes back as it was', async () => {
@@ -149,7 +114,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
   });
 
   it('says when a slot has no key that it can read', async () => {
-    await mkdir(join(folder, 'a'));
+    await mkdir(join(stage.folder, 'a'));
     const { line } = start();
     expect(await line(/no key/)).toMatch(
       /slot a: no key for uid=.*in the group of the slots folder/,
@@ -158,8 +123,8 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
   });
 
   it.runIf(process.getuid?.() !== 0)('says when the slots folder is closed to it', async () => {
-    await chmod(folder, 0);
+    await chmod(stage.folder, 0);
     expect(await start().line(/closed/)).toContain('in the group of that folder');
-    await chmod(folder, 0o700);
+    await chmod(stage.folder, 0o700);
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createSlots, type Slots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { type Launcher, launch, SHELLS } from '../support/fake-litellm.launcher.ts';
+import { isGone, type Launcher, launch, SHELLS } from '../support/launcher.ts';
 
 let base: string;
 let folder: string;
@@ -50,15 +50,6 @@ const family = async (): Promise<readonly Relative[]> => {
 };
 
 const soon = { timeout: 20_000, interval: 50 };
-
-const isGone = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
-};
 
 describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_name, shell) => {
   const start = (): Launcher => {

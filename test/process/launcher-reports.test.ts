@@ -1,32 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createSlots, type SlotName, type Slots } from '../../src/litellm/slots.ts';
-import { Secret } from '../../src/secret.ts';
-import { type Launcher, launch, SHELLS } from '../support/fake-litellm.launcher.ts';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { createSlots, type SlotName } from '../../src/litellm/slots.ts';
+import { createLauncherStage, type Launcher, SHELLS } from '../support/launcher.ts';
 
-let base: string;
-let folder: string;
-let reports: string;
-let slots: Slots;
+const stage = createLauncherStage();
 let launcher: Launcher | undefined;
-
-beforeEach(async () => {
-  base = await mkdtemp(join(tmpdir(), 'launcher-'));
-  folder = join(base, 'the slots'); // a space, to see that everything is quoted
-  reports = join(base, 'the reports');
-  await mkdir(folder);
-  await mkdir(reports);
-  slots = createSlots({ folder });
-});
-
-afterEach(async () => {
-  await launcher?.clear();
-  launcher = undefined;
-  await rm(base, { recursive: true, force: true });
-});
+beforeEach(() => mkdir(stage.reports));
 
 interface Part {
   readonly say?: string;
@@ -36,16 +17,14 @@ interface Part {
 
 /** Resolves to the id that the slot has from now on. */
 const place = async (slot: SlotName, key: string, part: Part = {}): Promise<string> => {
-  const source = join(base, 'config.yaml');
-  await writeFile(source, JSON.stringify(part));
-  await slots.place(slot, { key: new Secret(key), config: source });
-  return (await readFile(join(folder, slot, 'id'), 'utf8')).trim();
+  await stage.place(slot, key, JSON.stringify(part));
+  return (await readFile(join(stage.folder, slot, 'id'), 'utf8')).trim();
 };
 
 /** The lines of a report; of none where there is no report. */
 const reportOf = (slot: SlotName): string[] => {
   try {
-    return readFileSync(join(reports, `${slot}.log`), 'utf8').split('\n');
+    return readFileSync(join(stage.reports, `${slot}.log`), 'utf8').split('\n');
   } catch {
     return [];
   }
@@ -70,7 +49,7 @@ const ITS_OWN = /launcher-\d+-|^\[a\] \d+$/;
 
 /** A folder for PATH with the sed of a small image: it holds lines back, and there is no `-u`. */
 const smallSed = async (): Promise<string> => {
-  const bin = join(base, 'bin');
+  const bin = join(stage.base, 'bin');
   await mkdir(bin);
   const sed = '#!/bin/sh\necho "sed: invalid option -- u" >&2\nexit 1\n';
   await writeFile(join(bin, 'sed'), sed, { mode: 0o755 });
@@ -78,10 +57,10 @@ const smallSed = async (): Promise<string> => {
 };
 
 describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_name, shell) => {
-  const start = (options: Partial<Parameters<typeof launch>[0]> = {}): Launcher => {
+  const start = (options: Partial<Parameters<typeof stage.start>[0]> = {}): Launcher => {
     // What a report says is seen before the next start: ten times as long as elsewhere.
     const env = { LAUNCHER_LOOK: '0.2', ...options.env };
-    launcher = launch({ shell, slots: folder, reports, ...options, env });
+    launcher = stage.start({ shell, ...options, env });
     return launcher;
   };
 
@@ -102,7 +81,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
     await line(/^\[a\] last$/);
     await line(/again in 1 s/);
     expect(lines.filter((each) => ITS_OWN.test(each))).toEqual([]);
-    expect((await stat(join(reports, 'a.log'))).mode & 0o777).toBe(0o640);
+    expect((await stat(join(stage.reports, 'a.log'))).mode & 0o777).toBe(0o640);
   });
 
   it('counts the tries of what is in the slot, and begins anew with each', async () => {
@@ -127,7 +106,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
   });
 
   it('tells a LiteLLM that a signal ended', async () => {
-    const slow = join(base, 'slow');
+    const slow = join(stage.base, 'slow');
     await writeFile(slow, '#!/bin/sh\necho here\nexec sleep 600\n', { mode: 0o755 });
     await place('a', 'sk-of-a');
     const { line, kill } = start({ env: { LITELLM_BIN: slow } });
@@ -193,7 +172,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
   });
 
   it('says why there is no start where the key cannot be read', async () => {
-    await mkdir(join(folder, 'a'));
+    await mkdir(join(stage.folder, 'a'));
     start();
     for (const tries of [1, 2]) {
       const [id, , words] = await ended('a', 1, tries);
@@ -203,12 +182,12 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
   });
 
   it('goes with the slot, but not before its LiteLLM has ended', async () => {
-    await writeFile(join(reports, 'b.log'), 'of an earlier life');
+    await writeFile(join(stage.reports, 'b.log'), 'of an earlier life');
     await place('a', 'sk-of-a');
     const { said } = start();
     const { pid } = await said('a', 'start');
     await gone('b');
-    await slots.remove('a');
+    await createSlots({ folder: stage.folder }).remove('a');
     await said('a', 'term');
     await vi.waitFor(() => expect(reportOf('a').join()).toContain('term'), soon);
     process.kill(pid, 'SIGUSR2');

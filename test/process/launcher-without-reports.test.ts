@@ -3,7 +3,7 @@ import { chmod, chown, copyFile, mkdir, mkdtemp, rm, stat, writeFile } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Launcher, launch, SCRIPT, SHELLS } from '../support/fake-litellm.launcher.ts';
+import { type Launcher, launch, SCRIPT, SHELLS } from '../support/launcher.ts';
 
 let base: string;
 let folder: string;

@@ -1,34 +1,17 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createSlots, type SlotName, type Slots } from '../../src/litellm/slots.ts';
-import { Secret } from '../../src/secret.ts';
-import { FAKE_LITELLM, type Launcher, launch, SHELLS } from '../support/fake-litellm.launcher.ts';
+import { describe, expect, it } from 'vitest';
+import { createSlots } from '../../src/litellm/slots.ts';
+import {
+  createLauncherStage,
+  FAKE_LITELLM,
+  isGone,
+  type Launcher,
+  SHELLS,
+} from '../support/launcher.ts';
 
-let base: string;
-let folder: string;
-let slots: Slots;
-let launcher: Launcher | undefined;
-
-beforeEach(async () => {
-  base = await mkdtemp(join(tmpdir(), 'launcher-'));
-  folder = join(base, 'the slots'); // a space, to see that everything is quoted
-  await mkdir(folder);
-  slots = createSlots({ folder });
-});
-
-afterEach(async () => {
-  await launcher?.clear();
-  launcher = undefined;
-  await rm(base, { recursive: true, force: true });
-});
-
-const place = async (slot: SlotName, key: string, config?: string): Promise<void> => {
-  const source = join(base, 'config.yaml');
-  if (config !== undefined) await writeFile(source, config);
-  await slots.place(slot, { key: new Secret(key), config: config && source });
-};
+const stage = createLauncherStage();
+const { place } = stage;
 
 /** The command lines of every process on the machine, as anybody can read them. */
 const commandLines = async (): Promise<string> => {
@@ -37,20 +20,9 @@ const commandLines = async (): Promise<string> => {
   return (await Promise.all(pids.map(read))).join('\n');
 };
 
-const isGone = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
-};
-
 describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_name, shell) => {
-  const start = (options: Partial<Parameters<typeof launch>[0]> = {}): Launcher => {
-    launcher = launch({ shell, slots: folder, ...options });
-    return launcher;
-  };
+  const start = (options: Partial<Parameters<typeof stage.start>[0]> = {}): Launcher =>
+    stage.start({ shell, ...options });
 
   describe('a slot appears', () => {
     it('starts LiteLLM with its key, its configuration and its port', async () => {
@@ -58,7 +30,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       await line(/waits for/);
       await place('b', 'sk-of-b', 'model_list: []');
       expect(await said('b', 'start')).toMatchObject({
-        args: ['--config', join(folder, 'b/config/config.yaml'), '--port', '4002'],
+        args: ['--config', join(stage.folder, 'b/config/config.yaml'), '--port', '4002'],
         key: 'sk-of-b',
         config: 'model_list: []',
       });
@@ -73,8 +45,8 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
     });
 
     it('takes a folder that has neither id nor a newline after the key', async () => {
-      await mkdir(join(folder, 'a'));
-      await writeFile(join(folder, 'a/master.key'), 'sk-by-hand');
+      await mkdir(join(stage.folder, 'a'));
+      await writeFile(join(stage.folder, 'a/master.key'), 'sk-by-hand');
       expect(await start().said('a', 'start')).toMatchObject({ key: 'sk-by-hand' });
     });
 
@@ -92,8 +64,8 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
     });
 
     it('passes the environment on, but never a master key that is not of the slot', async () => {
-      await mkdir(join(folder, 'a'));
-      await writeFile(join(folder, 'a/master.key'), '');
+      await mkdir(join(stage.folder, 'a'));
+      await writeFile(join(stage.folder, 'a/master.key'), '');
       const env = { LITELLM_MASTER_KEY: 'sk-of-clients', OPENAI_API_KEY: 'sk-provider' };
       const started = await start({ env }).said('a', 'start');
       expect(started).toMatchObject({ provider: 'sk-provider', key: '' });
@@ -101,8 +73,8 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
 
     it('hides a master key of the container from all that it starts', async () => {
       const nap = '#!/bin/sh\necho "sees $(printenv LITELLM_MASTER_KEY)." >&2\nexec /bin/sleep 1\n';
-      await writeFile(join(base, 'sleep'), nap, { mode: 0o755 });
-      const path = `${base}:${process.env['PATH']}`;
+      await writeFile(join(stage.base, 'sleep'), nap, { mode: 0o755 });
+      const path = `${stage.base}:${process.env['PATH']}`;
       const { line } = start({ env: { LITELLM_MASTER_KEY: 'sk-of-clients', PATH: path } });
       expect(await line(/sees/)).toBe('sees .');
     });
@@ -119,13 +91,13 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       ["the image's own entrypoint", 'docker/prod_entrypoint.sh'],
       ['litellm on the PATH where there is no such entrypoint', 'litellm'],
     ])('runs %s', async (_what, path) => {
-      const script = join(base, path);
+      const script = join(stage.base, path);
       await mkdir(dirname(script), { recursive: true });
       await writeFile(script, `#!/bin/sh\nSTARTED_BY=${path} exec "${FAKE_LITELLM}" "$@"\n`);
       await chmod(script, 0o755);
       await place('a', 'sk-of-a');
-      const env = { LITELLM_BIN: '', PATH: `${base}:${process.env['PATH']}` };
-      expect((await start({ cwd: base, env }).said('a', 'start')).via).toBe(path);
+      const env = { LITELLM_BIN: '', PATH: `${stage.base}:${process.env['PATH']}` };
+      expect((await start({ cwd: stage.base, env }).said('a', 'start')).via).toBe(path);
     });
   });
 
@@ -135,7 +107,7 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       await place('b', 'sk-of-b');
       const { said, line, lines } = start();
       const [a, b] = [await said('a', 'start'), await said('b', 'start')];
-      await slots.remove('a');
+      await createSlots({ folder: stage.folder }).remove('a');
       await said('a', 'term');
       // Some looks later it still drains: what comes next is a new one beside it.
       await place('a', 'sk-of-a-2');
@@ -165,19 +137,19 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       await place('a', 'sk-of-a');
       const { said } = start();
       await said('a', 'start');
-      await writeFile(join(folder, 'a/id'), 'another');
+      await writeFile(join(stage.folder, 'a/id'), 'another');
       await said('a', 'term');
     });
 
     it('by hand: another folder under the same name is a new one', async () => {
-      await mkdir(join(folder, 'a'));
-      await mkdir(join(base, 'next'));
-      await writeFile(join(folder, 'a/master.key'), 'one');
-      await writeFile(join(base, 'next/master.key'), 'two');
+      await mkdir(join(stage.folder, 'a'));
+      await mkdir(join(stage.base, 'next'));
+      await writeFile(join(stage.folder, 'a/master.key'), 'one');
+      await writeFile(join(stage.base, 'next/master.key'), 'two');
       const { said } = start();
       const old = await said('a', 'start');
-      await rename(join(folder, 'a'), join(base, 'old'));
-      await rename(join(base, 'next'), join(folder, 'a'));
+      await rename(join(stage.folder, 'a'), join(stage.base, 'old'));
+      await rename(join(stage.base, 'next'), join(stage.folder, 'a'));
       await said('a', 'term');
       process.kill(old.pid, 'SIGUSR2');
       expect((await said('a', 'start')).key).toBe('two');

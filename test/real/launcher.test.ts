@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
 import { createSlots, type SlotName } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { type Launcher, launch } from '../support/fake-litellm.launcher.ts';
 import { recordArtefact } from '../support/key-ledger.ts';
+import { type Launcher, launch } from '../support/launcher.ts';
 import { findLitellm, freePort } from '../support/litellm.ts';
 
 const GOOD = JSON.stringify({

@@ -51,6 +51,17 @@ export async function get(
   return { response, text: (await bodyOf(response)).toString() };
 }
 
+/** The status that a GET gets and, where the sidecar refuses it, the code. */
+export async function outcomeOf(
+  sidecar: Pick<Sidecar, 'port' | 'key'>,
+  path = '/v1/models',
+  headers = {},
+): Promise<number | string | undefined> {
+  const { response } = await get(sidecar, path, { headers });
+  const code = response.headers['x-sidecar-refusal'];
+  return code === undefined ? response.statusCode : `${response.statusCode} ${String(code)}`;
+}
+
 /** Reads an answer to its end; rejects where it breaks off. */
 export async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];

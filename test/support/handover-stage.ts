@@ -8,8 +8,8 @@ import type { HandoverView, UpstreamView } from '../../src/handover/views.ts';
 import type { SlotName } from '../../src/litellm/slots.ts';
 import { adminCall } from './admin.ts';
 import { get, post } from './ask.ts';
-import { type Launcher, launch } from './fake-litellm.launcher.ts';
 import { recordState } from './key-ledger.ts';
+import { type Launcher, launch } from './launcher.ts';
 import { freePort } from './litellm.ts';
 import { DECLARED, type ServeProcess, serveProcess } from './serve-process.ts';
 

@@ -38,6 +38,18 @@ export async function eventually<Found>(look: () => Found | undefined): Promise<
   }
 }
 
+/** Resolves to a number that grows, once it has not grown for a while. */
+export async function settled(read: () => number): Promise<number> {
+  for (let before = read(); ; ) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100);
+    });
+    const now = read();
+    if (now === before) return now;
+    before = now;
+  }
+}
+
 /** Resolves once the sidecar has found LiteLLM away: who asked for it is held by then. */
 export const foundAway = (sidecar: Sidecar) =>
   eventually(() => sidecar.logLines().find(({ msg }) => msg === 'LiteLLM is away'));

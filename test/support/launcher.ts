@@ -1,7 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach } from 'vitest';
+import { createSlots, type SlotName } from '../../src/litellm/slots.ts';
+import { Secret } from '../../src/secret.ts';
 
 /** The launcher itself. */
 export const SCRIPT = fileURLToPath(new URL('../../deploy/launch-litellm.sh', import.meta.url));
@@ -108,6 +113,68 @@ export const launch = (options: {
     },
   };
 };
+
+/** The folders of one test, and the launcher that it starts there. */
+export interface LauncherStage {
+  /** For whatever the test wants beside the slots. */
+  readonly base: string;
+  readonly folder: string;
+  readonly reports: string;
+  /** Puts a key, and a configuration of that text, into a slot. */
+  place(slot: SlotName, key: string, config?: string): Promise<void>;
+  start(options: Omit<Parameters<typeof launch>[0], 'slots' | 'reports'>): Launcher;
+}
+
+/**
+ * Makes a stage for each test of the file it is called in, and takes it down afterwards. Its names
+ * have spaces in them, to see that everything is quoted.
+ */
+export function createLauncherStage(): LauncherStage {
+  let base = '';
+  const launchers: Launcher[] = [];
+  const folder = (): string => join(base, 'the slots');
+  const reports = (): string => join(base, 'the reports');
+  beforeEach(async () => {
+    base = await mkdtemp(join(tmpdir(), 'launcher-'));
+    await mkdir(folder());
+  });
+  afterEach(async () => {
+    for (const launcher of launchers.splice(0)) await launcher.clear();
+    await rm(base, { recursive: true, force: true });
+  });
+  return {
+    get base() {
+      return base;
+    },
+    get folder() {
+      return folder();
+    },
+    get reports() {
+      return reports();
+    },
+    async place(slot, key, config) {
+      const source = join(base, 'config.yaml');
+      if (config !== undefined) await writeFile(source, config);
+      const slots = createSlots({ folder: folder() });
+      await slots.place(slot, { key: new Secret(key), config: config && source });
+    },
+    start(options) {
+      const launcher = launch({ slots: folder(), reports: reports(), ...options });
+      launchers.push(launcher);
+      return launcher;
+    },
+  };
+}
+
+/** Whether no process has this id any more. */
+export function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
 
 type Find<Found> = (line: string) => Found | undefined;
 
