@@ -10,7 +10,7 @@ import {
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import type { Step } from '../cli/screen.ts';
+import type { Step } from '../cli/progress.ts';
 import { CommandError, EXIT } from '../cli/terminal.ts';
 import { tailOf } from './processes.ts';
 

@@ -1,7 +1,7 @@
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { runSteps } from '../cli/screen.ts';
+import { runSteps } from '../cli/progress.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
 import { CommandError, EXIT, say, type Terminal } from '../cli/terminal.ts';
 import { readDotenv } from '../config/load.ts';

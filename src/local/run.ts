@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createGatewayProbe } from '../cli/gateway-probe.ts';
 import type { MasterKeyPlace } from '../cli/key-place.ts';
-import { runSteps } from '../cli/screen.ts';
+import { runSteps } from '../cli/progress.ts';
 import { keyPlaceOf, localUrl, readVersion } from '../cli/settings.ts';
 import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../cli/terminal.ts';
 import { renderBanner } from './banner.ts';

@@ -4,9 +4,9 @@ import { readAudit, verifyAudit } from '../../store/audit-log.ts';
 import { StoreError } from '../../store/key-store.ts';
 import { oneLine } from '../../text/safe.ts';
 import { escapeControls, writeJson } from '../admin-client.ts';
+import { showCount, showSecond, showSetting } from '../phrases.ts';
 import type { Time } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../terminal.ts';
-import { showCount, showSecond, showSetting } from '../words.ts';
 
 export interface AuditOptions {
   readonly follow: boolean;

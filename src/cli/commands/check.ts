@@ -11,7 +11,7 @@ import {
   type ProbeResult,
 } from '../gateway-probe.ts';
 import { keyFromFile, noKeyYet } from '../key-place.ts';
-import { runSteps } from '../screen.ts';
+import { runSteps } from '../progress.ts';
 import {
   keyPlaceOf,
   localUrl,

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Scope } from '../../keyring/keyring.ts';
 import type { ChangeView, ClientView } from '../../rotation/admin.ts';
 import { type AdminSession, writeJson } from '../admin-client.ts';
+import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import * as help from '../options.ts';
 import {
   JSON_FLAG,
@@ -11,10 +12,9 @@ import {
   parseExpiry,
   parseScope,
 } from '../options.ts';
-import { type Cell, renderColumns } from '../screen.ts';
+import { showAgo, showUntil } from '../phrases.ts';
+import { type Cell, renderColumns } from '../table.ts';
 import { EXIT, type ExitCode, type Terminal } from '../terminal.ts';
-import { notesOf, renderChange, renderRotation, showAgo, showUntil } from '../words.ts';
-import { sayingWho } from './rotate.ts';
 
 /** The flags as commander gives them: what was not given is not there. */
 export interface AddFlags extends JsonFlag {

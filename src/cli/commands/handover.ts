@@ -1,7 +1,16 @@
 import { HANDOVER_STEPS, type HandoverStep, type HandoverView } from '../../handover/views.ts';
 import { oneLine } from '../../text/safe.ts';
 import { AdminRefusal, type AdminSession, writeJson } from '../admin-client.ts';
-import { createAbsence, createLiveLines, stopped } from '../screen.ts';
+import {
+  cutWords,
+  handoverName,
+  isOver,
+  lastWordsOf,
+  modelWords,
+  showClock,
+  stepWords,
+} from '../phrases.ts';
+import { createLiveLines, stopped, watch } from '../progress.ts';
 import {
   CommandError,
   EXIT,
@@ -11,28 +20,123 @@ import {
   say,
   type Terminal,
 } from '../terminal.ts';
-import {
-  cutWords,
-  handoverName,
-  isOver,
-  lastWordsOf,
-  modelWords,
-  PURPOSE,
-  showClock,
-  stepWords,
-} from '../words.ts';
 
-export interface HandoverDisplay {
-  show(view: HandoverView): void;
-  /** Takes away what moves. */
-  clear(): void;
+export interface HandoverOptions {
+  /** Until the LiteLLM before has ended, rather than until new requests have gone over. */
+  readonly wait: boolean;
+  readonly json: boolean;
+}
+
+/** `sidecar upstream rotate` and `reload`: begins a handover, and stays while it goes on. */
+export async function handOver(
+  session: AdminSession,
+  begin: () => Promise<HandoverView>,
+  { wait, json }: HandoverOptions,
+  interrupts: () => AbortSignal,
+): Promise<ExitCode> {
+  const { terminal } = session;
+  let last = await sayingWhich(session, begin);
+  const onLook = (view: HandoverView): void => {
+    last = view;
+  };
+  try {
+    const watching = { untilEnd: wait, onLook, signal: interrupts() };
+    if (!(await watchHandover(session, last, watching))) return EXIT.interrupted;
+  } finally {
+    // Printed however the watching ended, for the id in it: the handover is found again by that.
+    if (json) writeJson(terminal, last);
+  }
+  if (last.state === 'rolled_back') throw rolledBack(last);
+  if (!json) terminal.stdout.write(renderHandover(terminal, last));
+  return EXIT.ok;
+}
+
+/** Where another handover is under way, which one that is stands above the refusal. */
+async function sayingWhich<T>(session: AdminSession, begin: () => Promise<T>): Promise<T> {
+  try {
+    return await begin();
+  } catch (error) {
+    if (error instanceof AdminRefusal && error.handover !== undefined) {
+      const { terminal, time } = session;
+      const { handover } = error;
+      say(terminal, `${handoverName(handover)}: ${stepWords(handover, time.now())}`);
+    }
+    throw error;
+  }
+}
+
+interface Watching {
+  /** Until the end, rather than until new requests have gone over. */
+  readonly untilEnd: boolean;
+  /** Told of each look. */
+  readonly onLook: (view: HandoverView) => void;
+  /** Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+const PURPOSE: Readonly<Record<HandoverView['kind'], string>> = {
+  rotate: 'a new key',
+  reload: 'the configuration as it is now',
+  'dry-run': 'a try of the configuration, which switches nothing',
+};
+
+const DOING = 'watching';
+const GOES_ON = 'the handover goes on without this command; sidecar upstream status shows how';
+
+/**
+ * Shows how a handover goes on. Resolves to whether it came as far as it was to be watched; false:
+ * Ctrl-C came first. Throws `CommandError` where the sidecar stays away.
+ */
+async function watchHandover(
+  session: AdminSession,
+  begun: HandoverView,
+  { untilEnd, onLook, signal }: Watching,
+): Promise<boolean> {
+  const { terminal } = session;
+  const { id, kind, from, to } = begun;
+  say(terminal, `${id} has begun: ${PURPOSE[kind]}, from slot ${from} to slot ${to}`, [
+    'Ctrl-C ends the watching, and not the handover',
+  ]);
+  const display = createDisplay(session);
+  const watched = {
+    doing: DOING,
+    hint: GOES_ON,
+    look: () => lookAt(session, id, signal),
+    show(view: HandoverView): void {
+      onLook(view);
+      display.show(view);
+    },
+    clear: display.clear,
+    isOver: (view: HandoverView) => isOver(view) || (!untilEnd && view.switchedAt !== null),
+  };
+  if ((await watch(session, watched, signal, begun)) !== undefined) return true;
+  say(terminal, `stopped watching; ${id} goes on`, ['sidecar upstream status shows how']);
+  return false;
+}
+
+/** One look. A refusal ends the watching, and says that the handover itself goes on. */
+async function lookAt(
+  { api }: AdminSession,
+  id: string,
+  signal: AbortSignal,
+): Promise<HandoverView> {
+  try {
+    return await api.handover(id, signal);
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.exitCode === EXIT.unavailable) throw error;
+    if (error instanceof AdminRefusal && error.code === 'unknown_handover') {
+      const message = `the sidecar knows of no ${id} any more`;
+      throw stopped(DOING, message, EXIT.failed, 'sidecar upstream history shows the last ones');
+    }
+    throw stopped(DOING, error.message, error.exitCode, GOES_ON);
+  }
 }
 
 /** Elsewhere than on a terminal: what a step waits for may be a number that changes each second. */
 const SAY_EVERY_MS = 10_000;
 
-/** On a terminal every step in its place; elsewhere a line for each, and where it waits. */
-export function createHandoverDisplay({ terminal, time }: AdminSession): HandoverDisplay {
+/** On a terminal every step in its place; elsewhere a line for each, and for what it waits. */
+function createDisplay({ terminal, time }: AdminSession) {
   const live = createLiveLines(terminal, terminal.stderr);
   const since = new Map<string, string>();
   const said = { state: '', waitsFor: '', at: 0 };
@@ -47,23 +151,15 @@ export function createHandoverDisplay({ terminal, time }: AdminSession): Handove
   };
 
   return {
-    show(view) {
+    show(view: HandoverView): void {
       const now = time.now();
       since.set(view.state, view.stateSince);
       if (view.switchedAt !== null) since.set('switched', view.switchedAt);
       if (live === undefined) sayChange(view, now);
       else live.draw(drawSteps(terminal, view, since, now));
     },
-    clear: () => live?.clear(),
+    clear: (): void => live?.clear(),
   };
-}
-
-const LAST_OF_A_TRY = HANDOVER_STEPS.indexOf('verified');
-
-/** Which steps there are; `waiting` only of one that had to. */
-function stepsOf({ kind }: HandoverView, since: ReadonlyMap<string, string>) {
-  const steps = kind === 'dry-run' ? HANDOVER_STEPS.slice(0, LAST_OF_A_TRY + 1) : HANDOVER_STEPS;
-  return steps.filter((step) => step !== 'waiting' || since.has(step));
 }
 
 function drawSteps(
@@ -86,15 +182,37 @@ function drawSteps(
   return [oneLine(title), ...rows.map((row) => `  ${row}`)];
 }
 
-/** Of a few hundred models the others are in `--json`. */
-const MOST_NAMES = 20;
+/** A dry run tries the configuration and ends before the switch: its last step is `verified`. */
+const STEPS_OF_A_DRY_RUN = HANDOVER_STEPS.slice(0, HANDOVER_STEPS.indexOf('verified') + 1);
 
-/** What a handover did that came to where it was to. */
-export function renderHandover(terminal: Terminal, view: HandoverView): string {
+/** The steps that are shown; `waiting` only where the handover had to wait. */
+function stepsOf(
+  { kind }: HandoverView,
+  since: ReadonlyMap<string, string>,
+): readonly HandoverStep[] {
+  const steps = kind === 'dry-run' ? STEPS_OF_A_DRY_RUN : HANDOVER_STEPS;
+  return steps.filter((step) => step !== 'waiting' || since.has(step));
+}
+
+/** Why a handover was rolled back, as this command ends. */
+function rolledBack({ id, from, fault }: HandoverView): CommandError {
+  const why = oneLine(fault?.message ?? 'the log of the sidecar says why');
+  const hints = fault === null || fault.hint === '' ? [] : [oneLine(fault.hint)];
+  const words = fault === null ? [] : lastWordsOf(fault).map((line) => `  ${line}`);
+  return new CommandError(
+    `${id} was rolled back, and LiteLLM in slot ${from} goes on: ${why}`,
+    EXIT.failed,
+    hints,
+    words.length === 0 ? [] : ["LiteLLM's last words:", ...words],
+  );
+}
+
+/** What a handover did that went as far as it was to. */
+function renderHandover(terminal: Terminal, view: HandoverView): string {
   const models = modelWords(view);
   const lines = [
     paint(terminal, terminal.stdout, 'green', doneWords(view)),
-    ...restWords(view),
+    ...slotBeforeWords(view),
     ...(models === '' ? [] : [models]),
     ...namesOf(terminal, 'appeared', 'green', view.models?.added ?? []),
     ...namesOf(terminal, 'vanished', 'yellow', view.models?.vanished ?? []),
@@ -105,11 +223,10 @@ export function renderHandover(terminal: Terminal, view: HandoverView): string {
 
 function doneWords({ kind, to }: HandoverView): string {
   if (kind === 'dry-run') return `the configuration came up in slot ${to}; nothing was switched`;
-  const how = kind === 'rotate' ? 'a new key' : 'the configuration as it is now';
-  return `LiteLLM in slot ${to} answers new requests, with ${how}`;
+  return `LiteLLM in slot ${to} answers new requests, with ${PURPOSE[kind]}`;
 }
 
-function restWords(view: HandoverView): readonly string[] {
+function slotBeforeWords(view: HandoverView): readonly string[] {
   const { kind, from, cut } = view;
   if (kind === 'dry-run') return [];
   if (!isOver(view)) return [`the one in slot ${from} finishes what it has in hand`];
@@ -120,6 +237,9 @@ function nextWords(view: HandoverView): readonly string[] {
   if (view.kind === 'dry-run') return ['sidecar upstream reload switches to it'];
   return isOver(view) ? [] : ['sidecar upstream status shows what is left'];
 }
+
+/** Of a few hundred models the others are in `--json`. */
+const MOST_NAMES = 20;
 
 function namesOf(
   terminal: Terminal,
@@ -134,132 +254,4 @@ function namesOf(
       .map((name) => `${paint(terminal, terminal.stdout, style, word)}: ${oneLine(name, 200)}`),
     ...(more > 0 ? [`and ${more} more that ${word}`] : []),
   ];
-}
-
-/** Why one was rolled back, as this command ends. */
-export function rolledBack({ id, from, fault }: HandoverView): CommandError {
-  const why = oneLine(fault?.message ?? 'the log of the sidecar says why');
-  const hints = fault === null || fault.hint === '' ? [] : [oneLine(fault.hint)];
-  const words = fault === null ? [] : lastWordsOf(fault).map((line) => `  ${line}`);
-  return new CommandError(
-    `${id} was rolled back, and LiteLLM in slot ${from} goes on: ${why}`,
-    EXIT.failed,
-    hints,
-    words.length === 0 ? [] : ["LiteLLM's last words:", ...words],
-  );
-}
-
-export interface Watching {
-  /** Until the end, rather than until new requests have gone over. */
-  readonly untilEnd: boolean;
-  /** Told of each look. */
-  readonly onLook: (view: HandoverView) => void;
-  /** Ctrl-C. */
-  readonly signal: AbortSignal;
-}
-
-const LOOK_EVERY_MS = 1000;
-const DOING = 'watching';
-const GOES_ON = 'the handover goes on without this command; sidecar upstream status shows how';
-
-/**
- * Shows how a handover goes on. Resolves to whether it came to where it was to be watched to;
- * false: Ctrl-C was first. Throws `CommandError` where the sidecar stays away.
- */
-export async function watchHandover(
-  session: AdminSession,
-  begun: HandoverView,
-  { untilEnd, onLook, signal }: Watching,
-): Promise<boolean> {
-  const { terminal, time } = session;
-  const { id, kind, from, to } = begun;
-  say(terminal, `${id} has begun: ${PURPOSE[kind]}, from slot ${from} to slot ${to}`, [
-    'Ctrl-C ends the watching, and not the handover',
-  ]);
-  const display = createHandoverDisplay(session);
-  const absence = createAbsence(terminal, { everyMs: LOOK_EVERY_MS, doing: DOING, hint: GOES_ON });
-  const isThere = (view: HandoverView): boolean =>
-    isOver(view) || (!untilEnd && view.switchedAt !== null);
-  for (let seen: HandoverView | CommandError = begun; ; seen = await look(session, id, signal)) {
-    if (signal.aborted) break;
-    if (seen instanceof CommandError) {
-      display.clear();
-      absence.goesOn(seen);
-    } else {
-      absence.over();
-      onLook(seen);
-      display.show(seen);
-      if (isThere(seen)) {
-        display.clear();
-        return true;
-      }
-    }
-    await time.sleep(LOOK_EVERY_MS, signal);
-    if (signal.aborted) break;
-  }
-  say(terminal, `stopped watching; ${id} goes on`, ['sidecar upstream status shows how']);
-  return false;
-}
-
-/** One look; a sidecar that cannot be asked now is no end. */
-async function look(
-  { api }: AdminSession,
-  id: string,
-  signal: AbortSignal,
-): Promise<HandoverView | CommandError> {
-  try {
-    return await api.handover(id, signal);
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    if (error.exitCode === EXIT.unavailable) return error;
-    if (error instanceof AdminRefusal && error.code === 'unknown_handover') {
-      const message = `the sidecar knows of no ${id} any more`;
-      throw stopped(DOING, message, EXIT.failed, 'sidecar upstream history shows the last ones');
-    }
-    throw stopped(DOING, error.message, error.exitCode, GOES_ON);
-  }
-}
-
-export interface HandoverOptions {
-  /** Until the LiteLLM before has ended. */
-  readonly wait: boolean;
-  readonly json: boolean;
-}
-
-/** `sidecar upstream rotate` and `reload`: begins a handover, and stays while it goes on. */
-export async function handOver(
-  session: AdminSession,
-  begin: () => Promise<HandoverView>,
-  { wait, json }: HandoverOptions,
-  interrupts: () => AbortSignal,
-): Promise<ExitCode> {
-  const { terminal } = session;
-  let last = await sayingWhich(session, begin);
-  const onLook = (view: HandoverView): void => {
-    last = view;
-  };
-  try {
-    const watching = { untilEnd: wait, onLook, signal: interrupts() };
-    if (!(await watchHandover(session, last, watching))) return EXIT.interrupted;
-  } finally {
-    // However the watching ended: it holds the id, by which the handover is found again.
-    if (json) writeJson(terminal, last);
-  }
-  if (last.state === 'rolled_back') throw rolledBack(last);
-  if (!json) terminal.stdout.write(renderHandover(terminal, last));
-  return EXIT.ok;
-}
-
-/** Where another one is under way, which one that is is said above the refusal. */
-async function sayingWhich<T>(session: AdminSession, verb: () => Promise<T>): Promise<T> {
-  try {
-    return await verb();
-  } catch (error) {
-    if (error instanceof AdminRefusal && error.handover !== undefined) {
-      const { terminal, time } = session;
-      const { handover } = error;
-      say(terminal, `${handoverName(handover)}: ${stepWords(handover, time.now())}`);
-    }
-    throw error;
-  }
 }

@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander';
 import { MASTER } from '../../keyring/keyring.ts';
-import { AdminRefusal, type AdminSession, writeJson } from '../admin-client.ts';
+import { type AdminSession, writeJson } from '../admin-client.ts';
+import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
+import { waitForOlderKeys } from '../older-keys.ts';
 import * as help from '../options.ts';
 import {
   JSON_FLAG,
@@ -11,8 +13,6 @@ import {
   parseLimit,
 } from '../options.ts';
 import { EXIT, type ExitCode } from '../terminal.ts';
-import { renderCallers, renderChange, renderRotation } from '../words.ts';
-import { waitForNobody } from './wait.ts';
 
 /** The flags as commander gives them: what was not given is not there. */
 export interface RotateFlags extends JsonFlag {
@@ -136,7 +136,7 @@ export async function rotate(
   const view = await sayingWho(session, () => api.rotate(client, body));
   if (json) writeJson(terminal, view);
   else terminal.stdout.write(renderRotation(terminal, view, time.now(), compromised));
-  if (wait) return await waitForNobody(session, view, interrupts());
+  if (wait) return await waitForOlderKeys(session, view, interrupts());
   return EXIT.ok;
 }
 
@@ -167,16 +167,4 @@ export async function revoke(
   if (json) writeJson(terminal, view);
   else terminal.stdout.write(renderChange(terminal, said, view, time.now(), compromised));
   return EXIT.ok;
-}
-
-/** Where a key is in use, who would break is shown above the refusal. */
-export async function sayingWho<T>(session: AdminSession, verb: () => Promise<T>): Promise<T> {
-  try {
-    return await verb();
-  } catch (error) {
-    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
-    const { terminal, time } = session;
-    terminal.stderr.write(renderCallers(terminal, terminal.stderr, error.who, time.now()));
-    throw error;
-  }
 }

@@ -1,7 +1,21 @@
-import type { UpstreamView } from '../../handover/views.ts';
+import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../../rotation/admin.ts';
 import { oneLine } from '../../text/safe.ts';
 import { type AdminSession, writeJson } from '../admin-client.ts';
+import { renderWho } from '../key-report.ts';
+import {
+  goodUntil,
+  handoverName,
+  keyChangeWords,
+  pendingWords,
+  showAgo,
+  showCount,
+  showInstant,
+  showSetting,
+  showSpan,
+  showUntil,
+  stepWords,
+} from '../phrases.ts';
 import {
   type Cell,
   type Line,
@@ -9,20 +23,8 @@ import {
   renderColumns,
   renderLines,
   warningLines,
-} from '../screen.ts';
-import { EXIT, type ExitCode, type Terminal } from '../terminal.ts';
-import {
-  goodUntil,
-  pendingWords,
-  renderWho,
-  STYLE_OF,
-  showAgo,
-  showInstant,
-  showSetting,
-  showSpan,
-  showUntil,
-  upstreamLine,
-} from '../words.ts';
+} from '../table.ts';
+import { EXIT, type ExitCode, type Style, type Terminal } from '../terminal.ts';
 
 const HEAD = ['client', 'key', 'state', 'made', 'last used', 'good until'] as const;
 
@@ -59,6 +61,13 @@ function cellsOf(generation: GenerationView, now: number): readonly Cell[] {
   }
 }
 
+const STYLE_OF: Readonly<Record<GenerationView['state'], Style>> = {
+  active: 'green',
+  retiring: 'yellow',
+  retired: 'dim',
+  revoked: 'red',
+};
+
 const endOfClient = ({ expiresAt }: ClientView, { state }: GenerationView): string =>
   state === 'active' && expiresAt !== null ? `, at the latest ${showInstant(expiresAt)}` : '';
 
@@ -75,6 +84,50 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
     { word: 'schedule', style: 'dim', text: scheduleOf(view, now) },
     ...nextLines(view),
   ];
+}
+
+/** LiteLLM in one line of `sidecar status`; `sidecar upstream status` has the rest. */
+function upstreamLine(view: UpstreamView, now: number): Line {
+  const parts = [
+    placeWords(view),
+    ...configWords(view),
+    ...[view.handover, view.waiting].flatMap((each) => handoverWords(each, now)),
+    ...keyChangeWords(view, now).map((words) => `key change ${words}`),
+    ...warningWords(view),
+  ];
+  return { word: 'litellm', style: styleOf(view), text: parts.join('; ') };
+}
+
+const activeOf = ({ slots }: UpstreamView): SlotView | undefined =>
+  slots.find(({ state }) => state === 'active');
+
+const upWord = (slot: SlotView | undefined): string => (slot?.up === true ? 'up' : 'away');
+
+function placeWords(view: UpstreamView): string {
+  const active = activeOf(view);
+  if (view.mode === 'unmanaged') return `somebody else runs it, ${upWord(active)}`;
+  return active === undefined ? 'none is active' : `slot ${active.name}, ${upWord(active)}`;
+}
+
+function configWords({ config, autoReload }: UpstreamView): readonly string[] {
+  if (config === 'none') return [];
+  if (config === 'refused') return ['config refused: `sidecar upstream status` says why'];
+  if (config === 'current' || autoReload) return [`config ${config}`];
+  return ['config changed: `sidecar upstream reload` takes it'];
+}
+
+const handoverWords = (view: HandoverView | null, now: number): readonly string[] =>
+  view === null ? [] : [`${handoverName(view)}: ${stepWords(view, now).replace('; ', ', ')}`];
+
+const warningWords = ({ warnings }: UpstreamView): readonly string[] =>
+  warnings.length === 0
+    ? []
+    : [`${showCount(warnings.length, 'warning')}: \`sidecar upstream status\``];
+
+function styleOf(view: UpstreamView): Line['style'] {
+  if (activeOf(view)?.up !== true) return 'red';
+  const isCalm = view.config !== 'refused' && view.warnings.length === 0;
+  return isCalm ? 'dim' : 'yellow';
 }
 
 const pendingLines = ({ name, publish }: ClientView, now: number): readonly Line[] =>

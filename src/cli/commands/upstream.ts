@@ -3,15 +3,6 @@ import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.
 import { type AdminSession, writeJson } from '../admin-client.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
-  type Cell,
-  type Line,
-  nextLines,
-  renderColumns,
-  renderLines,
-  warningLines,
-} from '../screen.ts';
-import { EXIT, type ExitCode, type Style, say, type Terminal } from '../terminal.ts';
-import {
   handoverName,
   isOver,
   keyChangeWords,
@@ -24,7 +15,16 @@ import {
   showSpan,
   showUntil,
   stepWords,
-} from '../words.ts';
+} from '../phrases.ts';
+import {
+  type Cell,
+  type Line,
+  nextLines,
+  renderColumns,
+  renderLines,
+  warningLines,
+} from '../table.ts';
+import { EXIT, type ExitCode, type Style, say, type Terminal } from '../terminal.ts';
 
 /** What stands below the options of `sidecar upstream … --help`. */
 

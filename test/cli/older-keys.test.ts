@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
+import { useOf } from '../../src/cli/older-keys.ts';
 import type { GenerationView, WhoView } from '../../src/rotation/admin.ts';
 import {
   type Asked,
@@ -227,4 +228,23 @@ test('the deadline that is printed is the one of the last look', async () => {
   const { stderr } = await wait(script([free]));
   expect(stderr).toContain('master-2 is good until 2026-11-27 14:03 UTC (in 3 d)');
   expect(stderr).toContain('hint: sidecar revoke master-2 ends it now');
+});
+
+const NOT_YET = { clockStarted: false } as const;
+
+test.each([
+  ['a retired key', { state: 'retired' }, DAY, 'ended'],
+  ['a revoked key with a stream', { state: 'revoked', inFlight: 1 }, DAY, 'ended'],
+  ['an active key', { state: 'active' }, DAY, 'returned'],
+  ['a request under way, hours after its head', { inFlight: 1, lastUsedAt: ago(DAY) }, DAY, 'used'],
+  ['a use just now', { lastUsedAt: ago(0) }, DAY, 'used'],
+  ['a use less than a minute ago', { lastUsedAt: ago(59 * SECOND) }, DAY, 'used'],
+  ['a minute without use, a newer key in use', { lastUsedAt: ago(MINUTE) }, MINUTE, 'free'],
+  ['a minute without use, rotated just now', { lastUsedAt: ago(MINUTE) }, 59 * SECOND, 'idle'],
+  ['nobody moved', { lastUsedAt: ago(HOUR - 1), ...NOT_YET }, DAY, 'idle'],
+  ['an hour without use, nobody moved', { lastUsedAt: ago(HOUR), ...NOT_YET }, 0, 'free'],
+  ['never used', { lastUsedAt: null, ...NOT_YET }, 0, 'free'],
+  ['a use ahead of the clock', { lastUsedAt: ago(-MINUTE) }, DAY, 'used'],
+] as const)('%s', (_name, over, rotatedMs, expected) => {
+  expect(useOf(retiring(over), NOW - rotatedMs, NOW)).toBe(expected);
 });

@@ -1,0 +1,114 @@
+import { MASTER } from '../keyring/keyring.ts';
+import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
+import { oneLine } from '../text/safe.ts';
+import { AdminRefusal, type AdminSession } from './admin-client.ts';
+import { cutWords, goodUntil, pendingWords, showAgo, showCount, showInstant } from './phrases.ts';
+import { type Cell, renderColumns } from './table.ts';
+import { type Output, paint, type Terminal } from './terminal.ts';
+
+/**
+ * What a rotation did, or the making of a client. The key itself is not in it.
+ *
+ * @param cuts Whether what is in flight was to be cut, so that it is said how much was.
+ */
+export function renderRotation(
+  terminal: Terminal,
+  view: RotateView,
+  now: number,
+  cuts = false,
+): string {
+  const { client, generation, previous, publish, cut } = view;
+  const published = publish.filter(({ state }) => state === 'published');
+  const pending = publish.filter(({ state }) => state === 'pending');
+  const stillUsed = previous.find(({ state }) => state === 'retiring');
+  const lines = [
+    `${paint(terminal, terminal.stdout, 'green', generation.id)} is the key of ${client} now`,
+    `read it: sidecar key show${client === MASTER ? '' : ` ${client}`}`,
+    ...published.map(({ target }) => `published: ${oneLine(target)}`),
+    ...pending.map((target) => `pending: ${pendingWords(target, now)}`),
+    ...(pending.length > 0
+      ? ["no old key's clock starts before every target has the new one"]
+      : []),
+    ...previous.map((older) => `${older.id}: ${goodUntil(older, now)}`),
+    ...(cuts || cut > 0 ? [cutWords(cut)] : []),
+    ...(stillUsed ? [`next: sidecar who ${stillUsed.id} shows who still uses it`] : []),
+  ];
+  return `${lines.join('\n  ')}\n`;
+}
+
+/** What a client is now, after anything but a rotation; `cuts` as for `renderRotation`. */
+export function renderChange(
+  terminal: Terminal,
+  said: string,
+  view: ChangeView,
+  now: number,
+  cuts = false,
+): string {
+  const { client } = view;
+  const valid = client.generations.filter(
+    ({ state }) => state === 'active' || state === 'retiring',
+  );
+  const lines = [
+    paint(terminal, terminal.stdout, 'green', said),
+    `${client.name}: ${client.state}, ${rightsOf(client)}`,
+    ...valid.map((each) => `${each.id}: ${each.state}, ${goodUntil(each, now)}`),
+    ...notesOf(view, cuts),
+  ];
+  return `${lines.join('\n  ')}\n`;
+}
+
+/** What else there is to say of a change; `cuts` as for `renderRotation`. */
+export const notesOf = ({ cut, notes }: ChangeView, cuts: boolean): readonly string[] => [
+  ...(cuts || cut > 0 ? [cutWords(cut)] : []),
+  ...notes.map((note) => oneLine(note)),
+];
+
+/** `inference from 10.0.0.0/8, until 2027-02-22 14:03 UTC`: what a client may do. */
+function rightsOf({ scopes, allowFrom, expiresAt }: ClientView): string {
+  const from = allowFrom.length === 0 ? '' : ` from ${allowFrom.join(', ')}`;
+  const until = expiresAt === null ? '' : `, until ${showInstant(expiresAt)}`;
+  return `${scopes.join(', ')}${from}${until}`;
+}
+
+/** Where a change is refused because a key is in use, who would break stands above the refusal. */
+export async function sayingWho<T>(session: AdminSession, change: () => Promise<T>): Promise<T> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
+    const { terminal, time } = session;
+    terminal.stderr.write(renderCallers(terminal, terminal.stderr, error.who, time.now()));
+    throw error;
+  }
+}
+
+/** `sidecar who`: what the generation is, and who presents it. */
+export function renderWho(terminal: Terminal, view: WhoView, now: number): string {
+  const { generation, callers } = view;
+  const { id, uses, inFlight } = generation;
+  const title = `${id}: ${goodUntil(generation, now)}; ${showCount(uses, 'request')} in all`;
+  const open = inFlight === 0 ? '' : `, ${inFlight} under way`;
+  if (callers.length === 0) return `${title}${open}\nnobody has used it\n`;
+  return `${title}${open}\n\n${renderCallers(terminal, terminal.stdout, view, now)}`;
+}
+
+const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;
+
+/** The callers of one generation as a table; '' where there are none. */
+function renderCallers(
+  terminal: Terminal,
+  output: Output,
+  { callers }: WhoView,
+  now: number,
+): string {
+  const rows = callers.map((caller) => callerRow(caller, now));
+  return rows.length === 0 ? '' : renderColumns(terminal, output, CALLER_HEAD, rows);
+}
+
+const callerRow = (caller: CallerView, now: number): readonly Cell[] => [
+  caller.address,
+  showAgo(caller.lastSeenAt, now),
+  showAgo(caller.firstSeenAt, now),
+  caller.count.toLocaleString('en-US'),
+  caller.userAgent === '' ? { text: '(none)', style: 'dim' } : caller.userAgent,
+];

@@ -1,0 +1,186 @@
+import { stripVTControlCharacters } from 'node:util';
+import { DefaultRenderer, Listr, ListrLogger, ProcessOutput } from 'listr2';
+import type { Time } from './settings.ts';
+import {
+  CommandError,
+  EXIT,
+  type ExitCode,
+  isLive,
+  type Output,
+  say,
+  type Terminal,
+} from './terminal.ts';
+
+/** One piece of work that somebody may be waiting for. */
+export interface Step {
+  readonly title: string;
+  /** Resolves to its last words, rejects where it failed; `note` shows a line meanwhile. */
+  run(note: (text: string) => void): Promise<string>;
+}
+
+export interface StepsOptions {
+  /** How many steps run at once. */
+  readonly concurrency: number;
+  /** A failed step leaves the others running, and nothing rejects: the caller keeps the results. */
+  readonly keepGoing: boolean;
+}
+
+/**
+ * Runs steps with a live display on a terminal and one plain line for each elsewhere.
+ * Rejects with the first failure unless `keepGoing`.
+ */
+export async function runSteps(
+  terminal: Terminal,
+  steps: readonly Step[],
+  { concurrency, keepGoing }: StepsOptions,
+): Promise<void> {
+  const live = isLive(terminal, terminal.stderr);
+  const tasks = new Listr(
+    steps.map((step) => ({
+      title: step.title,
+      task: async (_context: unknown, task: { title: string; output: string }) => {
+        const note = (text: string): void => {
+          task.output = text;
+        };
+        try {
+          const words = await step.run(note);
+          task.title = `${step.title}: ${words}`;
+        } catch (error) {
+          task.title = `${step.title}: ${error instanceof Error ? error.message : String(error)}`;
+          throw error;
+        } finally {
+          if (!live) say(terminal, task.title);
+        }
+      },
+    })),
+    {
+      concurrent: concurrency,
+      exitOnError: !keepGoing,
+      registerSignalListeners: false,
+      silentRendererCondition: !live,
+      renderer: StderrRenderer,
+      rendererOptions: {
+        showErrorMessage: false,
+        collapseErrors: false,
+        formatOutput: 'truncate',
+        logger: new ListrLogger({
+          useIcons: true,
+          toStderr: [],
+          // listr2 draws on the first of the two, which it calls stdout.
+          processOutput: new ProcessOutput(process.stderr, process.stdout),
+        }),
+      },
+    },
+  );
+  await tasks.run();
+}
+
+/**
+ * listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the result
+ * still sees them.
+ */
+class StderrRenderer extends DefaultRenderer {
+  static override nonTTY = true;
+}
+
+/** Lines that change in place, at the bottom of a terminal. */
+export interface LiveLines {
+  /** Puts these lines in the place of those before; longer ones are cut. */
+  draw(lines: readonly string[]): void;
+  /** Takes the lines away. */
+  clear(): void;
+}
+
+/** Undefined where nobody is there to see movement. */
+export function createLiveLines(terminal: Terminal, output: Output): LiveLines | undefined {
+  if (!isLive(terminal, output)) return undefined;
+  let drawn = 0;
+  // ECMA-48: cursor up to the first line, then erase from there to the end of the screen.
+  const back = (): string => (drawn === 0 ? '' : `\u001b[${drawn}A\r\u001b[J`);
+  return {
+    draw(lines) {
+      // A line that wraps would take two rows, and the cursor would go back too few.
+      const cut = lines.map((line) => cutTo(output.columns ?? 80, line));
+      output.write(`${back()}${cut.map((line) => `${line}\n`).join('')}`);
+      drawn = cut.length;
+    },
+    clear() {
+      output.write(back());
+      drawn = 0;
+    },
+  };
+}
+
+function cutTo(columns: number, line: string): string {
+  const plain = stripVTControlCharacters(line);
+  return plain.length < columns ? line : `${plain.slice(0, columns - 2)}…`;
+}
+
+/** What goes on in the sidecar while a command looks at it once a second. */
+export interface Watched<T> {
+  /** What the command is doing meanwhile, for people: `waiting`, `watching`. */
+  readonly doing: string;
+  /** What stays true, or goes on, when the command gives up. */
+  readonly hint: string;
+  /** One look. A `CommandError` with the code `unavailable` says that no sidecar answers. */
+  look(): Promise<T>;
+  show(seen: T): void;
+  /** Takes away what `show` drew. */
+  clear(): void;
+  isOver(seen: T): boolean;
+}
+
+const LOOK_EVERY_MS = 1000;
+
+/** The restart of a sidecar is waited for; a sidecar that stays away longer is not. */
+const AWAY_AT_MOST_MS = 60_000;
+
+/**
+ * Looks once a second until it is over. Resolves to what was seen then, or to undefined where
+ * Ctrl-C came first. Throws `CommandError` where the sidecar stays away for more than a minute.
+ *
+ * @param first What is known already; the first look comes after it.
+ */
+export async function watch<T>(
+  { terminal, time }: { readonly terminal: Terminal; readonly time: Time },
+  watched: Watched<T>,
+  signal: AbortSignal,
+  first?: T,
+): Promise<T | undefined> {
+  const { doing, hint } = watched;
+  let awayMs = 0;
+  const isAway = ({ message, exitCode }: CommandError): void => {
+    watched.clear();
+    if (awayMs === 0) say(terminal, `${message}; still ${doing}`);
+    awayMs += LOOK_EVERY_MS;
+    if (awayMs > AWAY_AT_MOST_MS) throw stopped(doing, message, exitCode, hint);
+  };
+  let seen: T | CommandError | undefined = first;
+  while (!signal.aborted) {
+    seen ??= await watched.look().catch(absence);
+    if (signal.aborted) break;
+    if (seen instanceof CommandError) {
+      isAway(seen);
+    } else {
+      awayMs = 0;
+      watched.show(seen);
+      if (watched.isOver(seen)) {
+        watched.clear();
+        return seen;
+      }
+    }
+    await time.sleep(LOOK_EVERY_MS, signal);
+    seen = undefined;
+  }
+  return undefined;
+}
+
+/** Where no sidecar answers, that is what was seen; every other error is thrown. */
+function absence(error: unknown): CommandError {
+  if (error instanceof CommandError && error.exitCode === EXIT.unavailable) return error;
+  throw error;
+}
+
+/** The end of the watching, for a reason that does not end what was watched. */
+export const stopped = (doing: string, message: string, exitCode: ExitCode, hint: string) =>
+  new CommandError(`stopped ${doing}: ${message}`, exitCode, [hint]);

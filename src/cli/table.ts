@@ -1,0 +1,100 @@
+import Table from 'cli-table3';
+import { oneLine } from '../text/safe.ts';
+import { hasColours, type Output, paint, type Style, type Terminal } from './terminal.ts';
+
+/** A text, or one in a style. Control characters in it do not reach the terminal. */
+export type Cell = string | { readonly text: string; readonly style: Style };
+
+const NO_BORDER = {
+  ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '', mid: '', 'left-mid': '' },
+  ...{ 'mid-mid': '', 'right-mid': '', bottom: '', 'bottom-mid': '', 'bottom-left': '' },
+  ...{ 'bottom-right': '', left: '', right: '', middle: '  ' },
+};
+
+/** The last column is never narrower than this, however narrow the terminal is. */
+const NARROWEST = 24;
+
+/**
+ * Rows in columns, the titles above them; the last column is broken between words to fit a
+ * terminal's width, and elsewhere a row is a line. Ends with a line feed.
+ */
+export function renderColumns(
+  terminal: Terminal,
+  output: Output,
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+): string {
+  const width = roomForLast(head, rows, hasColours(terminal, output) ? output.columns : undefined);
+  const show = (cell: Cell, isLast: boolean): string =>
+    brokenAt(isLast ? width : Infinity, textOf(cell))
+      .map((line) => (typeof cell === 'string' ? line : paint(terminal, output, cell.style, line)))
+      .join('\n');
+  const table = new Table({
+    head: head.map((title) => paint(terminal, output, 'bold', title)),
+    chars: NO_BORDER,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+  });
+  for (const row of rows) table.push(row.map((cell, at) => show(cell, at === row.length - 1)));
+  return `${table.toString().replaceAll(/ +$/gm, '')}\n`;
+}
+
+const textOf = (cell: Cell): string => oneLine(typeof cell === 'string' ? cell : cell.text);
+
+function roomForLast(
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  width = Infinity,
+): number {
+  const widths = head
+    .slice(0, -1)
+    .map((title, at) => Math.max(title.length, ...rows.map((row) => textOf(row[at] ?? '').length)));
+  return Math.max(NARROWEST, width - widths.reduce((sum, each) => sum + each + 2, 0));
+}
+
+/** Lines of at most so many characters, broken between words. */
+function brokenAt(columns: number, text: string): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
+/** `store: ok`: a word, and what there is to say of the thing that it names. */
+export interface Line {
+  /** Spaces before the word indent the line. */
+  readonly word: string;
+  /** The word's own style. */
+  readonly style: Style;
+  /** Shown on one line, whatever it holds. */
+  readonly text: string;
+  /** Lines to go below it, indented and otherwise as they are. */
+  readonly below?: readonly string[];
+}
+
+/** For stdout; each ends with a line feed. */
+export const renderLines = (terminal: Terminal, lines: readonly Line[]): string =>
+  lines
+    .map(({ word, style, text, below = [] }) => {
+      const painted = paint(terminal, terminal.stdout, style, word.trim());
+      const first = `${word.replace(/\S.*/, '')}${painted}: ${oneLine(text)}\n`;
+      return first + below.map((line) => `    ${line}\n`).join('');
+    })
+    .join('');
+
+/** What the sidecar advises an operator to do; both status views hold it. */
+interface Advice {
+  readonly warnings: readonly { readonly message: string; readonly hint: string }[];
+  readonly next: readonly string[];
+}
+
+export const warningLines = ({ warnings }: Advice): readonly Line[] =>
+  warnings.flatMap(({ message, hint }): Line[] => [
+    { word: 'warning', style: 'yellow', text: message },
+    { word: '  hint', style: 'cyan', text: hint },
+  ]);
+
+export const nextLines = ({ next }: Advice): readonly Line[] =>
+  next.map((text) => ({ word: 'next', style: 'cyan', text }));
