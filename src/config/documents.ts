@@ -23,7 +23,7 @@ function tableRow(setting: AnySetting): string {
   const fileName = fileNameOf(setting);
   const name = `\`${setting.name}\`${fileName === undefined ? '' : ` or \`${fileName}\``}`;
   const standard = setting.default === '' ? '' : `\`${setting.default}\``;
-  const text = setting.text.replaceAll('|', '\\|');
+  const text = setting.help.replaceAll('|', '\\|');
   return `| ${name} | ${setting.required === true ? 'required' : standard} | ${text} |`;
 }
 
@@ -68,5 +68,5 @@ function exampleEntry(setting: AnySetting): string {
   const required = setting.required === true ? ' (required)' : '';
   const how = setting.name === 'LITELLM_MASTER_KEY' ? MAKE_KEY : '';
   const file = fileName === undefined ? '' : `# or, the name of a file with it: ${fileName}=\n`;
-  return `# ${setting.text}${required}\n${how}${file}# ${setting.name}=${setting.default}\n`;
+  return `# ${setting.help}${required}\n${how}${file}# ${setting.name}=${setting.default}\n`;
 }

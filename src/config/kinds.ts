@@ -309,3 +309,14 @@ export const tokenSecret = secretOf(
   /^[\x21-\x7e]{16,}$/,
   'at least 16 visible ASCII characters without spaces, such as `openssl rand -hex 24` makes',
 );
+
+/** The word `set`. Who writes a salt key itself there by mistake must not find it in a log. */
+export const wordSet: Kind<boolean> = {
+  schema: z
+    .string()
+    .regex(/^(?:set)?$/i)
+    .transform((text) => text !== ''),
+  allowed: 'set: the word alone, and not the salt key itself',
+  hidden: true,
+  show: (isSet) => (isSet ? 'set' : ''),
+};

@@ -24,7 +24,7 @@ describe('the table of settings', () => {
     },
   );
 
-  it.each(EVERY_SETTING.map((setting) => [setting.name, setting.text, setting.kind] as const))(
+  it.each(EVERY_SETTING.map((setting) => [setting.name, setting.help, setting.kind] as const))(
     '%s is told in one line',
     (_name, text, kind) => {
       expect(text).toMatch(/^[^\n]{10,97}[^\n.]$/);
