@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readKeySync } from '../config/text-file.ts';
 import type { Secret } from '../secret.ts';
-import { keyringPath } from '../store/keyring-format.ts';
+import { keyringPath } from '../store/keyring-file.ts';
 import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './terminal.ts';
 

@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/settings.ts';
-import { generateKey } from '../keyring/key.ts';
 import { ConfigTreeError } from '../litellm/config.ts';
 import { createSlots, type SlotName, type Slots } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
@@ -167,7 +166,7 @@ async function repairActive(
   let madeAt = keyMadeAt[active];
   await orExplain(config.state, async () => {
     // An empty file is refused here and not filled with a new key: a key may have been lost there.
-    const { made } = await readOrMakeKey(path, generateKey);
+    const { made } = await readOrMakeKey(path);
     if (made) madeAt = now();
     // An older version of the sidecar stored no date: the date of the key's file is the best guess.
     madeAt ??= Math.floor((await stat(path)).mtimeMs);

@@ -5,7 +5,7 @@ import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FileData, sweepLeftovers } from '../store/durable-file.ts';
 import { asStoreError, lostFolder, type StoreError, storeFault } from '../store/key-store.ts';
-import { unseal } from '../store/keyring-format.ts';
+import { unseal } from '../store/sealed.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS } from './views.ts';
 

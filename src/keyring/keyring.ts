@@ -224,7 +224,7 @@ export interface GenerationUse {
 export const MOST_CALLERS = 100;
 
 /** By generation id. */
-export type Usage = ReadonlyMap<string, GenerationUse>;
+export type GenerationUses = ReadonlyMap<string, GenerationUse>;
 
 const tombstones = createTombstones();
 const found = new WeakMap<readonly Generation[], readonly Generation[]>();

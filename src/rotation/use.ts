@@ -1,8 +1,8 @@
 import {
   type CallerUse,
   type GenerationUse,
+  type GenerationUses,
   MOST_CALLERS,
-  type Usage,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Keeper } from './keeper.ts';
@@ -151,7 +151,7 @@ export interface UsageTracker {
   /** Milliseconds since the epoch. */
   lastAt(id: string): number | undefined;
   /** All of it as it is now: what is noted afterwards does not change it. */
-  usage(): Usage;
+  usage(): GenerationUses;
   /** Whether there is anything that the last `usage()` did not have. */
   changed(): boolean;
   /** Of these nothing is kept. */
@@ -186,7 +186,10 @@ const latestFirst = (one: CallerUse, other: CallerUse): number => other.lastAt -
  * @param options.now milliseconds since the epoch
  * @param options.initial what was stored
  */
-export function createUsageTracker(options: { now: () => number; initial: Usage }): UsageTracker {
+export function createUsageTracker(options: {
+  now: () => number;
+  initial: GenerationUses;
+}): UsageTracker {
   const { now } = options;
   /** What was not used since the start: it is not taken apart before it is. */
   const stored = new Map(options.initial);

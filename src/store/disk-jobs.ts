@@ -25,17 +25,17 @@ import {
   syncPath,
   writeAll,
 } from './durable-file.ts';
-import { seal } from './keyring-format.ts';
+import { seal } from './sealed.ts';
 
-/** What is kept of an error on its way from one thread to another, where Node drops its code. */
-export interface Failure {
+/** What is copied of an error from one thread to another; Node alone would drop its code. */
+export interface CopiedError {
   readonly name: string;
   readonly message: string;
   readonly code?: string;
   readonly syscall?: string;
 }
 
-export function failureOf(error: unknown): Failure {
+export function copyError(error: unknown): CopiedError {
   const { name, message, code, syscall } = error as NodeJS.ErrnoException;
   return {
     ...{ name, message },
@@ -44,7 +44,7 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-export const errorOf = ({ message, ...rest }: Failure): Error =>
+export const restoreError = ({ message, ...rest }: CopiedError): Error =>
   Object.assign(new Error(message), rest);
 
 export interface AppendRequest {
@@ -57,10 +57,10 @@ export interface AppendRequest {
 export interface AppendResult {
   readonly cutAt: number | undefined;
   /** Undefined: the lines are on the disk. */
-  readonly failure: Failure | undefined;
+  readonly failure: CopiedError | undefined;
 }
 
-/** Appends all of the lines or none; what a failure leaves is cut off, or `cutAt` says where. */
+/** Appends all of the lines or none; `cutAt` says where a failure left a part that stays. */
 export function appendLines(
   { path, lines, cutAt }: AppendRequest,
   fault: FaultPoint,
@@ -78,7 +78,7 @@ export function appendLines(
     }
     return { cutAt: undefined, failure: undefined };
   } catch (error) {
-    return { ...state, failure: failureOf(error) };
+    return { ...state, failure: copyError(error) };
   }
 }
 
@@ -109,18 +109,18 @@ function cut(file: number, path: string, { cutAt }: State, fault: FaultPoint): v
   ftruncateSync(file, cutAt);
 }
 
-export interface SaveRequest {
+interface SaveRequest {
   readonly path: string;
   readonly backup: string;
   /** The new keyring, not sealed yet. */
   readonly data: FileData;
-  /** What stands there; undefined: nothing. Where it is something else nothing is done. */
+  /** The stamp of what is to be replaced (undefined: nothing); with another, nothing is done. */
   readonly known: FileStamp | undefined;
   /** Lines for the audit, once the keyring is saved. */
   readonly audit: AppendRequest | undefined;
 }
 
-export type SaveResult =
+type SaveResult =
   | { readonly saved: true; readonly stamp: FileStamp; readonly appended: AppendResult | undefined }
   | { readonly saved: false; readonly found: FileStamp | undefined };
 
@@ -138,7 +138,7 @@ export function saveKeyring(request: SaveRequest, fault: FaultPoint): SaveResult
   return { saved: true, stamp, appended: audit && appendLines(audit, fault) };
 }
 
-export interface TakeBackRequest {
+interface TakeBackRequest {
   readonly path: string;
   readonly backup: string;
   /** What stood there before the save that failed. */
@@ -146,9 +146,9 @@ export interface TakeBackRequest {
 }
 
 /**
- * A save that fails after its rename must not be there: what was before takes its place again.
+ * Puts the keyring of before back where a save failed after its rename.
  *
- * @returns the stamp of the failed one where that fails as well
+ * @returns the stamp of the keyring that failed where it still stands there
  */
 export function takeBackKeyring({ path, backup, known }: TakeBackRequest): FileStamp | undefined {
   const look = (): FileStamp | undefined => {
@@ -160,7 +160,7 @@ export function takeBackKeyring({ path, backup, known }: TakeBackRequest): FileS
   };
   const stamp = look();
   if (stamp === known) return undefined;
-  // It may be back all the same, but for the folder's sync.
+  // Where only the sync of the folder fails, the keyring of before is back all the same.
   quietly(() => {
     if (known === undefined) rmSync(path, { force: true });
     else copyOver(backup, path, noFaults);
@@ -174,45 +174,45 @@ function stampAt(path: string): FileStamp | undefined {
   return stats && stampOf(stats);
 }
 
-/** By a link, which costs no copy and leaves no moment without either of the two. */
+/** Makes `to` a link to what `from` holds: no copy, and no moment in which `to` is missing. */
 function copyOver(from: string, to: string, fault: FaultPoint): void {
   const next = `${dirname(to)}/.keyring.json.${randomUUID()}`;
   try {
     try {
       linkSync(from, next);
     } catch {
-      // Some file systems have no links (SMB, FAT).
+      // SMB and FAT have no links.
       copyFileSync(from, next);
     }
     fault(`rename ${basename(to)}`);
     renameSync(next, to);
   } finally {
-    // Where both names are one file already, a rename does nothing at all (rename(2)).
+    // A rename between two names of one file does nothing (rename(2)), and `next` stays.
     quietly(() => unlinkSync(next));
   }
 }
 
 /**
- * What is done on the disk, each without letting go of its thread. Requests and results go from one
- * thread to another: they hold no function.
+ * What is done on the disk, each job in one go. Requests and results are sent from one thread to
+ * another, so they hold no function.
  */
 export const JOBS = {
   replace: (request: ReplaceRequest, fault: FaultPoint) => replaceFile(request, fault),
-  /** The same with a checksum at its end. */
+  /** Replaces a file as `replace` does, with a checksum at its end. */
   replaceSealed: (request: ReplaceRequest, fault: FaultPoint) =>
     replaceFile({ ...request, data: seal(request.data) }, fault),
-  /** What stands there already is on the disk. */
+  /** Makes sure that what a file holds already is on the disk. */
   sync: (path: string) => syncPath(path),
   saveKeyring,
   takeBackKeyring,
   appendLines,
 } as const;
 
-export type Jobs = typeof JOBS;
+type Jobs = typeof JOBS;
 export type JobName = keyof Jobs;
 export type RequestOf<Name extends JobName> = Parameters<Jobs[Name]>[0];
 export type ResultOf<Name extends JobName> = ReturnType<Jobs[Name]>;
 
-/** With the types of a name that is only known when it comes. */
+/** Does a job whose name is only known at run time, so that its types are not. */
 export const doJob = (name: JobName, request: unknown, fault: FaultPoint): unknown =>
   (JOBS[name] as (request: unknown, fault: FaultPoint) => unknown)(request, fault);

@@ -1,7 +1,7 @@
 import { platform, setPriority } from 'node:os';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { Answer, Question, ThreadData, Verdict } from './disk.ts';
-import { doJob, errorOf, failureOf } from './disk-jobs.ts';
+import type { DiskAnswer, DiskQuestion, FaultOutcome, ThreadData } from './disk.ts';
+import { copyError, doJob, restoreError } from './disk-jobs.ts';
 import { type FaultPoint, noFaults, quietly } from './durable-file.ts';
 
 /** The thread that waits for the disk, so that the one that serves does not. */
@@ -10,29 +10,29 @@ const port = parentPort;
 if (port === null) throw new Error('this is no program: a thread of the sidecar runs it');
 const { gate } = workerData as ThreadData;
 
-/** Of nice(2): about a tenth of a core that somebody else wants, and all of one that is free. */
+/** A nice value (nice(2)): about a tenth of a core that others want, all of one that is free. */
 const GIVES_WAY = 10;
-// On Linux alone has each thread a priority of its own; elsewhere all of them would give way.
+// Only on Linux has each thread a priority of its own; elsewhere the whole process would give way.
 if (platform() === 'linux') quietly(() => setPriority(GIVES_WAY));
 
-const answer = (message: Answer): void => port.postMessage(message);
+const answer = (message: DiskAnswer): void => port.postMessage(message);
 
-/** Stands still until the other thread, which has the function, has called it. */
+/** Waits at a fault point until the other thread, which has its function, has called that. */
 const faultAcross =
   (flag: Int32Array): FaultPoint =>
   (name) => {
     answer({ kind: 'fault', name });
     Atomics.wait(flag, 0, 0);
     Atomics.store(flag, 0, 0);
-    const verdict = receiveMessageOnPort(port)?.message as Verdict | undefined;
-    if (verdict?.failure !== undefined) throw errorOf(verdict.failure);
+    const outcome = receiveMessageOnPort(port)?.message as FaultOutcome | undefined;
+    if (outcome?.failure !== undefined) throw restoreError(outcome.failure);
   };
 const fault = gate === undefined ? noFaults : faultAcross(new Int32Array(gate));
 
-port.on('message', ({ name, request }: Question) => {
+port.on('message', ({ name, request }: DiskQuestion) => {
   try {
     answer({ kind: 'done', result: doJob(name, request, fault) });
   } catch (error) {
-    answer({ kind: 'failed', failure: failureOf(error) });
+    answer({ kind: 'failed', failure: copyError(error) });
   }
 });

@@ -2,13 +2,13 @@ import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { createTurns } from '../turns.ts';
 import {
+  type CopiedError,
+  copyError,
   doJob,
-  errorOf,
-  type Failure,
-  failureOf,
   type JobName,
   type RequestOf,
   type ResultOf,
+  restoreError,
 } from './disk-jobs.ts';
 import { type FaultPoint, noFaults } from './durable-file.ts';
 
@@ -17,26 +17,26 @@ export interface ThreadData {
   /** Where it waits at a fault point; undefined: there are none. */
   readonly gate: SharedArrayBuffer | undefined;
 }
-export interface Question {
+export interface DiskQuestion {
   readonly name: JobName;
   readonly request: unknown;
 }
-export type Answer =
+export type DiskAnswer =
   | { readonly kind: 'done'; readonly result: unknown }
-  | { readonly kind: 'failed'; readonly failure: Failure }
+  | { readonly kind: 'failed'; readonly failure: CopiedError }
   | { readonly kind: 'fault'; readonly name: string };
-/** What became of a fault point; undefined: nothing, go on. */
-export interface Verdict {
-  readonly failure: Failure | undefined;
+/** What the function of a fault point threw; undefined: it returned. */
+export interface FaultOutcome {
+  readonly failure: CopiedError | undefined;
 }
 
 /** One thread that works on the disk; asked one question at a time. */
-export interface DiskLink {
+interface DiskLink {
   /** Rejects where the job fails, or the thread ends. */
-  ask(question: Question): Promise<unknown>;
-  /** It ended by itself, or could not begin: another one is needed. */
+  ask(question: DiskQuestion): Promise<unknown>;
+  /** Whether the thread ended by itself or could not begin, so that another one is needed. */
   isOver(): boolean;
-  /** Whatever it does; a system call that hangs is not waited for. */
+  /** Ends the thread whatever it does; a system call that hangs is not waited for. */
   end(): void;
 }
 
@@ -45,11 +45,11 @@ export interface DiskLink {
  *
  * @param script the program of the thread
  */
-export function startDiskThread(script: URL, fault: FaultPoint | undefined): DiskLink {
+function startDiskThread(script: URL, fault: FaultPoint | undefined): DiskLink {
   const gate = fault && new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
   const worker = new Worker(script, {
     name: 'disk',
-    // Neither the settings nor the secrets of the environment are its business.
+    // The thread needs neither the settings nor the secrets of the environment.
     env: {},
     execArgv: [],
     workerData: { gate } satisfies ThreadData,
@@ -67,9 +67,9 @@ export function startDiskThread(script: URL, fault: FaultPoint | undefined): Dis
     ended ??= error;
     settle()?.reject(ended);
   };
-  worker.on('message', (answer: Answer) => {
+  worker.on('message', (answer: DiskAnswer) => {
     if (answer.kind === 'done') settle()?.resolve(answer.result);
-    else if (answer.kind === 'failed') settle()?.reject(errorOf(answer.failure));
+    else if (answer.kind === 'failed') settle()?.reject(restoreError(answer.failure));
     else {
       worker.postMessage(passFault(fault, answer.name));
       if (gate !== undefined) open(gate);
@@ -93,12 +93,12 @@ export function startDiskThread(script: URL, fault: FaultPoint | undefined): Dis
   };
 }
 
-function passFault(fault: FaultPoint | undefined, name: string): Verdict {
+function passFault(fault: FaultPoint | undefined, name: string): FaultOutcome {
   try {
     fault?.(name);
     return { failure: undefined };
   } catch (error) {
-    return { failure: failureOf(error) };
+    return { failure: copyError(error) };
   }
 }
 
@@ -108,28 +108,28 @@ function open(gate: SharedArrayBuffer): void {
   Atomics.notify(flag, 0);
 }
 
-export interface DiskOptions {
+interface DiskOptions {
   readonly fault?: FaultPoint;
-  /** Asked before each job: where nobody is served yet it is done here, and no thread starts. */
+  /** Asked before each job: while nobody is served yet, jobs are done here and no thread starts. */
   readonly isServing?: () => boolean;
 }
 
 /**
- * Work that waits for a disk, one piece after the other. A durable write is two dozen system calls:
- * each of them as an asynchronous one costs the thread that serves ten times as much as the whole
- * of it on a thread of its own does. That thread starts with the first job, and ends when there was
- * none for a minute: it holds 10 MB.
+ * Work that waits for a disk, one job after the other. A durable write is two dozen system calls.
+ * As asynchronous calls they would cost the thread that serves requests ten times as much as one
+ * message to a thread of their own does. That thread holds 10 MB: it starts with the first job, and
+ * ends after a minute without one.
  */
 export interface Disk {
-  /** Rejects with what the job throws; where its thread ends, it may be done or not. */
+  /** Rejects with what the job throws. Where its thread ends, the job may be done or not. */
   run<Name extends JobName>(name: Name, request: RequestOf<Name>): Promise<ResultOf<Name>>;
-  /** From now on no thread is kept longer than its work takes. */
+  /** Ends the thread, now or at the end of the job that it has in hand. */
   close(): void;
 }
 
 const IDLE_MS = 60_000;
 const SCRIPT = new URL('./disk-thread.js', import.meta.url);
-/** Of TypeScript sources a thread knows nothing: tests of those do the work here. */
+/** A thread cannot run TypeScript, so tests of the sources do the work on their own thread. */
 const CAN_START = import.meta.url.endsWith('.js');
 
 export function createDisk({ fault, isServing = () => true }: DiskOptions = {}): Disk {
@@ -162,7 +162,7 @@ export function createDisk({ fault, isServing = () => true }: DiskOptions = {}):
       inTurn(async () => {
         const here = !CAN_START || (link === undefined && !isServing());
         if (!here) return (await onThread(name, request)) as ResultOf<Name>;
-        // Others have their turn between two jobs, as they have while a thread works.
+        // Other work has its turn between two jobs, as it has while the other thread works.
         await setImmediate();
         return doJob(name, request, fault ?? noFaults) as ResultOf<Name>;
       }),

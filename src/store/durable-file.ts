@@ -16,7 +16,7 @@ import {
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** Told before each system call that changes the disk: where a test ends the process. */
+/** Called before each system call that changes the disk; a test ends the process there. */
 export type FaultPoint = (name: string) => void;
 
 export const noFaults: FaultPoint = () => undefined;
@@ -36,11 +36,11 @@ export interface ReplaceRequest {
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** Whether a folder that is missing is made (0700). */
   readonly makeFolder?: boolean;
-  /** What the old file has to hold right before its end; undefined in it: it must not be there. */
+  /** What the old file must hold when it is replaced; `bytes` undefined: no file may be there. */
   readonly over?: { readonly bytes: Uint8Array | undefined };
 }
 
-/** The file that was to be replaced is not what it was any more: its `code` is this. */
+/** The `code` of the error where somebody else changed the file that was to be replaced. */
 export const OVERTAKEN = 'OVERTAKEN';
 
 /**
@@ -48,9 +48,9 @@ export const OVERTAKEN = 'OVERTAKEN';
  * crash there is the old one or the new one, whole. A failure leaves the old one, and nothing else;
  * but where the folder's fsync fails, the new one may stand there.
  *
- * It waits for the disk, and so belongs on a thread of its own: see {@link Disk}.
+ * The call blocks its thread while it waits for the disk, so it is made through `Disk`.
  *
- * @param beforeRename done after the new file is on the disk and before it takes the other's place
+ * @param beforeRename called when the new file is on the disk and has not taken the old one's place
  * @returns the stamp of the new file
  * @throws Error of Node's fs; one with the code OVERTAKEN
  */
@@ -70,7 +70,7 @@ export function replaceFile(
     fault(`rename ${basename(path)}`);
     renameSync(next, path);
   } catch (error) {
-    // Why it failed matters more than that this fails for the same reason.
+    // An error of the clean-up would hide the one that matters.
     quietly(() => rmSync(next, { force: true }));
     throw error;
   }
@@ -86,9 +86,9 @@ function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): Fil
   fault(`create ${basename(path)}`);
   const file = openSync(next, 'wx', mode);
   try {
-    // Only root gives files away; a group of one's own may be given.
+    // Only root may give a file to another user; everybody may give it to a group of their own.
     if (owner !== undefined) quietly(() => fchownSync(file, owner.uid, owner.gid));
-    // What the umask took away is meant to be there; of the owner's bits it takes none.
+    // The umask took bits for the group and others away that are meant to be there.
     if ((mode & 0o077) !== 0) fchmodSync(file, mode);
     fault(`write ${basename(path)}`);
     writeAll(file, data);
@@ -100,7 +100,7 @@ function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): Fil
   }
 }
 
-/** In one system call where the disk takes it all at once. */
+/** Writes all pieces, in one system call where the disk takes them all at once. */
 export function writeAll(file: number, data: FileData): void {
   let rest: readonly Uint8Array[] = data.map((piece) =>
     typeof piece === 'string' ? Buffer.from(piece) : piece,
@@ -108,7 +108,7 @@ export function writeAll(file: number, data: FileData): void {
   while (rest.length > 0) rest = after(rest, writevSync(file, rest.slice(0, MOST_VECTORS)));
 }
 
-/** What is left of chunks when so many bytes are gone. */
+/** The chunks without their first `bytes` bytes. */
 function after(chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let gone = bytes;
   let at = 0;
@@ -135,40 +135,43 @@ function expectOld(path: string, bytes: Uint8Array | undefined): void {
   throw Object.assign(new Error(`${path} was written by somebody else`), { code: OVERTAKEN });
 }
 
+/** The name of a temporary file: a dot, the name of the file to be replaced, and a UUID. */
 const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
 
-/** Whether `name` is what a crash may leave of a `replaceFile` of `of`. */
-export const isLeftover = (name: string, of: string): boolean =>
-  name.startsWith(`.${of}.`) && LEFTOVER.test(name);
-
 /**
- * Removes what crashes left of files in a folder: they may hold keys. Not while one is written
- * there. Never rejects: a folder that is not there has none.
+ * Removes the temporary files that a crash in `replaceFile` left in a folder, as they may hold
+ * keys. To be called while no file is written there. Never rejects: a missing folder has none.
  *
- * @param of only those of a file with this name
+ * @param of the name of the one file whose temporary files are removed; without it those of all
  */
 export async function sweepLeftovers(folder: string, of?: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  const left = names.filter((name) =>
-    of === undefined ? LEFTOVER.test(name) : isLeftover(name, of),
-  );
+  const begin = of === undefined ? '.' : `.${of}.`;
+  const left = names.filter((name) => name.startsWith(begin) && LEFTOVER.test(name));
   for (const name of left) await rm(join(folder, name), { force: true }).catch(() => undefined);
 }
 
-/** Undefined: there is no file. Not of the inode's own time, which a link changes. */
-export async function readStamp(path: string): Promise<FileStamp | undefined> {
+/** What a call of Node's fs resolves to; undefined where the file or folder is not there. */
+export async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   try {
-    return stampOf(await stat(path, { bigint: true }));
+    return await call;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
+/** Undefined: there is no file. */
+export async function readStamp(path: string): Promise<FileStamp | undefined> {
+  const stats = await ifThere(stat(path, { bigint: true }));
+  return stats && stampOf(stats);
+}
+
+/** Without the time of the inode itself, which changes when a link to the file is made. */
 export const stampOf = ({ ino, size, mtimeNs }: BigIntStats): FileStamp =>
   `${ino}-${size}-${mtimeNs}`;
 
-/** Of a file what it holds; of a folder its names, so that a rename outlives a power cut. */
+/** Syncs what a file holds, or the names in a folder, so that a rename outlives a power cut. */
 export function syncPath(path: string): void {
   const file = openSync(path, 'r');
   try {
@@ -178,11 +181,11 @@ export function syncPath(path: string): void {
   }
 }
 
-/** Where another error says why, or nothing depends on it. */
+/** Does something whose failure changes nothing, or is explained by another error. */
 export function quietly(work: () => void): void {
   try {
     work();
   } catch {
-    // Nothing to be done.
+    // The caller goes on either way.
   }
 }

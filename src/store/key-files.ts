@@ -41,7 +41,6 @@ export async function readKeyFile(path: string): Promise<Secret | undefined> {
  */
 export async function readOrMakeKey(
   path: string,
-  make: () => string,
 ): Promise<{ readonly key: Secret; readonly made: boolean }> {
   const file = await readKey(path);
   if ('key' in file) return { key: file.key, made: false };
@@ -49,16 +48,9 @@ export async function readOrMakeKey(
   if (file.kind === 'empty') {
     throw new RangeError(`${path} is empty: put the key back, or delete the file`);
   }
-  const key = new Secret(make());
+  const key = new Secret(generateKey());
   await writeKeyFile(path, key, createDisk({ isServing: () => false }));
   return { key, made: true };
-}
-
-/** What LiteLLM runs with. */
-export interface UpstreamKey {
-  readonly key: Secret;
-  /** For the log: what an operator should change, without any key. */
-  readonly warnings: readonly string[];
 }
 
 /** Where the newest key of a client stands. */
@@ -89,13 +81,14 @@ export function checkDeclared(key: Secret): { readonly warning?: string } {
 }
 
 /**
- * Finds the key that LiteLLM runs with; with a launcher, makes what was not made before.
+ * Finds the key that LiteLLM runs with at the start; with a launcher, makes the first one. The
+ * warnings are for the log: what an operator should change, without any key.
  *
  * @throws StartupError where nothing says which it is, or the state folder cannot be used
  */
 export async function readUpstreamKey(
   config: Pick<Config, 'state' | 'slots' | 'upstreamKey' | 'declaredKey'>,
-): Promise<UpstreamKey> {
+): Promise<{ readonly key: Secret; readonly warnings: readonly string[] }> {
   if (config.slots !== undefined) {
     return { key: await slotKey(slotKeyPath(config.state, 'a')), warnings: [] };
   }
@@ -129,7 +122,7 @@ export async function makeStateFolder(state: string): Promise<void> {
 
 async function slotKey(path: string): Promise<Secret> {
   try {
-    return (await readOrMakeKey(path, generateKey)).key;
+    return (await readOrMakeKey(path)).key;
   } catch (cause) {
     throw stateError(path, cause);
   }

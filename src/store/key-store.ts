@@ -1,4 +1,4 @@
-import type { Keyring, Usage } from '../keyring/keyring.ts';
+import type { GenerationUses, Keyring } from '../keyring/keyring.ts';
 
 /** A keyring as it was stored, and the number of that save. */
 export interface StoredKeyring {
@@ -35,16 +35,16 @@ export interface KeyStore {
    * one. Throws `StoreError`; calls may overlap and are carried out in their order.
    */
   save(keyring: Keyring, expected: number): Promise<number>;
-  loadUsage(): Promise<Usage>;
+  loadUsage(): Promise<GenerationUses>;
   /** Throws `StoreError`. */
-  saveUsage(usage: Usage): Promise<void>;
+  saveUsage(usage: GenerationUses): Promise<void>;
   /** What was found and mended while loading, for the log and the audit. */
   readonly warnings: readonly string[];
   /** Waits for what is under way; nothing is called afterwards. */
   close(): Promise<void>;
 }
 
-export type StoreErrorKind =
+type StoreErrorKind =
   /** What is stored cannot be read as a keyring; there may be a backup. */
   | 'damaged'
   /** A newer sidecar wrote it. */

@@ -1,7 +1,3 @@
-import { createHash, hash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
 import { checkInvariants } from '../keyring/invariants.ts';
 import {
@@ -12,137 +8,11 @@ import {
   SCOPES,
 } from '../keyring/keyring.ts';
 import type { FileData } from './durable-file.ts';
-import { type StoredKeyring, StoreError, storeFault } from './key-store.ts';
+import type { StoredKeyring } from './key-store.ts';
+import { collect, unseal } from './sealed.ts';
 
-/** The text of some generations in a row that have ended, and so will hardly change again. */
-interface Block {
-  readonly first: number;
-  readonly of: readonly Generation[];
-  /** With a comma in front where it is not the first. */
-  readonly text: Uint8Array;
-}
-
-/** By the last generation in it. */
-const blocks = new WeakMap<Generation, Block>();
-/** Of generations in no block. */
-const rowTexts = new WeakMap<Generation, string>();
-
-/** Generations to a block. */
-const BLOCK = 64;
-
-/**
- * The texts of a row of generations, with commas between them. A client that rotates has a thousand
- * tombstones sooner than a second name, and changes at the end of its row: what stands before is
- * made once, in blocks, in memory that another thread reads without a copy.
- */
-export function* rowText(generations: readonly Generation[]): Generator<string | Uint8Array> {
-  for (let first = 0; first < generations.length; first += BLOCK) {
-    const last = generations[first + BLOCK - 1];
-    const known = last && blocks.get(last);
-    if (known?.first === first && isOf(known, generations)) yield known.text;
-    else yield textFrom(generations, first);
-  }
-}
-
-function textFrom(generations: readonly Generation[], first: number): string | Uint8Array {
-  const row = generations.slice(first, first + BLOCK);
-  const text = (first === 0 ? '' : ',') + row.map(cachedText).join();
-  const last = row[BLOCK - 1];
-  if (last === undefined || !row.every(({ endedAt }) => endedAt !== undefined)) return text;
-  const block = { first, of: row, text: shared(text) };
-  blocks.set(last, block);
-  for (const each of row) rowTexts.delete(each);
-  return block.text;
-}
-
-function isOf({ first, of }: Block, generations: readonly Generation[]): boolean {
-  for (let at = 0; at < of.length; at++) if (of[at] !== generations[first + at]) return false;
-  return true;
-}
-
-function cachedText(generation: Generation): string {
-  const text = rowTexts.get(generation) ?? textOf(generation);
-  rowTexts.set(generation, text);
-  return text;
-}
-
-function shared(text: string): Uint8Array {
-  const bytes = Buffer.from(new SharedArrayBuffer(Buffer.byteLength(text)));
-  bytes.write(text);
-  return bytes;
-}
-
-/** JSON has no Infinity: it would come back as no number at all. */
-export const textOf = (value: unknown): string =>
-  JSON.stringify(value, (_name, each: unknown) => {
-    if (typeof each !== 'number' || Number.isFinite(each)) return each;
-    throw new RangeError('a keyring with a number that is not finite cannot be stored');
-  });
-
-/** The end of a sealed file: the SHA-256 of every byte before `,\n  "sum"`. */
-const TAIL = /,\n {2}"sum": "([\w-]{43})"\n\}\n$/;
-const TAIL_LENGTH = ',\n  "sum": ""\n}\n'.length + 43;
-
-/** How much text is made before others have their turn: about a millisecond. */
-const SLICE = 256 * 1024;
-
-/** Makes the pieces of a file; the loop is let go in between, so that many hold nobody up. */
-export async function collect(pieces: Iterable<string | Uint8Array>): Promise<FileData> {
-  const made: (string | Uint8Array)[] = [];
-  let slice = 0;
-  for (const piece of pieces) {
-    made.push(piece);
-    slice += piece.length;
-    if (slice < SLICE) continue;
-    slice = 0;
-    await setImmediate();
-  }
-  return made;
-}
-
-/**
- * A JSON object's text with its own checksum as the last field.
- *
- * @param data the text up to where the next field's comma would stand; ends without a line feed
- * @returns its bytes in order, not joined: a copy of them all would be garbage at once
- */
-export function seal(data: FileData): readonly Uint8Array[] {
-  const sum = createHash('sha256');
-  const chunks = data.map((each) => (typeof each === 'string' ? Buffer.from(each) : each));
-  for (const bytes of chunks) sum.update(bytes);
-  return [...chunks, Buffer.from(`,\n  "sum": "${sum.digest('base64url')}"\n}\n`)];
-}
-
-export type Unsealed =
-  | { readonly ok: true; readonly content: unknown }
-  /** `content` is what can be read all the same. */
-  | { readonly ok: false; readonly reason: string; readonly content: unknown };
-
-/** Never throws, and quotes nothing of what it reads. */
-export function unseal(bytes: Buffer): Unsealed {
-  const content = parse(bytes.toString());
-  const tail = TAIL.exec(bytes.subarray(-TAIL_LENGTH).toString());
-  const sum = hash('sha256', bytes.subarray(0, -TAIL_LENGTH), 'base64url');
-  if (tail?.[1] === sum && content !== undefined) return { ok: true, content };
-  return { ok: false, reason: reasonOf(bytes, content), content };
-}
-
-function reasonOf(bytes: Buffer, content: unknown): string {
-  if (bytes.length === 0) return 'it is empty';
-  if (content === undefined) return 'it is half written, or was changed: it does not read as JSON';
-  return 'it does not match its checksum: it was changed by hand, or by a bad disk';
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-};
-
-/** Of `keyring.json`. A field more or less is another format. */
-export const FORMAT = 1;
+/** The format of `keyring.json`; one field more or less is another format. */
+const FORMAT = 1;
 
 const digest = z.string().regex(/^[\w-]{43}$/);
 const number = z.int().positive();
@@ -210,7 +80,7 @@ const document = z.strictObject({
   sum: z.string(),
 });
 
-/** Clients are immutable and few of them change: the text of one is made once. */
+/** The text of each client: clients are immutable, and few of them change between two saves. */
 const texts = new WeakMap<Client, FileData>();
 
 /** The text of `keyring.json`, to be sealed: a line for each client. */
@@ -240,6 +110,13 @@ function* clientText({ generations, ...client }: Client): Generator<string | Uin
   yield* rowText(generations);
   yield ']}';
 }
+
+/** JSON has no Infinity; such a number would come back as null. */
+const textOf = (value: unknown): string =>
+  JSON.stringify(value, (_name, each: unknown) => {
+    if (typeof each !== 'number' || Number.isFinite(each)) return each;
+    throw new RangeError('a keyring with a number that is not finite cannot be stored');
+  });
 
 export type Decoded =
   | { readonly ok: true; readonly stored: StoredKeyring }
@@ -283,7 +160,7 @@ function isNewer(content: unknown): boolean {
   return typeof format === 'number' && format > FORMAT;
 }
 
-/** With the fields that JSON leaves out, so that all clients have one shape. */
+/** Adds the fields that JSON leaves out, so that V8 gives all clients one hidden class. */
 function clientOf(read: z.infer<typeof client>): Client {
   return {
     name: read.name,
@@ -325,67 +202,60 @@ function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyr
   return Object.fromEntries(known.map((each) => [each, read[each]]));
 }
 
-export const keyringPath = (folder: string): string => join(folder, 'keyring.json');
-/** The one before. */
-export const backupPath = (folder: string): string => `${keyringPath(folder)}.bak`;
-export const auditPath = (folder: string): string => join(folder, 'audit.jsonl');
+/** The text of some generations in a row that have ended, and so will hardly change again. */
+interface Block {
+  readonly first: number;
+  readonly of: readonly Generation[];
+  /** With a comma in front where it is not the first. */
+  readonly text: Uint8Array;
+}
+
+/** By the last generation in it. */
+const blocks = new WeakMap<Generation, Block>();
+/** Of generations in no block. */
+const rowTexts = new WeakMap<Generation, string>();
+
+/** Generations to a block. */
+const BLOCK = 64;
 
 /**
- * Reads the keyring in a state folder; undefined: none was ever there.
- *
- * @throws StoreError where it cannot be read, or is gone and left traces
+ * The texts of a row of generations, with commas between them. A client that rotates has a thousand
+ * tombstones sooner than a second name, and changes at the end of its row: what stands before is
+ * made once, in blocks, in memory that another thread reads without a copy.
  */
-export async function readKeyringFile(folder: string): Promise<StoredKeyring | undefined> {
-  const path = keyringPath(folder);
-  const decoded = await readAndDecode(path);
-  if (decoded?.ok === true) return decoded.stored;
-  if (decoded === undefined) {
-    const traces = await tracesIn(folder);
-    if (traces.length === 0) return undefined;
-    throw new StoreError('damaged', `${path} is gone, though ${traces.join(' and ')} is there`, {
-      hint: await wayBack(folder, `to start anew, move ${traces.join(' and ')} away`),
-    });
-  }
-  const message = `${path} cannot be used: ${decoded.reason}`;
-  if (decoded.kind === 'newer') {
-    const hint = 'run a sidecar at least as new as the one before this';
-    throw new StoreError('newer', message, { hint });
-  }
-  throw new StoreError('damaged', message, {
-    hint: await wayBack(folder, 'put a copy of it back, or move it away to start anew'),
-  });
-}
-
-async function readAndDecode(path: string): Promise<Decoded | undefined> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw storeFault(`${path} cannot be read`, path, cause);
-  }
-  return decodeKeyring(bytes);
-}
-
-async function tracesIn(folder: string): Promise<readonly string[]> {
-  const kept = [backupPath(folder), auditPath(folder)];
-  try {
-    const names = await readdir(folder);
-    return kept.filter((path) => names.some((name) => join(folder, name) === path));
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw storeFault(`${folder} cannot be read`, folder, cause);
+export function* rowText(generations: readonly Generation[]): Generator<string | Uint8Array> {
+  for (let first = 0; first < generations.length; first += BLOCK) {
+    const last = generations[first + BLOCK - 1];
+    const known = last && blocks.get(last);
+    if (known?.first === first && isOf(known, generations)) yield known.text;
+    else yield textFrom(generations, first);
   }
 }
 
-/** What the backup is good for. */
-async function wayBack(folder: string, otherwise: string): Promise<string> {
-  const backup = backupPath(folder);
-  const decoded = await readAndDecode(backup).catch(() => undefined);
-  if (decoded === undefined) return `there is no backup that can be read; ${otherwise}`;
-  if (!decoded.ok) return `the backup ${backup} cannot be used either: ${decoded.reason}`;
-  return (
-    `the backup, one change older, reads well: ` +
-    `stop the sidecar, and cp ${backup} ${keyringPath(folder)}; or ${otherwise}`
-  );
+function textFrom(generations: readonly Generation[], first: number): string | Uint8Array {
+  const row = generations.slice(first, first + BLOCK);
+  const text = (first === 0 ? '' : ',') + row.map(cachedText).join();
+  const last = row[BLOCK - 1];
+  if (last === undefined || !row.every(({ endedAt }) => endedAt !== undefined)) return text;
+  const block = { first, of: row, text: shared(text) };
+  blocks.set(last, block);
+  for (const each of row) rowTexts.delete(each);
+  return block.text;
+}
+
+function isOf({ first, of }: Block, generations: readonly Generation[]): boolean {
+  for (let at = 0; at < of.length; at++) if (of[at] !== generations[first + at]) return false;
+  return true;
+}
+
+function cachedText(generation: Generation): string {
+  const text = rowTexts.get(generation) ?? textOf(generation);
+  rowTexts.set(generation, text);
+  return text;
+}
+
+function shared(text: string): Uint8Array {
+  const bytes = Buffer.from(new SharedArrayBuffer(Buffer.byteLength(text)));
+  bytes.write(text);
+  return bytes;
 }

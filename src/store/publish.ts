@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'dotenv';
 import type { Secret } from '../secret.ts';
 import type { Disk } from './disk.ts';
-import { OVERTAKEN } from './durable-file.ts';
+import { ifThere, OVERTAKEN } from './durable-file.ts';
 
 const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)/;
 const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
@@ -13,10 +13,10 @@ const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]
  */
 const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?(?:$|$)`, 'gm');
 
-/** In which a value may stand, the plainest first. */
+/** The quotes in which a value may stand, the plainest first. */
 const QUOTES = ['', "'", '"', '`'] as const;
 
-/** From and to which character of the text a value stands, quotes included. */
+/** Where a value stands in the text, from its first to behind its last character, with quotes. */
 interface Place {
   readonly start: number;
   readonly end: number;
@@ -41,7 +41,7 @@ export function setVariable(text: string, name: string, value: string): string {
   throw new RangeError(`${name} cannot be set in that dotenv file without changing other lines`);
 }
 
-/** Ways to write it; `quote` undefined: as each definition is quoted now. */
+/** Ways to write the value; `quote` undefined: with the quotes that each definition has now. */
 function candidates(
   text: string,
   places: readonly Place[],
@@ -53,7 +53,7 @@ function candidates(
   const ending = /\r\n/.test(text) ? '\r\n' : '\n';
   const line = `${name}=${quoted(value, quote ?? '')}${ending}`;
   const isWhole = /(?:^\uFEFF?|[\r\n])$/.test(text);
-  // At the beginning where the end cannot be completed: after `A:` a line break is a value.
+  // The second way puts the line first: after an unfinished `A:` a line break would be its value.
   const [, mark = '', rest = ''] = /^(\uFEFF?)(.*)$/s.exec(text) ?? [];
   return [`${text}${isWhole ? '' : ending}${line}`, `${mark}${line}${rest}`];
 }
@@ -75,7 +75,7 @@ function splice(
   return changed + text.slice(from);
 }
 
-/** Whether dotenv reads the value, and every other variable as before. */
+/** Whether dotenv reads the new value, and every other variable as before. */
 function isRight(
   text: string,
   before: Readonly<Record<string, string>>,
@@ -100,14 +100,14 @@ function readPlaces(text: string, name: string) {
 
 function placeOf(at: number, raw: string): Place {
   const trimmed = raw.trim();
-  // White space alone stays behind the value, in front of a comment.
+  // An empty value is put before the white space, which stays in front of a comment.
   const start = trimmed === '' ? at : at + raw.indexOf(trimmed);
   const [first = ''] = trimmed;
   const isQuoted = trimmed.length > 1 && /['"`]/.test(first) && trimmed.endsWith(first);
   return { start, end: start + trimmed.length, quote: isQuoted ? first : '' };
 }
 
-/** Places of the text whose line breaks dotenv made plain, in the text as it is. */
+/** Moves places in the text with plain line breaks, as dotenv reads it, to the text as it is. */
 function inOriginal(text: string, places: readonly Place[]): readonly Place[] {
   if (!text.includes('\r\n')) return places;
   const added: number[] = [];
@@ -125,7 +125,7 @@ function inOriginal(text: string, places: readonly Place[]): readonly Place[] {
 }
 
 /** Why a key could not be published, in words, from an error of Node's fs. Holds no key. */
-export function publishError(path: string, cause: unknown): Error {
+function publishError(path: string, cause: unknown): Error {
   const { code = '', message } = cause as NodeJS.ErrnoException;
   const folder = dirname(path);
   const words: Record<string, string> = {
@@ -161,7 +161,7 @@ export async function publishToFile(path: string, key: Secret, disk: Disk): Prom
   }
 }
 
-/** As many as Linux follows. */
+/** Linux follows as many. */
 const MOST_LINKS = 40;
 
 /**
@@ -180,18 +180,12 @@ export async function behindLinks(path: string): Promise<string> {
   throw Object.assign(new Error(`too many symbolic links: ${path}`), { code: 'ELOOP' });
 }
 
-async function isLink(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isSymbolicLink();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
+const isLink = async (path: string): Promise<boolean> =>
+  (await ifThere(lstat(path)))?.isSymbolicLink() === true;
 
-/** No dotenv file comes near this. */
+/** A file beyond this is no dotenv file, and would only fill the memory. */
 const LARGEST = 1024 * 1024;
-/** Of somebody who writes the file all the time. */
+/** Others may write the file again and again; after so many tries it is given up. */
 const MOST_TRIES = 10;
 
 /**
@@ -223,10 +217,10 @@ export async function publishToDotenv(
 }
 
 async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
-  const before = await readIfThere(path);
+  const before = await ifThere(readWhole(path));
   const text = decode(path, before?.bytes);
   const changed = setVariable(text, name, key.reveal());
-  // Set by somebody else, the operator who declared it above all: on the disk it must be, too.
+  // Where the key stands there already, as the operator wrote it, it may not be on the disk yet.
   if (before !== undefined && changed === text) return disk.run('sync', path);
   await disk.run('replace', {
     path,
@@ -237,24 +231,19 @@ async function setIn(path: string, name: string, key: Secret, disk: Disk): Promi
   });
 }
 
-interface ThereFile {
+interface WholeFile {
   readonly bytes: Buffer;
   readonly mode: number;
   readonly owner: { readonly uid: number; readonly gid: number };
 }
 
-async function readIfThere(path: string): Promise<ThereFile | undefined> {
-  try {
-    const { mode, uid, gid, size } = await stat(path);
-    if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
-    return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+async function readWhole(path: string): Promise<WholeFile> {
+  const { mode, uid, gid, size } = await stat(path);
+  if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
+  return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
 }
 
-/** With its byte order mark, so that it stays. */
+/** Keeps the byte order mark, so that it is written again. */
 function decode(path: string, bytes: Buffer | undefined): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { GenerationUse, Usage } from '../keyring/keyring.ts';
+import type { GenerationUse, GenerationUses } from '../keyring/keyring.ts';
 import type { Disk } from './disk.ts';
-import type { FileData } from './durable-file.ts';
+import { type FileData, ifThere } from './durable-file.ts';
 import { storeFault } from './key-store.ts';
-import { collect, unseal } from './keyring-format.ts';
+import { collect, unseal } from './sealed.ts';
 
 const use = z.strictObject({
   lastAt: z.number(),
@@ -25,15 +25,15 @@ const document = z.strictObject({
   sum: z.string(),
 });
 
-/** Most generations were not used since the last time: the text of each use is made once. */
+/** The text of each use: most generations were not used between two saves. */
 const texts = new WeakMap<GenerationUse, string>();
 
 /** The text of `usage.json`, to be sealed: a line for each generation. */
-export function encodeUsage(usage: Usage): Promise<FileData> {
+function encodeUsage(usage: GenerationUses): Promise<FileData> {
   return collect(partsOf(usage));
 }
 
-function* partsOf(usage: Usage): Generator<string> {
+function* partsOf(usage: GenerationUses): Generator<string> {
   yield '{\n  "format": 1,\n  "usage": [';
   let separator = '';
   for (const [id, each] of usage) {
@@ -45,20 +45,20 @@ function* partsOf(usage: Usage): Generator<string> {
   yield '\n  ]';
 }
 
-/** Undefined: it is not what `encodeUsage` made, once sealed. */
-export function decodeUsage(bytes: Buffer): Usage | undefined {
+/** Undefined: the bytes are not what `encodeUsage` made, once sealed. */
+function decodeUsage(bytes: Buffer): GenerationUses | undefined {
   const unsealed = unseal(bytes);
   if (!unsealed.ok) return undefined;
   const parsed = document.safeParse(unsealed.content);
   return parsed.success ? new Map(parsed.data.usage) : undefined;
 }
 
-/** Who used what; worth less than keys. */
+/** The file that says who used which key; a loss of it is told, and stops nothing. */
 export interface UsageFile {
-  /** Never rejects: what cannot be read is none. */
-  load(): Promise<Usage>;
-  save(usage: Usage): Promise<void>;
-  /** Why `load` found none though there is a file. */
+  /** Never rejects: a file that cannot be read counts as empty. */
+  load(): Promise<GenerationUses>;
+  save(usage: GenerationUses): Promise<void>;
+  /** Why `load` took a file that is there for empty. */
   readonly warning: string | undefined;
 }
 
@@ -71,11 +71,11 @@ export function createUsageFile(path: string, disk: Disk): UsageFile {
     async load() {
       warning = undefined;
       try {
-        const usage = decodeUsage(await readFile(path));
+        const bytes = await ifThere(readFile(path));
+        const usage = bytes === undefined ? new Map() : decodeUsage(bytes);
         if (usage !== undefined) return usage;
         warning = `${path} is damaged: who used which key starts anew`;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
+      } catch {
         warning = `${path} cannot be read: who used which key starts anew`;
       }
       return new Map();

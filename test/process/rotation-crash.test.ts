@@ -12,7 +12,7 @@ import { activeOf } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import type { KeyEvents } from '../../src/rotation/events.ts';
 import { type Keys, openKeys } from '../../src/rotation/keys.ts';
-import { verifyAudit } from '../../src/store/audit-log.ts';
+import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { clientKeyPath, readKeyFile, writeKeyFile } from '../../src/store/key-files.ts';

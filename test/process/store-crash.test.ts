@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { verifyAudit } from '../../src/store/audit-log.ts';
+import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 
 const SAVER = fileURLToPath(new URL('saving-store.js', import.meta.url));

@@ -2,10 +2,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MOST_CALLERS, type Usage } from '../../src/keyring/keyring.ts';
+import { type GenerationUses, MOST_CALLERS } from '../../src/keyring/keyring.ts';
 import { createUsageTracker } from '../../src/rotation/use.ts';
 
-const track = (initial: Usage = new Map()) => {
+const track = (initial: GenerationUses = new Map()) => {
   const time = { now: 1000 };
   const tracker = createUsageTracker({ now: () => time.now, initial });
   const noteAt = (now: number, address: string, userAgent = 'curl', id = 'ci-1') => {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Keyring, Usage } from '../../src/keyring/keyring.ts';
+import type { GenerationUses, Keyring } from '../../src/keyring/keyring.ts';
 import type { KeyStore } from '../../src/store/key-store.ts';
 import {
   anyKeyring,
@@ -119,7 +119,9 @@ export function describeKeyStore(name: string, make: () => Promise<StorePlace>):
         }),
       );
       const use = fc.record({ lastAt: fc.nat(), count: fc.nat(), callers });
-      const usages = fc.array(fc.tuple(fc.string(), use)).map((each): Usage => new Map(each));
+      const usages = fc
+        .array(fc.tuple(fc.string(), use))
+        .map((each): GenerationUses => new Map(each));
       await fc.assert(
         fc.asyncProperty(usages, async (usage) => {
           await place.open().saveUsage(usage);

@@ -1,5 +1,5 @@
 import { checkInvariants } from '../../src/keyring/invariants.ts';
-import type { Keyring, Usage } from '../../src/keyring/keyring.ts';
+import type { GenerationUses, Keyring } from '../../src/keyring/keyring.ts';
 import { type KeyStore, type StoredKeyring, StoreError } from '../../src/store/key-store.ts';
 
 export interface MemoryStore extends KeyStore {
@@ -14,7 +14,7 @@ export interface MemoryStore extends KeyStore {
 /** What outlives a store in memory. */
 export interface MemoryDisk {
   stored: StoredKeyring | undefined;
-  usage: Usage;
+  usage: GenerationUses;
   readonly audit: string[];
   /** The number of the audit's last line. */
   count: number;

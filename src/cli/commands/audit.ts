@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
-import { readAudit, verifyAudit } from '../../store/audit-log.ts';
+import { readAudit, verifyAudit } from '../../store/audit-reader.ts';
 import { StoreError } from '../../store/key-store.ts';
 import { oneLine } from '../../text/safe.ts';
 import { escapeControls, writeJson } from '../admin-client.ts';

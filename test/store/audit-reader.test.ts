@@ -3,15 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Keyring } from '../../src/keyring/keyring.ts';
-import { createAuditWriter, readAudit, verifyAudit } from '../../src/store/audit-log.ts';
-import { appendLines } from '../../src/store/disk-jobs.ts';
+import { readAudit, verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { entryOf, keyringOf, withLines } from '../support/keyrings.ts';
 
 let folder = '';
 let path = '';
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'audit-file-'));
+  folder = await mkdtemp(join(tmpdir(), 'audit-reader-'));
   path = join(folder, 'audit.jsonl');
 });
 afterEach(async () => {
@@ -114,30 +113,5 @@ describe('verifying the audit', () => {
     await write(2);
     await writeFile(join(folder, 'keyring.json'), '{');
     await expect(verifyAudit(folder)).rejects.toMatchObject({ kind: 'damaged' });
-  });
-});
-
-describe('an append that fails', () => {
-  it('is cut off at the latest by the next one, where it cannot be at once', async () => {
-    let failing: readonly string[] = ['sync audit.jsonl', 'cut audit.jsonl'];
-    const writer = createAuditWriter(path);
-    const append = (lines: readonly string[]): void => {
-      const request = writer.request(lines);
-      if (request === undefined) return;
-      const result = appendLines(request, (name) => {
-        if (failing.includes(name)) throw new Error(name);
-      });
-      writer.settle(result);
-    };
-    expect(() => append(['one'])).toThrow('sync');
-    expect(await readFile(path, 'utf8')).toBe('one\n');
-    failing = [];
-    append(['one', 'two']);
-    expect(await readFile(path, 'utf8')).toBe('one\ntwo\n');
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-    append([]);
-    await rm(path);
-    append(['three']);
-    expect(await readFile(path, 'utf8')).toBe('three\n');
   });
 });

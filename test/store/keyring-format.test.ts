@@ -1,8 +1,47 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Generation } from '../../src/keyring/keyring.ts';
-import { rowText } from '../../src/store/keyring-format.ts';
-import { generationOf } from '../support/keyrings.ts';
+import type { StoredKeyring } from '../../src/store/key-store.ts';
+import { decodeKeyring, encodeKeyring, rowText } from '../../src/store/keyring-format.ts';
+import { seal } from '../../src/store/sealed.ts';
+import { anyKeyring, generationOf, settledOf } from '../support/keyrings.ts';
+import { second } from './stage.ts';
+
+const sealedBytes = async (stored: StoredKeyring): Promise<Buffer> =>
+  Buffer.concat(seal(await encodeKeyring(stored)));
+
+describe('the bytes of a keyring', () => {
+  it('is an error wherever it is cut off', async () => {
+    const bytes = await sealedBytes({ keyring: settledOf(second), version: 2 });
+    for (let length = 0; length < bytes.length; length++) {
+      expect(decodeKeyring(bytes.subarray(0, length))).toMatchObject({ kind: 'damaged' });
+    }
+    expect(decodeKeyring(bytes)).toMatchObject({ ok: true });
+  });
+
+  it('is an error or the same keyring, whatever bytes are others', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyKeyring,
+        fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
+          minLength: 1,
+          maxLength: 4,
+        }),
+        async (keyring, flips) => {
+          const bytes = await sealedBytes({ keyring, version: 7 });
+          for (const [where, bits] of flips) {
+            const at = where % bytes.length;
+            bytes[at] = (bytes[at] ?? 0) ^ bits;
+          }
+          const decoded = decodeKeyring(bytes);
+          if (decoded.ok) expect(decoded.stored).toStrictEqual({ keyring, version: 7 });
+          else expect(decoded.reason).toMatch(/checksum|JSON|newer/);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
 
 const asText = (piece: string | Uint8Array): string =>
   typeof piece === 'string' ? piece : Buffer.from(piece).toString();

@@ -1,0 +1,51 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach } from 'vitest';
+import type { Keyring } from '../../src/keyring/keyring.ts';
+import { createFileStore } from '../../src/store/file-store.ts';
+import { clientOf, keyringOf, withLines } from '../support/keyrings.ts';
+
+/** Makes a folder for each test of a file, and removes it afterwards; tells which it is. */
+export function eachInFolder(name: string): () => string {
+  let folder = '';
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), `${name}-`));
+  });
+  afterEach(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+  return () => folder;
+}
+
+/** The lines of the audit in a folder; none where it is not there. */
+export const linesOf = async (folder: string): Promise<readonly string[]> => {
+  const text = await readFile(join(folder, 'audit.jsonl'), 'utf8').catch(() => '');
+  return text.split('\n').slice(0, -1);
+};
+
+export const master = (generations: number): Keyring =>
+  keyringOf([clientOf('master', generations)]);
+
+/** A keyring, and the one that follows it. */
+export const first = withLines(master(1), ['one']);
+export const second = withLines({ ...first, clients: master(2).clients }, ['two']);
+
+/** Saves both, so that there is a backup; resolves to the bytes of the second. */
+export async function saveBoth(folder: string): Promise<Buffer> {
+  const store = createFileStore({ folder });
+  await store.save(first, 0);
+  await store.save(second, 1);
+  return readFile(join(folder, 'keyring.json'));
+}
+
+/** Fails at the named point, until it is told not to. */
+export function failAt(point: string, code = 'EIO') {
+  const state = { on: true, points: [] as string[] };
+  const fault = (name: string): void => {
+    state.points.push(name);
+    if (!state.on || name !== point) return;
+    throw Object.assign(new Error(`${code}: no way, write`), { code, syscall: 'write' });
+  };
+  return { fault, state };
+}
