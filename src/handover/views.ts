@@ -5,7 +5,8 @@ import type { SlotName } from '../litellm/slots.ts';
  * milliseconds, `null` is "none". Nothing here is a key or a digest of one.
  */
 /** `rotate`: a new key; `reload`: the configuration as it is now; `dry-run`: that, unswitched. */
-export type HandoverKind = 'rotate' | 'reload' | 'dry-run';
+export const HANDOVER_KINDS = ['rotate', 'reload', 'dry-run'] as const;
+export type HandoverKind = (typeof HANDOVER_KINDS)[number];
 
 /** The steps of a handover in their order; `waiting`: the handover before has not ended yet. */
 export const HANDOVER_STEPS = [

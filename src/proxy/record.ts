@@ -70,9 +70,11 @@ export interface TrafficEvents {
 }
 
 /** Its connection had died of old age, or LiteLLM takes the other one of two live keys. */
-export type RetryKind = 'reused_connection' | 'other_key';
+export const RETRY_KINDS = ['reused_connection', 'other_key'] as const;
+type RetryKind = (typeof RETRY_KINDS)[number];
 
-export type UpstreamErrorKind = 'connect' | 'reset' | 'timeout' | 'protocol' | 'aborted';
+export const UPSTREAM_ERROR_KINDS = ['connect', 'reset', 'timeout', 'protocol', 'aborted'] as const;
+export type UpstreamErrorKind = (typeof UPSTREAM_ERROR_KINDS)[number];
 
 /** What is under way, read at each scrape. */
 export interface TrafficGauges {

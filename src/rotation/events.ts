@@ -9,7 +9,8 @@ import type { TombstoneUse } from './use.ts';
 /** Where a rotation came from. */
 export const TRIGGERS = ['cli', 'api', 'schedule', 'declared', 'start'] as const;
 export type Trigger = (typeof TRIGGERS)[number];
-export type RotationOutcome = 'done' | 'failed' | 'refused';
+export const ROTATION_OUTCOMES = ['done', 'failed', 'refused'] as const;
+export type RotationOutcome = (typeof ROTATION_OUTCOMES)[number];
 
 /** What is told of keys as it happens, for the log and the metrics; none may throw or wait. */
 export interface KeyEvents {

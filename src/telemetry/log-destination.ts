@@ -1,127 +1,5 @@
 import { write, writeSync } from 'node:fs';
 
-/** Lines that wait for a write, as bytes. */
-export interface Gather {
-  append(line: string): void;
-  /** Bytes that wait. */
-  size(): number;
-  /** All that waits; nothing waits afterwards. */
-  take(): Buffer;
-}
-
-/** UTF-8 has at most three bytes for a UTF-16 unit. */
-const MOST_BYTES_A_UNIT = 3;
-
-/**
- * Gathers lines outside the heap: strings that wait would live through collections, and cost more
- * there than all the rest of their making.
- *
- * @param capacity bytes to begin with; it grows as it must
- */
-export const createGather = (capacity: number): Gather => {
-  let bytes = Buffer.allocUnsafeSlow(capacity);
-  let size = 0;
-  return {
-    append: (line) => {
-      const most = size + line.length * MOST_BYTES_A_UNIT;
-      if (most > bytes.length) {
-        const larger = Buffer.allocUnsafeSlow(Math.max(most, bytes.length * 2));
-        bytes.copy(larger, 0, 0, size);
-        bytes = larger;
-      }
-      size += bytes.write(line, size);
-    },
-    size: () => size,
-    take: () => {
-      const taken = bytes.subarray(0, size);
-      bytes = Buffer.allocUnsafeSlow(capacity);
-      size = 0;
-      return taken;
-    },
-  };
-};
-
-/** A pipe that is full and does not block (EAGAIN) is tried again after this. */
-const RETRY_MS = 20;
-const MAX_SYNC_RETRIES = 50;
-
-const NOTHING = Buffer.alloc(0);
-
-const isBusy = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'EAGAIN';
-
-const sleep = (ms: number): void => {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-};
-
-/** Writes all of it before it returns, or what a second allows; never throws. */
-export const writeAllSync = (fd: number, bytes: Buffer): void => {
-  let rest = bytes;
-  let retries = 0;
-  while (rest.length > 0) {
-    try {
-      rest = rest.subarray(writeSync(fd, rest));
-    } catch (error) {
-      retries += 1;
-      if (!isBusy(error) || retries > MAX_SYNC_RETRIES) return;
-      sleep(RETRY_MS);
-    }
-  }
-};
-
-/** One write at a time, off the event loop. */
-export interface Writer {
-  isIdle(): boolean;
-  /** Only while idle; `done` is told once whether all of it was written. */
-  send(bytes: Buffer, done: (error: Error | null) => void): void;
-  /** Gives back what still waits for a full pipe, and is idle; empty where a write is under way. */
-  takeBack(): Buffer;
-}
-
-export const createWriter = (fd: number): Writer => {
-  let rest: Buffer = NOTHING;
-  let done: ((error: Error | null) => void) | undefined;
-  let retry: NodeJS.Timeout | undefined;
-
-  const end = (error: Error | null): void => {
-    const tell = done;
-    done = undefined;
-    rest = NOTHING;
-    tell?.(error);
-  };
-  const go = (): void => {
-    retry = undefined;
-    write(fd, rest, (error, written) => {
-      if (isBusy(error)) {
-        retry = setTimeout(go, RETRY_MS).unref();
-        return;
-      }
-      if (error) return end(error);
-      rest = rest.subarray(written);
-      if (rest.length > 0) go();
-      else end(null);
-    });
-  };
-
-  return {
-    isIdle: () => done === undefined,
-    send: (bytes, tell) => {
-      rest = bytes;
-      done = tell;
-      go();
-    },
-    takeBack: () => {
-      if (retry === undefined) return NOTHING;
-      clearTimeout(retry);
-      retry = undefined;
-      const waiting = rest;
-      rest = NOTHING;
-      done = undefined;
-      return waiting;
-    },
-  };
-};
-
 /** Where finished lines go. */
 export interface LineSink {
   /** Takes a line with its line feed; never waits, never throws. */
@@ -130,21 +8,19 @@ export interface LineSink {
   flush(): void;
 }
 
-export interface FileSinkOptions {
+interface FileSinkOptions {
   /** Bytes that are gathered before a write; 0 writes each line as it comes. */
   readonly threshold: number;
   /** Told, once writing succeeds again, how many lines were lost meanwhile. */
   readonly onLost: (lines: number) => void;
 }
 
-/** No line waits longer for others. */
+/** The longest that a line waits for others, in milliseconds. */
 const FLUSH_AFTER_MS = 200;
-/**
- * What a reader that stalls may cost in memory, in bytes; lines beyond are lost and counted.
- */
+/** Bytes that wait for a reader that stalls, at most; lines beyond are lost and counted. */
 const MAX_BUFFERED = 4 * 1024 * 1024;
 
-/** Bytes: a line longer than that makes the buffer grow once. */
+/** Bytes of room above the threshold; a longer line makes the buffer grow once. */
 const ROOM_FOR_ONE = 4096;
 
 const countLines = (bytes: Buffer): number => bytes.toString().split('\n').length - 1;
@@ -197,4 +73,127 @@ export const createFileSink = (fd: number, { threshold, onLost }: FileSinkOption
       writeAllSync(fd, Buffer.concat([waiting, gather.take()]));
     },
   };
+};
+
+/** Lines that wait for a write, as bytes. */
+interface Gather {
+  append(line: string): void;
+  /** Bytes that wait. */
+  size(): number;
+  /** All that waits; nothing waits afterwards. */
+  take(): Buffer;
+}
+
+/** UTF-8 has at most three bytes for a UTF-16 unit. */
+const MOST_BYTES_A_UNIT = 3;
+
+/**
+ * Gathers lines outside the heap: strings that wait would live through collections of garbage, and
+ * cost more there than all the rest of their making.
+ *
+ * @param capacity bytes to begin with; the buffer grows as it must
+ */
+const createGather = (capacity: number): Gather => {
+  let bytes = Buffer.allocUnsafeSlow(capacity);
+  let size = 0;
+  return {
+    append: (line) => {
+      const most = size + line.length * MOST_BYTES_A_UNIT;
+      if (most > bytes.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.max(most, bytes.length * 2));
+        bytes.copy(larger, 0, 0, size);
+        bytes = larger;
+      }
+      size += bytes.write(line, size);
+    },
+    size: () => size,
+    take: () => {
+      const taken = bytes.subarray(0, size);
+      bytes = Buffer.allocUnsafeSlow(capacity);
+      size = 0;
+      return taken;
+    },
+  };
+};
+
+const NOTHING = Buffer.alloc(0);
+
+/** Milliseconds until a pipe that was full (EAGAIN) is tried again. */
+const RETRY_MS = 20;
+
+/** One write at a time, off the event loop. */
+interface Writer {
+  isIdle(): boolean;
+  /** Only while idle; `done` is told once whether all of it was written. */
+  send(bytes: Buffer, done: (error: Error | null) => void): void;
+  /** Gives back what still waits for a full pipe, and is idle; empty where a write is under way. */
+  takeBack(): Buffer;
+}
+
+export const createWriter = (fd: number): Writer => {
+  let rest: Buffer = NOTHING;
+  let done: ((error: Error | null) => void) | undefined;
+  let retry: NodeJS.Timeout | undefined;
+
+  const end = (error: Error | null): void => {
+    const tell = done;
+    done = undefined;
+    rest = NOTHING;
+    tell?.(error);
+  };
+  const go = (): void => {
+    retry = undefined;
+    write(fd, rest, (error, written) => {
+      if (isBusy(error)) {
+        retry = setTimeout(go, RETRY_MS).unref();
+        return;
+      }
+      if (error) return end(error);
+      rest = rest.subarray(written);
+      if (rest.length > 0) go();
+      else end(null);
+    });
+  };
+
+  return {
+    isIdle: () => done === undefined,
+    send: (bytes, tell) => {
+      rest = bytes;
+      done = tell;
+      go();
+    },
+    takeBack: () => {
+      if (retry === undefined) return NOTHING;
+      clearTimeout(retry);
+      retry = undefined;
+      const waiting = rest;
+      rest = NOTHING;
+      done = undefined;
+      return waiting;
+    },
+  };
+};
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'EAGAIN';
+
+const MAX_SYNC_RETRIES = 50;
+
+const sleep = (ms: number): void => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+};
+
+/** Writes all of it before it returns, or what a second allows; never throws. */
+export const writeAllSync = (fd: number, bytes: Buffer): void => {
+  let rest = bytes;
+  let retries = 0;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      retries += 1;
+      if (!isBusy(error) || retries > MAX_SYNC_RETRIES) return;
+      sleep(RETRY_MS);
+    }
+  }
 };

@@ -6,143 +6,7 @@ import type { ExchangeRecord } from '../proxy/record.ts';
 import { redact } from '../text/safe.ts';
 import { createFileSink, type LineSink } from './log-destination.ts';
 
-const HEADERS = [
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'set-cookie',
-  'x-litellm-api-key',
-  'litellm_user_api_key',
-  'api-key',
-  'x-api-key',
-  'x-goog-api-key',
-  'ocp-apim-subscription-key',
-  'sec-websocket-protocol',
-];
-
-/** Fields that are never logged, for pino's `redact`: at the top of a line and two levels down. */
-export const REDACTED_PATHS: readonly string[] = HEADERS.flatMap((name) => [
-  `["${name}"]`,
-  `*["${name}"]`,
-  `*.*["${name}"]`,
-]);
-
 export type LogFields = Readonly<Record<string, unknown>>;
-
-/** Whole microseconds are enough. */
-const round = (ms: number): number => Math.round(ms * 1000) / 1000;
-
-/** The access line of an exchange; what says nothing is left out. */
-const accessFields = (record: ExchangeRecord): LogFields => ({
-  id: record.id,
-  client: record.client,
-  generation: record.generation,
-  method: record.method,
-  route: record.template,
-  slot: record.slot,
-  status: record.status,
-  // pino leaves out what is undefined
-  refusal: record.refusal,
-  outcome: record.outcome === 'answered' ? undefined : record.outcome,
-  model: record.model === '' ? undefined : record.model,
-  durationMs: round(record.durationMs),
-  firstByteMs: record.firstByteMs < 0 ? undefined : round(record.firstByteMs),
-  requestBytes: record.requestBytes,
-  responseBytes: record.responseBytes,
-  address: record.address,
-});
-
-/** Needs no quoting, and of what `redact` looks for can hold `sk-` alone: nearly every text. */
-const PLAIN = /^[\w./:-]*$/;
-const KEY_LIKE = /sk-/i;
-
-/** Text that a caller, or LiteLLM, had a hand in: it is quoted, and no key passes. */
-const quoted = (text: string): string =>
-  PLAIN.test(text) && !KEY_LIKE.test(text) ? `"${text}"` : redact(JSON.stringify(text));
-
-/**
- * The same line as JSON, as pino would write it, at a quarter of the cost: it is written for each
- * request. All but three of its texts come from closed sets of plain words.
- *
- * @param time pino's own, as it stands in a line
- */
-export const accessLine = (record: ExchangeRecord, time: string): string => {
-  const { client, generation, method, template, slot, status, refusal, outcome } = record;
-  let line = `{"level":"info"${time},"id":${quoted(record.id)},"client":"${client}"`;
-  line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
-  line += `,"slot":"${slot}","status":${status}`;
-  if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
-  if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
-  if (record.model !== '') line += `,"model":${quoted(record.model)}`;
-  line += `,"durationMs":${round(record.durationMs)}`;
-  if (record.firstByteMs >= 0) line += `,"firstByteMs":${round(record.firstByteMs)}`;
-  line += `,"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes}`;
-  return `${line},"address":${quoted(record.address)},"msg":"request"}\n`;
-};
-
-/** The same for a person at a terminal: what one looks for first, and the rest behind it. */
-export const accessSentence = (record: ExchangeRecord): [LogFields, string] => {
-  const { method, route, status, durationMs, generation, ...rest } = accessFields(record);
-  return [rest, `${method} ${route} ${status} ${durationMs} ms ${generation}`];
-};
-
-/** What a log line says of an error. */
-export interface ErrorFields {
-  readonly type: string;
-  readonly message: string;
-  readonly code?: string;
-  readonly stack?: string;
-  readonly cause?: ErrorFields;
-  /** Of an AggregateError: a connect that failed on every address has no message but these. */
-  readonly errors?: readonly ErrorFields[];
-}
-
-const MAX_DEPTH = 5;
-const MAX_ERRORS = 8;
-
-/** What is thrown may be anything; of an object only its kind is told, as it may hold a key. */
-const describeOther = (thrown: unknown): ErrorFields => ({
-  type: typeof thrown,
-  message:
-    typeof thrown === 'object' || typeof thrown === 'function'
-      ? Object.prototype.toString.call(thrown)
-      : String(thrown),
-});
-
-/**
- * Takes from an error what is named here and nothing else: those of undici and http-proxy-3 carry
- * requests, headers and sockets, and with them keys. Texts are redacted with the line.
- */
-export const describeError = (error: unknown, depth = 0): ErrorFields => {
-  if (!(error instanceof Error)) return describeOther(error);
-  const { code } = error as { code?: unknown };
-  const deeper = depth < MAX_DEPTH;
-  return {
-    type: error.name,
-    message: error.message,
-    ...(typeof code === 'string' && { code }),
-    ...(error.stack !== undefined && { stack: error.stack }),
-    ...(deeper && error.cause !== undefined && { cause: describeError(error.cause, depth + 1) }),
-    ...(deeper &&
-      error instanceof AggregateError && {
-        errors: error.errors.slice(0, MAX_ERRORS).map((each) => describeError(each, depth + 1)),
-      }),
-  };
-};
-
-/**
- * Turns JSON lines into lines for a person. pino-pretty is loaded here and not at the top: a
- * container never needs its 9 MB, and a log has to be there before anything may be awaited.
- */
-export const createPrettifier = (colour: boolean): ((line: string) => string) => {
-  const load = createRequire(import.meta.url);
-  const { prettyFactory } = load('pino-pretty') as typeof PinoPretty;
-  return prettyFactory({
-    colorize: colour,
-    singleLine: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-  });
-};
 
 export interface LogOptions {
   readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
@@ -170,7 +34,43 @@ export interface Log {
   flush(): void;
 }
 
-/** About two hundred access lines to a write: each write wakes another thread. */
+/** Makes a log; `level` is the least that is written. */
+export const createLog = (options: LogOptions): Log => {
+  const sink = createSink(options, (lines) => log.warn({ lines }, 'log lines were lost'));
+  const finish = createFinish(options);
+  const timestamp = createTimestamp(options.clock);
+  const settings = {
+    level: options.level,
+    base: null,
+    timestamp,
+    formatters: { level: (level: string) => ({ level }) },
+    serializers: { err: (error: unknown) => describeError(error) },
+    hooks: { streamWrite: finish },
+  };
+  const lines = pino(
+    { ...settings, redact: { paths: [...REDACTED_PATHS], censor: '[redacted]' } },
+    sink,
+  );
+  // No field of an access line is a header: looking for them would cost more than the line.
+  const access = pino(settings, sink);
+
+  const log: Log = {
+    debug: (fields, message) => lines.debug(fields, message),
+    info: (fields, message) => lines.info(fields, message),
+    warn: (fields, message) => lines.warn(fields, message),
+    error: (fields, message) => lines.error(fields, message),
+    access:
+      options.format === 'json'
+        ? (record) => {
+            if (access.isLevelEnabled('info')) sink.write(accessLine(record, timestamp()));
+          }
+        : (record) => access.info(...accessSentence(record)),
+    flush: sink.flush,
+  };
+  return log;
+};
+
+/** Bytes of about two hundred access lines, which go in one write: each wakes another thread. */
 const GATHERED = 65_536;
 
 const createSink = (options: LogOptions, onLost: (lines: number) => void): LineSink => {
@@ -209,38 +109,136 @@ const createTimestamp = ({ now }: Clock): (() => string) => {
   };
 };
 
-/** Makes a log; `level` is the least that is written. */
-export const createLog = (options: LogOptions): Log => {
-  const sink = createSink(options, (lines) => log.warn({ lines }, 'log lines were lost'));
-  const finish = createFinish(options);
-  const timestamp = createTimestamp(options.clock);
-  const settings = {
-    level: options.level,
-    base: null,
-    timestamp,
-    formatters: { level: (level: string) => ({ level }) },
-    serializers: { err: (error: unknown) => describeError(error) },
-    hooks: { streamWrite: finish },
-  };
-  const lines = pino(
-    { ...settings, redact: { paths: [...REDACTED_PATHS], censor: '[redacted]' } },
-    sink,
-  );
-  // Its fields are known and hold no header: `redact` by path would cost more than the line itself.
-  const access = pino(settings, sink);
-
-  const log: Log = {
-    debug: (fields, message) => lines.debug(fields, message),
-    info: (fields, message) => lines.info(fields, message),
-    warn: (fields, message) => lines.warn(fields, message),
-    error: (fields, message) => lines.error(fields, message),
-    access:
-      options.format === 'json'
-        ? (record) => {
-            if (access.isLevelEnabled('info')) sink.write(accessLine(record, timestamp()));
-          }
-        : (record) => access.info(...accessSentence(record)),
-    flush: sink.flush,
-  };
-  return log;
+/**
+ * Turns JSON lines into lines for a person. pino-pretty, whose 9 MB no container needs, is loaded
+ * here and not at the top, and at once: a log has to be there before anything may be awaited.
+ */
+const createPrettifier = (colour: boolean): ((line: string) => string) => {
+  const load = createRequire(import.meta.url);
+  const { prettyFactory } = load('pino-pretty') as typeof PinoPretty;
+  return prettyFactory({
+    colorize: colour,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+  });
 };
+
+/** Headers that carry keys and cookies: LiteLLM's own carriers, and those of the providers. */
+const HEADERS = [
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'set-cookie',
+  'x-litellm-api-key',
+  'litellm_user_api_key',
+  'api-key',
+  'x-api-key',
+  'x-goog-api-key',
+  'ocp-apim-subscription-key',
+  'sec-websocket-protocol',
+];
+
+/** Fields that are never logged, for pino's `redact`: at the top of a line and two levels down. */
+const REDACTED_PATHS = HEADERS.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]);
+
+/**
+ * The access line as pino would write it in JSON, at a quarter of the cost: there is one to each
+ * request. All but three of its texts come from closed sets of plain words.
+ *
+ * @param time as pino puts it into a line
+ */
+const accessLine = (record: ExchangeRecord, time: string): string => {
+  const { client, generation, method, template, slot, status, refusal, outcome } = record;
+  let line = `{"level":"info"${time},"id":${quoted(record.id)},"client":"${client}"`;
+  line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
+  line += `,"slot":"${slot}","status":${status}`;
+  if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
+  if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
+  if (record.model !== '') line += `,"model":${quoted(record.model)}`;
+  line += `,"durationMs":${round(record.durationMs)}`;
+  if (record.firstByteMs >= 0) line += `,"firstByteMs":${round(record.firstByteMs)}`;
+  line += `,"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes}`;
+  return `${line},"address":${quoted(record.address)},"msg":"request"}\n`;
+};
+
+/** Nearly every text is like this: nothing in it needs quoting, and the only key may be `sk-…`. */
+const PLAIN = /^[\w./:-]*$/;
+const KEY_LIKE = /sk-/i;
+
+/** Quotes a text that a caller or LiteLLM chose, and takes out what looks like a key. */
+const quoted = (text: string): string =>
+  PLAIN.test(text) && !KEY_LIKE.test(text) ? `"${text}"` : redact(JSON.stringify(text));
+
+/** The access line for a person at a terminal: what one looks for first, and the rest behind it. */
+const accessSentence = (record: ExchangeRecord): [LogFields, string] => {
+  const { method, route, status, durationMs, generation, ...rest } = accessFields(record);
+  return [rest, `${method} ${route} ${status} ${durationMs} ms ${generation}`];
+};
+
+/** The access line of an exchange as fields; what says nothing is left out. */
+const accessFields = (record: ExchangeRecord): LogFields => ({
+  id: record.id,
+  client: record.client,
+  generation: record.generation,
+  method: record.method,
+  route: record.template,
+  slot: record.slot,
+  status: record.status,
+  // pino leaves out a field whose value is undefined.
+  refusal: record.refusal,
+  outcome: record.outcome === 'answered' ? undefined : record.outcome,
+  model: record.model === '' ? undefined : record.model,
+  durationMs: round(record.durationMs),
+  firstByteMs: record.firstByteMs < 0 ? undefined : round(record.firstByteMs),
+  requestBytes: record.requestBytes,
+  responseBytes: record.responseBytes,
+  address: record.address,
+});
+
+/** Whole microseconds are enough. */
+const round = (ms: number): number => Math.round(ms * 1000) / 1000;
+
+/** What a log line says of an error. */
+interface ErrorFields {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly stack?: string;
+  readonly cause?: ErrorFields;
+  /** Of an AggregateError: a connect that failed on every address has no message but these. */
+  readonly errors?: readonly ErrorFields[];
+}
+
+/** Causes below causes, and errors of an AggregateError, that a line shows. */
+const MAX_DEPTH = 5;
+const MAX_ERRORS = 8;
+
+/**
+ * Takes from an error what is named here and nothing else: errors of undici and http-proxy-3 carry
+ * requests, headers and sockets, and with them keys. Their texts are redacted with the whole line.
+ */
+const describeError = (error: unknown, depth = 0): ErrorFields => {
+  if (!(error instanceof Error)) return describeOther(error);
+  const { code } = error as { code?: unknown };
+  const deeper = depth < MAX_DEPTH;
+  return {
+    type: error.name,
+    message: error.message,
+    ...(typeof code === 'string' && { code }),
+    ...(error.stack !== undefined && { stack: error.stack }),
+    ...(deeper && error.cause !== undefined && { cause: describeError(error.cause, depth + 1) }),
+    ...(deeper &&
+      error instanceof AggregateError && {
+        errors: error.errors.slice(0, MAX_ERRORS).map((each) => describeError(each, depth + 1)),
+      }),
+  };
+};
+
+/** Of a thrown object that is no error only the kind is told, because it may hold a key. */
+const describeOther = (thrown: unknown): ErrorFields => ({
+  type: typeof thrown,
+  message:
+    typeof thrown === 'object' || typeof thrown === 'function'
+      ? Object.prototype.toString.call(thrown)
+      : String(thrown),
+});

@@ -1,10 +1,25 @@
 import { createRequire } from 'node:module';
 import type { Metric, Registry } from 'prom-client';
 
-/** Before each family of the sidecar's own. */
-export const PREFIX = 'litellm_sidecar_';
+/**
+ * The parts of prom-client that are used. Its index loads a push gateway's client, a cluster's and
+ * quantiles beside them, which is 50 ms of each start; the version is fixed, so the paths are too.
+ */
+const require = createRequire(import.meta.url);
 
-export type Labels = Readonly<Record<string, string>>;
+type PromClient = typeof import('prom-client');
+
+const PromRegistry: PromClient['Registry'] = require('prom-client/lib/registry.js');
+export const Gauge: PromClient['Gauge'] = require('prom-client/lib/gauge.js');
+export const collectDefaultMetrics: PromClient['collectDefaultMetrics'] =
+  require('prom-client/lib/defaultMetrics.js');
+
+export const createRegistry = (): Registry => new PromRegistry();
+
+/** Stands before the name of each family of the sidecar's own. */
+const PREFIX = 'litellm_sidecar_';
+
+type Labels = Readonly<Record<string, string>>;
 
 /**
  * One series. The object lives as long as its family and only `value` changes: prom-client keeps
@@ -24,8 +39,8 @@ export interface Family {
 }
 
 /**
- * Registers a family whose numbers are kept outside prom-client and handed over at a scrape. Its
- * own `inc` and `observe` hash the labels at each call, which a request cannot afford.
+ * Registers a family whose numbers are kept outside prom-client and handed over at a scrape:
+ * prom-client's `inc` and `observe` hash the labels at each call, which a request cannot afford.
  */
 export const registerFamily = (
   registry: Registry,
@@ -38,18 +53,126 @@ export const registerFamily = (
     aggregator: 'sum',
     get: async () => ({ ...metric, values: collect() }),
   };
-  // A registry calls `get` and reads `name` of what it holds; the declared type asks for its
-  // classes.
+  // A registry reads `name` and calls `get` of what it holds; its type asks for its own classes.
   registry.registerMetric(metric as unknown as Metric);
 };
 
+/** A gauge without labels, read at each scrape. */
+export const registerGauge = (registry: Registry, family: Family, read: () => number): void => {
+  const sample: Sample = { value: 0, sharedLabels: {} };
+  registerFamily(registry, { ...family, type: 'gauge' }, () => {
+    sample.value = read();
+    return [sample];
+  });
+};
+
+/** A counter without labels. */
+export const createCounter = (
+  registry: Registry,
+  family: Family,
+): { add(amount: number): void } => {
+  const sample: Sample = { value: 0, sharedLabels: {} };
+  registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
+  return {
+    add: (amount) => {
+      sample.value += amount;
+    },
+  };
+};
+
+/**
+ * A counter with one label of a closed union. Every value stands at 0 from the start, so that the
+ * first event is an increase that `rate()` sees.
+ */
+export const createCounters = <T extends string>(
+  registry: Registry,
+  family: Family & { readonly label: string; readonly values: readonly T[] },
+): { increment(value: T): void } => {
+  const { label, values, ...rest } = family;
+  const samples = new Map<T, Sample>(
+    values.map((value) => [value, { value: 0, sharedLabels: { [label]: value } }]),
+  );
+  registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
+  return {
+    increment: (value) => {
+      const sample = samples.get(value);
+      if (sample) sample.value += 1;
+    },
+  };
+};
+
+/**
+ * A counter with several labels of closed sets. Every combination stands at 0 from the start. For
+ * rare events: `increment` makes a text to look the series up, which a request cannot afford.
+ */
+export const createCombinedCounters = <T extends Labels>(
+  registry: Registry,
+  family: Family & { readonly labels: { readonly [Name in keyof T]: readonly T[Name][] } },
+): { increment(labels: T): void } => {
+  const { labels, ...rest } = family;
+  const names = Object.keys(labels);
+  const keyOf = (of: Labels): string => names.map((name) => of[name]).join(' ');
+  let combinations: Labels[] = [{}];
+  for (const [name, values] of Object.entries<readonly string[]>(labels)) {
+    combinations = combinations.flatMap((of) => values.map((value) => ({ ...of, [name]: value })));
+  }
+  const samples = new Map<string, Sample>(
+    combinations.map((of) => [keyOf(of), { value: 0, sharedLabels: of }]),
+  );
+  registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
+  return {
+    increment: (of) => {
+      const sample = samples.get(keyOf(of));
+      if (sample) sample.value += 1;
+    },
+  };
+};
+
 /** Fed in milliseconds, shown in seconds (Prometheus' base unit). */
-export interface Histogram {
+interface Histogram {
   /** `row` is a number of the label set; what is no duration (negative, NaN) is left out. */
   observe(row: number, ms: number): void;
   /** Shows a row at 0 before its first observation. */
   prepare(row: number): void;
 }
+
+/**
+ * A histogram with one row of buckets to each label value that was observed.
+ *
+ * @param family `bounds` are upper bounds in seconds, ascending; `labelsOf` names a row.
+ */
+export const createHistogram = (
+  registry: Registry,
+  family: Family & {
+    readonly bounds: readonly number[];
+    readonly labelsOf: (row: number) => Labels;
+  },
+): Histogram => {
+  const { bounds, labelsOf, ...rest } = family;
+  const boundsMs = Float64Array.from(bounds, (bound) => bound * 1000);
+  const rows: (Row | undefined)[] = [];
+
+  registerFamily(registry, { ...rest, type: 'histogram' }, () =>
+    rows.flatMap((row) => (row ? settle(row) : [])),
+  );
+
+  const rowAt = (index: number): Row => {
+    rows[index] ??= createRow(family.name, bounds, labelsOf(index));
+    return rows[index];
+  };
+
+  return {
+    prepare: rowAt,
+    observe: (index, ms) => {
+      if (!(ms >= 0)) return;
+      const row = rowAt(index);
+      let bucket = 0;
+      while (bucket < boundsMs.length && ms > (boundsMs[bucket] as number)) bucket += 1;
+      row.counts[bucket] = (row.counts[bucket] as number) + 1;
+      row.sumMs += ms;
+    },
+  };
+};
 
 interface Row {
   /** By bucket, not cumulated; the last is above all bounds. Doubles: whole up to 2^53. */
@@ -87,44 +210,7 @@ const settle = (row: Row): Sample[] => {
   return [...row.buckets, row.sum, row.count];
 };
 
-/**
- * A histogram with one row of buckets to each label value that was observed.
- * @param family `bounds` are upper bounds in seconds, ascending; `labelsOf` names a row.
- */
-export const createHistogram = (
-  registry: Registry,
-  family: Family & {
-    readonly bounds: readonly number[];
-    readonly labelsOf: (row: number) => Labels;
-  },
-): Histogram => {
-  const { bounds, labelsOf, ...rest } = family;
-  const boundsMs = Float64Array.from(bounds, (bound) => bound * 1000);
-  const rows: (Row | undefined)[] = [];
-
-  registerFamily(registry, { ...rest, type: 'histogram' }, () =>
-    rows.flatMap((row) => (row ? settle(row) : [])),
-  );
-
-  const rowAt = (index: number): Row => {
-    rows[index] ??= createRow(family.name, bounds, labelsOf(index));
-    return rows[index];
-  };
-
-  return {
-    prepare: rowAt,
-    observe: (index, ms) => {
-      if (!(ms >= 0)) return;
-      const row = rowAt(index);
-      let bucket = 0;
-      while (bucket < boundsMs.length && ms > (boundsMs[bucket] as number)) bucket += 1;
-      row.counts[bucket] = (row.counts[bucket] as number) + 1;
-      row.sumMs += ms;
-    },
-  };
-};
-
-/** What every label says of a value that has none of its own. */
+/** Stands for every label value that has no place of its own in its set. */
 export const OTHER = 'other';
 
 /** The values a label may take, numbered; 0 is `other`. */
@@ -153,53 +239,5 @@ export const createLabelSet = (known: readonly string[], open = 0): LabelSet => 
       return values.push(value) - 1;
     },
     valueAt: (index) => values[index] ?? OTHER,
-  };
-};
-
-/**
- * The parts of prom-client that are used. Its index loads a push gateway's client, a cluster's and
- * quantiles beside them, which is 50 ms of each start; the version is fixed, so the paths are too.
- */
-const require = createRequire(import.meta.url);
-
-type PromClient = typeof import('prom-client');
-
-export const MetricRegistry: PromClient['Registry'] = require('prom-client/lib/registry.js');
-export const Gauge: PromClient['Gauge'] = require('prom-client/lib/gauge.js');
-export const collectDefaultMetrics: PromClient['collectDefaultMetrics'] =
-  require('prom-client/lib/defaultMetrics.js');
-
-/** A counter without labels. */
-export const createCounter = (
-  registry: Registry,
-  family: Family,
-): { add(amount: number): void } => {
-  const sample: Sample = { value: 0, sharedLabels: {} };
-  registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
-  return {
-    add: (amount) => {
-      sample.value += amount;
-    },
-  };
-};
-
-/**
- * A counter with one label of a closed union. Every value stands at 0 from the start, so that the
- * first event is an increase that `rate()` sees.
- */
-export const createCounters = <T extends string>(
-  registry: Registry,
-  family: Family & { readonly label: string; readonly values: readonly T[] },
-): { increment(value: T): void } => {
-  const { label, values, ...rest } = family;
-  const samples = new Map<T, Sample>(
-    values.map((value) => [value, { value: 0, sharedLabels: { [label]: value } }]),
-  );
-  registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
-  return {
-    increment: (value) => {
-      const sample = samples.get(value);
-      if (sample) sample.value += 1;
-    },
   };
 };

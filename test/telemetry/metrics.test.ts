@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { REFUSAL_CODES } from '../../src/refusal.ts';
 import { exchange } from './exchange.ts';
@@ -98,81 +99,6 @@ describe('exposition', () => {
   });
 });
 
-describe('what is counted', () => {
-  it('counts an exchange in each family that it touches', async () => {
-    const { events, series } = startMetrics();
-    events.onExchangeEnd(exchange());
-    events.onExchangeEnd(exchange({ outcome: 'client_aborted', durationMs: 2_000_000 }));
-    events.onRetry('reused_connection');
-    events.onUpstreamError('timeout');
-    const at = await series();
-    const own = (name: string) => at.get(`litellm_sidecar_${name}`);
-    expect(own('requests_total{client="master",route="chat",method="POST",status="200"}')).toBe(2);
-    expect(own('request_duration_seconds_bucket{le="0.5",route="chat"}')).toBe(0);
-    expect(own('request_duration_seconds_bucket{le="1",route="chat"}')).toBe(1);
-    expect(own('request_duration_seconds_bucket{le="600",route="chat"}')).toBe(1);
-    expect(own('request_duration_seconds_bucket{le="+Inf",route="chat"}')).toBe(2);
-    expect(own('request_duration_seconds_sum{route="chat"}')).toBeCloseTo(2000.812, 3);
-    expect(own('time_to_first_byte_seconds_bucket{le="0.25",route="chat"}')).toBe(2);
-    expect(own('overhead_seconds_bucket{le="0.00005"}')).toBe(0);
-    expect(own('overhead_seconds_bucket{le="0.0001"}')).toBe(2);
-    expect(own('request_bytes_total')).toBe(2048);
-    expect(own('response_bytes_total')).toBe(4096);
-    expect(own('client_aborts_total')).toBe(1);
-    expect(own('upstream_retries_total{kind="reused_connection"}')).toBe(1);
-    expect(own('upstream_errors_total{kind="timeout"}')).toBe(1);
-    expect(own('upstream_errors_total{kind="connect"}')).toBe(0);
-  });
-
-  it('counts a refusal by its code, and leaves its duration out', async () => {
-    const { events, series } = startMetrics();
-    const refused = { status: 401, refusal: 'revoked_key', overheadMs: -1, client: '-' } as const;
-    events.onExchangeEnd(exchange(refused));
-    const at = await series();
-    expect(at.get('litellm_sidecar_refusals_total{reason="revoked_key"}')).toBe(1);
-    expect(
-      at.get('litellm_sidecar_requests_total{client="-",route="chat",method="POST",status="401"}'),
-    ).toBe(1);
-    expect(at.has('litellm_sidecar_request_duration_seconds_count{route="chat"}')).toBe(false);
-    expect(at.get('litellm_sidecar_overhead_seconds_count')).toBe(0);
-  });
-
-  it('leaves the first byte out where none came', async () => {
-    const { events, series } = startMetrics();
-    events.onExchangeEnd(exchange({ firstByteMs: -1, status: 0 }));
-    const at = await series();
-    expect(at.get('litellm_sidecar_request_duration_seconds_count{route="chat"}')).toBe(1);
-    expect(at.has('litellm_sidecar_time_to_first_byte_seconds_count{route="chat"}')).toBe(false);
-  });
-
-  it('reads what is under way and who is up at each scrape', async () => {
-    const now = { inFlight: 1, streams: 2, websockets: 3, held: 4 };
-    const up = new Map([['a', true]]);
-    const { series } = startMetrics({
-      gauges: {
-        inFlight: () => now.inFlight,
-        streams: () => now.streams,
-        websockets: () => now.websockets,
-        held: () => now.held,
-      },
-      upstreamUp: () => up,
-    });
-    const first = await series();
-    expect(first.get('litellm_sidecar_requests_in_flight')).toBe(1);
-    expect(first.get('litellm_sidecar_streams_in_flight')).toBe(2);
-    expect(first.get('litellm_sidecar_websockets_in_flight')).toBe(3);
-    expect(first.get('litellm_sidecar_requests_held')).toBe(4);
-    expect(first.get('litellm_sidecar_upstream_up{slot="a"}')).toBe(1);
-    now.inFlight = 7;
-    up.delete('a');
-    up.set('b', false);
-    const second = await series();
-    expect(second.get('litellm_sidecar_requests_in_flight')).toBe(7);
-    expect(second.has('litellm_sidecar_upstream_up{slot="a"}')).toBe(false);
-    expect(second.get('litellm_sidecar_upstream_up{slot="b"}')).toBe(0);
-  });
-});
-
 describe('rendering', () => {
   it('is cached for a second, and shared by those who ask meanwhile', async () => {
     const metrics = startMetrics();
@@ -197,5 +123,33 @@ describe('rendering', () => {
     await expect(render()).rejects.toThrow('not yet');
     broken = false;
     await expect(render()).resolves.toContain('litellm_sidecar_build_info');
+  });
+});
+
+describe('the runtime', () => {
+  it("has Node's defaults under their usual names, without those that walk every socket", async () => {
+    const names = [...(await startMetrics().series()).keys()].map((key) => key.replace(/\{.*/, ''));
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_resident_memory_bytes',
+      'process_start_time_seconds',
+      'nodejs_eventloop_lag_p99_seconds',
+      'nodejs_heap_size_used_bytes',
+      'nodejs_version_info',
+    ]) {
+      expect(names).toContain(name);
+    }
+    expect(names.filter((name) => name.includes('active'))).toEqual([]);
+  });
+
+  it.skipIf(!existsSync('/proc/self/fd'))('counts open files (there is /proc)', async () => {
+    const { series } = startMetrics();
+    const before = (await series()).get('process_open_fds') ?? 0;
+    const files = Array.from({ length: 50 }, () => openSync('/dev/null', 'r'));
+    const during = (await series()).get('process_open_fds') ?? 0;
+    for (const file of files) closeSync(file);
+    expect(before).toBeGreaterThan(0);
+    // The runner itself opens and closes some meanwhile
+    expect(Math.abs(during - before - 50)).toBeLessThan(20);
   });
 });

@@ -1,8 +1,52 @@
-import { expect, test } from 'vitest';
-import { oneLine } from '../../src/text/safe.ts';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { oneLine, redact } from '../../src/text/safe.ts';
 
-test('one line holds no escape sequence, no line break and no more than it may', () => {
+it('one line holds no escape sequence, no line break and no more than it may', () => {
   expect(oneLine('\u001b[31mred\u001b[0m\r\n\tx\u0000 y')).toBe('[31mred [0m x y');
   expect(oneLine('a'.repeat(50), 10)).toBe(`${'a'.repeat(9)}…`);
   expect(oneLine('a'.repeat(10), 10)).toBe('a'.repeat(10));
+});
+
+const KEY = 'sk-Abc123def456GHI789jkl012MNO345pqr678STU901vwx234yz';
+const SAFE = 'abcdefghijklmnop ./:-_0123456789'.split('');
+
+describe('redact', () => {
+  it.each([
+    [`key ${KEY} was refused`, 'key [redacted] was refused'],
+    [`"${KEY}"`, '"[redacted]"'],
+    ['authorization: Bearer abc.def/ghi= x', 'authorization: Bearer [redacted] x'],
+    ['"bearer  secret-18-chars-xy"', '"bearer  [redacted]"'],
+    [
+      '/v1beta/models/m:generateContent?key=AIzaXyz&alt=sse',
+      '/v1beta/models/m:generateContent?key=[redacted]&alt=sse',
+    ],
+    ['?alt=sse&KEY=AIzaXyz', '?alt=sse&KEY=[redacted]'],
+    ['openai-insecure-api-key.sk-12345678', 'openai-insecure-api-key.[redacted]'],
+  ])('%s', (text, expected) => {
+    expect(redact(text)).toBe(expected);
+  });
+
+  it.each(['', 'sk-1234', 'a task', 'monkey=5', 'bearer', '{"status":200}'])(
+    'leaves %j as it is',
+    (text) => {
+      expect(redact(text)).toBe(text);
+    },
+  );
+
+  it('leaves no key in any text, and a JSON line a JSON line', () => {
+    const text = fc
+      .array(fc.constantFrom(...SAFE), { maxLength: 30 })
+      .map((parts) => parts.join(''));
+    const quoted = fc.string({ maxLength: 10 });
+    fc.assert(
+      fc.property(text, quoted, text, (before, odd, after) => {
+        const line = redact(
+          JSON.stringify({ msg: `${before}${KEY}${odd}Bearer ${KEY}${after}`, odd }),
+        );
+        expect(line).not.toContain(KEY.slice(3));
+        expect(JSON.parse(line)).toHaveProperty('odd');
+      }),
+    );
+  });
 });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { digestOf, generateKey } from '../../../src/keyring/key.ts';
-import { EMPTY_KEYRING, type Generation, type Keyring } from '../../../src/keyring/keyring.ts';
-import { StoreError } from '../../../src/store/key-store.ts';
-import { keyGauges } from '../../../src/telemetry/key-families.ts';
-import { knownKey } from '../../support/policies.ts';
-import { exchange } from '../exchange.ts';
-import { startMetrics } from '../start-metrics.ts';
+import { digestOf, generateKey } from '../../src/keyring/key.ts';
+import { EMPTY_KEYRING, type Generation, type Keyring } from '../../src/keyring/keyring.ts';
+import { StoreError } from '../../src/store/key-store.ts';
+import { keyGauges } from '../../src/telemetry/key-families.ts';
+import { knownKey } from '../support/policies.ts';
+import { exchange } from './exchange.ts';
+import { startMetrics } from './start-metrics.ts';
 
 const own = (series: Map<string, number>, name: string) => series.get(`litellm_sidecar_${name}`);
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { knownKey } from '../../support/policies.ts';
-import { exchange } from '../exchange.ts';
-import { labelValues, parseSeries } from '../exposition.ts';
-import { startMetrics } from '../start-metrics.ts';
+import { knownKey } from '../support/policies.ts';
+import { exchange } from './exchange.ts';
+import { labelValues, parseSeries } from './exposition.ts';
+import { startMetrics } from './start-metrics.ts';
 
 describe('closed sets', () => {
   it('a scanner of 100,000 paths, methods and statuses adds no series beyond them', async () => {

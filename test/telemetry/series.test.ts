@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { Registry } from 'prom-client';
+
 import { describe, expect, it } from 'vitest';
-import { createHistogram } from '../../../src/telemetry/series.ts';
-import { parseSeries } from '../exposition.ts';
+import { createHistogram, createLabelSet, createRegistry } from '../../src/telemetry/series.ts';
+import { parseSeries } from './exposition.ts';
 
 const setUp = (bounds: readonly number[]) => {
-  const registry = new Registry();
+  const registry = createRegistry();
   const histogram = createHistogram(registry, {
     name: 'wait_seconds',
     help: 'Waits.',
@@ -63,5 +63,32 @@ describe('createHistogram', () => {
       ['litellm_sidecar_wait_seconds_sum{row="r2"}', 0],
       ['litellm_sidecar_wait_seconds_count{row="r2"}', 0],
     ]);
+  });
+});
+
+describe('createLabelSet', () => {
+  it('never has more values than it was made for, and gives each back', () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.string(), { maxLength: 5 }),
+        fc.nat(5),
+        fc.array(fc.string(), { maxLength: 50 }),
+        (known, open, met) => {
+          const set = createLabelSet(known, open);
+          const seen = new Set(met.map((value) => set.indexOf(value)));
+          expect(seen.size).toBeLessThanOrEqual(1 + known.length + open);
+          for (const value of met) {
+            expect([value, 'other']).toContain(set.valueAt(set.indexOf(value)));
+          }
+          for (const value of known) expect(set.valueAt(set.indexOf(value))).toBe(value);
+        },
+      ),
+    );
+  });
+
+  it('takes the first that come, and keeps them', () => {
+    const set = createLabelSet(['-'], 2);
+    const named = ['a', 'b', 'c', 'a', '-', 'other'].map((v) => set.valueAt(set.indexOf(v)));
+    expect(named).toEqual(['a', 'b', 'other', 'a', '-', 'other']);
   });
 });

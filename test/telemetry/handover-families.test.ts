@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { HandoverView } from '../../../src/handover/views.ts';
-import { startMetrics } from '../start-metrics.ts';
+import type { HandoverView } from '../../src/handover/views.ts';
+import { startMetrics } from './start-metrics.ts';
 
 const ended = (changes: Partial<HandoverView> = {}): HandoverView => ({
   id: 'handover-1',

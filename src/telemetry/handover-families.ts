@@ -1,0 +1,83 @@
+import type { Registry } from 'prom-client';
+import {
+  HANDOVER_ENDS,
+  HANDOVER_FAULTS,
+  HANDOVER_KINDS,
+  HANDOVER_STEPS,
+  type HandoverView,
+} from '../handover/views.ts';
+import {
+  createCombinedCounters,
+  createCounters,
+  createHistogram,
+  registerFamily,
+  type Sample,
+} from './series.ts';
+
+/** What becomes of an edit of LiteLLM's configuration. */
+const CONFIG_OUTCOMES = ['applied', 'refused', 'unusable'] as const;
+type ConfigOutcome = (typeof CONFIG_OUTCOMES)[number];
+
+/** What the metrics count of handovers. */
+export interface HandoverMetrics {
+  /** A step began; `idle`: no handover is under way. */
+  onHandoverState(state: HandoverView['state'] | 'idle'): void;
+  onHandoverEnd(view: HandoverView): void;
+  onConfigChange(outcome: ConfigOutcome): void;
+}
+
+/** In seconds: a start of LiteLLM takes six and more, the longest limit in use some minutes. */
+const BOUNDS = [2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600];
+
+/** The families of LiteLLM's handovers and of its configuration. */
+export const createHandoverFamilies = (registry: Registry): HandoverMetrics => {
+  const ends = createCombinedCounters(registry, {
+    name: 'handovers_total',
+    help: 'Handovers from one LiteLLM to another that ended.',
+    labels: { kind: HANDOVER_KINDS, outcome: HANDOVER_ENDS },
+  });
+  const faults = createCounters(registry, {
+    name: 'handover_faults_total',
+    help: 'Handovers that were rolled back.',
+    label: 'reason',
+    values: HANDOVER_FAULTS,
+  });
+  const durations = createHistogram(registry, {
+    name: 'handover_duration_seconds',
+    help: 'From the first step of a handover to the switch, or to its end where there was none.',
+    bounds: BOUNDS,
+    labelsOf: (row) => ({ kind: HANDOVER_KINDS[row] ?? '' }),
+  });
+  for (const row of HANDOVER_KINDS.keys()) durations.prepare(row);
+  const configChanges = createCounters(registry, {
+    name: 'config_changes_total',
+    help: "Edits of LiteLLM's configuration that were tried.",
+    label: 'outcome',
+    values: CONFIG_OUTCOMES,
+  });
+  return {
+    onHandoverState: createState(registry),
+    onHandoverEnd({ kind, state, fault, startedAt, switchedAt, endedAt }) {
+      const outcome = HANDOVER_ENDS.find((end) => end === state);
+      if (outcome !== undefined) ends.increment({ kind, outcome });
+      if (fault !== null) faults.increment(fault.code);
+      const until = Date.parse(switchedAt ?? endedAt ?? startedAt);
+      durations.observe(HANDOVER_KINDS.indexOf(kind), until - Date.parse(startedAt));
+    },
+    onConfigChange: configChanges.increment,
+  };
+};
+
+/** One of a closed set stands at 1, the others at 0. */
+const createState = (registry: Registry): HandoverMetrics['onHandoverState'] => {
+  const samples = new Map<string, Sample>();
+  for (const state of ['idle', ...HANDOVER_STEPS]) {
+    samples.set(state, { value: state === 'idle' ? 1 : 0, sharedLabels: { state } });
+  }
+  const help = 'The step that the handover under way is in.';
+  const family = { name: 'handover_state', help, type: 'gauge' } as const;
+  registerFamily(registry, family, () => samples.values());
+  return (state) => {
+    for (const [name, sample] of samples) sample.value = name === state ? 1 : 0;
+  };
+};
