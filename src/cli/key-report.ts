@@ -1,4 +1,4 @@
-import { MASTER } from '../keyring/keyring.ts';
+import { MASTER } from '../client-name.ts';
 import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import { AdminRefusal, type AdminSession } from './admin-client.ts';

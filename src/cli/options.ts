@@ -1,7 +1,8 @@
 import { InvalidArgumentError } from 'commander';
+import { isClientName } from '../client-name.ts';
 import { blocks } from '../config/kinds.ts';
 import { readAs, readSpan } from '../config/units.ts';
-import { isClientName, readId, SCOPES, type Scope } from '../keyring/keyring.ts';
+import { readId, SCOPES, type Scope } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 import { CommandError, EXIT } from './terminal.ts';
 

@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option, type OutputConfiguration } from 'commander';
+import { MASTER } from '../client-name.ts';
 import type { HandoverView } from '../handover/views.ts';
-import { MASTER } from '../keyring/keyring.ts';
 import type { AdminClient, AdminSession } from './admin-client.ts';
 import { parseGatewayUrl, parseTimeout } from './commands/check.ts';
 import { addClientCommands, type ClientActions } from './commands/clients.ts';

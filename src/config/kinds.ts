@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
+import { isClientName, MASTER } from '../client-name.ts';
 import { Secret } from '../secret.ts';
 import { nearest } from '../text/nearest.ts';
 import { got, type Kind, listOf, type Reading, reading, splitList, wrong } from './units.ts';
@@ -127,10 +128,6 @@ export const pathPatterns: Kind<readonly string[]> = listOf(
   'absolute paths with commas between them, each with or without /* at its end',
 );
 
-/** Whose key is meant where no client is named. */
-const MASTER = 'master';
-/** As the keyring names its clients. */
-const CLIENT = /^(?!sk-)[a-z](?:[a-z0-9-]{0,37}[a-z0-9])?$/;
 /** As dotenv reads names. */
 const VARIABLE = /^[\w.-]+$/;
 const KINDS = ['file', 'dotenv'] as const;
@@ -142,7 +139,7 @@ function readTarget(text: string): Reading<PublishTarget> {
   const [, client = MASTER, kind = '', place = ''] =
     /^(?:([^:=]*)=)?([^:=]*):(.*)$/s.exec(text) ?? [];
   if (kind === '') return wrong(`it begins with file: or dotenv:; ${NO_COMMAS}`);
-  if (!CLIENT.test(client)) return wrong('a client has lower-case letters, digits and hyphens');
+  if (!isClientName(client)) return wrong('a client has lower-case letters, digits and hyphens');
   const known = KINDS.find((each) => each === kind);
   if (known === undefined) {
     const near = nearest(kind, KINDS);

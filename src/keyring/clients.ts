@@ -1,3 +1,4 @@
+import { isClientName, MASTER } from '../client-name.ts';
 import {
   type Command,
   changed,
@@ -18,10 +19,8 @@ import {
   type Client,
   type Generation,
   idOf,
-  isClientName,
   isValid,
   type Keyring,
-  MASTER,
   readId,
   replacedIn,
   SCOPES,

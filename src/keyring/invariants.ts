@@ -1,12 +1,11 @@
+import { isClientName, MASTER } from '../client-name.ts';
 import {
   type Client,
   createTombstones,
   type Generation,
   idOf,
-  isClientName,
   isValid,
   type Keyring,
-  MASTER,
   MOST_VALID,
   SCOPES,
 } from './keyring.ts';

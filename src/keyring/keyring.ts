@@ -1,29 +1,24 @@
-/** It stands in file names, labels and logs; `sk-` is what a key begins with, pasted by mistake. */
-const NAME = /^(?!sk-)[a-z](?:[a-z0-9-]{0,37}[a-z0-9])?$/;
+import { isClientName } from '../client-name.ts';
+
 const ID = /^(.+)-([1-9]\d{0,14})$/;
 
-/** Whether a client may have this name: 1 to 39 lower-case letters, digits and inner hyphens. */
-export const isClientName = (name: string): boolean => NAME.test(name);
-
-/** The two parts of a generation's id, such as `master-3`; undefined: it is none. */
+/** The two parts of a generation's id, such as `master-3`; undefined: `id` is none. */
 export function readId(id: string): { client: string; number: number } | undefined {
   const [, client = '', number] = ID.exec(id) ?? [];
   return isClientName(client) ? { client, number: Number(number) } : undefined;
 }
 
-/** What a client may be given; `full` includes the others. */
+/** The scopes that a client may be given; `full` includes the others. */
 export const SCOPES = ['inference', 'passthrough', 'full'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** `active` → `retiring` → `retired`, or at any point `revoked`. The last two are tombstones. */
 export type GenerationState = 'active' | 'retiring' | 'retired' | 'revoked';
 
-/** The client that always exists, has all scopes, and cannot be removed. */
-export const MASTER = 'master';
-/** Generations of one client that are active or retiring at the same time. */
+/** How many generations of one client may be active or retiring at the same time. */
 export const MOST_VALID = 8;
 
-/** Where a declared key may stand, the first that has one counting. */
+/** The places where a declared key may stand; the first place that has one counts. */
 export const DECLARED_SOURCES = ['file', 'dotenv', 'environment'] as const;
 export type DeclaredSource = (typeof DECLARED_SOURCES)[number];
 
@@ -41,11 +36,11 @@ export interface Generation {
   readonly state: GenerationState;
   readonly origin: KeyOrigin;
   readonly createdAt: number;
-  /** When every publish target had it; undefined: one lacks it, and no older key's clock starts. */
+  /** When every publish target had the key; until then no older key's clock starts. */
   readonly publishedAt: number | undefined;
-  /** It replaced keys that were revoked as compromised: no rollback goes behind it. */
+  /** Whether it replaced keys that were revoked as compromised: no rollback goes behind it. */
   readonly afterCompromise: boolean;
-  /** Set while `retiring`, and kept afterwards: how long it may stay valid, and until when. */
+  /** Set when it begins to retire, and kept afterwards: how long it stays valid. */
   readonly retirement: Retirement | undefined;
   /** When it was retired or revoked. */
   readonly endedAt: number | undefined;
@@ -54,15 +49,15 @@ export interface Generation {
 export interface Retirement {
   /** When a newer generation took its place. */
   readonly rotatedAt: number;
-  /** From the first use of any later generation. 0: retired as soon as that one is published. */
+  /** Counted from the first use of a later generation; 0: no longer than that is published. */
   readonly graceMs: number;
-  /** `rotatedAt` and the longest grace: the end where no later generation is ever used. */
+  /** `rotatedAt` plus the longest grace: the end where no later generation is ever used. */
   readonly latestEnd: number;
-  /** Set once, by the first use of a later generation: at most `latestEnd`. */
+  /** Set once, at the first use of a later generation; at most `latestEnd`. */
   readonly deadline: number | undefined;
 }
 
-/** A rotation under way: stored before its key is published, so that a crash can be undone. */
+/** A rotation under way: stored before its key is published, so that a restart can finish it. */
 export interface Staged {
   readonly number: number;
   readonly digest: string;
@@ -70,19 +65,19 @@ export interface Staged {
   readonly stagedAt: number;
   readonly graceMs: number;
   readonly maxGraceMs: number;
-  /** The generations before it are revoked when it becomes active. */
+  /** Whether the generations before it are revoked when it becomes active. */
   readonly compromised: boolean;
-  /** Where it was declared; that place's digest is remembered when it becomes active. */
+  /** Where the key was declared; that place's digest is remembered when it becomes active. */
   readonly source: DeclaredSource | undefined;
-  /** Of the caller who may ask again. */
+  /** Of the call that asked for the rotation, where it may be repeated. */
   readonly idempotency: Idempotency | undefined;
 }
 
-/** So that a call that is tried again makes one key. */
+/** Recognises a call that is repeated, so that it makes one key. */
 export interface Idempotency {
   /** SHA-256 of the caller's `Idempotency-Key`. */
   readonly digest: string;
-  /** Of what was asked: the same key with another request is a mistake. */
+  /** A digest of the request: the same `Idempotency-Key` with another request is a mistake. */
   readonly fingerprint: string;
 }
 
@@ -90,14 +85,14 @@ export interface Idempotency {
 export interface Client {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** CIDR blocks its requests may come from; empty: anywhere. */
+  /** The CIDR blocks that its requests may come from; empty: anywhere. */
   readonly allowFrom: readonly string[];
   readonly createdAt: number;
-  /** From then on all of its keys are refused as expired. */
+  /** From this instant on all of its keys are refused as expired. */
   readonly expiresAt: number | undefined;
-  /** All of its keys are refused as revoked. Without an active generation it is disabled. */
+  /** Whether all of its keys are refused as revoked, as they are without an active generation. */
   readonly disabled: boolean;
-  /** It is listed nowhere any more; its generations stay as tombstones. */
+  /** Whether it is listed nowhere any more; its generations stay as tombstones. */
   readonly removed: boolean;
   /** By number, tombstones included. */
   readonly generations: readonly Generation[];
@@ -106,22 +101,22 @@ export interface Client {
   readonly idempotency: (Idempotency & { readonly number: number }) | undefined;
 }
 
-/** The audit file's length and the digest of its last line, and lines it may not have yet. */
+/** The number of the audit's lines, the digest of the last, and those its file may not have yet. */
 export interface AuditHead {
   readonly count: number;
   /** '' where there is no line. */
   readonly head: string;
-  /** The last of `count`, as text without a line feed: appended again where the file lacks them. */
+  /** The newest of them, without line feeds: appended again where the file lacks them. */
   readonly pending: readonly string[];
 }
 
-/** Everything that is known of keys, but for the keys. Immutable. */
+/** Everything that the sidecar knows of keys, but for the keys themselves. Immutable. */
 export interface Keyring {
   readonly clients: ReadonlyMap<string, Client>;
-  /** Digest of the last value of each place that was acted on. */
+  /** For each place, the digest of the last declared key that was acted on. */
   readonly declared: Readonly<Partial<Record<DeclaredSource, string>>>;
   readonly audit: AuditHead;
-  /** The latest instant that any change saw: time does not go back behind it. */
+  /** The latest instant that any change saw; a later command counts as not before it. */
   readonly changedAt: number;
 }
 
@@ -134,7 +129,7 @@ export const EMPTY_KEYRING: Keyring = {
 
 export const idOf = (client: string, number: number): string => `${client}-${number}`;
 
-/** Whether a generation opens anything, its deadline aside. */
+/** Whether a generation is accepted, as far as its state says; its end is another question. */
 export const isValid = ({ state }: Pick<Generation, 'state'>): boolean =>
   state === 'active' || state === 'retiring';
 
@@ -146,17 +141,18 @@ export const endOf = ({ state, retirement, endedAt }: Generation): number | unde
 };
 
 /**
- * Remembers the tombstones that rows of generations begin with. A client that rotates has a
- * thousand of them sooner than a second name: a change must not cost a look at each.
+ * Remembers the tombstones that rows of generations begin with. A client that rotates often has a
+ * thousand of them, and no change may cost a look at each.
  */
 export interface Tombstones {
   /**
-   * How many at the beginning of a row were noted before, none of them missing or replaced.
+   * How many generations at the beginning of a row are tombstones that were noted, with none
+   * missing or replaced.
    *
-   * @param at what was noted with a later one is not known yet
+   * @param at rows that were noted with a later instant do not count
    */
   countIn(row: readonly Generation[], at?: number): number;
-  /** All of the row was looked at, at that instant. */
+  /** Notes that all of the row was looked at, at that instant. */
   note(row: readonly Generation[], at?: number): void;
 }
 
@@ -167,10 +163,10 @@ interface Beginning {
 }
 
 export function createTombstones(): Tombstones {
-  /** By its last generation. */
+  /** The beginning of each row, by the last generation in it. */
   const beginnings = new WeakMap<Generation, Beginning>();
   const known = (row: readonly Generation[]): Beginning | undefined => {
-    // It ends where the valid ones begin, or a little before: among the newest.
+    // The tombstones end shortly before the end of the row, so the search begins there.
     const last = row.findLast((each) => beginnings.has(each));
     const beginning = last && beginnings.get(last);
     return beginning && beginsWith(row, beginning) ? beginning : undefined;
@@ -189,7 +185,7 @@ export function createTombstones(): Tombstones {
       }
       const last = row[length - 1];
       if (last === undefined) return;
-      // One row is held for each client, and not one for each of its generations.
+      // Only the newest beginning of a client is kept, so that old rows can be forgotten.
       const lastBefore = before?.row[before.length - 1];
       if (lastBefore !== undefined) beginnings.delete(lastBefore);
       beginnings.set(last, { row, length, at });
@@ -197,7 +193,7 @@ export function createTombstones(): Tombstones {
   };
 }
 
-/** Compares the objects alone: they are immutable, and what is in them is not in the cache. */
+/** Compares the objects and not their fields: generations are immutable. */
 function beginsWith(row: readonly Generation[], { row: other, length }: Beginning): boolean {
   for (let at = 0; at < length; at++) if (row[at] !== other[at]) return false;
   return true;
@@ -223,15 +219,16 @@ export interface GenerationUse {
 
 export const MOST_CALLERS = 100;
 
-/** By generation id. */
+/** The use of each generation, by its id. */
 export type GenerationUses = ReadonlyMap<string, GenerationUse>;
 
 const tombstones = createTombstones();
+/** The valid generations of the rows that were asked for. */
 const found = new WeakMap<readonly Generation[], readonly Generation[]>();
 
 /**
  * The generations of a row that are active or retiring, by number. Every change asks for them many
- * times, and they are eight at most among a thousand: a row is searched once.
+ * times, and they are eight at most among a thousand, so each row is searched only once.
  */
 export function validIn(row: readonly Generation[]): readonly Generation[] {
   const known = found.get(row);
@@ -251,7 +248,7 @@ export function replacedIn(
   pairs: readonly (readonly [Generation, Generation])[],
 ): readonly Generation[] {
   const next = [...row];
-  // What changes is among the newest.
+  // The generations that change are among the newest, so the search begins at the end.
   for (const [before, after] of pairs) next[row.lastIndexOf(before)] = after;
   return next;
 }

@@ -1,3 +1,4 @@
+import { MASTER } from '../client-name.ts';
 import type { DeclaredPlaces, DeclaredReading, DeclaredValue } from '../config/load.ts';
 import { checkDeclaredKey, digestOf, generateKey } from '../keyring/key.ts';
 import {
@@ -7,7 +8,6 @@ import {
   idOf,
   type KeyOrigin,
   type Keyring,
-  MASTER,
 } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
 import { AdminError, type WarningView } from './admin.ts';

@@ -1,3 +1,4 @@
+import { MASTER } from '../client-name.ts';
 import type { DeclaredPlaces } from '../config/load.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
 import { digestOf } from '../keyring/key.ts';
@@ -8,7 +9,6 @@ import {
   idOf,
   isValid,
   type Keyring,
-  MASTER,
 } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 import {

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import type { Registry } from 'prom-client';
+import { MASTER } from '../client-name.ts';
 import type { Clock } from '../clock.ts';
-import { MASTER } from '../keyring/keyring.ts';
 import { createHandoverFamilies, type HandoverMetrics } from './handover-families.ts';
 import { createKeyFamilies, type KeyMetrics, type KeySources } from './key-families.ts';
 import {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isClientName } from '../../src/client-name.ts';
 import { publishTargets, showPlace } from '../../src/config/kinds.ts';
 import { readAs } from '../../src/config/units.ts';
-import { isClientName } from '../../src/keyring/keyring.ts';
 
 const read = (text: string): unknown => {
   const result = readAs(publishTargets, text);

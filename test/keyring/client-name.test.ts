@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { idOf, isClientName, readId } from '../../src/keyring/keyring.ts';
+import { isClientName } from '../../src/client-name.ts';
+import { idOf, readId } from '../../src/keyring/keyring.ts';
 
 describe('the name of a client', () => {
   it.each(['master', 'a', 'ci-2', 'a--b', `a${'b'.repeat(38)}`])('may be %s', (name) => {

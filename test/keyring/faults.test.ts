@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { type Command, KEYRING_ERRORS, type KeyringFault } from '../../src/keyring/command.ts';
 import { digestOf } from '../../src/keyring/key.ts';
-import { MASTER } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import { adding, createMaster, DAY, type Story, staging } from './story.ts';
 

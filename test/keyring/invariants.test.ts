@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import {
@@ -6,7 +7,6 @@ import {
   EMPTY_KEYRING,
   type Generation,
   type Keyring,
-  MASTER,
 } from '../../src/keyring/keyring.ts';
 import { createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 

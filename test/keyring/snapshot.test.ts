@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
-import { MASTER } from '../../src/keyring/keyring.ts';
 import { findKey, takeSnapshot } from '../../src/keyring/snapshot.ts';
 import { createStory, START } from './story.ts';
 

@@ -1,3 +1,4 @@
+import { MASTER } from '../../src/client-name.ts';
 import type { Command, KeyringEvent, KeyringFault } from '../../src/keyring/command.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import {
@@ -5,7 +6,6 @@ import {
   EMPTY_KEYRING,
   type Generation,
   type Keyring,
-  MASTER,
 } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';
 

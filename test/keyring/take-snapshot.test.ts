@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { digestOf } from '../../src/keyring/key.ts';
-import { MASTER } from '../../src/keyring/keyring.ts';
 import { createSnapshots, type KnownKey, takeSnapshot } from '../../src/keyring/snapshot.ts';
 import { createMaster, createStory, DAY, HOUR, START, type Story, staging } from './story.ts';
 

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import {
   type Client,
   createTombstones,
   type Generation,
   type Keyring,
-  MASTER,
 } from '../../src/keyring/keyring.ts';
 import { createMaster, HOUR, type Story } from './story.ts';
 

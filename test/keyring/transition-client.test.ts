@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MASTER } from '../../src/keyring/keyring.ts';
+import { MASTER } from '../../src/client-name.ts';
 import { adding, createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 
 describe('a client that is added', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import { digestOf } from '../../src/keyring/key.ts';
-import { MASTER } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import { createMaster, DAY, HOUR, START, staging } from './story.ts';
 

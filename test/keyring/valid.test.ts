@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MASTER } from '../../src/client-name.ts';
 import {
   activeOf,
   type Generation,
   isValid,
-  MASTER,
   MOST_VALID,
   replacedIn,
   validIn,

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { MASTER } from '../../keyring/keyring.ts';
+import { MASTER } from '../../client-name.ts';
 import { type AdminSession, writeJson } from '../admin-client.ts';
 import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
