@@ -10,7 +10,7 @@ export interface GatewayProbe {
   chat(model: string, stream: boolean): Promise<ProbeResult>;
 }
 
-export interface GatewayProbeOptions {
+interface GatewayProbeOptions {
   readonly url: URL;
   readonly key: Secret;
   /** How long one whole answer may take. */
@@ -166,7 +166,7 @@ function errorUnder200(body: unknown): string | undefined {
 }
 
 /** Follows the events of a streamed answer and says at its end what was wrong with the stream. */
-export interface StreamVerdict {
+interface StreamVerdict {
   event(data: string): void;
   /** What is wrong with the stream, now that it has ended; undefined: nothing. */
   end(): string | undefined;
@@ -197,7 +197,7 @@ export function createStreamVerdict(): StreamVerdict {
 const LINE_END = /\r\n|\n|\r(?!$)/;
 
 /** Reads a server-sent event stream piece by piece. */
-export interface EventReader {
+interface EventReader {
   /** Takes the text that has arrived, cut anywhere; gives the data of the events it completed. */
   push(text: string): readonly string[];
 }

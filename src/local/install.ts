@@ -26,7 +26,7 @@ const REQUIREMENTS = ['litellm[proxy]==1.104.2', 'prisma==0.15.0'] as const;
  */
 const MARKER = 'installed-by-sidecar';
 
-export interface Installation {
+interface Installation {
   /** Where LiteLLM is installed, `.local/litellm`; nothing else may be kept there. */
   readonly folder: string;
   readonly log: string;

@@ -156,7 +156,7 @@ export function litellmEnvironment(
   };
 }
 
-export interface LocalPorts {
+interface LocalPorts {
   readonly traffic: number;
   readonly ops: number;
   /** Of LiteLLM in slots a and b, on the loopback. */

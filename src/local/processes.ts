@@ -14,7 +14,7 @@ export interface Child {
   kill(): void;
 }
 
-export interface ChildOptions {
+interface ChildOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];

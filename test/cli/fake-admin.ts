@@ -116,6 +116,13 @@ export async function runAgainst(
 export const problem = (status: number, code: string, detail: string, more: object = {}) =>
   [status, { type: 'about:blank', title: 'No', status, detail, code, hints: [], ...more }] as const;
 
+/** A sidecar that is about to end, and one that ends before its answer. */
+export const stopping = problem(503, 'stopping', 'the sidecar is stopping');
+export const cut: Reply = (response) => response.destroy();
+
+/** ECMA-48's cursor up, back to the first column: where each redraw of live lines begins. */
+export const CURSOR_UP = new RegExp(`${String.fromCharCode(27)}\\[(?=\\d+A\\r)`);
+
 export function generation(over: Partial<GenerationView> = {}): GenerationView {
   return {
     id: 'master-3',

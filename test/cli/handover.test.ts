@@ -4,6 +4,8 @@ import type { HandoverView } from '../../src/handover/views.ts';
 import {
   type Asked,
   ago,
+  CURSOR_UP,
+  cut,
   fakeTime,
   NOW,
   problem,
@@ -11,8 +13,9 @@ import {
   type RunOptions,
   runAgainst,
   SECOND,
+  stopping,
 } from './fake-admin.ts';
-import { EVIL, fault, handoverView, MODELS, rolledBack, STEPS } from './fake-upstream.ts';
+import { EVIL, fault, handoverView, MODELS, rolledBack, STEPS } from './upstream-views.ts';
 
 type Look = HandoverView | Reply;
 
@@ -31,8 +34,6 @@ const run = (answer: (asked: Asked) => Reply, line: string, options: RunOptions 
 /** Two looks a step, as a slower one has. */
 const WHOLE = STEPS.flatMap((step) => [step, step]);
 
-const cut: Reply = (response) => response.destroy();
-const stopping = problem(503, 'stopping', 'the sidecar is stopping');
 const looks = (n: number, look: Look): Look[] => Array.from({ length: n }, () => look);
 
 test('rotate stays until new requests have gone over, a line for each step', async () => {
@@ -257,7 +258,7 @@ test('one that the sidecar knows no more is a failure, and one document', async 
 test.each(['between two looks', 'while the sidecar is silent'])('Ctrl-C %s', async (when) => {
   const ctrlC = new AbortController();
   const time = { now: () => NOW, sleep: () => Promise.resolve(ctrlC.abort()) };
-  const silent: Reply = () => void setTimeout(() => ctrlC.abort(), 20);
+  const silent: Reply = () => void setImmediate(() => ctrlC.abort());
   const begun = STEPS[1] as HandoverView;
   const options = {
     time: when === 'between two looks' ? time : fakeTime().time,
@@ -280,15 +281,12 @@ test('nobody asks for Ctrl-C before there is something to watch', async () => {
   expect(code).toBe(1);
 });
 
-/** Cursor up, back to the first column: where each redraw begins. */
-const UP = new RegExp(`${String.fromCharCode(27)}\\[(?=\\d+A\\r)`);
-
 test('on a terminal the steps change in place, and go at the end', async () => {
   const { time } = fakeTime();
   const looked = { isTTY: true, columns: 60 } as const;
   const { code, stderr } = await run(script(...STEPS), 'rotate --wait', { time, looked });
   expect(code).toBe(0);
-  const [, ...frames] = stderr.split(UP);
+  const [, ...frames] = stderr.split(CURSOR_UP);
   const drawn = frames.map((frame) => stripVTControlCharacters(`\u001b[${frame}`));
   // A title and five steps; the last one takes them away.
   expect(frames.map((frame) => frame.split('A', 1)[0])).toEqual(Array(6).fill('6'));
@@ -303,7 +301,7 @@ test('on a terminal a step that no look has seen has no time, but for the switch
   const looked = { isTTY: true, columns: 60 } as const;
   const answer = script(...[0, 4, 5].map((at) => STEPS[at] as HandoverView));
   const { stderr } = await run(answer, 'rotate --wait', { looked });
-  const frame = stripVTControlCharacters(`\u001b[${stderr.split(UP)[1] ?? ''}`);
+  const frame = stripVTControlCharacters(`\u001b[${stderr.split(CURSOR_UP)[1] ?? ''}`);
   expect(frame).toContain('✔ starting\n  ✔ verified\n  ✔ switched since 14:03:18 UTC\n');
 });
 
@@ -311,7 +309,7 @@ test('on a terminal a try has three steps, and one that waited four or more', as
   const looked = { isTTY: true, columns: 60 } as const;
   const heightOf = async (view: HandoverView): Promise<string | undefined> => {
     const { stderr } = await run(script(view, STEPS[5] as HandoverView), 'rotate', { looked });
-    return stderr.split(UP)[1]?.split('A', 1)[0];
+    return stderr.split(CURSOR_UP)[1]?.split('A', 1)[0];
   };
   expect(await heightOf(handoverView({ kind: 'dry-run' }))).toBe('4');
   expect(await heightOf(handoverView({ state: 'waiting' }))).toBe('7');

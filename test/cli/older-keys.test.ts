@@ -5,19 +5,21 @@ import type { GenerationView, WhoView } from '../../src/rotation/admin.ts';
 import {
   type Asked,
   ago,
+  CURSOR_UP,
+  cut,
   DAY,
   fakeTime,
   generation,
   HOUR,
   MINUTE,
   NOW,
-  problem,
   type Reply,
   type RunOptions,
   retiring,
   rotateView,
   runAgainst,
   SECOND,
+  stopping,
   whoView,
 } from './fake-admin.ts';
 
@@ -40,9 +42,6 @@ const script = (
     return look !== undefined && 'generation' in look ? [200, look] : (look as Reply);
   };
 };
-
-/** Cursor up, back to the first column: where each redraw begins. */
-const UP = new RegExp(`${String.fromCharCode(27)}\\[(?=\\d+A\\r)`);
 
 const usedAt = (at: number, over: Partial<GenerationView> = {}): WhoView => ({
   generation: retiring({ clockStarted: true, lastUsedAt: new Date(at).toISOString(), ...over }),
@@ -127,11 +126,8 @@ test('a rollback meanwhile ends it with 1', async () => {
   expect(stderr).toMatch(/master-2 is active again: somebody rolled this rotation back\n$/);
 });
 
-const cut: Reply = (response) => response.destroy();
-
 test('a sidecar that restarts meanwhile is waited for', async () => {
   const { time } = fakeTime();
-  const stopping = problem(503, 'stopping', 'the sidecar is stopping');
   const looks = [usedAt(NOW), stopping, stopping, usedAt(NOW, { state: 'retired' })];
   const { code, stderr } = await wait(script(looks), { time });
   expect(code).toBe(0);
@@ -139,7 +135,6 @@ test('a sidecar that restarts meanwhile is waited for', async () => {
 });
 
 test('each time it is away has a minute of its own', async () => {
-  const stopping = problem(503, 'stopping', 'the sidecar is stopping');
   const away = Array.from({ length: 40 }, () => stopping);
   const looks = [...away, usedAt(NOW), ...away, usedAt(NOW, { state: 'retired' })];
   const { code, stderr } = await wait(script(looks));
@@ -162,7 +157,7 @@ test.each(['between two looks', 'while the sidecar is silent'])('Ctrl-C %s', asy
     now: () => NOW,
     sleep: () => Promise.resolve(ctrlC.abort()),
   };
-  const silent: Reply = () => void setTimeout(() => ctrlC.abort(), 20);
+  const silent: Reply = () => void setImmediate(() => ctrlC.abort());
   const looks = when === 'between two looks' ? [usedAt(NOW)] : [silent];
   const { code, stdout, stderr } = await wait(script(looks), {
     time,
@@ -199,7 +194,7 @@ test('on a terminal the lines change in place, and go at the end', async () => {
   const looked = { isTTY: true, columns: 60 } as const;
   const { code, stderr } = await wait(script(looks), { time, looked });
   expect(code).toBe(0);
-  const [before = '', ...frames] = stderr.split(UP);
+  const [before = '', ...frames] = stderr.split(CURSOR_UP);
   const drawn = before.split('\n').slice(2, -1);
   // Title, deadline, eight callers, how many more.
   expect(drawn).toHaveLength(11);

@@ -19,7 +19,7 @@ import {
   statusView,
   whoView,
 } from './fake-admin.ts';
-import { EVIL, rolledBack, STEPS, scriptedUpstream, upstreamView } from './fake-upstream.ts';
+import { EVIL, rolledBack, STEPS, scriptedUpstream, upstreamView } from './upstream-views.ts';
 
 /** The command line against the API and the socket as they are; only the keys are a stand-in. */
 let cwd: string;

@@ -19,7 +19,7 @@ import {
   statusView,
   whoView,
 } from './fake-admin.ts';
-import { EMPTY, EVIL, handoverView, slot, upstreamView } from './fake-upstream.ts';
+import { EMPTY, EVIL, handoverView, slot, upstreamView } from './upstream-views.ts';
 
 const LOOKED = { isTTY: true, columns: 90 } as const;
 

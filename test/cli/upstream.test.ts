@@ -11,7 +11,7 @@ import {
   rolledBack,
   slot,
   upstreamView,
-} from './fake-upstream.ts';
+} from './upstream-views.ts';
 
 const LOOKED = { isTTY: true, columns: 90 } as const;
 const CONTROLS = ['\u001b]', '\u0007', '\u009b'] as const;
