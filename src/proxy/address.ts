@@ -1,5 +1,7 @@
+import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
 import type { RateLimiterMemory } from 'rate-limiter-flexible';
+import type { Head } from './head.ts';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 type Block = readonly [Address, number];
@@ -10,7 +12,7 @@ export type InBlocks = (address: string) => boolean;
 const parse = (text: string): Address | undefined =>
   ipaddr.isValid(text) ? ipaddr.process(text) : undefined;
 
-/** A v4 address in v6 clothes (`::ffff:10.0.0.1`, from a dual-stack socket) is the v4 address. */
+/** A v4 address in its v6 form (`::ffff:10.0.0.1`, from a dual-stack socket) as a v4 address. */
 export const plainAddress = (text: string): string =>
   text.startsWith('::ffff:') && text.includes('.') ? text.slice(7) : text;
 
@@ -37,10 +39,10 @@ function readBlock(cidr: string): Block {
   return [address, address.kind() === 'ipv4' ? 32 : 128];
 }
 
-/** Whether an address lies in any of some blocks, which are CIDR and checked already. */
+/** The same test for many lists of blocks, which are CIDR and checked already. */
 export type BlockLists = (blocks: readonly string[], address: string) => boolean;
 
-/** The same test for many lists, each compiled once: a list is known by its identity. */
+/** Each list is compiled once: a list is known by its identity. */
 export function createBlockLists(): BlockLists {
   const compiled = new WeakMap<readonly string[], InBlocks>();
   return (blocks, address) => {
@@ -54,8 +56,9 @@ export function createBlockLists(): BlockLists {
 }
 
 /**
- * Whose request it is: the peer, or where the peer is a trusted proxy, the last address in
- * `X-Forwarded-For` that is not one. Text that is no address ends the search at who sent it.
+ * Whose request it is: the peer's, or where the peer is a trusted proxy, that of the last address
+ * in `X-Forwarded-For` that is no trusted proxy. Text that is no address ends the search: the
+ * request is then of the one that wrote that text.
  */
 export function clientAddress(
   peer: string,
@@ -71,6 +74,23 @@ export function clientAddress(
     if (!isTrusted(client)) return client;
   }
   return client;
+}
+
+/** Where a request comes from. */
+export interface Peer {
+  /** The other end of the socket. */
+  readonly peer: string;
+  readonly trusted: boolean;
+  /** The client, behind trusted proxies too. */
+  readonly address: string;
+}
+
+export function peerOf(request: IncomingMessage, head: Head, isTrusted: InBlocks): Peer {
+  const peer = plainAddress(request.socket.remoteAddress ?? '');
+  const trusted = isTrusted(peer);
+  if (!trusted) return { peer, trusted, address: peer };
+  const forwardedFor = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
+  return { peer, trusted, address: clientAddress(peer, forwardedFor.join(','), isTrusted) };
 }
 
 /** The unit that a limit counts by: an IPv6 caller owns a /64 at least (RFC 6177). */
@@ -97,7 +117,7 @@ export function createFailureLimiter(perMinute: number): FailureLimiter {
   return {
     async count(address) {
       try {
-        // Loaded when it is needed: most sidecars start many times before somebody guesses.
+        // Loaded at the first failure: most sidecars start many times before somebody guesses.
         limiter ??= openLimiter(perMinute);
         await (await limiter).consume(limitKey(address));
         return undefined;
@@ -113,7 +133,7 @@ async function openLimiter(points: number): Promise<RateLimiterMemory> {
   return new RateLimiterMemory({ points, duration: 60 });
 }
 
-/** The library rejects with the state of the limit where it is reached. */
+/** Where the limit is reached, the library rejects with the state of that limit. */
 function secondsIn(rejection: unknown): number | undefined {
   if (typeof rejection !== 'object' || rejection === null) return undefined;
   if (!('msBeforeNext' in rejection)) return undefined;

@@ -3,15 +3,15 @@ import type { Dispatcher } from 'undici';
 import type { Connection, Connections } from './connections.ts';
 import type { UpstreamErrorKind } from './record.ts';
 
-/** What a failed dispatch means for the request. */
-export type Failure =
+/** What it means for a request that it could not be sent, or was not answered. */
+export type UpstreamFailure =
   /** Nothing was sent, and LiteLLM cannot be reached. */
   | { readonly kind: 'away' }
-  /** Nothing was sent, but only because this connection had just ended. */
+  /** Nothing was sent, but only because the connection had just ended. */
   | { readonly kind: 'stale' }
-  /** It was sent, and no answer came. */
+  /** The request was sent, and no answer came. */
   | { readonly kind: 'died'; readonly error: UpstreamErrorKind }
-  /** undici would not send it. */
+  /** undici refuses to send such a request. */
   | { readonly kind: 'unsendable' };
 
 const codeOf = (error: Error): string => ('code' in error ? String(error.code) : '');
@@ -21,7 +21,7 @@ const codeOf = (error: Error): string => ('code' in error ? String(error.code) :
  *
  * @param sent whether the request had been written to a socket
  */
-export function readFailure(error: Error, sent: boolean): Failure {
+export function readFailure(error: Error, sent: boolean): UpstreamFailure {
   const code = codeOf(error);
   if (sent) {
     const isProtocol = error.name === 'HTTPParserError' || isProtocolError(code);
@@ -45,7 +45,7 @@ const isProtocolError = (code: string): boolean =>
   code.startsWith('ERR_INVALID_') ||
   code.startsWith('ERR_HTTP_');
 
-/** What an attempt tells the exchange it is made for. */
+/** Who hears what comes of an attempt: the exchange, or whoever listens in front of it. */
 export interface AttemptOwner {
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void;
   /** False: the client is slower than LiteLLM; `resume` goes on. */
@@ -55,14 +55,14 @@ export interface AttemptOwner {
 }
 
 /** What is sent. */
-export interface AttemptRequest {
+interface AttemptRequest {
   readonly method: Dispatcher.HttpMethod;
   readonly path: string;
   readonly headers: string[];
   readonly body: Buffer | Readable | null;
 }
 
-/** A reused connection that dies later than this after the send was maybe paid for. */
+/** After so long on a connection LiteLLM may have begun the work, and somebody has paid for it. */
 const RETRY_WITHIN_MS = 1000;
 
 const isLength = (field: Buffer): boolean =>
@@ -70,8 +70,8 @@ const isLength = (field: Buffer): boolean =>
 
 /** One try to send a request, on one connection, and what comes back on it. */
 export class Attempt implements Dispatcher.DispatchHandler {
-  /** Its connection had carried another exchange before: it may have died of old age. */
-  readonly reused: boolean;
+  /** The connection had carried another exchange before: it may have died of old age. */
+  readonly #reused: boolean;
   /** When the request was written, on the monotonic clock; -1: not yet. */
   sentAt = -1;
   readonly #owner: AttemptOwner;
@@ -82,7 +82,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #resume: (() => void) | undefined;
   #cancelled: Error | undefined;
   #over = false;
-  /** What its connection had read before: bytes of earlier answers. */
+  /** What the connection had read before: bytes of earlier answers. */
   #readBefore = 0;
 
   constructor(
@@ -93,17 +93,16 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#connections = options.connections;
     this.#elapsed = options.elapsed;
     this.#connection = options.fresh ? options.connections.takeFresh() : options.connections.take();
-    this.reused = this.#connection.reused;
+    this.#reused = this.#connection.reused;
   }
 
-  /** A byte of its answer came, though perhaps no whole head. */
-  get answerBegan(): boolean {
-    return this.#bytesRead > this.#readBefore;
-  }
-
-  /** It failed as one does whose connection had died of old age, and nobody has paid for it. */
+  /**
+   * Whether the attempt failed like one whose connection had died of old age before it was sent: no
+   * byte of an answer came, not even of its head, and the failure came soon.
+   */
   mayHaveBeenDead(): boolean {
-    return this.reused && !this.answerBegan && this.#elapsed() - this.sentAt < RETRY_WITHIN_MS;
+    const answerBegan = this.#bytesRead > this.#readBefore;
+    return this.#reused && !answerBegan && this.#elapsed() - this.sentAt < RETRY_WITHIN_MS;
   }
 
   get #bytesRead(): number {
@@ -114,7 +113,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#connection.client.dispatch(request, this);
   }
 
-  /** Ends it, whether it was sent or still waits for its connection. */
+  /** Ends the attempt, whether the request was sent or still waits for the connection. */
   cancel(reason: Error): void {
     this.#cancelled = reason;
     this.#abort?.(reason);
@@ -130,7 +129,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   onConnect(abort: (reason?: Error) => void): void {
     this.#abort = abort;
     this.sentAt = this.#elapsed();
-    if (this.reused) this.#readBefore = this.#bytesRead;
+    if (this.#reused) this.#readBefore = this.#bytesRead;
     if (this.#cancelled !== undefined) abort(this.#cancelled);
   }
 

@@ -1,45 +1,27 @@
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
-import type { Client as UndiciClient } from 'undici';
+import type * as undici from 'undici';
 
 /**
  * The parts of undici that are used. Its index loads fetch, WebSocket, caches and mocks beside
  * them, which is 60 ms and 9 MB of each start; the version is fixed, so the paths are too.
  */
 const require = createRequire(import.meta.url);
+const UndiciClient: typeof undici.Client = require('undici/lib/dispatcher/client.js');
+const buildConnector: typeof undici.buildConnector = require('undici/lib/core/connect.js');
 
-type Undici = typeof import('undici');
-
-export const Client: Undici['Client'] = require('undici/lib/dispatcher/client.js');
-export const buildConnector: Undici['buildConnector'] = require('undici/lib/core/connect.js');
-
-/** One connection to the upstream, used by one exchange at a time. */
+/** One connection to LiteLLM, used by one exchange at a time. */
 export interface Connection {
-  readonly client: UndiciClient;
+  readonly client: undici.Client;
   /** Whether its socket has carried an exchange before: only such a one may die of old age. */
   reused: boolean;
-  /** Its socket is gone; it is not used again. */
+  /** Its socket is gone; the connection is not used again. */
   dead: boolean;
-  /** Once it is connected. */
+  /** Set once the connection stands. */
   socket: Socket | undefined;
   /** When it was given back last, in milliseconds of the monotonic clock. */
   idleSince: number;
 }
-
-/**
- * Idle keep-alive, milliseconds: below uvicorn's 5 s and gunicorn's 2 s, so that it is we who close
- * an idle connection and not LiteLLM while a request is on its way.
- */
-const KEEP_ALIVE_MS = 1000;
-/**
- * So many idle ones are kept open while there is traffic for them. To open one takes longer than to
- * judge a request: a burst that opens many holds up those behind it.
- */
-const KEPT_WARM = 64;
-/** One that was idle for so long, in milliseconds, has its turn before it closes. */
-const TURN_AFTER_MS = KEEP_ALIVE_MS / 2;
-/** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
-const MAX_HEADER_SIZE = 64 * 1024;
 
 export interface Connections {
   /**
@@ -51,14 +33,31 @@ export interface Connections {
   takeFresh(): Connection;
   /** Gives a connection back whose exchange ended whole. */
   give(connection: Connection): void;
-  /** Ends the idle ones and whatever is still in use. */
+  /** Ends the idle connections and whatever is still in use. */
   destroy(): void;
 }
 
 /**
- * The connections to one upstream, without a limit: an LLM's answers are slow, and a queue here
- * would be a queue nobody sees. Each is an undici `Client` of its own, so that it is known whether
- * a socket was used before, and taking one costs the same with ten thousand open.
+ * Idle keep-alive, milliseconds: below uvicorn's 5 s and gunicorn's 2 s, so that it is we who close
+ * an idle connection and not LiteLLM while a request is on its way.
+ */
+const KEEP_ALIVE_MS = 1000;
+/**
+ * So many idle connections are kept open while there is traffic for them. To open one takes longer
+ * than to judge a request: a burst that opens many holds up the requests behind it.
+ */
+const KEPT_WARM = 64;
+/** A connection that was idle for so long, in milliseconds, has its turn before it closes. */
+const TURN_AFTER_MS = KEEP_ALIVE_MS / 2;
+/** Dead connections in the row of idle ones that are put up with before the row is cleared. */
+const DEAD_TOLERATED = 64;
+/** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
+const MAX_HEADER_SIZE = 64 * 1024;
+
+/**
+ * The connections to one LiteLLM, without a limit: an LLM's answers are slow, and a queue here
+ * would be one that nobody sees. Each is an undici client of its own, so that it is known whether a
+ * socket was used before, and to take one costs the same with ten thousand open.
  */
 export function createConnections(options: {
   origin: string;
@@ -67,6 +66,7 @@ export function createConnections(options: {
 }): Connections {
   const { elapsed } = options;
   const all = new Set<Connection>();
+  /** The youngest last. */
   let idle: Connection[] = [];
   let idleDead = 0;
 
@@ -75,18 +75,18 @@ export function createConnections(options: {
     connection.dead = true;
     all.delete(connection);
     idleDead++;
-    if (idleDead > 64 && idleDead > idle.length / 2) {
+    if (idleDead > DEAD_TOLERATED && idleDead > idle.length / 2) {
       idle = idle.filter(({ dead }) => !dead);
       idleDead = 0;
     }
     void connection.client.destroy().catch(() => undefined);
   };
 
-  // One for all: undici would make one for each.
+  // One connector for all clients: undici would make one for each.
   const connect = buildConnector({ timeout: options.connectTimeoutMs });
 
   const takeFresh = (): Connection => {
-    const client = new Client(options.origin, {
+    const client = new UndiciClient(options.origin, {
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       connect(target, done) {
@@ -96,7 +96,7 @@ export function createConnections(options: {
         });
       },
       maxHeaderSize: MAX_HEADER_SIZE,
-      // LiteLLM's own limit is 6000 s and streams have no heartbeat: ours are checked elsewhere.
+      // LiteLLM's own limit is 6000 s and streams have no heartbeat: the exchange has the limits.
       headersTimeout: 0,
       bodyTimeout: 0,
       pipelining: 1,

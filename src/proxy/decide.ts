@@ -27,13 +27,13 @@ export interface AdmissionRules {
   mayManageFrom(address: string): boolean;
 }
 
-export interface Admitted {
+interface Admitted {
   /** Undefined: a CORS preflight, which carries no key. */
   readonly generation: KnownKey | undefined;
 }
 
-/** A refusal of a key that is known, or was, says whose. */
-export interface Denied {
+/** The refusal of a key that is known, or was, says whose key it is. */
+interface Denied {
   readonly refusal: Refusal;
   readonly generation: KnownKey | undefined;
 }
@@ -195,7 +195,7 @@ function decideOrThrow(
   };
 }
 
-/** The refusal of a body above the limit, in bytes, whether it was announced or came in chunks. */
+/** @param limit bytes; the body was announced as longer, or came longer in chunks */
 export const bodyTooLarge = (limit: number): Refusal =>
   refusal('body_too_large', `the body is larger than this gateway takes (${limit} bytes)`);
 

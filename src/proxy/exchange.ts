@@ -1,24 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
+import { discardOrClose, whenClosed } from './client-connection.ts';
 import type { Decision } from './decide.ts';
 import type { Exchanges, Live } from './exchanges.ts';
 import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
-import { McpAnswer } from './mcp-answer.ts';
+import { McpAnswer } from './mcp-sessions.ts';
 import {
   type CallerRecord,
   type Ended,
-  type ExchangeRecord,
   type Outcome,
   recordOf,
   type TrafficEvents,
   tellFirstAnswer,
 } from './record.ts';
-import * as refusals from './refuse.ts';
-import { discardOrClose, refuseRequest } from './refuse.ts';
+import { refusals, refuseRequest } from './refuse.ts';
 import type { Upload } from './upload.ts';
 import { type KeyTrier, KeyTry, provesKey, type UpstreamKey } from './upstream-keys.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
@@ -28,6 +26,7 @@ export interface ExchangeContext {
   readonly upstreams: Upstreams;
   readonly exchanges: Exchanges;
   readonly events: TrafficEvents;
+  /** The monotonic clock, milliseconds. */
   readonly elapsed: () => number;
   /** Milliseconds; 0: no limit. */
   readonly answerTimeoutMs: number;
@@ -40,146 +39,29 @@ export interface ExchangeRequest {
   readonly response: ServerResponse;
   readonly decision: Extract<Decision, { kind: 'forward' }>;
   readonly method: Dispatcher.HttpMethod;
-  /** The fields LiteLLM gets: name, value, name, value; `addressTo` completes them. */
+  /** The fields that LiteLLM gets: name, value, name, value; `addressTo` completes them. */
   readonly headers: string[];
-  /** The MCP session that it belongs to. */
+  /** The MCP session that the request belongs to. */
   readonly session: string | undefined;
   /** Undefined: the request has no body. */
   readonly upload: Upload | undefined;
   readonly origin: string | undefined;
   readonly caller: CallerRecord;
-  /** When its head was there, on the monotonic clock. */
+  /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
 }
-
-/** How a try differs from another one of the same request. */
-export interface Try {
-  /** On a connection that was never used. */
-  readonly fresh: boolean;
-  /** LiteLLM did not take this key for it. */
-  readonly refused: UpstreamKey | undefined;
-}
-
-/**
- * Prepares to send a request to one LiteLLM. What depends on which one that is, Host and key, is
- * filled in here and not before: it may have changed while the request waited.
- */
-export function attemptAt(
-  upstream: Upstream,
-  it: ExchangeRequest,
-  owner: AttemptOwner & KeyTrier,
-  { context, fresh, refused }: Try & { readonly context: ExchangeContext },
-): Attempt {
-  const { method, headers, session } = it;
-  const { route, generation, target, keepAuthorization } = it.decision;
-  const { keys, connections } = upstream;
-  let listener: AttemptOwner = owner;
-  if (route.mcp) {
-    const mcp = { method, target, session };
-    listener = new McpAnswer(listener, context.upstreams.sessions, upstream, mcp);
-  }
-  if (generation === undefined) {
-    addressTo(headers, upstream.rules.host, undefined);
-  } else {
-    const key = keys.pick(refused);
-    addressTo(headers, upstream.rules.host, key.field(route.keyPlace, keepAuthorization));
-    if (keys.other !== undefined) {
-      const last = refused !== undefined;
-      const proves = provesKey(method, route);
-      listener = new KeyTry(listener, { trier: owner, keys, key, last, proves });
-    }
-  }
-  return new Attempt(listener, { connections, fresh, elapsed: context.elapsed });
-}
-
-/** Of each connection on which answers wait behind another's: who wants to know of its end. */
-const waiting = new WeakMap<Socket, Set<() => void>>();
-
-/**
- * Calls `done` once an answer was sent whole or its client left. An answer that waits behind
- * another's on its connection (RFC 9112 §9.3.2) has no socket yet: Node does not tell it of the
- * latter.
- */
-export function whenClosed(
-  request: IncomingMessage,
-  response: ServerResponse,
-  done: () => void,
-): void {
-  if (response.socket !== null) {
-    response.once('close', done);
-    return;
-  }
-  const others = waitingOn(request.socket);
-  const finish = (): void => {
-    if (others.delete(finish)) done();
-  };
-  others.add(finish);
-  response.once('close', finish);
-}
-
-/** One listener a connection, however many answers wait on it. */
-function waitingOn(socket: Socket): Set<() => void> {
-  const known = waiting.get(socket);
-  if (known !== undefined) return known;
-  const made = new Set<() => void>();
-  waiting.set(socket, made);
-  socket.once('close', () => {
-    for (const finish of [...made]) finish();
-  });
-  return made;
-}
-
-/**
- * Why a request without an answer has had its time; undefined: it has not.
- *
- * @param now on the monotonic clock
- * @param sentAt when it was sent; -1: it was not
- */
-export function overdue(
-  now: number,
-  { answerTimeoutMs, uploadIdleMs }: Pick<ExchangeContext, 'answerTimeoutMs' | 'uploadIdleMs'>,
-  upload: Upload | undefined,
-  sentAt: number,
-): Refusal | undefined {
-  if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
-    return refusals.uploadStalled();
-  }
-  if (answerTimeoutMs === 0 || sentAt < 0) return undefined;
-  const isLate = now - Math.max(sentAt, upload?.lastAt ?? 0) > answerTimeoutMs;
-  return isLate ? refusals.answerLate() : undefined;
-}
-
-/** Says to the client of an admitted request why it is not served. */
-export function refuseExchange(it: ExchangeRequest, no: Refusal): void {
-  const { request, response, decision, caller, origin } = it;
-  const { dialect } = decision.route;
-  const context = { dialect, requestId: caller.id, origin, close: false };
-  refuseRequest(request, response, no, { ...context, whole: request.complete });
-}
-
-/** @param now on the monotonic clock */
-export const recordOfExchange = (
-  { caller, response, upload, startedAt }: ExchangeRequest,
-  ended: Ended,
-  now: number,
-): ExchangeRecord =>
-  recordOf(caller, ended, {
-    status: response.headersSent ? response.statusCode : 0,
-    durationMs: now - startedAt,
-    requestBytes: upload?.bytes ?? 0,
-  });
 
 /** A LiteLLM that dies may take connections for some milliseconds more, only to reset them. */
 const RETRY_AFTER_MS = 100;
 
 /**
- * One request and its answer, from its admission to its last byte. A class, because ten thousand
- * may be open: its methods stand once, on the prototype.
+ * One request and its answer, from its admission to its last byte: started, perhaps held, sent in
+ * one attempt or a second, answered or refused, and recorded. A class, because ten thousand may be
+ * open: its methods stand once, on the prototype.
  */
 export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
   readonly websocket = false;
   eventStream = false;
-  /** Milliseconds from the head of the request; -1: not reached. */
   overheadMs = -1;
   firstByteMs = -1;
   responseBytes = 0;
@@ -187,78 +69,49 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
   outcome: Outcome = 'answered';
   refusal: RefusalCode | undefined;
   readonly #context: ExchangeContext;
-  readonly #it: ExchangeRequest;
+  readonly #admitted: ExchangeRequest;
   readonly #unregister: () => void;
-  /** Undefined: it waits, and may go to whichever is active then. */
+  /** Where the request was sent; undefined: it waits, and may go to whichever is active then. */
   #upstream: Upstream | undefined;
   #attempt: Attempt | undefined;
+  /** A reused connection died under it, and the request had its second try for that. */
   #retried = false;
+  /** The one of two live keys that LiteLLM did not take for this request. */
   #refusedKey: UpstreamKey | undefined;
   #waitsIn: Hold | undefined;
   #holdDeadline: number | undefined;
-  /** What the client is told once undici has let go of the request. */
+  /** The client is told this once undici has let go of the request. */
   #verdict: Refusal | undefined;
   #closed = false;
 
-  constructor(context: ExchangeContext, it: ExchangeRequest) {
+  constructor(context: ExchangeContext, admitted: ExchangeRequest) {
     this.#context = context;
-    this.#it = it;
+    this.#admitted = admitted;
     this.#unregister = context.exchanges.add(this);
-    whenClosed(it.request, it.response, () => this.#onClose());
+    whenClosed(admitted.request, admitted.response, () => this.#onClose());
   }
 
   get generation(): string {
-    return this.#it.caller.generation;
+    return this.#admitted.caller.generation;
   }
 
   get slot(): string {
     return this.#upstream?.name ?? '';
   }
 
-  /** Sends it, or lets it wait where LiteLLM is known to be away. */
+  /** Sends the request, or lets it wait where LiteLLM is known to be away. */
   start(): void {
-    if (this.#closed || this.#verdict !== undefined) return;
+    if (this.#isDecided) return;
     // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
-    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#it.startedAt;
-    const upstream = this.#context.upstreams.pick(this.#it.session);
+    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#admitted.startedAt;
+    const upstream = this.#context.upstreams.pick(this.#admitted.session);
     if (upstream.hold.away()) this.#waitFor(upstream);
     else this.#send(upstream, false);
   }
 
-  release(): void {
-    this.start();
-  }
-
-  expire(): void {
-    this.#refuse(refusals.away(), true);
-  }
-
-  tick(now: number): void {
-    if (this.firstByteMs >= 0) return;
-    const no = overdue(now, this.#context, this.#it.upload, this.#attempt?.sentAt ?? -1);
-    if (no === undefined) return;
-    if (no.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
-    this.abandon(no);
-  }
-
-  /** What is under way is finished; the deadline is the caller's. */
-  drain(): void {}
-
-  cut(): void {
-    if (this.#closed) return;
-    this.outcome = 'cut';
-    this.#it.response.destroy();
-    // Not with its socket: until that is closed it could be sent, and an answer that waits behind
-    // another's (RFC 9112 §9.3.2) has none.
-    this.#onClose();
-  }
-
-  /** Gives up on LiteLLM; the client is told when undici has let go. */
-  abandon(no: Refusal): void {
-    if (this.#closed || this.#verdict !== undefined) return;
-    this.#verdict = no;
-    if (this.#attempt === undefined) this.#refuse(no);
-    else this.#attempt.cancel(new Error(no.code));
+  /** The client left, or what it will be told is known: nothing more is sent. */
+  get #isDecided(): boolean {
+    return this.#closed || this.#verdict !== undefined;
   }
 
   #waitFor(upstream: Upstream): void {
@@ -269,31 +122,57 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
     else this.#holdDeadline = deadline;
   }
 
+  release(): void {
+    this.start();
+  }
+
+  expire(): void {
+    this.#refuse(refusals.away(), true);
+  }
+
+  /** @param fresh on a connection that was never used: a second try */
   #send(upstream: Upstream, fresh: boolean): void {
-    const { method, headers, decision, upload } = this.#it;
+    const { method, headers, decision, upload } = this.#admitted;
     this.#upstream = upstream;
     const body = upload?.open() ?? null;
-    // Reading the body may have shown that it is too large.
+    // Opening the body counts what is there, and may have found it too large.
     if (this.#verdict !== undefined) return;
-    const how = { context: this.#context, fresh, refused: this.#refusedKey };
-    this.#attempt = attemptAt(upstream, this.#it, this, how);
+    const { connections } = upstream;
+    const owner = this.#listenerAt(upstream);
+    this.#attempt = new Attempt(owner, { connections, fresh, elapsed: this.#context.elapsed });
     this.#attempt.send({ method, path: decision.target, headers, body });
   }
 
-  /** The next try stays with its LiteLLM, unless that is gone. */
-  #sendAgain(upstream: Upstream): void {
-    if (this.#closed || this.#verdict !== undefined) return;
-    if (this.#context.upstreams.mayStay(upstream)) this.#send(upstream, true);
-    else this.start();
+  /**
+   * Fills in the fields that depend on which LiteLLM gets the request, Host and key, only now that
+   * it is sent: LiteLLM may have been switched while the request waited.
+   *
+   * @returns who hears the answer: this exchange, behind whoever learns from the answer
+   */
+  #listenerAt(upstream: Upstream): AttemptOwner {
+    const { method, headers, session, decision } = this.#admitted;
+    const { route, generation, target, keepAuthorization } = decision;
+    const { keys, rules } = upstream;
+    let listener: AttemptOwner = this;
+    if (route.mcp) {
+      const { sessions } = this.#context.upstreams;
+      listener = new McpAnswer(listener, sessions, upstream, { method, target, session });
+    }
+    // A preflight carries no key.
+    const key = generation === undefined ? undefined : keys.pick(this.#refusedKey);
+    addressTo(headers, rules.host, key?.field(route.keyPlace, keepAuthorization));
+    if (key === undefined || keys.other === undefined) return listener;
+    const [last, proves] = [this.#refusedKey !== undefined, provesKey(method, route)];
+    return new KeyTry(listener, { trier: this, keys, key, last, proves });
   }
 
   onKeyRefused(refused: UpstreamKey): void {
     this.#attempt?.cancel(new Error('the key was refused'));
     this.#attempt = undefined;
     this.#refusedKey = refused;
-    if (this.#it.upload?.replayable ?? true) {
+    if (this.#admitted.upload?.replayable ?? true) {
       this.#context.events.onRetry('other_key');
-      // By then undici has let go of the connection and of the body.
+      // One turn later undici has let go of the connection and of the body.
       queueMicrotask(() => this.start());
     } else {
       this.#refuse(refusals.keyChanges());
@@ -302,7 +181,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     if (this.#closed) return;
-    const { response, upload, caller, decision, startedAt } = this.#it;
+    const { response, upload, caller, decision, startedAt } = this.#admitted;
     tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
     const { rules } = this.#upstream as Upstream;
@@ -319,25 +198,26 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
 
   onAnswerData(chunk: Buffer): boolean {
     this.responseBytes += chunk.length;
-    const { response } = this.#it;
+    const { response } = this.#admitted;
     if (this.#closed || response.write(chunk)) return true;
     response.once('drain', () => this.#attempt?.resume());
     return false;
   }
 
   onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void {
-    const { response, request } = this.#it;
+    const { response, request } = this.#admitted;
     this.#attempt = undefined;
     if (rawTrailers.length > 0) response.addTrailers(answerTrailers(rawTrailers));
     response.end();
-    // LiteLLM answered before it had the whole body; the client may still be sending it.
+    // LiteLLM answered before it had the whole body; the client may still be sending the rest.
     if (!request.complete) discardOrClose(request);
   }
 
   onAttemptError(attempt: Attempt, error: Error): void {
+    const { response } = this.#admitted;
     this.#attempt = undefined;
     if (this.#closed) return;
-    if (!this.#it.response.headersSent) {
+    if (!response.headersSent) {
       if (this.#verdict === undefined) this.#onFailure(attempt, error);
       else this.#refuse(this.#verdict);
     } else if (this.#verdict !== undefined) {
@@ -345,7 +225,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
     } else {
       this.#context.events.onUpstreamError('aborted');
       this.outcome = 'upstream_aborted';
-      this.#it.response.destroy();
+      response.destroy();
     }
   }
 
@@ -376,20 +256,73 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
 
   #mayRetry(attempt: Attempt): boolean {
     if (this.#retried || !attempt.mayHaveBeenDead()) return false;
-    return this.#it.upload?.replayable ?? true;
+    return this.#admitted.upload?.replayable ?? true;
   }
 
+  /** The next try stays with the LiteLLM of the one before, unless that is gone. */
+  #sendAgain(upstream: Upstream): void {
+    if (this.#isDecided) return;
+    if (this.#context.upstreams.mayStay(upstream)) this.#send(upstream, true);
+    else this.start();
+  }
+
+  tick(now: number): void {
+    if (this.firstByteMs >= 0) return;
+    const no = this.#overdue(now);
+    if (no === undefined) return;
+    if (no.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
+    this.abandon(no);
+  }
+
+  /** Why a request without an answer has had its time; undefined: there is time left. */
+  #overdue(now: number): Refusal | undefined {
+    const { answerTimeoutMs, uploadIdleMs } = this.#context;
+    const { upload } = this.#admitted;
+    if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
+      return refusals.uploadStalled();
+    }
+    const sentAt = this.#attempt?.sentAt ?? -1;
+    if (answerTimeoutMs === 0 || sentAt < 0) return undefined;
+    const isLate = now - Math.max(sentAt, upload?.lastAt ?? 0) > answerTimeoutMs;
+    return isLate ? refusals.answerLate() : undefined;
+  }
+
+  /** Gives up on LiteLLM; the client is told when undici has let go. */
+  abandon(no: Refusal): void {
+    if (this.#isDecided) return;
+    this.#verdict = no;
+    if (this.#attempt === undefined) this.#refuse(no);
+    else this.#attempt.cancel(new Error(no.code));
+  }
+
+  /** A request that is under way is finished; the deadline is the caller's. */
+  drain(): void {}
+
+  cut(): void {
+    if (this.#closed) return;
+    this.outcome = 'cut';
+    this.#admitted.response.destroy();
+    // At once, and not when the socket is closed: until then the request could still be sent, and
+    // an answer that waits behind another's (RFC 9112 §9.3.2) has no socket at all.
+    this.#onClose();
+  }
+
+  /** @param unsent LiteLLM never had the request: no share of its time is the sidecar's own */
   #refuse(no: Refusal, unsent = false): void {
-    if (this.#closed || this.#it.response.headersSent) return;
+    const { request, response, decision, caller, origin } = this.#admitted;
+    if (this.#closed || response.headersSent) return;
     if (unsent) this.overheadMs = -1;
     this.refusal = no.code;
-    refuseExchange(this.#it, no);
+    const { dialect } = decision.route;
+    const context = { dialect, requestId: caller.id, origin, close: false };
+    refuseRequest(request, response, no, { ...context, whole: request.complete });
   }
 
   #onClose(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const { response, upload } = this.#it;
+    const { response, upload, caller, startedAt } = this.#admitted;
+    const { events, elapsed } = this.#context;
     upload?.release();
     if (!response.writableFinished && this.outcome === 'answered') {
       this.outcome = 'client_aborted';
@@ -398,6 +331,12 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
     this.#attempt?.cancel(new Error('the client left'));
     this.#waitsIn?.leave(this);
     this.#unregister();
-    this.#context.events.onExchangeEnd(recordOfExchange(this.#it, this, this.#context.elapsed()));
+    events.onExchangeEnd(
+      recordOf(caller, this, {
+        status: response.headersSent ? response.statusCode : 0,
+        durationMs: elapsed() - startedAt,
+        requestBytes: upload?.bytes ?? 0,
+      }),
+    );
   }
 }

@@ -2,182 +2,28 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
-import { type FailureLimiter, type InBlocks, plainAddress } from './address.ts';
+import { type FailureLimiter, type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
+import { isServedNoMore, serveNoMore } from './client-connection.ts';
 import { bodyTooLarge, type Decision, decide, type Policy, UNROUTED } from './decide.ts';
 import { Exchange, type ExchangeContext } from './exchange.ts';
 import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
-import { SESSION_HEADER, sessionOf } from './mcp-answer.ts';
+import { SESSION_HEADER, sessionOf } from './mcp-sessions.ts';
 import {
   answeredHere,
   type CallerRecord,
   callerRecord,
   newRequestId,
-  type Peer,
-  peerOf,
   requestIdOf,
-  type TrafficEvents,
   tellKeyUse,
 } from './record.ts';
-import * as refusals from './refuse.ts';
-import {
-  isServedNoMore,
-  type RefusalContext,
-  refuseRequest,
-  refuseSocket,
-  serveNoMore,
-} from './refuse.ts';
+import { type RefusalContext, refusals, refuseRequest, refuseSocket } from './refuse.ts';
 import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
 
-/**
- * Answers LiteLLM's three open health routes in its stead: nothing gets there without a key. It is
- * alive as long as this process answers; ready when LiteLLM is there too. Returns the status.
- */
-export function answerHealth(
-  response: ServerResponse,
-  caller: CallerRecord,
-  ready: boolean,
-): number {
-  const asksReady = caller.template.endsWith('/readiness');
-  const status = asksReady && !ready ? 503 : 200;
-  // LiteLLM's own words, for whoever reads the body.
-  const body = JSON.stringify(
-    asksReady ? { status: ready ? 'healthy' : 'unavailable' } : "I'm alive!",
-  );
-  const headers = [
-    ...['content-type', 'application/json'],
-    ...['content-length', String(Buffer.byteLength(body))],
-    ...['cache-control', 'no-store'],
-    ...['x-request-id', caller.id],
-  ];
-  if (status === 503) headers.push('retry-after', '5');
-  response.writeHead(status, headers);
-  response.end(body);
-  return status;
-}
-
-/** A request that was read and judged, whichever way it goes on. */
-export interface Judged {
-  readonly head: Head;
-  readonly from: Peer;
-  readonly decision: Decision;
-  readonly caller: CallerRecord;
-  /** When its head was there, on the monotonic clock. */
-  readonly startedAt: number;
-}
-
-export type Judge = (request: IncomingMessage, websocket: boolean) => Judged;
-
-export function createJudge(options: {
-  /** Read once a request: an immutable snapshot. */
-  policy: () => Policy;
-  isTrustedProxy: InBlocks;
-  /** Told of a known key at once: a stream may take ten minutes. */
-  events: TrafficEvents;
-  elapsed: () => number;
-}): Judge {
-  return (request, websocket) => {
-    const startedAt = options.elapsed();
-    const head = readHead(request);
-    const from = peerOf(request, head, options.isTrustedProxy);
-    const decision = decide(head, { address: from.address, websocket }, options.policy());
-    const caller = callerRecord(requestIdOf(head), head, from.address, decision);
-    const key = decision.kind === 'health' ? undefined : decision.generation;
-    if (key !== undefined) tellKeyUse(options.events, key, caller);
-    return { head, from, decision, caller, startedAt };
-  };
-}
-
-export const refusalContextOf = ({ head, decision, caller }: Judged): RefusalContext => ({
-  dialect: decision.route.dialect,
-  requestId: caller.id,
-  origin: head.origin,
-});
-
-/** Refuses a judged request: counts a guess, says the refusal, and records it. */
-export type TurnAway = (judged: Judged, no: Refusal, say: (final: Refusal) => void) => void;
-
-/** A key that is wrong may be a guess; a key that is missing is not. */
-const GUESSES: ReadonlySet<string> = new Set([
-  'malformed_key',
-  'unknown_key',
-  'expired_key',
-  'revoked_key',
-]);
-
-const tooManyFailures = (retryAfter: number): Refusal =>
-  refusal(
-    'too_many_failures',
-    'too many failed authentications from this address: check the key, then wait',
-    { retryAfter },
-  );
-
-export function createTurnAway(options: {
-  failures: FailureLimiter;
-  events: TrafficEvents;
-  elapsed: () => number;
-}): TurnAway {
-  const finish = (judged: Judged, final: Refusal, say: (final: Refusal) => void): void => {
-    say(final);
-    const durationMs = options.elapsed() - judged.startedAt;
-    options.events.onExchangeEnd(
-      answeredHere(judged.caller, {
-        status: statusOf(final.code),
-        refusal: final.code,
-        durationMs,
-      }),
-    );
-  };
-  const finishGuess = async (
-    judged: Judged,
-    no: Refusal,
-    say: (final: Refusal) => void,
-  ): Promise<void> => {
-    const retryAfter = await options.failures.count(judged.from.address);
-    finish(judged, retryAfter === undefined ? no : tooManyFailures(retryAfter), say);
-  };
-  return (judged, no, say) => {
-    if (GUESSES.has(no.code)) void finishGuess(judged, no, say);
-    // One turn later a body that came with the head is read, and its connection can be kept.
-    else queueMicrotask(() => finish(judged, no, say));
-  };
-}
-
-/**
- * Answers what could not be read as HTTP, where somebody is there to be told, and records it.
- *
- * @param code Node's word for why it could not read on
- */
-export function refuseUnreadable(socket: Socket, code: string, events: TrafficEvents): void {
-  const no = unreadable(code);
-  if (no === undefined) {
-    socket.destroy();
-    return;
-  }
-  const requestId = newRequestId();
-  const address = plainAddress(socket.remoteAddress ?? '');
-  const unread = { method: '-', userAgent: undefined };
-  const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
-  refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
-  const status = statusOf(no.code);
-  events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
-}
-
-/** Undefined: nobody is there to be told. */
-function unreadable(code: string): Refusal | undefined {
-  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
-  const codes: Record<string, [RefusalCode, string]> = {
-    ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the head of the request took too long'],
-    HPE_HEADER_OVERFLOW: ['headers_too_large', 'the head of the request is too large'],
-  };
-  const [refused, message] = codes[code] ?? ['bad_request', 'this could not be read as HTTP/1.1'];
-  return refusal(refused, message);
-}
-
 /** Everything the traffic port works with. */
 export interface GatewayOptions {
-  /** Replaced as a whole when the keyring changes. */
+  /** Read once for each request: an immutable snapshot, replaced when the keyring changes. */
   readonly policy: () => Policy;
   readonly rules: RequestRules;
   readonly exchange: ExchangeContext;
@@ -185,7 +31,7 @@ export interface GatewayOptions {
   readonly failures: FailureLimiter;
   readonly isTrustedProxy: InBlocks;
   readonly upload: UploadRules;
-  /** LiteLLM answers, and we are not about to stop. */
+  /** LiteLLM answers, and the sidecar is not about to stop. */
   readonly isReady: () => boolean;
   /** New requests are no longer served. */
   readonly isDraining: () => boolean;
@@ -194,83 +40,81 @@ export interface GatewayOptions {
 /** `Expect`: nothing, `100-continue`, or something nobody serves (RFC 9110 §10.1.1). */
 export type Expectation = 'none' | 'continue' | 'unknown';
 
-/** What the traffic server hands over. No verb throws. */
+/** Where sockets meet decisions: what the traffic server hands over. No verb throws. */
 export interface Gateway {
   onRequest(request: IncomingMessage, response: ServerResponse, expect: Expectation): void;
-  /** A WebSocket upgrade; `head` is what came behind it. */
+  /** A WebSocket upgrade; `head` is what came behind its head. */
   onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
   onConnect(request: IncomingMessage, socket: Socket): void;
-  /** What came could not be read as HTTP; `code` is Node's. */
+  /** What came could not be read as HTTP; `code` is Node's word for why. */
   onUnreadable(socket: Socket, code: string): void;
 }
 
-type Forward = Extract<Decision, { kind: 'forward' }>;
-
 export function createGateway(options: GatewayOptions): Gateway {
-  const { elapsed, events } = options.exchange;
-  const judge = createJudge({ ...options, elapsed, events });
-  const turnAway = createTurnAway({ failures: options.failures, events, elapsed });
-
   return {
     onRequest(request, response, expect) {
       if (isServedNoMore(request.socket)) return;
-      const judged = judge(request, false);
+      const judged = judge(request, false, options);
       const { decision } = judged;
-      const no = verdictOf(decision, options.isDraining(), expect);
+      const no = reasonToRefuse(decision, options.isDraining(), expect);
       if (no !== undefined) {
-        const close = ENDS_CONNECTION.has(no.code);
-        if (close) serveNoMore(request.socket);
-        const context = { ...refusalContextOf(judged), close };
-        turnAway(judged, no, (final) => {
-          const whole = isAllHere(request, judged.head.contentLength);
-          refuseRequest(request, response, final, { ...context, whole });
-        });
+        refuseJudged(judged, no, { request, response }, options);
       } else if (decision.kind === 'forward') {
         if (expect === 'continue') response.writeContinue();
         forward(judged, decision, { request, response }, options);
       } else {
-        const status = answerHealth(response, judged.caller, options.isReady());
-        const durationMs = elapsed() - judged.startedAt;
-        events.onExchangeEnd(
-          answeredHere(judged.caller, { status, refusal: undefined, durationMs }),
-        );
+        answerHealth(judged, response, options);
       }
     },
 
     onUpgrade(request, socket, head) {
-      const judged = judge(request, true);
+      const judged = judge(request, true, options);
       const { decision } = judged;
-      const no = verdictOf(decision, options.isDraining(), 'none');
+      const no = reasonToRefuse(decision, options.isDraining(), 'none');
       if (no === undefined && decision.kind === 'forward') {
         if (head.length > 0) socket.unshift(head);
         openTunnel(judged, decision, { request, socket }, options);
       } else {
         const reason = no ?? refusal('bad_request', 'this route is no WebSocket');
-        const context = refusalContextOf(judged);
-        turnAway(judged, reason, (final) => refuseSocket(socket, final, context));
+        refuseJudgedSocket(judged, reason, socket, options);
       }
     },
 
     onConnect(request, socket) {
-      const judged = judge(request, false);
-      const no = verdictOf(judged.decision, false, 'none') ?? refusals.unknownExpectation();
-      const context = refusalContextOf(judged);
-      turnAway(judged, no, (final) => refuseSocket(socket, final, context));
+      const judged = judge(request, false, options);
+      const no = reasonToRefuse(judged.decision, false, 'none') ?? refusals.unknownExpectation();
+      refuseJudgedSocket(judged, no, socket, options);
     },
 
-    onUnreadable: (socket, code) => refuseUnreadable(socket, code, events),
+    onUnreadable: (socket, code) => refuseUnreadable(socket, code, options),
   };
 }
 
-/** After these nobody can be sure where the next request begins, or there shall be none. */
-const ENDS_CONNECTION: ReadonlySet<RefusalCode> = new Set([
-  'bad_request',
-  'headers_too_large',
-  'draining',
-]);
+/** A request that was read and judged, whichever way it goes on. */
+interface Judged {
+  readonly head: Head;
+  readonly from: Peer;
+  readonly decision: Decision;
+  readonly caller: CallerRecord;
+  /** When the request's head was there, on the monotonic clock. */
+  readonly startedAt: number;
+}
 
-/** Why a request is not forwarded; undefined: it is, or it is answered here. */
-function verdictOf(
+/** The use of a known key is told now and not at the request's end: a stream may take minutes. */
+function judge(request: IncomingMessage, websocket: boolean, options: GatewayOptions): Judged {
+  const { elapsed, events } = options.exchange;
+  const startedAt = elapsed();
+  const head = readHead(request);
+  const from = peerOf(request, head, options.isTrustedProxy);
+  const decision = decide(head, { address: from.address, websocket }, options.policy());
+  const caller = callerRecord(requestIdOf(head), head, from.address, decision);
+  const key = decision.kind === 'health' ? undefined : decision.generation;
+  if (key !== undefined) tellKeyUse(events, key, caller);
+  return { head, from, decision, caller, startedAt };
+}
+
+/** Why a request is not forwarded; undefined: it is forwarded, or a health route is answered. */
+function reasonToRefuse(
   decision: Decision,
   isDraining: boolean,
   expect: Expectation,
@@ -281,31 +125,21 @@ function verdictOf(
   return expect === 'unknown' ? refusals.unknownExpectation() : undefined;
 }
 
-function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
-  const { generation, keepAuthorization } = decision;
-  return forwardHeaders(judged.head, options.rules, {
-    requestId: judged.caller.id,
-    peer: judged.from.peer,
-    peerTrusted: judged.from.trusted,
-    carriesKey: generation !== undefined,
-    keepAuthorization,
-  });
+/** A request's two ends at Node's server. */
+interface RequestEnds {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
 }
 
-function mcpSession({ names, values }: Judged['head'], { route, target }: Forward) {
-  if (!route.mcp) return undefined;
-  const at = names.indexOf(SESSION_HEADER);
-  return sessionOf(at < 0 ? undefined : values[at], target);
-}
+type Forward = Extract<Decision, { kind: 'forward' }>;
 
 function forward(
   judged: Judged,
   decision: Forward,
-  ends: { request: IncomingMessage; response: ServerResponse },
+  { request, response }: RequestEnds,
   options: GatewayOptions,
 ): void {
   const { head, caller, startedAt } = judged;
-  const { request, response } = ends;
   const { upload: rules } = options;
   const upload = hasBody(head)
     ? new Upload(request, head.contentLength, rules, {
@@ -333,11 +167,12 @@ function forward(
 function openTunnel(
   judged: Judged,
   decision: Forward,
-  ends: { request: IncomingMessage; socket: Socket },
+  { request, socket }: { request: IncomingMessage; socket: Socket },
   options: GatewayOptions,
 ): void {
   const tunnel = new Tunnel(options.tunnel, {
-    ...ends,
+    request,
+    socket,
     target: decision.target,
     headers: headersFor(judged, decision, options),
     refusal: refusalContextOf(judged),
@@ -348,4 +183,151 @@ function openTunnel(
     startedAt: judged.startedAt,
   });
   tunnel.start();
+}
+
+function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
+  const { generation, keepAuthorization } = decision;
+  return forwardHeaders(judged.head, options.rules, {
+    requestId: judged.caller.id,
+    peer: judged.from.peer,
+    peerTrusted: judged.from.trusted,
+    carriesKey: generation !== undefined,
+    keepAuthorization,
+  });
+}
+
+function mcpSession({ names, values }: Head, { route, target }: Forward): string | undefined {
+  if (!route.mcp) return undefined;
+  const at = names.indexOf(SESSION_HEADER);
+  return sessionOf(at < 0 ? undefined : values[at], target);
+}
+
+/**
+ * Answers LiteLLM's three open health routes in its stead: nothing gets there without a key. The
+ * sidecar is alive as long as this process answers, and ready when LiteLLM is there too.
+ */
+function answerHealth(
+  { caller, startedAt }: Judged,
+  response: ServerResponse,
+  { isReady, exchange }: GatewayOptions,
+): void {
+  const asksReady = caller.template.endsWith('/readiness');
+  const ready = isReady();
+  const status = asksReady && !ready ? 503 : 200;
+  // LiteLLM's own words, for whoever reads the body.
+  const body = JSON.stringify(
+    asksReady ? { status: ready ? 'healthy' : 'unavailable' } : "I'm alive!",
+  );
+  const headers = [
+    ...['content-type', 'application/json'],
+    ...['content-length', String(Buffer.byteLength(body))],
+    ...['cache-control', 'no-store'],
+    ...['x-request-id', caller.id],
+  ];
+  if (status === 503) headers.push('retry-after', '5');
+  response.writeHead(status, headers);
+  response.end(body);
+  const durationMs = exchange.elapsed() - startedAt;
+  exchange.events.onExchangeEnd(answeredHere(caller, { status, refusal: undefined, durationMs }));
+}
+
+/** After these nobody can be sure where the next request begins, or there shall be none. */
+const ENDS_CONNECTION: ReadonlySet<RefusalCode> = new Set([
+  'bad_request',
+  'headers_too_large',
+  'draining',
+]);
+
+function refuseJudged(
+  judged: Judged,
+  no: Refusal,
+  { request, response }: RequestEnds,
+  options: GatewayOptions,
+): void {
+  const close = ENDS_CONNECTION.has(no.code);
+  if (close) serveNoMore(request.socket);
+  const context = { ...refusalContextOf(judged), close };
+  sayRefusal(judged, no, options, (final) => {
+    const whole = isAllHere(request, judged.head.contentLength);
+    refuseRequest(request, response, final, { ...context, whole });
+  });
+}
+
+function refuseJudgedSocket(
+  judged: Judged,
+  no: Refusal,
+  socket: Socket,
+  options: GatewayOptions,
+): void {
+  const context = refusalContextOf(judged);
+  sayRefusal(judged, no, options, (final) => refuseSocket(socket, final, context));
+}
+
+const refusalContextOf = ({ head, decision, caller }: Judged): RefusalContext => ({
+  dialect: decision.route.dialect,
+  requestId: caller.id,
+  origin: head.origin,
+});
+
+/** A key that is wrong may be a guess; a key that is missing is not. */
+const GUESSES: ReadonlySet<RefusalCode> = new Set([
+  'malformed_key',
+  'unknown_key',
+  'expired_key',
+  'revoked_key',
+]);
+
+/**
+ * Says a refusal by `say`, and records it. A guess is counted first: an address that made too many
+ * is told so instead.
+ */
+function sayRefusal(
+  judged: Judged,
+  no: Refusal,
+  { failures, exchange }: GatewayOptions,
+  say: (final: Refusal) => void,
+): void {
+  const finish = (final: Refusal): void => {
+    say(final);
+    const { code } = final;
+    const durationMs = exchange.elapsed() - judged.startedAt;
+    exchange.events.onExchangeEnd(
+      answeredHere(judged.caller, { status: statusOf(code), refusal: code, durationMs }),
+    );
+  };
+  const finishGuess = async (): Promise<void> => {
+    const retryAfter = await failures.count(judged.from.address);
+    finish(retryAfter === undefined ? no : refusals.tooManyFailures(retryAfter));
+  };
+  if (GUESSES.has(no.code)) void finishGuess();
+  // One turn later a body that came with the head is read, and its connection can be kept.
+  else queueMicrotask(() => finish(no));
+}
+
+/** Answers what could not be read as HTTP, where somebody is there to be told, and records it. */
+function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOptions): void {
+  const no = unreadable(code);
+  if (no === undefined) {
+    socket.destroy();
+    return;
+  }
+  const requestId = newRequestId();
+  const address = plainAddress(socket.remoteAddress ?? '');
+  const unread = { method: '-', userAgent: undefined };
+  const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
+  refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
+  const status = statusOf(no.code);
+  exchange.events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
+}
+
+/** @returns undefined where nobody is there to be told */
+function unreadable(code: string): Refusal | undefined {
+  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return refusal('request_timeout', 'the head of the request took too long');
+  }
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return refusal('headers_too_large', 'the head of the request is too large');
+  }
+  return refusal('bad_request', 'this could not be read as HTTP/1.1');
 }

@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { RefusalCode } from '../refusal.ts';
-import { clientAddress, type InBlocks, plainAddress } from './address.ts';
 import type { Decision } from './decide.ts';
 import type { Head } from './head.ts';
 
 /** How an exchange ended, where its status alone does not say. */
 export type Outcome =
   | 'answered'
-  /** The client left before it had all. */
+  /** The client left before it had the whole answer. */
   | 'client_aborted'
   /** The upstream died after the head of its answer had been passed on. */
   | 'upstream_aborted'
@@ -27,7 +25,7 @@ export interface CallerRecord {
   readonly group: string;
   readonly template: string;
   readonly address: string;
-  /** As it came, cut to 200 characters; '' where there is none. */
+  /** `User-Agent` as the client sent it, cut to 200 characters; '' where there is none. */
   readonly userAgent: string;
 }
 
@@ -69,7 +67,7 @@ export interface TrafficEvents {
   onUpstreamError(kind: UpstreamErrorKind): void;
 }
 
-/** Its connection had died of old age, or LiteLLM takes the other one of two live keys. */
+/** The connection had died of old age, or LiteLLM takes the other one of two live keys. */
 export const RETRY_KINDS = ['reused_connection', 'other_key'] as const;
 type RetryKind = (typeof RETRY_KINDS)[number];
 
@@ -85,7 +83,7 @@ export interface TrafficGauges {
   held(): number;
 }
 
-/** The record of something that is over. */
+/** The record of an exchange or a tunnel that is over. */
 export const recordOf = (
   caller: CallerRecord,
   ended: Ended,
@@ -113,7 +111,7 @@ export const recordOf = (
   responseBytes: ended.responseBytes,
 });
 
-/** The record of what was answered here at once, and never reached LiteLLM. */
+/** The record of a request that was answered here at once, and never reached LiteLLM. */
 export const answeredHere = (
   caller: CallerRecord,
   answer: { status: number; refusal: RefusalCode | undefined; durationMs: number },
@@ -130,23 +128,6 @@ export const answeredHere = (
   responseBytes: 0,
 });
 
-/** Where a request comes from. */
-export interface Peer {
-  /** The other end of the socket. */
-  readonly peer: string;
-  readonly trusted: boolean;
-  /** The client, behind trusted proxies too. */
-  readonly address: string;
-}
-
-export function peerOf(request: IncomingMessage, head: Head, isTrusted: InBlocks): Peer {
-  const peer = plainAddress(request.socket.remoteAddress ?? '');
-  const trusted = isTrusted(peer);
-  if (!trusted) return { peer, trusted, address: peer };
-  const forwardedFor = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
-  return { peer, trusted, address: clientAddress(peer, forwardedFor.join(','), isTrusted) };
-}
-
 /** What a client may name its request by: short, and harmless wherever it is printed. */
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
@@ -159,7 +140,7 @@ export const requestIdOf = (head: Head): string =>
 /** Characters of a user agent that are kept. */
 const MOST_USER_AGENT = 200;
 
-/** A slice would keep the whole field in memory for as long as it is remembered. */
+/** A copy: a slice would keep the whole field in memory for as long as the record is. */
 const cutUserAgent = (text: string): string =>
   text.length <= MOST_USER_AGENT
     ? text
@@ -184,14 +165,14 @@ export function callerRecord(
   };
 }
 
-/** What `sidecar check` calls itself: it tries a key, and is nobody who uses it. */
+/** What `sidecar check` calls itself: it tries a key, which is no use of the key. */
 const OWN_CHECK = 'litellm-sidecar-check/';
 
 const isOwnCheck = ({ userAgent }: CallerRecord): boolean => userAgent.startsWith(OWN_CHECK);
 
 /**
- * Tells that a known key was presented. A check of our own does not count, but with a key that
- * opens nothing: whoever found a revoked one must not get past the alarm by calling himself that.
+ * Tells that a known key was presented. A check of our own does not count, unless its key opens
+ * nothing: whoever found a revoked key must not get past the alarm by that user agent.
  */
 export function tellKeyUse(events: TrafficEvents, key: KnownKey, caller: CallerRecord): void {
   if (key.fault === undefined && isOwnCheck(caller)) return;
@@ -199,8 +180,8 @@ export function tellKeyUse(events: TrafficEvents, key: KnownKey, caller: CallerR
 }
 
 /**
- * Tells that LiteLLM took a request (2xx, or 101 to an upgrade) whose key an older one waits for.
- * For every other key it is one comparison.
+ * Tells that LiteLLM took a request (2xx, or 101 to an upgrade) with a key whose first use starts
+ * the clock of an older one's grace. For every other key this is one comparison.
  *
  * @param key undefined: a preflight
  */

@@ -3,102 +3,46 @@ import type { Duplex } from 'node:stream';
 import { errorBody } from '../litellm/error-body.ts';
 import type { Dialect } from '../litellm/routes-table.ts';
 import { type Refusal, refusal, statusOf } from '../refusal.ts';
+import { discardRest, lingerThenDestroy, serveNoMore } from './client-connection.ts';
 
-/** Seconds: about how long LiteLLM takes to start. */
-const RETRY_AFTER = 5;
+/** `Retry-After` in seconds: about how long LiteLLM takes to start. */
+const LITELLM_STARTS_WITHIN = 5;
 
-/** What a client is told when its request was admitted and could still not be served. */
-export const away = (): Refusal =>
-  refusal('upstream_unavailable', 'LiteLLM is not reachable: try again', {
-    retryAfter: RETRY_AFTER,
-  });
-
-export const keyChanges = (): Refusal =>
-  refusal('upstream_unavailable', "LiteLLM's key is being changed: try again", { retryAfter: 1 });
-
-export const tooManyWait = (): Refusal =>
-  refusal('overloaded', 'LiteLLM is not reachable, and too many requests wait for it already', {
-    retryAfter: RETRY_AFTER,
-  });
-
-export const draining = (): Refusal =>
-  refusal('draining', 'this gateway is stopping: try again', { retryAfter: 1 });
-
-export const uploadStalled = (): Refusal =>
-  refusal('request_timeout', 'the body of the request stopped coming');
-
-export const answerLate = (): Refusal =>
-  refusal('upstream_timeout', 'LiteLLM did not begin to answer in time');
-
-export const brokeOff = (cause: Error): Refusal =>
-  refusal('upstream_failed', 'LiteLLM broke off before it answered', { cause });
-
-export const unsendable = (cause: Error): Refusal =>
-  refusal('sidecar_failed', 'this request could not be sent on', { cause });
-
-export const unknownExpectation = (): Refusal =>
-  refusal('bad_request', 'Expect may only say 100-continue');
-
-/** How long, and how much, is read of a body nobody wants (RFC 9112 §9.6). */
-const LINGER_MS = 2000;
-const LINGER_BYTES = 1024 * 1024;
-
-/**
- * Reads and forgets what a client is still sending although it has its answer. Closing at once may
- * reset the connection, and the reset overtake the answer. Calls `done` once, at the body's end or
- * at the limit; past the limit the connection must be closed.
- */
-export function discardRest(request: IncomingMessage, done: (ended: boolean) => void): void {
-  if (request.readableEnded || request.destroyed) {
-    done(request.readableEnded);
-    return;
-  }
-  let bytes = 0;
-  const onData = (chunk: Buffer): void => {
-    bytes += chunk.length;
-    if (bytes > LINGER_BYTES) finish(false);
-  };
-  const onEnd = (): void => finish(true);
-  const onClose = (): void => finish(false);
-  const timer = setTimeout(() => finish(false), LINGER_MS);
-  function finish(ended: boolean): void {
-    clearTimeout(timer);
-    request.off('data', onData).off('end', onEnd).off('close', onClose);
-    done(ended);
-  }
-  request.on('data', onData).on('end', onEnd).on('close', onClose);
-  request.resume();
-}
-
-/** The same where the answer is whole: its connection lives on only if the body ends in time. */
-export function discardOrClose(request: IncomingMessage): void {
-  discardRest(request, (ended) => {
-    if (!ended) request.socket.destroySoon();
-  });
-}
-
-/**
- * The same for a bare socket whose last bytes are on their way: what still comes is read and
- * forgotten until the client closes too, or its time is up.
- */
-export function lingerThenDestroy(socket: Duplex): void {
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-  socket.once('close', () => clearTimeout(timer));
-  socket.resume();
-}
-
-/** Connections that end with an answer that is under way. */
-const ending = new WeakSet<Duplex>();
-
-/** What comes on this connection from now on is not served any more (RFC 9112 §9.6). */
-export const serveNoMore = (socket: Duplex): void => void ending.add(socket);
-
-export const isServedNoMore = (socket: Duplex): boolean => ending.has(socket);
+/** The refusals that do not depend on who asks: what stands in the way is here or at LiteLLM. */
+export const refusals = {
+  away: () =>
+    refusal('upstream_unavailable', 'LiteLLM is not reachable: try again', {
+      retryAfter: LITELLM_STARTS_WITHIN,
+    }),
+  keyChanges: () =>
+    refusal('upstream_unavailable', "LiteLLM's key is being changed: try again", {
+      retryAfter: 1,
+    }),
+  tooManyWait: () =>
+    refusal('overloaded', 'LiteLLM is not reachable, and too many requests wait for it already', {
+      retryAfter: LITELLM_STARTS_WITHIN,
+    }),
+  draining: () => refusal('draining', 'this gateway is stopping: try again', { retryAfter: 1 }),
+  uploadStalled: () => refusal('request_timeout', 'the body of the request stopped coming'),
+  answerLate: () => refusal('upstream_timeout', 'LiteLLM did not begin to answer in time'),
+  brokeOff: (cause: Error) =>
+    refusal('upstream_failed', 'LiteLLM broke off before it answered', { cause }),
+  unsendable: (cause: Error) =>
+    refusal('sidecar_failed', 'this request could not be sent on', { cause }),
+  unknownExpectation: () => refusal('bad_request', 'Expect may only say 100-continue'),
+  tooManyFailures: (retryAfter: number) =>
+    refusal(
+      'too_many_failures',
+      'too many failed authentications from this address: check the key, then wait',
+      { retryAfter },
+    ),
+} satisfies Record<string, (...given: never[]) => Refusal>;
 
 /** To whom a refusal is said. */
 export interface RefusalContext {
   readonly dialect: Dialect;
   readonly requestId: string;
+  /** `Origin`: a page in a browser may read the refusal (CORS); undefined: no page asks. */
   readonly origin: string | undefined;
 }
 
@@ -135,7 +79,7 @@ export function refusalAnswer(
  * closed, but only after the client had the time to read why.
  *
  * @param context.whole whether the body is here already, or there is none
- * @param context.close whether the connection ends even then
+ * @param context.close whether the connection ends even where the body is here
  */
 export function refuseRequest(
   request: IncomingMessage,

@@ -13,8 +13,7 @@ import {
   type TrafficEvents,
   tellFirstAnswer,
 } from './record.ts';
-import * as refusals from './refuse.ts';
-import { type RefusalContext, refuseSocket } from './refuse.ts';
+import { type RefusalContext, refusals, refuseSocket } from './refuse.ts';
 import type { UpstreamKey } from './upstream-keys.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
 import type { UpgradeAttempt, UpgradeRequest } from './websocket.ts';
@@ -28,16 +27,16 @@ export interface TunnelContext {
 }
 
 /** One admitted upgrade. */
-export interface TunnelRequest extends UpgradeRequest {
-  /** As of an exchange: Host and key are filled in when it is sent. */
+interface TunnelRequest extends UpgradeRequest {
+  /** As of an exchange: Host and key are filled in when the request is sent. */
   readonly headers: string[];
   readonly refusal: RefusalContext;
-  /** Undefined: no upgrade is a preflight, but the type of a decision does not say so. */
+  /** Never undefined: no upgrade is a preflight; but the type of a decision does not say so. */
   readonly key: KnownKey | undefined;
   readonly keyPlace: KeyPlace;
   readonly keepAuthorization: boolean;
   readonly caller: CallerRecord;
-  /** When its head was there, on the monotonic clock. */
+  /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
 }
 
@@ -51,33 +50,36 @@ export class Tunnel implements Live, Waiter, Ended {
   outcome: Outcome = 'answered';
   refusal: RefusalCode | undefined;
   readonly #context: TunnelContext;
-  readonly #it: TunnelRequest;
+  readonly #admitted: TunnelRequest;
   readonly #unregister: () => void;
-  /** Undefined: it waits, and may go to whichever is active then. */
+  /** Which LiteLLM is asked; undefined: the tunnel waits, and may go to any that is active then. */
   #upstream: Upstream | undefined;
   #attempt: UpgradeAttempt | undefined;
+  /** The connection to LiteLLM stood: the request was sent. */
   #sent = false;
   #waitsIn: Hold | undefined;
   #holdDeadline: number | undefined;
+  /** The one of two live keys that LiteLLM did not take. */
   #refusedKey: UpstreamKey | undefined;
+  /** What the client was answered; 0: nothing yet. */
   #status = 0;
-  /** Why it shall end; undefined: it need not. */
+  /** Why the tunnel shall end; undefined: it need not. */
   #goodbye: string | undefined;
 
-  constructor(context: TunnelContext, it: TunnelRequest) {
+  constructor(context: TunnelContext, admitted: TunnelRequest) {
     this.#context = context;
-    this.#it = it;
+    this.#admitted = admitted;
     this.#unregister = context.exchanges.add(this);
-    it.socket.on('error', () => it.socket.destroy());
-    // A socket of Node's server stays half open: before there is an answer, its end is its leaving.
-    it.socket.once('end', () => {
-      if (this.#status === 0) it.socket.destroy();
+    admitted.socket.on('error', () => admitted.socket.destroy());
+    // A socket of Node's server stays half open: before an answer, its end means the client left.
+    admitted.socket.once('end', () => {
+      if (this.#status === 0) admitted.socket.destroy();
     });
-    it.socket.once('close', () => this.#onClose());
+    admitted.socket.once('close', () => this.#onClose());
   }
 
   get generation(): string {
-    return this.#it.caller.generation;
+    return this.#admitted.caller.generation;
   }
 
   get slot(): string {
@@ -90,9 +92,9 @@ export class Tunnel implements Live, Waiter, Ended {
 
   /** Asks LiteLLM, or waits where it is known to be away. */
   start(): void {
-    if (this.#it.socket.destroyed) return;
+    if (this.#admitted.socket.destroyed) return;
     // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
-    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#it.startedAt;
+    if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#admitted.startedAt;
     const { active } = this.#context.upstreams;
     if (active.hold.away()) this.#waitFor(active);
     else this.#ask(active);
@@ -103,7 +105,7 @@ export class Tunnel implements Live, Waiter, Ended {
   }
 
   expire(): void {
-    this.#refuseUnsent(refusals.away());
+    this.#refuse(refusals.away(), true);
   }
 
   tick(): void {
@@ -117,27 +119,27 @@ export class Tunnel implements Live, Waiter, Ended {
 
   cut(): void {
     this.outcome = 'cut';
-    this.#it.socket.destroy();
+    this.#admitted.socket.destroy();
   }
 
   #waitFor(upstream: Upstream): void {
     this.#upstream = undefined;
     this.#waitsIn = upstream.hold;
     const deadline = upstream.hold.enter(this, this.#holdDeadline);
-    if (deadline === false) this.#refuseUnsent(refusals.tooManyWait());
+    if (deadline === false) this.#refuse(refusals.tooManyWait(), true);
     else this.#holdDeadline = deadline;
-    // That the client left is heard only while its socket is read; before the 101 it says nothing.
-    this.#it.socket.resume();
+    // That the client left is heard only while its socket is read; it sends nothing before the 101.
+    this.#admitted.socket.resume();
   }
 
   #ask(upstream: Upstream): void {
-    const { headers, key, keyPlace, keepAuthorization } = this.#it;
+    const { headers, key, keyPlace, keepAuthorization } = this.#admitted;
     this.#upstream = upstream;
     this.#sent = false;
     const ours = upstream.keys.pick(this.#refusedKey);
     const field = key === undefined ? undefined : ours.field(keyPlace, keepAuthorization);
     addressTo(headers, upstream.rules.host, field);
-    this.#attempt = upstream.askUpgrade(this.#it, {
+    this.#attempt = upstream.askUpgrade(this.#admitted, {
       onSent: () => {
         this.#sent = true;
       },
@@ -158,14 +160,14 @@ export class Tunnel implements Live, Waiter, Ended {
     }
     if (status === 101) upstream.keys.noteAccepted(ours);
     this.#status = status;
-    this.firstByteMs = elapsed() - this.#it.startedAt;
-    tellFirstAnswer(events, status, this.#it.key, this.#it.caller);
+    this.firstByteMs = elapsed() - this.#admitted.startedAt;
+    tellFirstAnswer(events, status, this.#admitted.key, this.#admitted.caller);
     if (this.#goodbye !== undefined) this.drain(this.#goodbye);
     return true;
   }
 
   #onError(upstream: Upstream, error: Error): void {
-    const { socket } = this.#it;
+    const { socket } = this.#admitted;
     const { events } = this.#context;
     if (socket.destroyed || this.outcome !== 'answered') return;
     if (this.#status !== 0) {
@@ -186,13 +188,10 @@ export class Tunnel implements Live, Waiter, Ended {
     }
   }
 
-  #refuseUnsent(no: Refusal): void {
-    this.overheadMs = -1;
-    this.#refuse(no);
-  }
-
-  #refuse(no: Refusal): void {
-    const { socket, refusal } = this.#it;
+  /** @param unsent LiteLLM never had the request: no share of its time is the sidecar's own */
+  #refuse(no: Refusal, unsent = false): void {
+    if (unsent) this.overheadMs = -1;
+    const { socket, refusal } = this.#admitted;
     this.refusal = no.code;
     this.#status = statusOf(no.code);
     refuseSocket(socket, no, refusal);
@@ -200,7 +199,7 @@ export class Tunnel implements Live, Waiter, Ended {
   }
 
   #onClose(): void {
-    const { caller, startedAt } = this.#it;
+    const { caller, startedAt } = this.#admitted;
     const { events, elapsed } = this.#context;
     if (this.#status === 0 && this.outcome === 'answered') this.outcome = 'client_aborted';
     this.#attempt?.abort();

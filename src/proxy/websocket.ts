@@ -4,84 +4,133 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { ProxyServer } from 'http-proxy-3';
 
-/** Follows the frames of one direction of a WebSocket (RFC 6455 §5.2) by their heads alone. */
-export interface FrameTracker {
-  /** Between two frames: where another may be put. */
-  atBoundary(): boolean;
+/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
+export type AskUpgrade = (asked: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
+
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  /** The bytes of the request target. */
+  readonly target: string;
+  /** The fields that LiteLLM gets: name, value, name, value. */
+  readonly headers: readonly string[];
+}
+
+/** What is heard of an upgrade that LiteLLM is asked for. */
+interface UpgradeHooks {
+  /** The connection stands: from now on a failure is an answer that did not come. */
+  onSent(): void;
   /**
-   * Reads on. With `stop` it ends at the first boundary.
-   *
-   * @returns how many bytes of the chunk were read
+   * LiteLLM said 101, or another status instead; the head of its answer is on its way to the
+   * client. Returns false to keep the answer back: nothing of this attempt reaches the client any
+   * more. A 101 cannot be kept back.
    */
-  read(chunk: Buffer, stop: boolean): number;
+  onAnswer(status: number): boolean;
+  onError(error: Error): void;
 }
 
-const SHORT = 2;
-
-/** How long the head of a frame is, from its first two bytes. */
-function headLength(second: number): number {
-  const length = second & 0x7f;
-  const extended = length === 126 ? 2 : length === 127 ? 8 : 0;
-  return SHORT + extended + ((second & 0x80) === 0 ? 0 : 4);
+/** An upgrade under way. */
+export interface UpgradeAttempt {
+  readonly gate: Gate;
+  /**
+   * Ends the connection to LiteLLM when the client has gone. By itself http-proxy-3 would leave the
+   * request with LiteLLM before the 101, and wait for LiteLLM to close after it.
+   */
+  abort(): void;
 }
 
-function payloadLength(head: Buffer): number {
-  const length = (head[1] ?? 0) & 0x7f;
-  if (length === 126) return head.readUInt16BE(2);
-  // Above 2^53 no frame ever ends; a number that large needs no exactness.
-  return length === 127 ? Number(head.readBigUInt64BE(2)) : length;
-}
+/** Loaded with the first upgrade: most sidecars see none, and it is 40 ms of each start. */
+const loadHttpProxy = (): typeof import('http-proxy-3') =>
+  createRequire(import.meta.url)('http-proxy-3');
 
-export function createFrameTracker(): FrameTracker {
-  const head = Buffer.alloc(14);
-  let headBytes = 0;
-  let payloadLeft = 0;
-
-  const readHead = (byte: number): void => {
-    head[headBytes++] = byte;
-    if (headBytes < SHORT || headBytes < headLength(head[1] ?? 0)) return;
-    payloadLeft = payloadLength(head);
-    headBytes = 0;
+/**
+ * @param options.origin where LiteLLM listens
+ * @param options.connectTimeoutMs milliseconds; 0: no limit
+ */
+export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }): AskUpgrade {
+  /** By gate: who wants to see the request that http-proxy-3 made. */
+  const onRequest = new WeakMap<object, (request: ClientRequest) => void>();
+  const open = (): ProxyServer => {
+    const { createProxyServer } = loadHttpProxy();
+    const opened = createProxyServer({ target: options.origin.href, ws: true, prependPath: false });
+    opened.on('proxyReqWs', (request, _asked, gate) => onRequest.get(gate)?.(request));
+    // Each upgrade hears of its own errors through its callback.
+    opened.on('error', () => undefined);
+    return opened;
   };
+  let proxy: ProxyServer | undefined;
 
-  const atBoundary = (): boolean => headBytes === 0 && payloadLeft === 0;
-
-  return {
-    atBoundary,
-    read(chunk, stop) {
-      let at = 0;
-      while (at < chunk.length && !(stop && atBoundary())) {
-        if (payloadLeft > 0) {
-          const step = Math.min(payloadLeft, chunk.length - at);
-          payloadLeft -= step;
-          at += step;
-        } else {
-          readHead(chunk[at] ?? 0);
-          at++;
+  return (asked, hooks) => {
+    const gate = new Gate(asked.socket);
+    let request: ClientRequest | undefined;
+    let upgraded: Duplex | undefined;
+    let isKeptBack = false;
+    const onError = (error: Error): void => {
+      if (!isKeptBack) hooks.onError(error);
+    };
+    onRequest.set(gate, (made) => {
+      request = made;
+      // The bytes that were judged, not http-proxy-3's reading of them.
+      made.path = asked.target;
+      made.once('socket', (socket) => {
+        limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
+      });
+      made.once('upgrade', (_answer, socket) => {
+        upgraded = socket;
+        gate.opened();
+        hooks.onAnswer(101);
+      });
+      made.once('response', (answer) => {
+        if (!hooks.onAnswer(answer.statusCode ?? 0)) {
+          isKeptBack = true;
+          // http-proxy-3 goes on with the answer; what it writes ends at the gate.
+          gate.release();
+          made.destroy();
+          return;
         }
-      }
-      return at;
-    },
+        // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
+        answer.once('close', () => {
+          if (!answer.complete) onError(new Error('LiteLLM broke off'));
+        });
+      });
+    });
+    asked.request.headers = asHeaderObject(asked.headers);
+    proxy ??= open();
+    proxy.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
+    return { gate, abort: () => void (upgraded ?? request)?.destroy() };
   };
 }
 
-/** A close frame as a server sends it: unmasked, with a code (RFC 6455 §7.4.1) and a reason. */
-export function closeFrame(code: number, reason: string): Buffer {
-  const text = Buffer.from(reason);
-  const frame = Buffer.alloc(4 + text.length);
-  frame[0] = 0x88;
-  frame[1] = 2 + text.length;
-  frame.writeUInt16BE(code, 2);
-  text.copy(frame, 4);
-  return frame;
+/** Node's own time limit begins with the connection; an unreachable address needs one before. */
+function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void): void {
+  const giveUp = (): void => {
+    socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
+  };
+  const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
+  socket.once('connect', () => {
+    clearTimeout(timer);
+    onConnected();
+  });
+  socket.once('close', () => clearTimeout(timer));
+}
+
+function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
+  const out: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const name = flat[at] ?? '';
+    const value = flat[at + 1] ?? '';
+    const before = out[name];
+    out[name] = before === undefined ? value : [before, value].flat();
+  }
+  return out;
 }
 
 /** RFC 6455 §7.4.1: "going away", as a server that stops says. */
 const GOING_AWAY = 1001;
 
 /**
- * Stands for the client's socket towards http-proxy-3. It knows where one frame ends and the next
- * begins, so that a close frame can be put between two, and it can be taken away without the
+ * Stands for the client's socket towards http-proxy-3. The gate knows where one frame ends and the
+ * next begins, so that a close frame can be put between two, and it can be taken away without the
  * socket: a connection to LiteLLM that failed may be tried again.
  */
 export class Gate extends Duplex {
@@ -89,11 +138,14 @@ export class Gate extends Duplex {
   bytesDown = 0;
   readonly #socket: Socket;
   readonly #frames = createFrameTracker();
-  /** Until the 101 everything is HTTP and passes as it is. */
+  /** Until the 101 all bytes are HTTP and pass as they are. */
   #open: 'no' | 'after_head' | 'yes' = 'no';
+  /** The client shall get a close frame, for this reason, as soon as a frame ends. */
   #closing = false;
   #why = '';
+  /** The client has got that close frame: nothing follows. */
   #closed = false;
+  /** The socket is somebody else's again. */
   #released = false;
   readonly #detach: () => void;
 
@@ -187,7 +239,7 @@ export class Gate extends Duplex {
     done(error);
   }
 
-  // What http-proxy-3 asks of a socket besides.
+  // What else http-proxy-3 asks of a socket.
   setTimeout(ms: number): this {
     this.#socket.setTimeout(ms);
     return this;
@@ -208,125 +260,75 @@ export class Gate extends Duplex {
   }
 }
 
-/** What is heard of an upgrade that LiteLLM is asked for. */
-export interface UpgradeHooks {
-  /** The connection stands: from now on a failure is an answer that did not come. */
-  onSent(): void;
+/** Follows the frames of one direction of a WebSocket (RFC 6455 §5.2) by their heads alone. */
+interface FrameTracker {
+  /** Whether one frame has ended and the next has not begun: another may be put here. */
+  atBoundary(): boolean;
   /**
-   * 101, or whatever LiteLLM says instead; its head is on its way to the client. False: it is not,
-   * nothing of this attempt reaches the client any more. A 101 cannot be kept back.
+   * Reads on; with `stop` no further than to the first boundary.
+   *
+   * @returns how many bytes of the chunk were read
    */
-  onAnswer(status: number): boolean;
-  onError(error: Error): void;
+  read(chunk: Buffer, stop: boolean): number;
 }
 
-/** An upgrade under way. */
-export interface UpgradeAttempt {
-  readonly gate: Gate;
-  /**
-   * Ends the connection to LiteLLM. Before the 101 http-proxy-3 would leave LiteLLM asked when the
-   * client goes; after it, it would wait for LiteLLM to close.
-   */
-  abort(): void;
+/** The two bytes that every frame begins with: they say how long its head is. */
+const SHORTEST_HEAD = 2;
+
+/** How long the head of a frame is, from its first two bytes. */
+function headLength(second: number): number {
+  const length = second & 0x7f;
+  const extended = length === 126 ? 2 : length === 127 ? 8 : 0;
+  return SHORTEST_HEAD + extended + ((second & 0x80) === 0 ? 0 : 4);
 }
 
-export interface UpgradeRequest {
-  readonly request: IncomingMessage;
-  readonly socket: Socket;
-  /** The bytes of the request target. */
-  readonly target: string;
-  /** The fields LiteLLM gets: name, value, name, value. */
-  readonly headers: readonly string[];
+function payloadLength(head: Buffer): number {
+  const length = (head[1] ?? 0) & 0x7f;
+  if (length === 126) return head.readUInt16BE(2);
+  // Above 2^53 no frame ever ends; a number that large needs no exactness.
+  return length === 127 ? Number(head.readBigUInt64BE(2)) : length;
 }
 
-/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
-export type AskUpgrade = (it: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
+export function createFrameTracker(): FrameTracker {
+  const head = Buffer.alloc(14);
+  let headBytes = 0;
+  let payloadLeft = 0;
 
-/** With the first upgrade: most sidecars see none, and it is 40 ms of each start. */
-const loadHttpProxy = (): typeof import('http-proxy-3') =>
-  createRequire(import.meta.url)('http-proxy-3');
-
-export function createWebSocketUpstream(options: {
-  upstream: URL;
-  /** 0: no limit. */
-  connectTimeoutMs: number;
-}): AskUpgrade {
-  const onRequest = new WeakMap<object, (asked: ClientRequest) => void>();
-  const open = (): ProxyServer => {
-    const { createProxyServer } = loadHttpProxy();
-    const opened = createProxyServer({
-      target: options.upstream.href,
-      ws: true,
-      prependPath: false,
-    });
-    opened.on('proxyReqWs', (asked, _request, gate) => onRequest.get(gate)?.(asked));
-    // Each upgrade hears of its own errors through its callback.
-    opened.on('error', () => undefined);
-    return opened;
+  const readHead = (byte: number): void => {
+    head[headBytes++] = byte;
+    if (headBytes < SHORTEST_HEAD || headBytes < headLength(head[1] ?? 0)) return;
+    payloadLeft = payloadLength(head);
+    headBytes = 0;
   };
-  let proxy: ProxyServer | undefined;
 
-  return (it, hooks) => {
-    const gate = new Gate(it.socket);
-    let asked: ClientRequest | undefined;
-    let upgraded: Duplex | undefined;
-    let isKeptBack = false;
-    const onError = (error: Error): void => {
-      if (!isKeptBack) hooks.onError(error);
-    };
-    onRequest.set(gate, (request) => {
-      asked = request;
-      // The bytes that were judged, not http-proxy-3's reading of them.
-      request.path = it.target;
-      request.once('socket', (socket) => {
-        limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
-      });
-      request.once('upgrade', (_answer, socket) => {
-        upgraded = socket;
-        gate.opened();
-        hooks.onAnswer(101);
-      });
-      request.once('response', (answer) => {
-        if (!hooks.onAnswer(answer.statusCode ?? 0)) {
-          isKeptBack = true;
-          // http-proxy-3 goes on with it; what it writes ends at the gate.
-          gate.release();
-          request.destroy();
-          return;
+  const atBoundary = (): boolean => headBytes === 0 && payloadLeft === 0;
+
+  return {
+    atBoundary,
+    read(chunk, stop) {
+      let at = 0;
+      while (at < chunk.length && !(stop && atBoundary())) {
+        if (payloadLeft > 0) {
+          const step = Math.min(payloadLeft, chunk.length - at);
+          payloadLeft -= step;
+          at += step;
+        } else {
+          readHead(chunk[at] ?? 0);
+          at++;
         }
-        // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
-        answer.once('close', () => {
-          if (!answer.complete) onError(new Error('LiteLLM broke off'));
-        });
-      });
-    });
-    it.request.headers = asHeaderObject(it.headers);
-    proxy ??= open();
-    proxy.ws(it.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
-    return { gate, abort: () => void (upgraded ?? asked)?.destroy() };
+      }
+      return at;
+    },
   };
 }
 
-/** Node's own time limit begins with the connection; an unreachable address needs one before. */
-function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void): void {
-  const giveUp = (): void => {
-    socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
-  };
-  const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
-  socket.once('connect', () => {
-    clearTimeout(timer);
-    onConnected();
-  });
-  socket.once('close', () => clearTimeout(timer));
-}
-
-function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
-  const out: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = flat[at] ?? '';
-    const value = flat[at + 1] ?? '';
-    const before = out[name];
-    out[name] = before === undefined ? value : [before, value].flat();
-  }
-  return out;
+/** A close frame as a server sends it: unmasked, with a code (RFC 6455 §7.4.1) and a reason. */
+export function closeFrame(code: number, reason: string): Buffer {
+  const text = Buffer.from(reason);
+  const frame = Buffer.alloc(4 + text.length);
+  frame[0] = 0x88;
+  frame[1] = 2 + text.length;
+  frame.writeUInt16BE(code, 2);
+  text.copy(frame, 4);
+  return frame;
 }

@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { sessionOf } from '../../src/proxy/mcp-answer.ts';
-import { createMcpSessions, type Upstream } from '../../src/proxy/upstreams.ts';
+import { createMcpSessions, sessionOf } from '../../src/proxy/mcp-sessions.ts';
 
-const A = { name: 'a' } as Upstream;
-const B = { name: 'b' } as Upstream;
+const A = { name: 'a' };
+const B = { name: 'b' };
 const MINUTE = 60_000;
 
 function start() {
   const time = { now: 0 };
-  return { time, sessions: createMcpSessions({ elapsed: () => time.now }) };
+  return { time, sessions: createMcpSessions<typeof A>({ elapsed: () => time.now }) };
 }
 
 describe('MCP sessions', () => {

@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { HandoverError, HandoverErrorCode } from '../../handover/contracts.ts';
 import type { HandoverView } from '../../handover/views.ts';
-import { discardRest, serveNoMore } from '../../proxy/refuse.ts';
+import { discardRest, serveNoMore } from '../../proxy/client-connection.ts';
 import type { AdminError, AdminErrorCode, WhoView } from '../../rotation/admin.ts';
 
 /** The status of each code that the admin API says no with. */

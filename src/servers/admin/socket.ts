@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isServedNoMore } from '../../proxy/refuse.ts';
+import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
 import { createUnderWay } from '../listener.ts';
 import type { AdminApi } from './api.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { discardRest } from '../../src/proxy/refuse.ts';
+import { discardRest } from '../../src/proxy/client-connection.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(() => {

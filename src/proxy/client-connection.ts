@@ -1,0 +1,102 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/**
+ * What a client's connection needs around its answers: to hear of their end, to read away a body
+ * that nobody wants, and to serve nothing behind an answer that ends the connection.
+ */
+
+/** The answers on a connection that wait behind another one's: each wants to hear of its end. */
+const behindOthers = new WeakMap<Duplex, Set<() => void>>();
+
+/**
+ * Calls `done` once, when an answer was sent whole or its client left. Node gives no socket to an
+ * answer that waits behind another's on its connection (RFC 9112 §9.3.2), and so does not tell that
+ * answer when the client leaves: the connection is listened to in its stead.
+ */
+export function whenClosed(
+  request: IncomingMessage,
+  response: ServerResponse,
+  done: () => void,
+): void {
+  if (response.socket !== null) {
+    response.once('close', done);
+    return;
+  }
+  const waiting = waitingOn(request.socket);
+  const finish = (): void => {
+    if (waiting.delete(finish)) done();
+  };
+  waiting.add(finish);
+  response.once('close', finish);
+}
+
+/** One listener for each connection, however many answers wait on it. */
+function waitingOn(socket: Duplex): Set<() => void> {
+  const known = behindOthers.get(socket);
+  if (known !== undefined) return known;
+  const made = new Set<() => void>();
+  behindOthers.set(socket, made);
+  socket.once('close', () => {
+    for (const finish of [...made]) finish();
+  });
+  return made;
+}
+
+/** Connections that end with an answer that is under way. */
+const ending = new WeakSet<Duplex>();
+
+/** From now on no further request on this connection is served (RFC 9112 §9.6). */
+export const serveNoMore = (socket: Duplex): void => void ending.add(socket);
+
+export const isServedNoMore = (socket: Duplex): boolean => ending.has(socket);
+
+/** How long, and how much, is read of a body that nobody wants (RFC 9112 §9.6). */
+const LINGER_MS = 2000;
+const LINGER_BYTES = 1024 * 1024;
+
+/**
+ * Reads and forgets what a client is still sending although it has its answer. To close at once may
+ * reset the connection, and the reset may overtake the answer.
+ *
+ * @param done called once: with true at the body's end; with false at the limit of time or bytes,
+ *   where the connection must be closed
+ */
+export function discardRest(request: IncomingMessage, done: (ended: boolean) => void): void {
+  if (request.readableEnded || request.destroyed) {
+    done(request.readableEnded);
+    return;
+  }
+  let bytes = 0;
+  const onData = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    if (bytes > LINGER_BYTES) finish(false);
+  };
+  const onEnd = (): void => finish(true);
+  const onClose = (): void => finish(false);
+  const timer = setTimeout(() => finish(false), LINGER_MS);
+  function finish(ended: boolean): void {
+    clearTimeout(timer);
+    request.off('data', onData).off('end', onEnd).off('close', onClose);
+    done(ended);
+  }
+  request.on('data', onData).on('end', onEnd).on('close', onClose);
+  request.resume();
+}
+
+/** After a whole answer: the connection lives on only if the rest of the body ends in time. */
+export function discardOrClose(request: IncomingMessage): void {
+  discardRest(request, (ended) => {
+    if (!ended) request.socket.destroySoon();
+  });
+}
+
+/**
+ * After the last bytes were written on a bare socket: what the client still sends is read and
+ * forgotten until it closes the connection too, or its time is up.
+ */
+export function lingerThenDestroy(socket: Duplex): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+  socket.resume();
+}
