@@ -11,8 +11,8 @@ export interface McpSessions<Owner> {
   learn(id: string, owner: Owner): void;
   forget(id: string): void;
   forgetAllOf(owner: Owner): void;
-  /** How many were used within the last five minutes. */
-  countOf(owner: Owner): number;
+  /** How many of an owner's were used within the last five minutes; none where it is undefined. */
+  countOf(owner: Owner | undefined): number;
 }
 
 const MOST_SESSIONS = 10_000;
@@ -49,6 +49,7 @@ export function createMcpSessions<Owner>(options: { elapsed: () => number }): Mc
       for (const [id, { owner }] of sessions) if (owner === gone) sessions.delete(id);
     },
     countOf(wanted) {
+      if (wanted === undefined) return 0;
       const since = options.elapsed() - IN_USE_MS;
       let count = 0;
       for (const { owner, usedAt } of sessions.values()) {

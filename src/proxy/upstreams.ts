@@ -98,20 +98,19 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const mayStay = (upstream: Upstream): boolean =>
     upstream === active || !(upstream.ended || upstream.hold.away());
 
-  const pickFor = (session: string): Upstream => {
-    const owner = sessions.ownerOf(session);
-    if (owner !== undefined && mayStay(owner)) return owner;
-    sessions.learn(session, active);
-    return active;
-  };
-
   return {
     get active() {
       return active;
     },
     sessions,
     all: () => [...there.values()],
-    pick: (session) => (session === undefined ? active : pickFor(session)),
+    pick(session) {
+      if (session === undefined) return active;
+      const owner = sessions.ownerOf(session);
+      if (owner !== undefined && mayStay(owner)) return owner;
+      sessions.learn(session, active);
+      return active;
+    },
     mayStay,
     held: () => [...there.values()].reduce((sum, { hold }) => sum + hold.size(), 0),
     switchTo(slot, key) {
@@ -124,11 +123,10 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       active = next;
       for (const other of there.values()) if (other !== next) other.hold.releaseAll();
     },
-    load(slot) {
-      const upstream = there.get(slot);
-      const mcpSessions = upstream === undefined ? 0 : sessions.countOf(upstream);
-      return { ...options.exchanges.countOn(slot), mcpSessions };
-    },
+    load: (slot) => ({
+      ...options.exchanges.countOn(slot),
+      mcpSessions: sessions.countOf(there.get(slot)),
+    }),
     async end(slot) {
       const upstream = there.get(slot);
       if (upstream === undefined || upstream === active) return 0;
