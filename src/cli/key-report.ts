@@ -1,10 +1,8 @@
 import { MASTER } from '../client-name.ts';
-import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
+import type { ChangeView, ClientView, RotateView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import { AdminRefusal, type AdminSession } from './admin-client.ts';
-import { cutWords, goodUntil, pendingWords, showAgo, showCount, showInstant } from './phrases.ts';
-import { type Cell, renderColumns } from './table.ts';
-import { type Output, paint, type Terminal } from './terminal.ts';
+import { cutWords, goodUntil, pendingWords, showInstant } from './phrases.ts';
+import { paint, type Terminal } from './terminal.ts';
 
 /**
  * What a rotation did, or the making of a client. The key itself is not in it.
@@ -69,46 +67,3 @@ function rightsOf({ scopes, allowFrom, expiresAt }: ClientView): string {
   const until = expiresAt === null ? '' : `, until ${showInstant(expiresAt)}`;
   return `${scopes.join(', ')}${from}${until}`;
 }
-
-/** Where a change is refused because a key is in use, who would break stands above the refusal. */
-export async function sayingWho<T>(session: AdminSession, change: () => Promise<T>): Promise<T> {
-  try {
-    return await change();
-  } catch (error) {
-    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
-    const { terminal, time } = session;
-    terminal.stderr.write(renderCallers(terminal, terminal.stderr, error.who, time.now()));
-    throw error;
-  }
-}
-
-/** `sidecar who`: what the generation is, and who presents it. */
-export function renderWho(terminal: Terminal, view: WhoView, now: number): string {
-  const { generation, callers } = view;
-  const { id, uses, inFlight } = generation;
-  const title = `${id}: ${goodUntil(generation, now)}; ${showCount(uses, 'request')} in all`;
-  const open = inFlight === 0 ? '' : `, ${inFlight} under way`;
-  if (callers.length === 0) return `${title}${open}\nnobody has used it\n`;
-  return `${title}${open}\n\n${renderCallers(terminal, terminal.stdout, view, now)}`;
-}
-
-const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;
-
-/** The callers of one generation as a table; '' where there are none. */
-function renderCallers(
-  terminal: Terminal,
-  output: Output,
-  { callers }: WhoView,
-  now: number,
-): string {
-  const rows = callers.map((caller) => callerRow(caller, now));
-  return rows.length === 0 ? '' : renderColumns(terminal, output, CALLER_HEAD, rows);
-}
-
-const callerRow = (caller: CallerView, now: number): readonly Cell[] => [
-  caller.address,
-  showAgo(caller.lastSeenAt, now),
-  showAgo(caller.firstSeenAt, now),
-  caller.count.toLocaleString('en-US'),
-  caller.userAgent === '' ? { text: '(none)', style: 'dim' } : caller.userAgent,
-];

@@ -1,8 +1,8 @@
 import type { CallerView, GenerationView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import type { AdminSession } from './admin-client.ts';
 import { goodUntil, showAgo, showCount } from './phrases.ts';
 import { createLiveLines, watch } from './progress.ts';
+import type { AdminSession } from './scene.ts';
 import { EXIT, type ExitCode, paint, say, type Terminal } from './terminal.ts';
 
 /**
@@ -60,7 +60,9 @@ async function lookAt(
   ids: readonly string[],
   signal: AbortSignal,
 ): Promise<Seen> {
-  const asked = [generation.id, ...ids].map((id) => api.who(id, signal));
+  const asked = [generation.id, ...ids].map((id) =>
+    api.get('/api/generations/{id}/who', { id, signal }),
+  );
   const [newest, ...older] = await Promise.all(asked);
   const withNewest = new Set(newest?.callers.map(identityOf));
   const rotatedAt = Date.parse(generation.createdAt);

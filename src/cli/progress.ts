@@ -1,6 +1,4 @@
 import { stripVTControlCharacters } from 'node:util';
-import { DefaultRenderer, Listr, ListrLogger, ProcessOutput } from 'listr2';
-import type { Time } from './settings.ts';
 import {
   CommandError,
   EXIT,
@@ -9,6 +7,7 @@ import {
   type Output,
   say,
   type Terminal,
+  type Time,
 } from './terminal.ts';
 
 /** One piece of work that somebody may be waiting for. */
@@ -35,6 +34,15 @@ export async function runSteps(
   { concurrency, keepGoing }: StepsOptions,
 ): Promise<void> {
   const live = isLive(terminal, terminal.stderr);
+  // Loaded where steps are shown: every command line loads this file.
+  const { DefaultRenderer, Listr, ListrLogger, ProcessOutput } = await import('listr2');
+  /**
+   * listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the result
+   * still sees them.
+   */
+  class StderrRenderer extends DefaultRenderer {
+    static override nonTTY = true;
+  }
   const tasks = new Listr(
     steps.map((step) => ({
       title: step.title,
@@ -73,14 +81,6 @@ export async function runSteps(
     },
   );
   await tasks.run();
-}
-
-/**
- * listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the result
- * still sees them.
- */
-class StderrRenderer extends DefaultRenderer {
-  static override nonTTY = true;
 }
 
 /** Lines that change in place, at the bottom of a terminal. */

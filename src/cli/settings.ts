@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { type ConfigPlaces, loadConfig, placeInWords } from '../config/load.ts';
 import type { Origins } from '../config/parse.ts';
 import { type Config, SETTINGS } from '../config/settings.ts';
@@ -17,21 +16,6 @@ export function localUrl(host: string, port: number): string {
   if (host === '::') return `http://[::1]:${port}`;
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
-
-/** Time as a command sees it: `cli.ts` takes the real one, a test its own. */
-export interface Time {
-  /** Wall clock, milliseconds since the epoch. */
-  now(): number;
-  /** Resolves after so many milliseconds, or at once where the signal was or is aborted. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
-}
-
-export const systemTime: Time = {
-  now: () => Date.now(),
-  async sleep(ms, signal) {
-    await setTimeout(ms, undefined, { ...(signal && { signal }) }).catch(() => undefined);
-  },
-};
 
 /**
  * The version in package.json, which lies two folders up from here in `src` and in `dist` alike.

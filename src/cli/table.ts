@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import { oneLine } from '../text/safe.ts';
 import { hasColours, type Output, paint, type Style, type Terminal } from './terminal.ts';
 
@@ -18,12 +17,14 @@ const NARROWEST = 24;
  * Rows in columns, the titles above them; the last column is broken between words to fit a
  * terminal's width, and elsewhere a row is a line. Ends with a line feed.
  */
-export function renderColumns(
+export async function renderColumns(
   terminal: Terminal,
   output: Output,
   head: readonly string[],
   rows: readonly (readonly Cell[])[],
-): string {
+): Promise<string> {
+  // Loaded where a table is drawn: every command line loads this file.
+  const { default: Table } = await import('cli-table3');
   const width = roomForLast(head, rows, hasColours(terminal, output) ? output.columns : undefined);
   const show = (cell: Cell, isLast: boolean): string =>
     brokenAt(isLast ? width : Infinity, textOf(cell))

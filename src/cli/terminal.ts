@@ -1,3 +1,5 @@
+import { userInfo } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { styleText } from 'node:util';
 
 /**
@@ -60,6 +62,21 @@ export interface Terminal {
   readonly stderr: Output;
 }
 
+/** Time as a command sees it: `cli.ts` passes the real one, a test its own. */
+export interface Time {
+  /** Wall clock, milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after so many milliseconds, or at once where the signal was or is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemTime: Time = {
+  now: () => Date.now(),
+  async sleep(ms, signal) {
+    await setTimeout(ms, undefined, { ...(signal && { signal }) }).catch(() => undefined);
+  },
+};
+
 /** A colour, or how bold a text is. */
 export type Style = Parameters<typeof styleText>[0];
 
@@ -90,4 +107,24 @@ export function say(terminal: Terminal, message: string, hints: readonly string[
 export function sayError(terminal: Terminal, { message, hints, detail }: CommandError): void {
   for (const line of detail) terminal.stderr.write(`${line}\n`);
   say(terminal, message, hints);
+}
+
+/** Writes one JSON document on stdout. C1 controls are escaped too: a terminal may obey them. */
+export function writeJson({ stdout }: Terminal, document: unknown): void {
+  const text = JSON.stringify(document, undefined, 2);
+  stdout.write(`${escapeControls(text)}\n`);
+}
+
+export const escapeControls = (text: string): string =>
+  text.replaceAll(/[\u007f-\u009f]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+
+/** The person at the keyboard; a container's user may have no name. */
+export function currentUser(): { readonly name: string; readonly uid: number } {
+  try {
+    const { username, uid } = userInfo();
+    return { name: username, uid };
+  } catch {
+    const uid = process.getuid?.() ?? -1;
+    return { name: `uid-${uid}`, uid };
+  }
 }

@@ -4,12 +4,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  callSocket,
-  createAdminClient,
-  explainUnanswered,
-  Unanswered,
-} from '../../src/cli/admin-client.ts';
+import { createAdminClient } from '../../src/cli/admin-client.ts';
+import { callSocket, explainUnanswered, Unanswered } from '../../src/cli/admin-socket.ts';
 import {
   changeView,
   fakeTime,
@@ -201,7 +197,7 @@ test('a sidecar that does not answer in time', async () => {
     onStarting: () => undefined,
     timeoutMs: 50,
   });
-  await expect(api.rotate('master', { grace: '0', compromised: false, force: false }))
+  await expect(api.post('/api/clients/{name}/rotate', { name: 'master', body: { grace: '0' } }))
     .rejects //
     .toMatchObject({
       exitCode: 69,
@@ -218,7 +214,7 @@ test('a user with a name that no header can carry', async () => {
     time: fakeTime().time,
     onStarting: () => undefined,
   });
-  await api.who('master-2');
+  await api.get('/api/generations/{id}/who', { id: 'master-2' });
   expect(admin.asked[0]?.headers['x-sidecar-actor']).toBe('j?rgen?k?');
 });
 

@@ -19,8 +19,8 @@ const rows = [
 ] as const;
 const plain = (_style: string, text: string): string => text;
 
-test('the table shows model, result, latency and first byte', () => {
-  expect(`\n${renderTable(rows, false, plain, 100)}\n`).toBe(`
+test('the table shows model, result, latency and first byte', async () => {
+  expect(`\n${await renderTable(rows, false, plain, 100)}\n`).toBe(`
 ┌───────────────┬───────────────────────┬─────────┬────────────┐
 │ model         │ result                │ latency │ first byte │
 ├───────────────┼───────────────────────┼─────────┼────────────┤
@@ -35,20 +35,20 @@ test('the table shows model, result, latency and first byte', () => {
 `);
 });
 
-test('a long error wraps within the width', () => {
+test('a long error wraps within the width', async () => {
   const error = 'word '.repeat(40).trim();
   const long = [{ model: 'm', result: { state: 'failed', error, latencyMs: 5 } }] as const;
-  const lines = renderTable(long, true, plain, 80).split('\n');
+  const lines = (await renderTable(long, true, plain, 80)).split('\n');
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(lines.join('').match(/word/g)).toHaveLength(40);
   expect(lines[1]).toContain('first event');
 });
 
-test('no colour is asked for but by the painter', () => {
+test('no colour is asked for but by the painter', async () => {
   const styles: string[] = [];
-  renderTable(rows, false, (style, text) => `${styles.push(style)}${text}`, 100);
+  await renderTable(rows, false, (style, text) => `${styles.push(style)}${text}`, 100);
   expect(styles).toEqual(['green', 'red', 'yellow', 'dim']);
-  expect(renderTable(rows, false, plain, 100)).not.toContain('\u001b');
+  expect(await renderTable(rows, false, plain, 100)).not.toContain('\u001b');
 });
 
 test('the summary counts what there is', () => {

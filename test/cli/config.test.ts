@@ -21,8 +21,8 @@ function inForce() {
 }
 
 describe('sidecar config', () => {
-  it('is a table of name, value and origin', () => {
-    const text = renderConfig(inForce(), { json: false, color: false });
+  it('is a table of name, value and origin', async () => {
+    const text = await renderConfig(inForce(), { json: false, color: false });
     const cells = text.split('\n').map((line) => line.trim().split(/ {2,}/));
     expect(cells[0]).toEqual(['setting', 'value', 'from']);
     expect(cells.slice(1, -1).map(([name]) => name)).toEqual(EVERY_SETTING.map(({ name }) => name));
@@ -36,8 +36,8 @@ describe('sidecar config', () => {
     expect(text.endsWith('\n')).toBe(true);
   });
 
-  it.each([60, 80, 100])('fits into %i columns, with every letter still there', (width) => {
-    const text = renderConfig(inForce(), { json: false, color: true, width });
+  it.each([60, 80, 100])('fits into %i columns, with every letter still there', async (width) => {
+    const text = await renderConfig(inForce(), { json: false, color: true, width });
     const lines = stripVTControlCharacters(text).split('\n');
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(Math.max(width, 66));
     const first = lines.findIndex((line) => line.startsWith('SIDECAR_DENY_PATHS'));
@@ -47,16 +47,16 @@ describe('sidecar config', () => {
     expect(values.join('')).toBe(DENIED);
   });
 
-  it('is coloured where that is asked for, and every line by itself', () => {
-    const plain = renderConfig(inForce(), { json: false, color: false, width: 70 });
-    const colored = renderConfig(inForce(), { json: false, color: true, width: 70 });
+  it('is coloured where that is asked for, and every line by itself', async () => {
+    const plain = await renderConfig(inForce(), { json: false, color: false, width: 70 });
+    const colored = await renderConfig(inForce(), { json: false, color: true, width: 70 });
     expect(plain).not.toContain('\u001b');
     expect(colored).toContain('\u001b[2m0.0.0.0\u001b[22m');
     expect(stripVTControlCharacters(colored)).toBe(plain);
   });
 
-  it('is JSON where that is asked for', () => {
-    const values = JSON.parse(renderConfig(inForce(), { json: true, color: true }));
+  it('is JSON where that is asked for', async () => {
+    const values = JSON.parse(await renderConfig(inForce(), { json: true, color: true }));
     expect(Object.keys(values)).toEqual(EVERY_SETTING.map(({ name }) => name));
     expect(values).toMatchObject({
       LITELLM_MASTER_KEY: { value: null, origin: KEY_FILE, secret: true, set: true },
@@ -66,7 +66,7 @@ describe('sidecar config', () => {
     });
   });
 
-  it.each([true, false])('shows no secret (json: %s)', (json) => {
-    expect(renderConfig(inForce(), { json, color: false })).not.toContain('hush');
+  it.each([true, false])('shows no secret (json: %s)', async (json) => {
+    expect(await renderConfig(inForce(), { json, color: false })).not.toContain('hush');
   });
 });

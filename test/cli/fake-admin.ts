@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCommandLine } from '../../src/cli/program.ts';
-import type { Time } from '../../src/cli/settings.ts';
+import type { Time } from '../../src/cli/terminal.ts';
 import type {
   ChangeView,
   ClientView,

@@ -1,18 +1,76 @@
 import { existsSync } from 'node:fs';
+import { type Command, Option } from 'commander';
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
-import { readAudit, verifyAudit } from '../../store/audit-reader.ts';
 import { StoreError } from '../../store/key-store.ts';
 import { oneLine } from '../../text/safe.ts';
-import { escapeControls, writeJson } from '../admin-client.ts';
+import { JSON_FLAG, type JsonFlag, wants } from '../options.ts';
 import { showCount, showSecond, showSetting } from '../phrases.ts';
-import type { Time } from '../settings.ts';
-import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../terminal.ts';
+import type { CommandDefinition, Scene } from '../scene.ts';
+import {
+  CommandError,
+  EXIT,
+  type ExitCode,
+  escapeControls,
+  paint,
+  say,
+  type Terminal,
+  writeJson,
+} from '../terminal.ts';
 
-export interface AuditOptions {
-  readonly follow: boolean;
+const HELP = `
+Reads the audit in SIDECAR_STATE, whether or not a sidecar runs: who did what to which key, when.
+
+Examples:
+  $ sidecar audit --limit 200
+  $ sidecar audit --follow
+  $ sidecar audit --follow --json | jq 'select(.action == "revoked")'
+  $ sidecar audit verify
+
+With --follow, --json prints a document a line. Exit codes: 0 done, 130 after Ctrl-C
+`;
+
+const VERIFY_HELP = `
+Each line holds the digest of the one before, and the keyring knows the last one: a line that was
+edited, removed, moved, added or cut off is found and named.
+
+Exit codes: 0 where the audit is whole, 1 where it is not, or cannot be read
+`;
+
+interface AuditFlags extends JsonFlag {
+  readonly follow?: boolean;
   /** The last so many lines. */
   readonly limit: number;
-  readonly json: boolean;
+}
+
+/** `sidecar audit`, and `sidecar audit verify`. */
+export const auditCommand: CommandDefinition = (program, scene) => {
+  const audit = program
+    .command('audit')
+    .description('show what was done to keys, when and by whom')
+    .option('--follow', 'go on with what comes, until Ctrl-C')
+    .addOption(
+      new Option('--limit <lines>', 'the last so many lines, up to 1000')
+        .argParser(parseLimit)
+        .default(50),
+    )
+    .option(...JSON_FLAG)
+    .addHelpText('after', HELP)
+    .action(async (flags: AuditFlags) => scene.end(await showAudit(scene, scene.state(), flags)));
+  audit
+    .command('verify')
+    .description('check that no line of it was changed')
+    .option(...JSON_FLAG)
+    .addHelpText('after', VERIFY_HELP)
+    .action(async (_flags: object, command: Command) => {
+      // A --json before `verify` is one of `audit`.
+      const { json = false } = command.optsWithGlobals<JsonFlag>();
+      scene.end(await verify(scene.terminal, scene.state(), json));
+    });
+};
+
+function parseLimit(text: string): number {
+  if (/^[1-9]\d{0,3}$/.test(text) && Number(text) <= 1000) return Number(text);
+  throw wants('a whole number from 1 to 1000');
 }
 
 const LOOK_EVERY_MS = 250;
@@ -23,13 +81,12 @@ const PAGE = 1000;
  * `sidecar audit`: the last lines of the file in a state folder, whether or not a sidecar runs.
  * With `follow`, whatever comes until Ctrl-C; in JSON each line is a document of its own then.
  */
-export async function showAudit(
-  terminal: Terminal,
-  time: Time,
+async function showAudit(
+  { terminal, time, interrupts }: Scene,
   state: string,
-  { follow, limit, json }: AuditOptions,
-  interrupts: () => AbortSignal,
+  { follow = false, limit, json = false }: AuditFlags,
 ): Promise<ExitCode> {
+  const { readAudit } = await import('../../store/audit-reader.ts');
   const { count } = await reading(state, () => readAudit(state, { after: 0, limit: 1 }));
   const after = Math.max(0, count - limit);
   const page = await reading(state, () => readAudit(state, { after, limit }));
@@ -56,7 +113,8 @@ export async function showAudit(
 }
 
 /** `sidecar audit verify`: exit 1 where the chain is broken, and at which line. */
-export async function verify(terminal: Terminal, state: string, json: boolean): Promise<ExitCode> {
+async function verify(terminal: Terminal, state: string, json: boolean): Promise<ExitCode> {
+  const { verifyAudit } = await import('../../store/audit-reader.ts');
   const verdict: AuditVerdict = await reading(state, () => verifyAudit(state));
   if (json) writeJson(terminal, verdict);
   if (verdict.ok) {

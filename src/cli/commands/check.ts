@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
-import Table from 'cli-table3';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { readDuration } from '../../config/units.ts';
 import type { Secret } from '../../secret.ts';
 import { oneLine } from '../../text/safe.ts';
@@ -11,7 +10,9 @@ import {
   type ProbeResult,
 } from '../gateway-probe.ts';
 import { keyFromFile, noKeyYet } from '../key-place.ts';
+import type { JsonFlag } from '../options.ts';
 import { runSteps } from '../progress.ts';
+import type { CommandDefinition } from '../scene.ts';
 import {
   keyPlaceOf,
   localUrl,
@@ -35,7 +36,7 @@ const LONGEST_MS = 300_000;
 /**
  * `30s`, `1500ms`, `2m` in milliseconds: 1 ms to 5 m. Throws commander's `InvalidArgumentError`.
  */
-export function parseTimeout(text: string): number {
+function parseTimeout(text: string): number {
   const reading = readDuration(text);
   if ('value' in reading && reading.value >= 1 && reading.value <= LONGEST_MS) return reading.value;
   const hint = 'hint' in reading && reading.hint !== '' ? ` (${reading.hint})` : '';
@@ -46,7 +47,7 @@ export function parseTimeout(text: string): number {
  * A URL of a gateway: http or https, a path where it stands under one. Throws commander's
  * `InvalidArgumentError`, or `CommandError` where the value must not be repeated.
  */
-export function parseGatewayUrl(text: string): URL {
+function parseGatewayUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError('it wants http:// or https:// and a host');
@@ -62,6 +63,55 @@ export function parseGatewayUrl(text: string): URL {
   }
   return url;
 }
+
+const HELP = `
+Sends one tiny chat request to each model, eight at once. The key comes from --key-file, else it is
+the newest one of master in SIDECAR_STATE, else the declared one (LITELLM_MASTER_KEY).
+
+Examples:
+  $ sidecar check
+  $ sidecar check --model nvidia-llama-3-1-405b --stream
+  $ sidecar check --url https://llm.example.com --key-file ./ci.key --json
+
+Exit codes: 0 where all answer, 1 where one fails or none is listed, 130 after Ctrl-C
+`;
+
+interface CheckFlags extends JsonFlag {
+  readonly url?: URL;
+  readonly keyFile?: string;
+  readonly model?: readonly string[];
+  readonly stream?: boolean;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+/** `sidecar check` */
+export const checkCommand: CommandDefinition = (program, { terminal, interrupts, end }) => {
+  program
+    .command('check')
+    .description('ask every model of the gateway for a few words, through the sidecar')
+    .option('--url <url>', 'the gateway (default: this one, by its settings)', parseGatewayUrl)
+    .option('--key-file <file>', 'a file that holds the key to present')
+    .option('--model <name>', 'only this model; may be repeated', collect)
+    .option('--stream', 'ask for streams; measure the first event, expect [DONE] at the end')
+    .option('--json', 'one json document instead of the table')
+    .addOption(
+      new Option('--timeout <duration>', 'how long one answer may take, up to 5m')
+        .argParser(parseTimeout)
+        .default(30_000, '30s'),
+    )
+    .addHelpText('after', HELP)
+    .action(async (flags: CheckFlags) => {
+      const { model: models = [], stream = false, json = false, timeout: timeoutMs } = flags;
+      const options = { models, stream, json, timeoutMs };
+      end(await check(terminal, resolveTarget(terminal, flags), options, interrupts()));
+    });
+};
+
+const collect = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+];
 
 export interface CheckOptions {
   /** Only these; empty: all that are listed. */
@@ -98,7 +148,7 @@ export async function check(
     stdout.write(renderJson(target.url, checked));
   } else {
     const painted: Paint = (style, text) => paint(terminal, stdout, style, text);
-    const table = renderTable(checked, stream, painted, stdout.columns ?? WIDTH_OF_A_FILE);
+    const table = await renderTable(checked, stream, painted, stdout.columns ?? WIDTH_OF_A_FILE);
     stdout.write(`${table}\n${renderSummary(checked)}\n`);
   }
   if (signal.aborted) return EXIT.interrupted;
@@ -119,7 +169,7 @@ type Credential = Omit<CheckTarget, 'url'>;
  * What the flags name; what they leave open comes from the settings, which are not read where
  * nothing is left open. Throws `CommandError`.
  */
-export function resolveTarget(
+function resolveTarget(
   terminal: Terminal,
   { url, keyFile }: { readonly url?: URL; readonly keyFile?: string },
 ): CheckTarget {
@@ -216,12 +266,13 @@ const OTHER_COLUMNS = 36;
 const NARROWEST_RESULT = 24;
 
 /** The table of results, at most `width` characters wide where the model names allow it. */
-export function renderTable(
+export async function renderTable(
   checked: readonly CheckedModel[],
   stream: boolean,
   paint: Paint,
   width: number,
-): string {
+): Promise<string> {
+  const { default: Table } = await import('cli-table3');
   const longest = Math.max(...checked.map(({ model }) => model.length), 'model'.length);
   const room = Math.max(NARROWEST_RESULT, width - longest - OTHER_COLUMNS);
   const plain = checked.map(({ result }) => resultCell(result, (_style, text) => text).length);

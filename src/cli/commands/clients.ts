@@ -1,59 +1,80 @@
-import type { Command } from 'commander';
-import type { Scope } from '../../keyring/keyring.ts';
-import type { ChangeView, ClientView } from '../../rotation/admin.ts';
-import { type AdminSession, writeJson } from '../admin-client.ts';
-import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
-import * as help from '../options.ts';
-import {
-  JSON_FLAG,
-  type JsonFlag,
-  parseBlock,
-  parseClient,
-  parseExpiry,
-  parseScope,
-} from '../options.ts';
+import { blocks } from '../../config/kinds.ts';
+import { readAs } from '../../config/units.ts';
+import { SCOPES, type Scope } from '../../keyring/keyring.ts';
+import type { ClientView } from '../../rotation/admin.ts';
+import { nearest } from '../../text/nearest.ts';
+import { notesOf, renderChange, renderRotation } from '../key-report.ts';
+import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, parseSpan, wants } from '../options.ts';
 import { showAgo, showUntil } from '../phrases.ts';
+import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
 import { type Cell, renderColumns } from '../table.ts';
-import { EXIT, type ExitCode, type Terminal } from '../terminal.ts';
+import type { ExitCode, Terminal } from '../terminal.ts';
+import { sayingWho } from './who.ts';
 
-/** The flags as commander gives them: what was not given is not there. */
-export interface AddFlags extends JsonFlag {
+const HELP = `
+Each client has keys, scopes, and if you like an end and addresses of its own: different keys for
+different environments, one LiteLLM. master always exists, and may do everything.
+
+Examples:
+  $ sidecar clients add staging --scope inference --expires 90d --allow-from 10.0.0.0/8
+  $ sidecar key show staging
+  $ sidecar clients disable staging
+  $ sidecar clients remove staging
+`;
+
+const ADD_HELP = `
+Scopes: inference (models), passthrough (a provider's raw API), full (everything).
+
+Examples:
+  $ sidecar clients add ci
+  $ sidecar clients add staging --scope inference --expires 90d --allow-from 10.0.0.0/8
+
+Exit codes: 0 done, 1 refused, for instance because there is one of that name, 2 bad name, scope,
+expiry or address, 69 no sidecar runs, 73 the state folder cannot be written
+`;
+
+const SWITCH_HELP = `
+Exit codes: 0 done, 1 refused, 2 unknown client, 69 no sidecar runs
+`;
+
+const REMOVE_HELP = `
+Revokes all of its keys and takes it off every list. If one was used in the last hour, who would
+break is shown, and nothing is done without --force.
+
+Exit codes: 0 done, 1 refused, 2 unknown client, 69 no sidecar runs
+`;
+
+interface AddFlags extends JsonFlag {
   readonly scope?: readonly Scope[];
+  /** `90d`, from now. */
   readonly expires?: string;
   readonly allowFrom?: readonly string[];
 }
 
-export interface RemoveFlags extends JsonFlag {
+interface RemoveFlags extends JsonFlag {
   readonly force?: boolean;
 }
 
-/** What the commands for clients do. */
-export interface ClientActions {
-  listClients(flags: JsonFlag): Promise<void>;
-  addClient(name: string, flags: AddFlags): Promise<void>;
-  switchClient(name: string, to: 'disable' | 'enable', flags: JsonFlag): Promise<void>;
-  removeClient(name: string, flags: RemoveFlags): Promise<void>;
-}
-
-const EXIT_CODES = `
-Exit codes: 0 done, 1 refused, 2 unknown client, 69 no sidecar runs
-`;
-
+/** The two states of a client that an operator chooses. */
 const SWITCHES = {
-  disable: 'refuse its keys from now on, until it is enabled again',
-  enable: 'take its keys again',
+  disable: {
+    about: 'refuse its keys from now on, until it is enabled again',
+    done: 'disabled: its keys are refused',
+  },
+  enable: { about: 'take its keys again', done: 'enabled: its keys count' },
 } as const;
 
-export function addClientCommands(program: Command, actions: ClientActions): void {
+/** `sidecar clients`: the holders of keys. */
+export const clientsCommand: CommandDefinition = (program, { ask }) => {
   const clients = program
     .command('clients')
     .description('list, add, disable, enable or remove the holders of keys')
-    .addHelpText('after', help.CLIENTS);
+    .addHelpText('after', HELP);
   clients
     .command('list')
     .description('list the clients')
     .option(...JSON_FLAG)
-    .action((flags: JsonFlag) => actions.listClients(flags));
+    .action((flags: JsonFlag) => ask(flags, (session) => list(session, flags)));
   clients
     .command('add')
     .description('add a client with a key of its own')
@@ -62,16 +83,18 @@ export function addClientCommands(program: Command, actions: ClientActions): voi
     .option('--expires <duration>', 'when its keys end, from now: 90d', parseExpiry)
     .option('--allow-from <block>', 'where it may call from; may be repeated', parseBlock)
     .option(...JSON_FLAG)
-    .addHelpText('after', help.ADD)
-    .action((name: string, flags: AddFlags) => actions.addClient(name, flags));
+    .addHelpText('after', ADD_HELP)
+    .action((name: string, flags: AddFlags) => ask(flags, (session) => add(session, name, flags)));
   for (const to of ['disable', 'enable'] as const) {
     clients
       .command(to)
-      .description(SWITCHES[to])
+      .description(SWITCHES[to].about)
       .argument('<name>', 'which client', parseClient)
       .option(...JSON_FLAG)
-      .addHelpText('after', EXIT_CODES)
-      .action((name: string, flags: JsonFlag) => actions.switchClient(name, to, flags));
+      .addHelpText('after', SWITCH_HELP)
+      .action((name: string, flags: JsonFlag) =>
+        ask(flags, (session) => switchTo(session, name, to, flags)),
+      );
   }
   clients
     .command('remove')
@@ -79,31 +102,47 @@ export function addClientCommands(program: Command, actions: ClientActions): voi
     .argument('<name>', 'which client', parseClient)
     .option('--force', 'though a key of it is in use')
     .option(...JSON_FLAG)
-    .addHelpText('after', help.REMOVE)
-    .action((name: string, flags: RemoveFlags) => actions.removeClient(name, flags));
+    .addHelpText('after', REMOVE_HELP)
+    .action((name: string, flags: RemoveFlags) =>
+      ask(flags, (session) => remove(session, name, flags)),
+    );
+};
+
+function parseScope(text: string, before: readonly Scope[] | undefined = []): readonly Scope[] {
+  const scope = SCOPES.find((each) => each === text);
+  if (scope !== undefined) return [...new Set([...before, scope])];
+  throw wants(`one of ${SCOPES.join(', ')}`, didYouMean(nearest(text, SCOPES)));
 }
 
-export interface NewClient {
-  readonly scopes: readonly Scope[];
-  /** `90d`, from now. */
-  readonly expires: string | undefined;
-  readonly allowFrom: readonly string[];
+/** `90d` */
+function parseExpiry(text: string): string {
+  const what = 'a duration from now with its unit, such as 12h or 90d';
+  if (/^0(?:ms|s|m|h|d)?$/.test(text))
+    throw wants(what, 'a key that is born expired opens nothing');
+  return parseSpan(text, what);
+}
+
+/** One block each, written as the settings do; an address alone is a block of one. */
+function parseBlock(text: string, before: readonly string[] | undefined = []): readonly string[] {
+  const reading = readAs(blocks, text);
+  if ('value' in reading && reading.value.length > 0) return [...before, ...reading.value];
+  const hint = 'hint' in reading ? reading.hint : '';
+  throw wants('an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8', hint);
+}
+
+async function list(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const view = await api.get('/api/clients');
+  return show(session, flags, view, () => renderClients(terminal, view.clients, time.now()));
 }
 
 const HEAD = ['client', 'state', 'key', 'scopes', 'last used', 'expires', 'from'] as const;
 
-/** `sidecar clients list` */
-export async function listClients(
-  { terminal, api, time }: AdminSession,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.clients();
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderClients(terminal, view.clients, time.now()));
-  return EXIT.ok;
-}
-
-function renderClients(terminal: Terminal, clients: readonly ClientView[], now: number): string {
+function renderClients(
+  terminal: Terminal,
+  clients: readonly ClientView[],
+  now: number,
+): Promise<string> {
   const rows = clients.map((client) => rowOf(client, now));
   return renderColumns(terminal, terminal.stdout, HEAD, rows);
 }
@@ -125,53 +164,31 @@ function rowOf(client: ClientView, now: number): readonly Cell[] {
   ];
 }
 
-/** `sidecar clients add` */
-export async function addClient(
-  { terminal, api, time }: AdminSession,
-  name: string,
-  { scopes, expires, allowFrom }: NewClient,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.addClient({ name, scopes, expires, allowFrom });
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderRotation(terminal, view, time.now()));
-  return EXIT.ok;
+async function add(session: AdminSession, name: string, flags: AddFlags): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const { scope = ['inference'], expires, allowFrom = [] } = flags;
+  const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
+  const view = await api.post('/api/clients', { body });
+  return show(session, flags, view, () => renderRotation(terminal, view, time.now()));
 }
 
-/** `sidecar clients disable|enable` */
-export async function switchClient(
+async function switchTo(
   session: AdminSession,
   name: string,
-  to: 'disable' | 'enable',
-  json: boolean,
+  to: keyof typeof SWITCHES,
+  flags: JsonFlag,
 ): Promise<ExitCode> {
-  const done = { disable: 'disabled: its keys are refused', enable: 'enabled: its keys count' };
-  const view = await session.api[to](name);
-  return show(session, `${name} is ${done[to]}`, view, json);
+  const { terminal, api, time } = session;
+  const view = await api.post(`/api/clients/{name}/${to}`, { name });
+  const said = `${name} is ${SWITCHES[to].done}`;
+  return show(session, flags, view, () => renderChange(terminal, said, view, time.now()));
 }
 
-/** `sidecar clients remove` */
-export async function removeClient(
-  session: AdminSession,
-  name: string,
-  force: boolean,
-  json: boolean,
-): Promise<ExitCode> {
-  const { terminal, api } = session;
-  const view = await sayingWho(session, () => api.removeClient(name, force));
+async function remove(session: AdminSession, name: string, flags: RemoveFlags): Promise<ExitCode> {
+  const query = flags.force === true ? ({ force: 'true' } as const) : {};
+  const view = await sayingWho(session, () =>
+    session.api.delete('/api/clients/{name}', { name, query }),
+  );
   const lines = [`${name} is removed, and all of its keys are revoked`, ...notesOf(view, false)];
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(`${lines.join('\n  ')}\n`);
-  return EXIT.ok;
-}
-
-function show(
-  { terminal, time }: AdminSession,
-  said: string,
-  view: ChangeView,
-  json: boolean,
-): ExitCode {
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderChange(terminal, said, view, time.now()));
-  return EXIT.ok;
+  return show(session, flags, view, () => `${lines.join('\n  ')}\n`);
 }

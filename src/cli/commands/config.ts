@@ -1,5 +1,4 @@
 import { styleText } from 'node:util';
-import Table from 'cli-table3';
 import type { Origins } from '../../config/parse.ts';
 import {
   type AnySetting,
@@ -9,16 +8,35 @@ import {
   SETTINGS,
 } from '../../config/settings.ts';
 import { DEFAULT } from '../../config/sources.ts';
+import type { JsonFlag } from '../options.ts';
+import type { CommandDefinition } from '../scene.ts';
+import { readSettings } from '../settings.ts';
+import { hasColours, say } from '../terminal.ts';
+
+/** `sidecar config` */
+export const configCommand: CommandDefinition = (program, { terminal }) => {
+  program
+    .command('config')
+    .description('show the settings in force and where each came from; secrets stay hidden')
+    .option('--json', 'one json document instead of the table')
+    .action(async ({ json = false }: JsonFlag) => {
+      const settings = readSettings(terminal);
+      for (const warning of settings.warnings) say(terminal, warning);
+      const { stdout } = terminal;
+      const view = { json, color: hasColours(terminal, stdout), width: stdout.columns };
+      stdout.write(await renderConfig(settings, view));
+    });
+};
 
 /** What is in force, as `loadConfig` gives it. */
-export interface InForce {
+interface InForce {
   readonly config: Config;
   readonly origins: Origins;
   /** The `.env` that was looked for. */
   readonly envFile: string;
 }
 
-export interface ConfigView {
+interface ConfigView {
   readonly json: boolean;
   readonly color: boolean;
   /** Columns of the terminal; undefined: as wide as the longest values. */
@@ -37,9 +55,9 @@ const HIDDEN = '(set, hidden)';
 const NOT_SET = '(not set)';
 
 /** The text of `sidecar config`: each setting, its value, where it came from. No secret's value. */
-export function renderConfig(inForce: InForce, view: ConfigView): string {
+export async function renderConfig(inForce: InForce, view: ConfigView): Promise<string> {
   const rows = rowsOf(inForce);
-  return view.json ? asJson(rows) : asTable(rows, view);
+  return view.json ? asJson(rows) : await asTable(rows, view);
 }
 
 function rowsOf({ config, origins, envFile }: InForce): Row[] {
@@ -70,7 +88,8 @@ const PLAIN_BORDER = {
   ...{ 'bottom-right': '', left: '', right: '', middle: '  ' },
 };
 
-function asTable(rows: readonly Row[], { color, width }: ConfigView): string {
+async function asTable(rows: readonly Row[], { color, width }: ConfigView): Promise<string> {
+  const { default: Table } = await import('cli-table3');
   const paint = (style: 'bold' | 'dim', text: string): string =>
     color ? styleText(style, text, { validateStream: false }) : text;
   const [values, origins] = widthsOf(rows, width);

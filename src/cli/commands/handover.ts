@@ -1,6 +1,7 @@
 import { HANDOVER_STEPS, type HandoverStep, type HandoverView } from '../../handover/views.ts';
 import { oneLine } from '../../text/safe.ts';
-import { AdminRefusal, type AdminSession, writeJson } from '../admin-client.ts';
+import { AdminRefusal } from '../admin-client.ts';
+import type { JsonFlag } from '../options.ts';
 import {
   cutWords,
   handoverName,
@@ -11,6 +12,7 @@ import {
   stepWords,
 } from '../phrases.ts';
 import { createLiveLines, stopped, watch } from '../progress.ts';
+import type { AdminSession } from '../scene.ts';
 import {
   CommandError,
   EXIT,
@@ -19,22 +21,21 @@ import {
   type Style,
   say,
   type Terminal,
+  writeJson,
 } from '../terminal.ts';
 
-export interface HandoverOptions {
+export interface HandoverFlags extends JsonFlag {
   /** Until the LiteLLM before has ended, rather than until new requests have gone over. */
-  readonly wait: boolean;
-  readonly json: boolean;
+  readonly wait?: boolean;
 }
 
 /** `sidecar upstream rotate` and `reload`: begins a handover, and stays while it goes on. */
 export async function handOver(
   session: AdminSession,
   begin: () => Promise<HandoverView>,
-  { wait, json }: HandoverOptions,
-  interrupts: () => AbortSignal,
+  { wait = false, json = false }: HandoverFlags,
 ): Promise<ExitCode> {
-  const { terminal } = session;
+  const { terminal, interrupts } = session;
   let last = await sayingWhich(session, begin);
   const onLook = (view: HandoverView): void => {
     last = view;
@@ -121,7 +122,7 @@ async function lookAt(
   signal: AbortSignal,
 ): Promise<HandoverView> {
   try {
-    return await api.handover(id, signal);
+    return await api.get('/api/upstream/handovers/{id}', { id, signal });
   } catch (error) {
     if (!(error instanceof CommandError) || error.exitCode === EXIT.unavailable) throw error;
     if (error instanceof AdminRefusal && error.code === 'unknown_handover') {

@@ -1,23 +1,53 @@
+import { MASTER } from '../../client-name.ts';
 import { generateKey } from '../../keyring/key.ts';
 import type { Secret } from '../../secret.ts';
-import { findClientKey, type MasterKeyPlace, noKeyYet } from '../key-place.ts';
+import { findClientKey, noKeyYet } from '../key-place.ts';
+import { parseClient } from '../options.ts';
+import type { CommandDefinition } from '../scene.ts';
+import { keyPlaceOf, readClientSettings, stateFolder } from '../settings.ts';
 import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 
-/** `sidecar key new`: a fresh key on stdout, and nothing else anywhere. */
-export function keyNew(terminal: Terminal): ExitCode {
-  terminal.stdout.write(`${generateKey()}\n`);
-  return EXIT.ok;
-}
+const SHOW_HELP = `
+The key goes to stdout alone, the file that holds it to stderr:
+  $ curl -H "Authorization: Bearer $(sidecar key show)" http://localhost:4000/v1/models
+  $ sidecar key show staging
+  $ docker compose exec sidecar sidecar key show
+
+It is the newest one, declared or made, of master or of the named client. Before a sidecar has
+started with a key that you declared (LITELLM_MASTER_KEY), nothing is shown: the exit code is 1.
+`;
+
+/** `sidecar key`: a fresh key, or the newest one of a client. */
+export const keyCommand: CommandDefinition = (program, { terminal, end }) => {
+  const key = program.command('key').description('make a key, or show the newest one of a client');
+  key
+    .command('new')
+    .description('print a fresh key; nothing is stored or changed')
+    .action(() => {
+      terminal.stdout.write(`${generateKey()}\n`);
+    });
+  key
+    .command('show')
+    .description("print a client's newest key")
+    .argument('[client]', 'whose key', parseClient, MASTER)
+    .addHelpText('after', SHOW_HELP)
+    .action((client: string) => end(showKey(terminal, client)));
+};
 
 /**
- * `sidecar key show`: the newest key of `master` on stdout, so that it can stand in `$(…)`, and its
- * file on stderr. A declared key that no sidecar has taken up is not repeated: stdout stays empty,
- * and the exit code is 1 so that a script notices.
+ * The key goes to stdout, so that it can stand in `$(…)`, and its file to stderr. A declared key
+ * that no sidecar has taken up is not repeated: stdout stays empty, and the exit code is 1, so that
+ * a script notices.
  */
-export function keyShow(terminal: Terminal, place: MasterKeyPlace): ExitCode {
+function showKey(terminal: Terminal, client: string): ExitCode {
+  const settings = readClientSettings(terminal);
+  if (client !== MASTER) {
+    return writeKey(terminal, client, findClientKey(stateFolder(settings), client));
+  }
+  const place = keyPlaceOf(settings);
   switch (place.kind) {
     case 'made':
-      return show(terminal, 'master', place);
+      return writeKey(terminal, client, place);
     case 'declared':
       say(terminal, `the key is declared: ${place.where}`, ['it is not repeated here']);
       return EXIT.failed;
@@ -26,11 +56,7 @@ export function keyShow(terminal: Terminal, place: MasterKeyPlace): ExitCode {
   }
 }
 
-/** `sidecar key show <client>`. Throws `CommandError`. */
-export const keyShowOf = (terminal: Terminal, state: string, client: string): ExitCode =>
-  show(terminal, client, findClientKey(state, client));
-
-function show(
+function writeKey(
   terminal: Terminal,
   client: string,
   { file, key }: { readonly file: string; readonly key: Secret },

@@ -1,55 +1,71 @@
-import { type Command, Option } from 'commander';
 import { MASTER } from '../../client-name.ts';
-import { type AdminSession, writeJson } from '../admin-client.ts';
-import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
+import { renderChange, renderRotation } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
-import * as help from '../options.ts';
-import {
-  JSON_FLAG,
-  type JsonFlag,
-  parseClient,
-  parseGeneration,
-  parseGrace,
-  parseLimit,
-} from '../options.ts';
-import { EXIT, type ExitCode } from '../terminal.ts';
+import { JSON_FLAG, type JsonFlag, parseClient, parseGeneration, parseSpan } from '../options.ts';
+import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
+import type { ExitCode } from '../terminal.ts';
+import { sayingWho } from './who.ts';
 
-/** The flags as commander gives them: what was not given is not there. */
-export interface RotateFlags extends JsonFlag {
+const ROTATE_HELP = `
+Makes a new key that is good at once. The one before it stays good until the grace has passed, which
+begins when a newer key is used for the first time. Live streams go on.
+
+--grace 0       ends the old key at once; if it was used in the last hour, that wants --force
+--compromised   revokes every older key at once, and cuts what they have in flight; asks nothing
+--wait          stays and shows who still uses an older key, until nobody does. A key is used by
+                nobody when nothing is under way with it, and it was not seen for a minute since
+                the rotation while a newer key is in use, or not for an hour in any case.
+                Ctrl-C ends the waiting, and not the rotation
+--json          prints what was done as json. It holds the new key; nothing else prints it
+
+Examples:
+  $ sidecar rotate
+  $ sidecar rotate --wait --grace 7d
+  $ sidecar rotate staging --compromised
+  $ sidecar rotate --json | jq -r .key
+
+Exit codes: 0 done (with --wait: nobody uses an older key), 1 refused, 2 unknown client or bad
+grace, 69 no sidecar runs, 73 the state folder cannot be written, 130 Ctrl-C
+`;
+
+const ROLLBACK_HELP = `
+The newest key that is still retiring is active again, and the one that replaced it is revoked. Not
+after --compromised: what has leaked never comes back.
+
+Examples:
+  $ sidecar rollback
+  $ sidecar rollback staging
+
+Exit codes: 0 done, 1 refused, 2 unknown client, 69 no sidecar runs
+`;
+
+const REVOKE_HELP = `
+Ends one key at once, for good. If it was used in the last hour, who would break is shown, and
+nothing is done without --force. Streams that began with it go on, but with --compromised they are
+cut, and no --force is asked for.
+
+Examples:
+  $ sidecar revoke master-2
+  $ sidecar revoke staging-1 --compromised
+
+Exit codes: 0 done, 1 refused, 2 unknown generation, 69 no sidecar runs
+`;
+
+interface RotateFlags extends JsonFlag {
+  /** `24h`; undefined: the sidecar's own setting. */
   readonly grace?: string;
   readonly compromised?: boolean;
   readonly force?: boolean;
   readonly wait?: boolean;
 }
 
-export interface RevokeFlags extends JsonFlag {
+interface RevokeFlags extends JsonFlag {
   readonly force?: boolean;
   readonly compromised?: boolean;
 }
 
-export interface AuditFlags extends JsonFlag {
-  readonly follow?: boolean;
-  readonly limit: number;
-}
-
-/** What the commands for keys do. */
-export interface KeyActions {
-  status(flags: JsonFlag): Promise<void>;
-  rotate(client: string, flags: RotateFlags): Promise<void>;
-  rollback(client: string, flags: JsonFlag): Promise<void>;
-  revoke(generation: string, flags: RevokeFlags): Promise<void>;
-  who(generation: string, flags: JsonFlag): Promise<void>;
-  audit(flags: AuditFlags): Promise<void>;
-  auditVerify(flags: JsonFlag): Promise<void>;
-}
-/** The commands that look at keys and change them. */
-export function addKeyCommands(program: Command, actions: KeyActions): void {
-  program
-    .command('status')
-    .description('show clients, their keys, until when each is good, and what to do next')
-    .option(...JSON_FLAG)
-    .addHelpText('after', help.STATUS)
-    .action((flags: JsonFlag) => actions.status(flags));
+/** `sidecar rotate`, and the two that change what a rotation left: `rollback` and `revoke`. */
+export const rotateCommands: CommandDefinition = (program, { ask }) => {
   program
     .command('rotate')
     .description('make a new key; the old one stays good for its grace')
@@ -57,21 +73,25 @@ export function addKeyCommands(program: Command, actions: KeyActions): void {
     .option(
       '--grace <duration>',
       'how long the old key stays good (default: SIDECAR_GRACE)',
-      parseGrace,
+      (text: string) => parseSpan(text, 'a duration with its unit, such as 30m, 24h or 7d, or 0'),
     )
     .option('--compromised', 'the old keys have leaked: revoke them, cut what they have in flight')
     .option('--force', 'though an old key that ends at once is in use')
     .option('--wait', 'stay, and show who still uses an old key, until nobody does')
     .option(...JSON_FLAG)
-    .addHelpText('after', help.ROTATE)
-    .action((client: string, flags: RotateFlags) => actions.rotate(client, flags));
+    .addHelpText('after', ROTATE_HELP)
+    .action((client: string, flags: RotateFlags) =>
+      ask(flags, (session) => rotate(session, client, flags)),
+    );
   program
     .command('rollback')
     .description('make the key before the newest one active again')
     .argument('[client]', 'whose key', parseClient, MASTER)
     .option(...JSON_FLAG)
-    .addHelpText('after', help.ROLLBACK)
-    .action((client: string, flags: JsonFlag) => actions.rollback(client, flags));
+    .addHelpText('after', ROLLBACK_HELP)
+    .action((client: string, flags: JsonFlag) =>
+      ask(flags, (session) => rollback(session, client, flags)),
+    );
   program
     .command('revoke')
     .description('end one key at once')
@@ -79,92 +99,43 @@ export function addKeyCommands(program: Command, actions: KeyActions): void {
     .option('--force', 'though it is in use')
     .option('--compromised', 'it has leaked: cut what it has in flight, too')
     .option(...JSON_FLAG)
-    .addHelpText('after', help.REVOKE)
-    .action((generation: string, flags: RevokeFlags) => actions.revoke(generation, flags));
-  program
-    .command('who')
-    .description('list who uses a key')
-    .argument('<generation>', 'which key, such as master-2', parseGeneration)
-    .option(...JSON_FLAG)
-    .addHelpText('after', help.WHO)
-    .action((generation: string, flags: JsonFlag) => actions.who(generation, flags));
-  addAudit(program, actions);
-}
-
-function addAudit(program: Command, actions: KeyActions): void {
-  const audit = program
-    .command('audit')
-    .description('show what was done to keys, when and by whom')
-    .option('--follow', 'go on with what comes, until Ctrl-C')
-    .addOption(
-      new Option('--limit <lines>', 'the last so many lines, up to 1000')
-        .argParser(parseLimit)
-        .default(50),
-    )
-    .option(...JSON_FLAG)
-    .addHelpText('after', help.AUDIT)
-    .action((flags: AuditFlags) => actions.audit(flags));
-  audit
-    .command('verify')
-    .description('check that no line of it was changed')
-    .option(...JSON_FLAG)
-    .addHelpText('after', help.VERIFY)
-    .action((_flags: object, command: Command) =>
-      // With --json before `verify`, it is the parent's.
-      actions.auditVerify(command.optsWithGlobals()),
+    .addHelpText('after', REVOKE_HELP)
+    .action((id: string, flags: RevokeFlags) =>
+      ask(flags, (session) => revoke(session, id, flags)),
     );
-}
+};
 
-export interface RotateOptions {
-  /** `24h`; undefined: the sidecar's own setting. */
-  readonly grace: string | undefined;
-  readonly compromised: boolean;
-  readonly force: boolean;
-  readonly wait: boolean;
-  readonly json: boolean;
-}
-
-/** `sidecar rotate`; `interrupts` is asked for Ctrl-C once there is something to wait for. */
-export async function rotate(
-  session: AdminSession,
-  client: string,
-  { grace, compromised, force, wait, json }: RotateOptions,
-  interrupts: () => AbortSignal,
-): Promise<ExitCode> {
-  const { terminal, api, time } = session;
+async function rotate(session: AdminSession, name: string, flags: RotateFlags): Promise<ExitCode> {
+  const { terminal, api, time, interrupts } = session;
+  const { grace, compromised = false, force = false, wait = false } = flags;
   const body = { grace, compromised, force };
-  const view = await sayingWho(session, () => api.rotate(client, body));
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderRotation(terminal, view, time.now(), compromised));
-  if (wait) return await waitForOlderKeys(session, view, interrupts());
-  return EXIT.ok;
+  const view = await sayingWho(session, () =>
+    api.post('/api/clients/{name}/rotate', { name, body }),
+  );
+  const code = await show(session, flags, view, () =>
+    renderRotation(terminal, view, time.now(), compromised),
+  );
+  // Ctrl-C is asked for once there is something to wait for.
+  return wait ? await waitForOlderKeys(session, view, interrupts()) : code;
 }
 
-/** `sidecar rollback` */
-export async function rollback(
-  { terminal, api, time }: AdminSession,
-  client: string,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.rollback(client);
-  const active = view.client.generations.find(({ state }) => state === 'active');
-  const said = `${active?.id ?? client} is the key of ${client} again`;
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderChange(terminal, said, view, time.now()));
-  return EXIT.ok;
-}
-
-/** `sidecar revoke` */
-export async function revoke(
-  session: AdminSession,
-  generation: string,
-  options: { readonly force: boolean; readonly compromised: boolean; readonly json: boolean },
-): Promise<ExitCode> {
+async function rollback(session: AdminSession, name: string, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api, time } = session;
-  const { force, compromised, json } = options;
-  const view = await sayingWho(session, () => api.revoke(generation, { force, compromised }));
-  const said = `${generation} is revoked: it opens nothing any more`;
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderChange(terminal, said, view, time.now(), compromised));
-  return EXIT.ok;
+  const view = await api.post('/api/clients/{name}/rollback', { name });
+  const active = view.client.generations.find(({ state }) => state === 'active');
+  const said = `${active?.id ?? name} is the key of ${name} again`;
+  return show(session, flags, view, () => renderChange(terminal, said, view, time.now()));
+}
+
+async function revoke(session: AdminSession, id: string, flags: RevokeFlags): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const { force = false, compromised = false } = flags;
+  const body = { force, compromised };
+  const view = await sayingWho(session, () =>
+    api.post('/api/generations/{id}/revoke', { id, body }),
+  );
+  const said = `${id} is revoked: it opens nothing any more`;
+  return show(session, flags, view, () =>
+    renderChange(terminal, said, view, time.now(), compromised),
+  );
 }

@@ -1,5 +1,4 @@
-import closeWithGrace from 'close-with-grace';
-import { type App, startApp } from '../../app/app.ts';
+import type { App } from '../../app/app.ts';
 import { systemClock } from '../../clock.ts';
 import {
   type ConfigPlaces,
@@ -10,7 +9,8 @@ import {
 import type { Config } from '../../config/settings.ts';
 import { formatMistakes } from '../../config/sources.ts';
 import { StartupError } from '../../startup-error.ts';
-import { createLog, type Log } from '../../telemetry/log.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { CommandDefinition } from '../scene.ts';
 import { readVersion } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
 
@@ -22,6 +22,17 @@ const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
 };
 
 const STDERR = 2;
+
+/** `sidecar serve` */
+export const serveCommand: CommandDefinition = (program, { terminal, end }) => {
+  program
+    .command('serve')
+    .description('run the sidecar (what `npm start` does)')
+    .action(async () => {
+      await serve({ env: terminal.env, cwd: terminal.cwd });
+      end(undefined);
+    });
+};
 
 /**
  * Runs the sidecar until a signal: the first one drains it, the second ends it at once. An uncaught
@@ -41,12 +52,13 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
     );
   }
   const { config } = loaded;
-  const log = openLog(config);
+  const log = await openLog(config);
   // Whatever ends the process, the last lines say why.
   process.on('exit', log.flush);
   for (const warning of loaded.warnings) log.warn({}, warning);
   const app = await start(config, log, options);
   const { port, opsPort } = app;
+  const { default: closeWithGrace } = await import('close-with-grace');
   closeWithGrace({ delay: false, logger: false }, async ({ err, signal }) => {
     if (err) log.error({ err }, 'an error nobody caught: stopping');
     else log.info({ signal }, 'stopping; a second signal ends it at once');
@@ -58,7 +70,8 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
   log.flush();
 }
 
-function openLog({ logLevel, logFormat }: Config): Log {
+async function openLog({ logLevel, logFormat }: Config): Promise<Log> {
+  const { createLog } = await import('../../telemetry/log.ts');
   const { isTTY } = process.stderr;
   const format = logFormat === 'auto' ? (isTTY ? 'pretty' : 'json') : logFormat;
   const colour = isTTY && (process.env['NO_COLOR'] ?? '') === '';
@@ -66,6 +79,7 @@ function openLog({ logLevel, logFormat }: Config): Log {
 }
 
 async function start(config: Config, log: Log, surroundings: ConfigPlaces): Promise<App> {
+  const { startApp } = await import('../../app/app.ts');
   try {
     return await startApp({
       config,

@@ -1,8 +1,7 @@
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../../rotation/admin.ts';
 import { oneLine } from '../../text/safe.ts';
-import { type AdminSession, writeJson } from '../admin-client.ts';
-import { renderWho } from '../key-report.ts';
+import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   goodUntil,
   handoverName,
@@ -16,6 +15,7 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
+import { type CommandDefinition, show } from '../scene.ts';
 import {
   type Cell,
   type Line,
@@ -24,19 +24,52 @@ import {
   renderLines,
   warningLines,
 } from '../table.ts';
-import { EXIT, type ExitCode, type Style, type Terminal } from '../terminal.ts';
+import type { Style, Terminal } from '../terminal.ts';
+
+const HELP = `
+Shows each client's keys, until when each is good, what could not be published, how LiteLLM is, and
+what to do next.
+
+Examples:
+  $ sidecar status
+  $ sidecar status --json | jq '.clients[].generations[] | select(.state == "retiring")'
+  $ sidecar status --json | jq .upstream.slots
+
+Exit codes: 0 where a sidecar answers, 69 where none runs
+`;
+
+/** `sidecar status` */
+export const statusCommand: CommandDefinition = (program, { ask }) => {
+  program
+    .command('status')
+    .description('show clients, their keys, until when each is good, and what to do next')
+    .option(...JSON_FLAG)
+    .addHelpText('after', HELP)
+    .action((flags: JsonFlag) =>
+      ask(flags, async (session) => {
+        const view = await session.api.get('/api/status');
+        const upstream = await session.api.get('/api/upstream');
+        const document = { ...view, upstream };
+        return show(session, flags, document, () => renderStatus(session.terminal, view, upstream));
+      }),
+    );
+};
 
 const HEAD = ['client', 'key', 'state', 'made', 'last used', 'good until'] as const;
 
 /** One screen: the keys, and below them a line for whatever an operator should know or do. */
-export function renderStatus(terminal: Terminal, view: StatusView, upstream: UpstreamView): string {
+async function renderStatus(
+  terminal: Terminal,
+  view: StatusView,
+  upstream: UpstreamView,
+): Promise<string> {
   const now = Date.parse(view.now);
   const { stdout } = terminal;
   const up = showSpan(now - Date.parse(view.startedAt));
   const title = `sidecar ${oneLine(view.version)}, up for ${up}; ${showInstant(view.now)}`;
   const rows = view.clients.flatMap((client) => rowsOf(client, now));
   const lines = renderLines(terminal, linesOf(view, upstream, now));
-  return `${title}\n\n${renderColumns(terminal, stdout, HEAD, rows)}\n${lines}`;
+  return `${title}\n\n${await renderColumns(terminal, stdout, HEAD, rows)}\n${lines}`;
 }
 
 function rowsOf(client: ClientView, now: number): readonly (readonly Cell[])[] {
@@ -148,25 +181,4 @@ function scheduleOf({ rotateEveryMs, clients }: StatusView, now: number): string
     .flatMap(({ name, nextRotationAt: at }) => (at === null ? [] : [{ name, at }]))
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   return first === undefined ? every : `${every}; next ${first.name}, ${showUntil(first.at, now)}`;
-}
-
-/** `sidecar status` */
-export async function status({ terminal, api }: AdminSession, json: boolean): Promise<ExitCode> {
-  const view = await api.status();
-  const upstream = await api.upstream();
-  if (json) writeJson(terminal, { ...view, upstream });
-  else terminal.stdout.write(renderStatus(terminal, view, upstream));
-  return EXIT.ok;
-}
-
-/** `sidecar who` */
-export async function who(
-  { terminal, api, time }: AdminSession,
-  generation: string,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.who(generation);
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderWho(terminal, view, time.now()));
-  return EXIT.ok;
 }

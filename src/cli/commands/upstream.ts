@@ -1,6 +1,5 @@
 import { type Command, Option } from 'commander';
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
-import { type AdminSession, writeJson } from '../admin-client.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   handoverName,
@@ -16,6 +15,7 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
+import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
 import {
   type Cell,
   type Line,
@@ -25,10 +25,9 @@ import {
   warningLines,
 } from '../table.ts';
 import { EXIT, type ExitCode, type Style, say, type Terminal } from '../terminal.ts';
+import { type HandoverFlags, handOver } from './handover.ts';
 
-/** What stands below the options of `sidecar upstream … --help`. */
-
-export const UPSTREAM = `
+const HELP = `
 LiteLLM reads its key and its configuration once, at its start. So another LiteLLM is started beside
 it, in the other of two slots, and takes over once it has shown that it works: a handover. Clients
 keep their keys, and notice nothing; to change what they hold there is \`sidecar rotate\`.
@@ -42,7 +41,7 @@ Examples:
 It needs both slots and their launcher: SIDECAR_UPSTREAM with two addresses, and SIDECAR_SLOTS.
 `;
 
-export const UPSTREAM_STATUS = `
+const STATUS_HELP = `
 Shows the slots and what is in flight there, the handover that is under way and the last one, the
 age of LiteLLM's key, whether it runs with its configuration as it is now, and its database.
 
@@ -75,7 +74,7 @@ Exit codes: 0 done, 1 refused or rolled back, 2 the command line is wrong, 69 no
 the state folder cannot be written, 130 Ctrl-C
 `;
 
-export const UPSTREAM_ROTATE = `
+const ROTATE_HELP = `
 A new LiteLLM with a new key takes over. No client holds that key, or learns it.
 ${STEPS}${CTRL_C}
 With a database LiteLLM must have a salt key first: see \`sidecar upstream salt-key --help\`.
@@ -85,7 +84,7 @@ Examples:
   $ sidecar upstream rotate --wait --json | jq -r .state
 ${EXIT_CODES}`;
 
-export const UPSTREAM_RELOAD = `
+const RELOAD_HELP = `
 A new LiteLLM takes over, with the same key and with what SIDECAR_LITELLM_CONFIG names as it is now.
 A configuration that does not come up takes nothing down: its last words are shown.
 ${STEPS}${CTRL_C}
@@ -95,7 +94,7 @@ Examples:
   $ sidecar upstream reload --json | jq -r '.models.vanished[]'
 ${EXIT_CODES}`;
 
-export const UPSTREAM_HISTORY = `
+const HISTORY_HELP = `
 Lists the last 20 handovers, the latest first: who asked, how long it took, how it ended, and why.
 
 Examples:
@@ -105,7 +104,7 @@ Examples:
 Exit codes: 0 where a sidecar answers, 69 where none runs
 `;
 
-export const SALT_KEY = `
+const SALT_KEY_HELP = `
 With a database LiteLLM encrypts the credentials that it stores: with LITELLM_SALT_KEY, or where
 there is none with its own key, which could then never be rotated. This prints a new one, and the
 word by which the sidecar knows, as two lines for .env. The sidecar does not keep it.
@@ -123,68 +122,63 @@ Examples:
 Exit codes: 0 done, 1 refused, 69 no sidecar runs
 `;
 
-/** Said as commander says it, with the way out in brackets. */
-export const DRY_RUN_OF_ROTATE =
+/** In the form of commander, with the way out in brackets, so that `program.ts` makes it a hint. */
+const DRY_RUN_OF_ROTATE =
   "error: option '--dry-run' is invalid: it belongs to reload " +
   '(sidecar upstream reload --dry-run sees whether the configuration comes up)';
 
-/** The flags as commander gives them: what was not given is not there. */
-export interface HandoverFlags extends JsonFlag {
-  readonly wait?: boolean;
-}
-
-export interface ReloadFlags extends HandoverFlags {
+interface ReloadFlags extends HandoverFlags {
   readonly dryRun?: boolean;
-}
-
-/** What the commands for LiteLLM's own key and configuration do. */
-export interface UpstreamActions {
-  upstreamStatus(flags: JsonFlag): Promise<void>;
-  upstreamRotate(flags: HandoverFlags): Promise<void>;
-  upstreamReload(flags: ReloadFlags): Promise<void>;
-  upstreamHistory(flags: JsonFlag): Promise<void>;
-  saltKey(flags: JsonFlag): Promise<void>;
 }
 
 const WAIT_FLAG = ['--wait', 'stay until the LiteLLM before has ended, too'] as const;
 
-export function addUpstreamCommands(program: Command, actions: UpstreamActions): void {
+/** `sidecar upstream`: LiteLLM's own key and configuration. */
+export const upstreamCommand: CommandDefinition = (program, scene) => {
+  const { ask } = scene;
   const upstream = program
     .command('upstream')
     .description("LiteLLM's own key and configuration: show them, replace them")
-    .addHelpText('after', UPSTREAM);
+    .addHelpText('after', HELP);
   upstream
     .command('status')
     .description('show where LiteLLM runs, what is handed over, and what to do next')
     .option(...JSON_FLAG)
-    .addHelpText('after', UPSTREAM_STATUS)
-    .action((flags: JsonFlag) => actions.upstreamStatus(flags));
-  addHandovers(upstream, actions);
+    .addHelpText('after', STATUS_HELP)
+    .action((flags: JsonFlag) =>
+      ask(flags, async (session) => {
+        const view = await session.api.get('/api/upstream');
+        return show(session, flags, view, () => renderUpstream(session.terminal, view));
+      }),
+    );
+  handoverCommands(upstream, scene);
   upstream
     .command('history')
     .description('list the last 20 handovers')
     .option(...JSON_FLAG)
-    .addHelpText('after', UPSTREAM_HISTORY)
-    .action((flags: JsonFlag) => actions.upstreamHistory(flags));
+    .addHelpText('after', HISTORY_HELP)
+    .action((flags: JsonFlag) => ask(flags, (session) => history(session, flags)));
   upstream
     .command('salt-key')
     .description("print a new LITELLM_SALT_KEY, which LiteLLM's database needs; it is not stored")
     .option(...JSON_FLAG)
-    .addHelpText('after', SALT_KEY)
-    .action((flags: JsonFlag) => actions.saltKey(flags));
-}
+    .addHelpText('after', SALT_KEY_HELP)
+    .action((flags: JsonFlag) => ask(flags, (session) => saltKey(session, flags)));
+};
 
-function addHandovers(upstream: Command, actions: UpstreamActions): void {
+const handoverCommands: CommandDefinition = (upstream, { ask }) => {
   upstream
     .command('rotate')
     .description('let a LiteLLM with a new key take over; clients notice nothing')
     .option(...WAIT_FLAG)
     .addOption(new Option('--dry-run').hideHelp())
     .option(...JSON_FLAG)
-    .addHelpText('after', UPSTREAM_ROTATE)
+    .addHelpText('after', ROTATE_HELP)
     .action(({ dryRun, ...flags }: ReloadFlags, command: Command) => {
       if (dryRun === true) command.error(DRY_RUN_OF_ROTATE);
-      return actions.upstreamRotate(flags);
+      return ask(flags, (session) =>
+        handOver(session, () => session.api.post('/api/upstream/rotate'), flags),
+      );
     });
   upstream
     .command('reload')
@@ -192,9 +186,17 @@ function addHandovers(upstream: Command, actions: UpstreamActions): void {
     .option('--dry-run', 'see whether it comes up, and switch nothing')
     .option(...WAIT_FLAG)
     .option(...JSON_FLAG)
-    .addHelpText('after', UPSTREAM_RELOAD)
-    .action((flags: ReloadFlags) => actions.upstreamReload(flags));
-}
+    .addHelpText('after', RELOAD_HELP)
+    .action(({ dryRun = false, ...flags }: ReloadFlags) =>
+      ask(flags, (session) =>
+        handOver(
+          session,
+          () => session.api.post('/api/upstream/reload', { body: { dryRun } }),
+          flags,
+        ),
+      ),
+    );
+};
 
 const SLOT_HEAD = ['slot', 'state', 'up', 'requests', 'websockets', 'mcp sessions', 'url'] as const;
 
@@ -205,10 +207,11 @@ const TITLE: Readonly<Record<UpstreamView['mode'], string>> = {
 };
 
 /** One screen: the slots, and below them a line for whatever an operator should know or do. */
-export function renderUpstream(terminal: Terminal, view: UpstreamView): string {
+async function renderUpstream(terminal: Terminal, view: UpstreamView): Promise<string> {
   const now = Date.parse(view.now);
   const title = `${TITLE[view.mode]}; ${showInstant(view.now)}`;
-  const table = renderColumns(terminal, terminal.stdout, SLOT_HEAD, view.slots.map(slotRow));
+  const { stdout } = terminal;
+  const table = await renderColumns(terminal, stdout, SLOT_HEAD, view.slots.map(slotRow));
   return `${title}\n\n${table}\n${renderLines(terminal, linesOf(view, now))}`;
 }
 
@@ -327,36 +330,23 @@ function databaseLine({ database, saltKeySet }: UpstreamView): Line {
   return { word, ...CARE, text };
 }
 
-/** `sidecar upstream status` */
-export async function upstreamStatus(
-  { terminal, api }: AdminSession,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.upstream();
-  if (json) writeJson(terminal, view);
-  else terminal.stdout.write(renderUpstream(terminal, view));
-  return EXIT.ok;
-}
-
 const HISTORY_HEAD = ['handover', 'kind', 'by', 'when', 'took', 'outcome', 'why'] as const;
 
-/** `sidecar upstream history`: the latest first. */
-export async function upstreamHistory(
-  { terminal, api, time }: AdminSession,
-  json: boolean,
-): Promise<ExitCode> {
-  const view = await api.handovers();
-  if (json) writeJson(terminal, view);
-  else if (view.handovers.length === 0) say(terminal, 'there was no handover so far');
-  else terminal.stdout.write(renderHistory(terminal, view.handovers, time.now()));
-  return EXIT.ok;
+async function history(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
+  const { terminal, api, time } = session;
+  const view = await api.get('/api/upstream/handovers');
+  if (view.handovers.length === 0 && flags.json !== true) {
+    say(terminal, 'there was no handover so far');
+    return EXIT.ok;
+  }
+  return show(session, flags, view, () => renderHistory(terminal, view.handovers, time.now()));
 }
 
 const renderHistory = (
   terminal: Terminal,
   handovers: readonly HandoverView[],
   now: number,
-): string => {
+): Promise<string> => {
   const rows = handovers.map((each) => historyRow(each, now));
   return renderColumns(terminal, terminal.stdout, HISTORY_HEAD, rows);
 };
@@ -370,18 +360,16 @@ function historyRow(view: HandoverView, now: number): readonly Cell[] {
   return [id, kind, by, showSecond(startedAt), took, outcome, fault?.message ?? waits];
 }
 
-/** `sidecar upstream salt-key`: two lines for `.env` on stdout, what to do with them on stderr. */
-export async function saltKey({ terminal, api }: AdminSession, json: boolean): Promise<ExitCode> {
-  const view = await api.saltKey();
-  if (json) {
-    writeJson(terminal, view);
-  } else {
-    terminal.stdout.write(`LITELLM_SALT_KEY=${view.saltKey}\nSIDECAR_LITELLM_SALT_KEY=set\n`);
-  }
+/** Two lines for `.env` go to stdout, and what to do with them to stderr. */
+async function saltKey(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
+  const { terminal, api } = session;
+  const view = await api.post('/api/upstream/salt-key');
+  const lines = `LITELLM_SALT_KEY=${view.saltKey}\nSIDECAR_LITELLM_SALT_KEY=set\n`;
+  const code = await show(session, flags, view, () => lines);
   say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [
     'both lines belong into .env, and a copy with your backups',
     'without it nothing that LiteLLM has stored can be read; it must never change',
     "then recreate LiteLLM's container, so that it sees it: docker compose up -d --force-recreate",
   ]);
-  return EXIT.ok;
+  return code;
 }
