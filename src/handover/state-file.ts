@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FileData, sweepLeftovers } from '../store/durable-file.ts';
-import { asStoreError, lostFolder, type StoreError, storeFault } from '../store/key-store.ts';
+import { createSaves, type StoreError, storeFault } from '../store/key-store.ts';
 import { unseal } from '../store/sealed.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS } from './views.ts';
@@ -167,28 +167,20 @@ export function createStoredState(options: StoredStateOptions): StoredState {
   const { file, mayWrite, onStore } = options;
   const listeners: Parameters<StoredState['onChange']>[0][] = [];
   let current = options.state;
-  let failed: StoreError | undefined;
+  const saves = createSaves({ mayWrite, onStore });
 
-  const setFailed = (error: StoreError | undefined): void => {
-    const before = failed;
-    failed = error;
-    if (before?.message !== error?.message) onStore(error);
-  };
   const save = async (next: UpstreamState): Promise<boolean> => {
     try {
-      if (!mayWrite()) throw lostFolder();
-      await file.save(next);
-      setFailed(undefined);
+      await saves.run(() => file.save(next));
       return true;
-    } catch (error) {
-      setFailed(asStoreError(error));
+    } catch {
       return false;
     }
   };
 
   return {
     state: () => current,
-    error: () => failed,
+    error: saves.failure,
     async store(next) {
       if (!(await save(next))) return false;
       const before = current;
@@ -196,7 +188,7 @@ export function createStoredState(options: StoredStateOptions): StoredState {
       for (const listener of listeners) listener(next, before);
       return true;
     },
-    settle: () => (failed === undefined ? Promise.resolve(true) : save(current)),
+    settle: () => (saves.failure() === undefined ? Promise.resolve(true) : save(current)),
     onChange: (listener) => void listeners.push(listener),
   };
 }

@@ -5,8 +5,8 @@ import { createSnapshots, type KeyringSnapshot } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import {
   asStoreError,
+  createSaves,
   type KeyStore,
-  lostFolder,
   type StoredKeyring,
   type StoreError,
 } from '../store/key-store.ts';
@@ -155,17 +155,11 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
   let { keyring, version } = stored;
   const snapshotOf = createSnapshots();
   let snapshot = snapshotOf(keyring);
-  let failed: StoreError | undefined;
-
-  const setFailed = (error: StoreError | undefined): void => {
-    const before = failed;
-    failed = error;
-    if (before?.message !== error?.message) onStore(error);
-  };
+  const saves = createSaves({ mayWrite, onStore });
   return {
     keyring: () => keyring,
     snapshot: () => snapshot,
-    failed: () => failed,
+    failed: saves.failure,
     /** Whether something rules that is not saved: every change has a line in the audit. */
     isOwed: () => keyring.audit.pending.length > 0,
     rule(next: Keyring): void {
@@ -175,14 +169,7 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
     },
     /** Resolves to the same without the lines that the store has now. */
     async save(next: Keyring): Promise<Keyring> {
-      try {
-        if (!mayWrite()) throw lostFolder();
-        version = await store.save(next, version);
-      } catch (error) {
-        setFailed(asStoreError(error));
-        throw error;
-      }
-      setFailed(undefined);
+      version = await saves.run(() => store.save(next, version));
       return { ...next, audit: { ...next.audit, pending: [] } };
     },
   };

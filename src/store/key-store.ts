@@ -12,20 +12,20 @@ export interface StoredKeyring {
  *
  * A store keeps whole keyrings: what `save` resolved for is there after any crash, all of it; what
  * it rejected for is not there, none of it, though a crash in the middle of a save may leave
- * either. It never answers with an empty keyring in place of one that it cannot read, never repairs
- * one by leaving something out, and checks each one's invariants before it is saved and after it is
- * loaded. It holds digests; a store that is given a plaintext key is used wrongly. It decides
- * nothing: time, deadlines and schedules are the caller's.
+ * either. A store never answers with an empty keyring in place of one that it cannot read, never
+ * repairs a keyring by leaving something out, and checks the invariants of each keyring before it
+ * saves it and after it has loaded it. It holds digests, and must be given no plaintext key. It
+ * decides nothing: time, deadlines and schedules are the caller's.
  *
- * Usage is worth less than keys: a store may lose the last minute of it in a crash, and takes what
- * it cannot read for none, with a word in `warnings`.
+ * The use of keys is worth less than keys: a store may lose the last minute of it in a crash, and
+ * takes a use that it cannot read for none, with a sentence in `warnings`.
  *
  * A keyring that is saved holds in `audit.pending` the audit's lines that are new since the save
- * before. They are on the disk when it resolves: in the audit, or, where that cannot be written,
- * beside the keyring, and with the next save or load they are brought to where they belong.
+ * before. When `save` resolves they are on the disk: in the audit, or, where that fails, beside the
+ * keyring, from where the next save or load moves them to the audit.
  *
- * One process works with a store at a time; another one that writes behind its back is found by the
- * version, and its save is not lost: this store's next `save` rejects.
+ * One process works with a store at a time. Where another one saved meanwhile, the version tells:
+ * the other's save stays, and this store's next `save` rejects.
  */
 export interface KeyStore {
   /** Undefined: nothing was ever saved here. Throws `StoreError`. */
@@ -40,7 +40,7 @@ export interface KeyStore {
   saveUsage(usage: GenerationUses): Promise<void>;
   /** What was found and mended while loading, for the log and the audit. */
   readonly warnings: readonly string[];
-  /** Waits for what is under way; nothing is called afterwards. */
+  /** Resolves once what is under way has ended; nothing may be called afterwards. */
   close(): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ type StoreErrorKind =
   | 'damaged'
   /** A newer sidecar wrote it. */
   | 'newer'
-  /** The disk is full, the folder read-only, the permission missing: it may pass. */
+  /** The disk is full, the folder read-only, a permission missing: a later try may succeed. */
   | 'unavailable'
   /** Another process saved since. */
   | 'conflict';
@@ -68,7 +68,7 @@ export class StoreError extends Error {
   }
 }
 
-/** What to do, by what the system says. */
+/** What the operator can do, by the `code` of the system's error. */
 const HINTS: Readonly<Record<string, (path: string) => string>> = {
   ENOSPC: (path) => `free some space on the disk of ${path}`,
   EDQUOT: (path) => `free some space on the disk of ${path}, or raise the quota`,
@@ -79,7 +79,7 @@ const HINTS: Readonly<Record<string, (path: string) => string>> = {
   ENOENT: (path) => `put ${path} back: it is gone`,
 };
 
-/** An error of the system in words for the operator; any other one as it is. */
+/** The system's error in words for the operator; any other error as it is. */
 export function storeFault(doing: string, path: string, cause: unknown): unknown {
   const { code, syscall } = cause as NodeJS.ErrnoException;
   if (cause instanceof StoreError || code === undefined || syscall === undefined) return cause;
@@ -93,8 +93,45 @@ export const asStoreError = (cause: unknown): StoreError =>
     ? cause
     : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
 
-/** Another process rules the state folder by now. */
-export const lostFolder = (): StoreError =>
+export interface SavesOptions {
+  /** Whether this process may still write: another one may have taken the state folder. */
+  readonly mayWrite: () => boolean;
+  /** Told why a save failed, once for all failures alike; undefined: saves succeed again. */
+  readonly onStore: (error: StoreError | undefined) => void;
+}
+
+/** Saves to the state folder, and remembers whether the last one failed. */
+export interface Saves {
+  /** Does the save, if this process may; rejects with the save's own error. */
+  run<T>(save: () => Promise<T>): Promise<T>;
+  /** Why the last save failed; undefined: it did not. */
+  failure(): StoreError | undefined;
+}
+
+export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
+  let failure: StoreError | undefined;
+  const setFailure = (error: StoreError | undefined): void => {
+    const before = failure;
+    failure = error;
+    if (before?.message !== error?.message) onStore(error);
+  };
+  return {
+    failure: () => failure,
+    async run(save) {
+      try {
+        if (!mayWrite()) throw lostFolder();
+        const saved = await save();
+        setFailure(undefined);
+        return saved;
+      } catch (error) {
+        setFailure(asStoreError(error));
+        throw error;
+      }
+    },
+  };
+}
+
+const lostFolder = (): StoreError =>
   new StoreError('conflict', 'another sidecar has taken the state folder', {
     hint: 'stop one of the two, then restart this one',
   });
