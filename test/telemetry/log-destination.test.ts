@@ -1,7 +1,10 @@
-import { constants, existsSync, readFileSync } from 'node:fs';
+import { constants, existsSync, readFileSync, write } from 'node:fs';
+import { promisify } from 'node:util';
 import { describe, expect, it, vi } from 'vitest';
 import { createFileSink, createWriter, writeAllSync } from '../../src/telemetry/log-destination.ts';
 import { closeFile, drain, inFolder, openFile, openPipe } from './pipe.ts';
+
+const writeText = promisify<number, string, number>(write);
 
 const fileSink = (threshold: number) => {
   const path = inFolder('log');
@@ -100,7 +103,10 @@ describe('createFileSink', () => {
     const sink = createFileSink(writer, { threshold: 0, onLost });
     closeFile(reader);
     sink.write('nobody reads this\n');
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    // Writes of the test's own, each after the one before, fail behind the sink's.
+    for (let round = 0; round < 3; round += 1) {
+      await expect(writeText(writer, 'x')).rejects.toThrow('EPIPE');
+    }
     const again = openReader();
     sink.write('back\n');
     await vi.waitFor(() => expect(onLost.mock.calls).toEqual([[1]]));
