@@ -1,16 +1,16 @@
 import { readConfigTree } from './config.ts';
 
-/** What reads the key that LiteLLM was started with. */
+/** As a master key, this text makes LiteLLM take the key that it was started with. */
 const FROM_ENVIRONMENT = 'os.environ/LITELLM_MASTER_KEY';
 
-/** It wins over the environment (litellm/proxy/proxy_server.py, `load_config`). */
+/** A key at this place wins over the environment (litellm/proxy/proxy_server.py, `load_config`). */
 const SECTION = 'general_settings';
 const KEY = 'master_key';
 
 /**
- * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the one in
- * its slot is worth nothing; undefined where there is none, or none is seen: this is a hint. It
- * goes by lines, follows no include, no alias and no merge key, and tells nobody the value. Never
+ * The line of `config.yaml`, from 1, that gives LiteLLM a master key of its own, so that the key in
+ * its slot is worth nothing. Undefined where no such line is seen. This is a hint: the search goes
+ * by lines and follows no include, no alias and no merge key. Nobody is told the value. Never
  * rejects.
  *
  * @param source `config.yaml`, or the folder that holds it.
@@ -35,7 +35,7 @@ interface Found {
   readonly line: number;
 }
 
-/** Of what stands twice the last: an earlier section counts for nothing. */
+/** Where a key or a section stands twice, the last one counts. */
 function masterKeyIn(text: string): Found | undefined {
   const lines = text.split('\n');
   const first = lines.findIndex((line) => !BLANK.test(line) && !/^(?:---|%)/.test(line));
@@ -68,7 +68,7 @@ interface Entry {
   readonly key: string;
   /** What stands behind the colon on the same line, without an anchor or a tag. */
   readonly value: string;
-  /** Its line, from 0. */
+  /** Its line in the text, from 0. */
   readonly at: number;
   /** Where the value begins in the text. */
   readonly offset: number;
@@ -108,7 +108,7 @@ function* entriesOf(
 
 const BLOCK_SCALAR = /^[|>][-+\d]*(?:\s+#.*)?$/;
 
-/** '' where the value stands on the next line, or nowhere. */
+/** The value behind a colon; '' where it stands on the next line, or nowhere. */
 function scalarOf(value: string): string {
   if (BLOCK_SCALAR.test(value) || BLANK.test(value)) return '';
   const [quoted] = /^(?:"[^"]*"|'[^']*')/.exec(value) ?? [];

@@ -16,7 +16,7 @@ export interface ConfigWatchOptions extends Pick<WatchOptions<Found>, 'pollMs'> 
   readonly settleMs?: number;
 }
 
-/** Some file systems count whole seconds: after one more, each edit has stamps of its own. */
+/** Some file systems count whole seconds; after that long each edit has stamps of its own. */
 const SETTLE_MS = 1000;
 
 /**

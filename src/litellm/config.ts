@@ -12,13 +12,14 @@ export interface ConfigFile {
   readonly bytes: Buffer;
 }
 
-// A folder larger than this is not a configuration but, most likely, somebody's project.
+/** A folder with more is not a configuration but, most likely, somebody's project. */
 const MAX_ENTRIES = 2_000;
 const MAX_BYTES = 32 * 1024 * 1024;
 
 /**
- * Left out: what Python writes beside the callbacks that it imports, and hidden entries, which are
- * an editor's swap files, `.git`, a `.env` with the clients' key, Kubernetes' `..data`.
+ * Whether an entry is no part of the configuration: what Python writes beside the callbacks that it
+ * imports, and what is hidden, such as an editor's swap files, `.git`, a `.env` with the clients'
+ * key, Kubernetes' `..data`.
  */
 const isLeftOut = (name: string): boolean => name.startsWith('.') || name === '__pycache__';
 
@@ -34,7 +35,7 @@ export const readConfigTree = async (source: string): Promise<readonly ConfigFil
   try {
     let total = 0;
     for await (const { from, path, size } of walk(source)) {
-      // Counted before it is read: a log or a model that lies there would fill the memory.
+      // The size counts before the file is read: a log or a model there would fill the memory.
       total += size;
       if (total > MAX_BYTES) throw tooLarge(source, `${MAX_BYTES / 1024 / 1024} MiB`);
       files.push({ path, bytes: await readFile(from) });
@@ -48,7 +49,7 @@ export const readConfigTree = async (source: string): Promise<readonly ConfigFil
   return files;
 };
 
-/** Every plain file below `source`, or `source` itself. A loop of links ends by ELOOP. */
+/** Every plain file below `source`, or `source` itself. A loop of links ends in ELOOP. */
 async function* walk(source: string): AsyncGenerator<{ from: string; path: string; size: number }> {
   const ahead = [{ from: source, path: '' }];
   let entries = 1;
@@ -92,7 +93,7 @@ export const digestOfTree = (files: readonly ConfigFile[]): string => {
   const digest = createHash('sha256');
   const byPath = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   for (const { path, bytes } of byPath) {
-    // Lengths in front: no two trees feed the same bytes.
+    // The lengths stand in front, so that no two trees feed the same bytes.
     digest.update(`${Buffer.byteLength(path)} ${bytes.length}\n${path}`).update(bytes);
   }
   return digest.digest('base64url');
@@ -114,7 +115,7 @@ export async function stampsOf(source: string): Promise<string> {
       if (!found.isDirectory()) continue;
       const names = (await readdir(path)).filter((name) => !isLeftOut(name));
       ahead.push(...names.map((name) => join(path, name)));
-      // No configuration: what changes in it is nothing to us.
+      // Such a folder is no configuration, so what changes in it does not matter.
       if (stamps.length + ahead.length > MAX_ENTRIES) return `${source} is too large`;
     } catch (error) {
       stamps.push(`${path} ${(error as NodeJS.ErrnoException).code}`);

@@ -1,10 +1,10 @@
 import { type Refusal, statusOf } from '../refusal.ts';
 import type { Dialect } from './routes-table.ts';
 
-/** Who refuses, where a body has a place for it (google.rpc.ErrorInfo's `domain`). */
+/** The `domain` of google.rpc.ErrorInfo: who refuses. */
 const DOMAIN = 'litellm-sidecar';
 
-/** One kind of error in the words of the three APIs. */
+/** The `type` or `status` of one kind of error in each of the three APIs. */
 interface Words {
   readonly openai: string;
   /** `error.type` of Anthropic's API ("Errors" in its reference). */
@@ -37,8 +37,8 @@ const WORDS_OF: ReadonlyMap<number, Words> = new Map([
 ]);
 
 /**
- * The JSON of a refusal in the shape that the client's SDK reads, as LiteLLM would have answered:
- * its message and its code, never its cause.
+ * The JSON of a refusal in the shape that the client's SDK reads, as LiteLLM would have answered.
+ * It holds the refusal's message and code, and never its cause.
  */
 export function errorBody(dialect: Dialect, refusal: Refusal): string {
   const status = statusOf(refusal.code);
@@ -49,16 +49,16 @@ export function errorBody(dialect: Dialect, refusal: Refusal): string {
 type Shape = (kind: Words, refusal: Refusal, status: number) => object;
 
 const SHAPES: Readonly<Record<Dialect, Shape>> = {
-  // `code` is a string at LiteLLM too; OpenAI's SDKs show message, type, param and code.
+  // LiteLLM's `code` is a string, too; OpenAI's SDKs show message, type, param and code.
   openai: (kind, { code, message }) => ({
     error: { message, type: kind.openai, param: null, code },
   }),
-  // Anthropic's SDKs show message and type; `errorCode` is read from `details.error_code`.
+  // Anthropic's SDKs show message and type, and read their `errorCode` from `details.error_code`.
   anthropic: (kind, { code, message }) => ({
     type: 'error',
     error: { type: kind.anthropic, message, code, details: { error_code: code } },
   }),
-  // A `reason` is in capitals (google/rpc/error_details.proto); the code as it is stands beside it.
+  // A `reason` is in capitals (google/rpc/error_details.proto), so the code stands in `metadata`.
   google: (kind, { code, message }, status) => ({
     error: {
       code: status,

@@ -1,11 +1,12 @@
-/** How a route is treated; the order is that of growing caution. */
+/** How a route is treated, from the least caution to the most. */
 export type RouteClass = 'health' | 'inference' | 'passthrough' | 'management' | 'denied';
 
 /** Whose error shape a client of this route reads. */
 export type Dialect = 'openai' | 'anthropic' | 'google';
 
 /**
- * Where LiteLLM looks for its key on a route; nearly everywhere `Authorization: Bearer` is good.
+ * Where LiteLLM looks for its key on a route: `bearer` means `Authorization: Bearer` among others,
+ * `google` means `x-goog-api-key` alone, `basic` the password of `Authorization: Basic` alone.
  */
 export type KeyPlace = 'bearer' | 'google' | 'basic';
 
@@ -21,27 +22,26 @@ export interface Route {
   readonly mcp: boolean;
   /** Google's generateContent family: LiteLLM also reads the key from `?key=`. */
   readonly keyInQuery: boolean;
-  /** `google`: `x-goog-api-key` alone; `basic`: the password of `Authorization: Basic` alone. */
   readonly keyPlace: KeyPlace;
 }
 
 /**
- * Finds the route of a path (decoded once, root path removed); never fails: what is not named is
- * management.
+ * Finds the route of a path (decoded once, root path removed). Never fails: a path that the table
+ * does not name is management.
  */
 export type Classify = (path: string) => Route;
 
 /**
- * Every route that is more than management, and the families of those that are not, so that a
- * metric tells them apart. A line at the margin heads the paths below it:
+ * Every route that is not plain management, and the families of management routes, so that a metric
+ * tells those apart. A line at the margin heads the paths below it:
  *
  *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key] # source, and why
  *
  * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
- * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to whatever names
- * more. Of two other patterns that fit the first counts. What stands nowhere is management: what
- * LiteLLM leaves open without a key is closed here.
+ * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to every longer
+ * pattern. Of two other patterns that fit, the first counts. A path that stands nowhere is
+ * management, so that a route which LiteLLM leaves open without a key is closed here.
  */
 const TABLE = `
 health health # public_routes; health_endpoints/_health_endpoints.py; matched to the letter
@@ -204,7 +204,7 @@ export interface Row {
   readonly keyInQuery: boolean;
   readonly keyPlace: KeyPlace;
   readonly source: string;
-  /** Patterns, as above but with `(/v1)` written out. */
+  /** Patterns as in the table, with `(/v1)` written out. */
   readonly paths: readonly string[];
 }
 
@@ -216,7 +216,7 @@ const OPTIONS: readonly string[] = [
 ];
 
 /**
- * Reads such a table, in its order.
+ * Reads the text of a route table, in its order.
  *
  * @throws Error at a heading that cannot be read, which ends the process at its start
  */

@@ -1,7 +1,7 @@
 import { type Classify, ROWS, type Route, type Row } from './routes-table.ts';
 
 /** Routes in the three shapes in which they are looked up, so that no request walks the table. */
-export interface RouteIndex {
+interface RouteIndex {
   readonly exact: ReadonlyMap<string, Route>;
   /** `/{server}/mcp`: by what follows the first of exactly two segments. */
   readonly second: ReadonlyMap<string, Route>;
@@ -62,7 +62,7 @@ function matchIn(bucket: readonly Pattern[] | undefined, path: string): Route | 
   return undefined;
 }
 
-/** `/v1/files` of `/v1/files/{file:path}/content`: at most two segments. */
+/** The literal segments that a path begins with, at most two: `/v1/files` of `/v1/files/{file}`. */
 function literalStart(path: string): string {
   const segments = path.split('/').slice(1);
   const open = segments.findIndex((segment) => /[{*]/.test(segment));
@@ -70,7 +70,7 @@ function literalStart(path: string): string {
   return `/${segments.slice(0, Math.min(open, 2)).join('/')}`;
 }
 
-/** At most one `{name:path}` to a pattern, so that a match takes time linear in the path. */
+/** A pattern has at most one `{name:path}`, so that a match takes time linear in the path. */
 function compile(path: string): RegExp {
   if (path.split(':path}').length > 2) throw new Error(`the route ${path} has two open ends`);
   const below = path.endsWith('/*');
@@ -81,19 +81,19 @@ function compile(path: string): RegExp {
 }
 
 /**
- * What an operator changes: decoded paths without the root path, each exact or with `/*` at its end
- * for itself and everything below. A slash at a path's end counts for nothing.
+ * What an operator changes in the route table. Each path is decoded and without the root path; with
+ * `/*` at its end it stands for itself and everything below. A slash at its end counts for nothing.
  */
 export interface RouteOverrides {
-  /** Here the scope `inference` is enough, as for a pass-through endpoint of the operator's own. */
+  /** The scope `inference` is enough for them, as for a pass-through endpoint of the operator's. */
   readonly inferencePaths: readonly string[];
-  /** Closed to everybody, in any case of letters. Health rows stay open. */
+  /** They are closed to everybody, in any case of letters; health routes stay open. */
   readonly denyPaths: readonly string[];
-  /** Not closed by the built-in table: management like all that is not named. */
+  /** The built-in table does not close them: they are management, as whatever it does not name. */
   readonly allowPaths: readonly string[];
 }
 
-/** An override, and what of one stands before `/*`. */
+/** An override, and the part of one before its `/*`. */
 const PATH = /^\/$|^(?:\/[^/*]+)+\/?$/;
 const PATH_OR_NONE = /^(?:\/[^/*]+)*$/;
 
@@ -113,11 +113,11 @@ const KNOWN = indexRoutes(
 const DENIED = ROWS.filter((row) => row.class === 'denied').flatMap((row) => row.paths.map(closed));
 
 /**
- * Makes the classifier of LiteLLM's routes. What counts, first to last: health rows, denyPaths,
- * allowPaths, the denied rows of the table, inferencePaths, the rest of the table. What stands
- * nowhere is management.
+ * Makes the classifier of LiteLLM's routes. The first of these that names a path decides: health
+ * rows, denyPaths, allowPaths, the denied rows of the table, inferencePaths, the rest of the table.
+ * A path that none of them names is management.
  *
- * @throws TypeError on an override that is no such path: one that closes nothing must not go unseen
+ * @throws TypeError where an override is no path: a mistyped one would close nothing, unseen
  */
 export function createRouteTable(overrides: RouteOverrides): Classify {
   const denied = overrides.denyPaths.map(closed);
@@ -135,7 +135,7 @@ export function createRouteTable(overrides: RouteOverrides): Classify {
     return inference.find(({ matches }) => matches(bare))?.instead(known) ?? known;
   };
 
-  // What stands in the table to the letter is decided here, once.
+  // Paths that stand in the table to the letter are decided here, once.
   const common = new Map<string, Route>(HEALTH);
   for (const path of KNOWN.exact.keys()) common.set(path, decide(path));
   return (path) => common.get(path) ?? decide(path);
@@ -168,7 +168,7 @@ function closed(entry: string): Closed {
 
 interface Opened {
   matches(path: string): boolean;
-  /** The known route with the class changed, made once for each. */
+  /** The known route with its class changed; each is made once, so that requests share it. */
   instead(known: Route): Route;
 }
 
@@ -183,7 +183,7 @@ function opened(entry: string): Opened {
   return { matches: matcher(entry), instead: (known) => made.get(known) ?? make(known) };
 }
 
-/** The paths of a row with the routes that requests share; a template shows no `:path`. */
+/** The paths of a row, each with the route that requests share; a template shows no `:path`. */
 function routesOf(row: Row): (readonly [string, Route])[] {
   return row.paths.map((path) => [path, routeOf(row, path.replace(':path}', '}'))] as const);
 }

@@ -161,7 +161,7 @@ const accessLine = (record: ExchangeRecord, time: string): string => {
   return `${line},"address":${quoted(record.address)},"msg":"request"}\n`;
 };
 
-/** Nearly every text is like this: nothing in it needs quoting, and the only key may be `sk-…`. */
+/** Nearly every text is like this: it needs no quoting, and the one key it may hold is `sk-…`. */
 const PLAIN = /^[\w./:-]*$/;
 const KEY_LIKE = /sk-/i;
 
