@@ -73,7 +73,7 @@ async function lookAt(
 const identityOf = ({ address, userAgent }: CallerView): string => `${address} ${userAgent}`;
 
 /** Whether clients still use an older key. */
-export type OlderKeyUse =
+type OlderKeyUse =
   /** The key opens nothing any more. */
   | 'ended'
   /** The key is active again: somebody rolled the rotation back. */

@@ -17,7 +17,7 @@ export interface Step {
   run(note: (text: string) => void): Promise<string>;
 }
 
-export interface StepsOptions {
+interface StepsOptions {
   /** How many steps run at once. */
   readonly concurrency: number;
   /** A failed step leaves the others running, and nothing rejects: the caller keeps the results. */
@@ -36,10 +36,8 @@ export async function runSteps(
   const live = isLive(terminal, terminal.stderr);
   // Loaded where steps are shown: every command line loads this file.
   const { DefaultRenderer, Listr, ListrLogger, ProcessOutput } = await import('listr2');
-  /**
-   * listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the result
-   * still sees them.
-   */
+  // listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the
+  // result still sees them.
   class StderrRenderer extends DefaultRenderer {
     static override nonTTY = true;
   }
@@ -84,7 +82,7 @@ export async function runSteps(
 }
 
 /** Lines that change in place, at the bottom of a terminal. */
-export interface LiveLines {
+interface LiveLines {
   /** Puts these lines in the place of those before; longer ones are cut. */
   draw(lines: readonly string[]): void;
   /** Takes the lines away. */
@@ -117,7 +115,7 @@ function cutTo(columns: number, line: string): string {
 }
 
 /** What goes on in the sidecar while a command looks at it once a second. */
-export interface Watched<T> {
+interface Watched<T> {
   /** What the command is doing meanwhile, for people: `waiting`, `watching`. */
   readonly doing: string;
   /** What stays true, or goes on, when the command gives up. */

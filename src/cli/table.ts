@@ -63,11 +63,11 @@ function brokenAt(columns: number, text: string): readonly string[] {
   return lines;
 }
 
-/** `store: ok`: a word, and what there is to say of the thing that it names. */
-export interface Line {
-  /** Spaces before the word indent the line. */
-  readonly word: string;
-  /** The word's own style. */
+/** `store: ok`: the name of a thing, and what there is to say of that thing. */
+export interface LabelledLine {
+  /** Spaces before the label indent the line. */
+  readonly label: string;
+  /** The label's own style. */
   readonly style: Style;
   /** Shown on one line, whatever it holds. */
   readonly text: string;
@@ -76,11 +76,11 @@ export interface Line {
 }
 
 /** For stdout; each ends with a line feed. */
-export const renderLines = (terminal: Terminal, lines: readonly Line[]): string =>
+export const renderLines = (terminal: Terminal, lines: readonly LabelledLine[]): string =>
   lines
-    .map(({ word, style, text, below = [] }) => {
-      const painted = paint(terminal, terminal.stdout, style, word.trim());
-      const first = `${word.replace(/\S.*/, '')}${painted}: ${oneLine(text)}\n`;
+    .map(({ label, style, text, below = [] }) => {
+      const painted = paint(terminal, terminal.stdout, style, label.trim());
+      const first = `${label.replace(/\S.*/, '')}${painted}: ${oneLine(text)}\n`;
       return first + below.map((line) => `    ${line}\n`).join('');
     })
     .join('');
@@ -91,11 +91,11 @@ interface Advice {
   readonly next: readonly string[];
 }
 
-export const warningLines = ({ warnings }: Advice): readonly Line[] =>
-  warnings.flatMap(({ message, hint }): Line[] => [
-    { word: 'warning', style: 'yellow', text: message },
-    { word: '  hint', style: 'cyan', text: hint },
+export const warningLines = ({ warnings }: Advice): readonly LabelledLine[] =>
+  warnings.flatMap(({ message, hint }): LabelledLine[] => [
+    { label: 'warning', style: 'yellow', text: message },
+    { label: '  hint', style: 'cyan', text: hint },
   ]);
 
-export const nextLines = ({ next }: Advice): readonly Line[] =>
-  next.map((text) => ({ word: 'next', style: 'cyan', text }));
+export const nextLines = ({ next }: Advice): readonly LabelledLine[] =>
+  next.map((text) => ({ label: 'next', style: 'cyan', text }));

@@ -7,13 +7,13 @@ import { styleText } from 'node:util';
  */
 export const EXIT = {
   ok: 0,
-  /** It was asked for correctly and did not succeed. */
+  /** The command line was right, and what it asks for did not succeed or was refused. */
   failed: 1,
   /** Unknown command or option, missing argument. */
   usage: 2,
   /** EX_USAGE: the environment, `.env` or a file they name holds mistakes. */
   configuration: 64,
-  /** EX_UNAVAILABLE: something that must be installed or free is not. */
+  /** EX_UNAVAILABLE: something must be installed or free and is not, or no sidecar runs. */
   unavailable: 69,
   /** EX_CANTCREAT: the state folder cannot be written. */
   cannotCreate: 73,
@@ -28,7 +28,7 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
   readonly exitCode: ExitCode;
   readonly hints: readonly string[];
-  /** Lines to show before it, as they are: the end of a log, a list of mistakes. */
+  /** Lines to show before the message, as they are: the end of a log, a list of mistakes. */
   readonly detail: readonly string[];
 
   constructor(
@@ -57,7 +57,7 @@ export interface Output {
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Results, and nothing else: it may stand in `$(…)` or before a pipe. */
+  /** Results, and nothing else: the command may stand in `$(…)` or before a pipe. */
   readonly stdout: Output;
   readonly stderr: Output;
 }

@@ -74,12 +74,12 @@ function parseLimit(text: string): number {
 }
 
 const LOOK_EVERY_MS = 250;
-/** Of one look at what is new. */
+/** So many lines are read at most by one look at what is new. */
 const PAGE = 1000;
 
 /**
- * `sidecar audit`: the last lines of the file in a state folder, whether or not a sidecar runs.
- * With `follow`, whatever comes until Ctrl-C; in JSON each line is a document of its own then.
+ * Prints the last lines of the file in a state folder, whether or not a sidecar runs; with `follow`
+ * also whatever comes until Ctrl-C, and in JSON each line is a document of its own then.
  */
 async function showAudit(
   { terminal, time, interrupts }: Scene,
@@ -112,7 +112,7 @@ async function showAudit(
   return EXIT.interrupted;
 }
 
-/** `sidecar audit verify`: exit 1 where the chain is broken, and at which line. */
+/** Exit code 1 where the chain is broken, and the line at which it is. */
 async function verify(terminal: Terminal, state: string, json: boolean): Promise<ExitCode> {
   const { verifyAudit } = await import('../../store/audit-reader.ts');
   const verdict: AuditVerdict = await reading(state, () => verifyAudit(state));
@@ -150,7 +150,7 @@ async function reading<T>(state: string, read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whatever somebody wrote into the file, on one line. */
+/** A value of the file on one line: whoever can write to the file may have put anything there. */
 const plain = (value: unknown): string => (value === undefined ? '' : oneLine(String(value)));
 
 /** `12  2026-11-24 14:03:11 UTC  cli:alice  rotated  master-2 → master-3  grace 24h` */

@@ -10,7 +10,7 @@ import {
   type ProbeResult,
 } from '../gateway-probe.ts';
 import { keyFromFile, noKeyYet } from '../key-place.ts';
-import type { JsonFlag } from '../options.ts';
+import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
 import type { CommandDefinition } from '../scene.ts';
 import {
@@ -29,40 +29,6 @@ import {
   say,
   type Terminal,
 } from '../terminal.ts';
-
-/** undici, which is beneath fetch, gives up after 300 s by itself. */
-const LONGEST_MS = 300_000;
-
-/**
- * `30s`, `1500ms`, `2m` in milliseconds: 1 ms to 5 m. Throws commander's `InvalidArgumentError`.
- */
-function parseTimeout(text: string): number {
-  const reading = readDuration(text);
-  if ('value' in reading && reading.value >= 1 && reading.value <= LONGEST_MS) return reading.value;
-  const hint = 'hint' in reading && reading.hint !== '' ? ` (${reading.hint})` : '';
-  throw new InvalidArgumentError(`it wants a duration from 1ms to 5m, such as 30s${hint}`);
-}
-
-/**
- * A URL of a gateway: http or https, a path where it stands under one. Throws commander's
- * `InvalidArgumentError`, or `CommandError` where the value must not be repeated.
- */
-function parseGatewayUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new InvalidArgumentError('it wants http:// or https:// and a host');
-  }
-  if (url.username !== '' || url.password !== '') {
-    // Not commander's error, which would repeat the password.
-    throw new CommandError('--url may hold no user and no password', EXIT.usage, [
-      'the key goes into a file, and its path to --key-file',
-    ]);
-  }
-  if (url.search !== '' || url.hash !== '') {
-    throw new InvalidArgumentError('it may hold no ? and no #');
-  }
-  return url;
-}
 
 const HELP = `
 Sends one tiny chat request to each model, eight at once. The key comes from --key-file, else it is
@@ -108,6 +74,34 @@ export const checkCommand: CommandDefinition = (program, { terminal, interrupts,
     });
 };
 
+/** undici, which is beneath fetch, gives up after 300 s by itself. */
+const LONGEST_MS = 300_000;
+
+/** `30s`, `1500ms`, `2m` in milliseconds. */
+function parseTimeout(text: string): number {
+  const reading = readDuration(text);
+  if ('value' in reading && reading.value >= 1 && reading.value <= LONGEST_MS) return reading.value;
+  throw wants('a duration from 1ms to 5m, such as 30s', 'hint' in reading ? reading.hint : '');
+}
+
+/** The URL of a gateway: http or https, with a path where the gateway stands under one. */
+function parseGatewayUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw wants('http:// or https:// and a host');
+  }
+  if (url.username !== '' || url.password !== '') {
+    // Not an error of commander's, which would repeat the password.
+    throw new CommandError('--url may hold no user and no password', EXIT.usage, [
+      'the key goes into a file, and its path to --key-file',
+    ]);
+  }
+  if (url.search !== '' || url.hash !== '') {
+    throw new InvalidArgumentError('it may hold no ? and no #');
+  }
+  return url;
+}
+
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [
   ...before,
   value,
@@ -122,8 +116,8 @@ export interface CheckOptions {
 }
 
 /**
- * `sidecar check`: each model of the gateway gets a tiny chat request through the sidecar.
- * `signal` is Ctrl-C: what is known by then is shown.
+ * Each model of the gateway gets a tiny chat request through the sidecar. `signal` is Ctrl-C: what
+ * is known by then is shown.
  */
 export async function check(
   terminal: Terminal,
@@ -156,7 +150,7 @@ export async function check(
 }
 
 /** Which gateway to check, and as whom. */
-export interface CheckTarget {
+interface CheckTarget {
   readonly url: URL;
   readonly key: Secret;
   /** For people: where the key was found. */
@@ -213,12 +207,12 @@ function pick(
   return { message: 'the gateway lists no model', hints, refusal: undefined };
 }
 
-/** What became of one model. */
 interface CheckedModel {
   readonly model: string;
   readonly result: CheckResult;
 }
 
+/** What became of one model; a pattern such as `openai/*` is no model, and is skipped. */
 export type CheckResult = ProbeResult | { readonly state: 'skipped'; readonly error: string };
 
 /** Enough to be quick, few enough that a provider's rate limit is not what is measured. */

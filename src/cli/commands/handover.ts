@@ -1,7 +1,8 @@
+import { type Command, Option } from 'commander';
 import { HANDOVER_STEPS, type HandoverStep, type HandoverView } from '../../handover/views.ts';
 import { oneLine } from '../../text/safe.ts';
 import { AdminRefusal } from '../admin-client.ts';
-import type { JsonFlag } from '../options.ts';
+import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   cutWords,
   handoverName,
@@ -12,7 +13,7 @@ import {
   stepWords,
 } from '../phrases.ts';
 import { createLiveLines, stopped, watch } from '../progress.ts';
-import type { AdminSession } from '../scene.ts';
+import type { AdminSession, CommandDefinition } from '../scene.ts';
 import {
   CommandError,
   EXIT,
@@ -24,13 +25,99 @@ import {
   writeJson,
 } from '../terminal.ts';
 
-export interface HandoverFlags extends JsonFlag {
+const STEPS_HELP = `
+staged    it is prepared, and stored
+starting  LiteLLM starts in the other slot
+verified  it lists models with its key, and refuses another
+switched  new requests go there
+draining  the one before finishes what it has in hand, within SIDECAR_DRAIN
+
+What does not come up within SIDECAR_HANDOVER_TIMEOUT is rolled back: the LiteLLM before goes on as
+if nothing had been. If the new one dies within SIDECAR_PROBATION of the switch, requests go back.
+A handover that is asked for while another one drains waits for it.
+`;
+
+const CTRL_C_HELP = `
+The command returns when new requests have gone over, with --wait when the LiteLLM before has ended.
+Ctrl-C ends the watching, and not the handover.
+`;
+
+const EXIT_CODES_HELP = `
+Exit codes: 0 done, 1 refused or rolled back, 2 the command line is wrong, 69 no sidecar runs, 73
+the state folder cannot be written, 130 Ctrl-C
+`;
+
+const ROTATE_HELP = `
+A new LiteLLM with a new key takes over. No client holds that key, or learns it.
+${STEPS_HELP}${CTRL_C_HELP}
+With a database LiteLLM must have a salt key first: see \`sidecar upstream salt-key --help\`.
+
+Examples:
+  $ sidecar upstream rotate
+  $ sidecar upstream rotate --wait --json | jq -r .state
+${EXIT_CODES_HELP}`;
+
+const RELOAD_HELP = `
+A new LiteLLM takes over, with the same key and with what SIDECAR_LITELLM_CONFIG names as it is now.
+A configuration that does not come up takes nothing down: its last words are shown.
+${STEPS_HELP}${CTRL_C_HELP}
+Examples:
+  $ sidecar upstream reload --dry-run
+  $ sidecar upstream reload
+  $ sidecar upstream reload --json | jq -r '.models.vanished[]'
+${EXIT_CODES_HELP}`;
+
+interface HandoverFlags extends JsonFlag {
   /** Until the LiteLLM before has ended, rather than until new requests have gone over. */
   readonly wait?: boolean;
 }
 
-/** `sidecar upstream rotate` and `reload`: begins a handover, and stays while it goes on. */
-export async function handOver(
+interface ReloadFlags extends HandoverFlags {
+  readonly dryRun?: boolean;
+}
+
+const WAIT_FLAG = ['--wait', 'stay until the LiteLLM before has ended, too'] as const;
+
+/** `sidecar upstream rotate` and `reload`: the two ways to begin a handover. */
+export const handoverCommands: CommandDefinition = (upstream, { ask }) => {
+  upstream
+    .command('rotate')
+    .description('let a LiteLLM with a new key take over; clients notice nothing')
+    .option(...WAIT_FLAG)
+    .addOption(new Option('--dry-run').hideHelp())
+    .option(...JSON_FLAG)
+    .addHelpText('after', ROTATE_HELP)
+    .action(({ dryRun, ...flags }: ReloadFlags, command: Command) => {
+      if (dryRun === true) command.error(DRY_RUN_OF_ROTATE);
+      return ask(flags, (session) =>
+        handOver(session, () => session.api.post('/api/upstream/rotate'), flags),
+      );
+    });
+  upstream
+    .command('reload')
+    .description('let one with the configuration as it is now take over')
+    .option('--dry-run', 'see whether it comes up, and switch nothing')
+    .option(...WAIT_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText('after', RELOAD_HELP)
+    .action(({ dryRun = false, ...flags }: ReloadFlags) =>
+      ask(flags, (session) =>
+        handOver(
+          session,
+          () => session.api.post('/api/upstream/reload', { body: { dryRun } }),
+          flags,
+        ),
+      ),
+    );
+};
+
+/** In the form of commander, with the way out in brackets, so that `program.ts` makes it a hint. */
+const DRY_RUN_OF_ROTATE =
+  "error: option '--dry-run' is invalid: it belongs to reload " +
+  '(sidecar upstream reload --dry-run sees whether the configuration comes up)';
+
+/** Begins a handover, and stays while it goes on. */
+async function handOver(
   session: AdminSession,
   begin: () => Promise<HandoverView>,
   { wait = false, json = false }: HandoverFlags,

@@ -18,7 +18,7 @@ import {
 import { type CommandDefinition, show } from '../scene.ts';
 import {
   type Cell,
-  type Line,
+  type LabelledLine,
   nextLines,
   renderColumns,
   renderLines,
@@ -104,7 +104,7 @@ const STYLE_OF: Readonly<Record<GenerationView['state'], Style>> = {
 const endOfClient = ({ expiresAt }: ClientView, { state }: GenerationView): string =>
   state === 'active' && expiresAt !== null ? `, at the latest ${showInstant(expiresAt)}` : '';
 
-function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonly Line[] {
+function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonly LabelledLine[] {
   const { store } = view;
   const error = store.error ?? 'it cannot be written';
   return [
@@ -112,15 +112,15 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
     ...warningLines(view),
     upstreamLine(upstream, now),
     store.up
-      ? { word: 'store', style: 'dim', text: 'ok' }
-      : { word: 'store', style: 'red', text: `${error}; keys rule as they are, nothing is saved` },
-    { word: 'schedule', style: 'dim', text: scheduleOf(view, now) },
+      ? { label: 'store', style: 'dim', text: 'ok' }
+      : { label: 'store', style: 'red', text: `${error}; keys rule as they are, nothing is saved` },
+    { label: 'schedule', style: 'dim', text: scheduleOf(view, now) },
     ...nextLines(view),
   ];
 }
 
 /** LiteLLM in one line of `sidecar status`; `sidecar upstream status` has the rest. */
-function upstreamLine(view: UpstreamView, now: number): Line {
+function upstreamLine(view: UpstreamView, now: number): LabelledLine {
   const parts = [
     placeWords(view),
     ...configWords(view),
@@ -128,7 +128,7 @@ function upstreamLine(view: UpstreamView, now: number): Line {
     ...keyChangeWords(view, now).map((words) => `key change ${words}`),
     ...warningWords(view),
   ];
-  return { word: 'litellm', style: styleOf(view), text: parts.join('; ') };
+  return { label: 'litellm', style: styleOf(view), text: parts.join('; ') };
 }
 
 const activeOf = ({ slots }: UpstreamView): SlotView | undefined =>
@@ -157,17 +157,17 @@ const warningWords = ({ warnings }: UpstreamView): readonly string[] =>
     ? []
     : [`${showCount(warnings.length, 'warning')}: \`sidecar upstream status\``];
 
-function styleOf(view: UpstreamView): Line['style'] {
+function styleOf(view: UpstreamView): LabelledLine['style'] {
   if (activeOf(view)?.up !== true) return 'red';
   const isCalm = view.config !== 'refused' && view.warnings.length === 0;
   return isCalm ? 'dim' : 'yellow';
 }
 
-const pendingLines = ({ name, publish }: ClientView, now: number): readonly Line[] =>
+const pendingLines = ({ name, publish }: ClientView, now: number): readonly LabelledLine[] =>
   publish
     .filter(({ state }) => state === 'pending')
     .map((target) => ({
-      word: 'pending',
+      label: 'pending',
       style: 'red',
       text: `the newest key of ${name} is not in ${pendingWords(target, now)}`,
     }));

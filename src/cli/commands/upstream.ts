@@ -1,4 +1,3 @@
-import { type Command, Option } from 'commander';
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
@@ -18,14 +17,14 @@ import {
 import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
 import {
   type Cell,
-  type Line,
+  type LabelledLine,
   nextLines,
   renderColumns,
   renderLines,
   warningLines,
 } from '../table.ts';
 import { EXIT, type ExitCode, type Style, say, type Terminal } from '../terminal.ts';
-import { type HandoverFlags, handOver } from './handover.ts';
+import { handoverCommands } from './handover.ts';
 
 const HELP = `
 LiteLLM reads its key and its configuration once, at its start. So another LiteLLM is started beside
@@ -51,48 +50,6 @@ Examples:
 
 Exit codes: 0 where a sidecar answers, 69 where none runs
 `;
-
-const STEPS = `
-staged    it is prepared, and stored
-starting  LiteLLM starts in the other slot
-verified  it lists models with its key, and refuses another
-switched  new requests go there
-draining  the one before finishes what it has in hand, within SIDECAR_DRAIN
-
-What does not come up within SIDECAR_HANDOVER_TIMEOUT is rolled back: the LiteLLM before goes on as
-if nothing had been. If the new one dies within SIDECAR_PROBATION of the switch, requests go back.
-A handover that is asked for while another one drains waits for it.
-`;
-
-const CTRL_C = `
-The command returns when new requests have gone over, with --wait when the LiteLLM before has ended.
-Ctrl-C ends the watching, and not the handover.
-`;
-
-const EXIT_CODES = `
-Exit codes: 0 done, 1 refused or rolled back, 2 the command line is wrong, 69 no sidecar runs, 73
-the state folder cannot be written, 130 Ctrl-C
-`;
-
-const ROTATE_HELP = `
-A new LiteLLM with a new key takes over. No client holds that key, or learns it.
-${STEPS}${CTRL_C}
-With a database LiteLLM must have a salt key first: see \`sidecar upstream salt-key --help\`.
-
-Examples:
-  $ sidecar upstream rotate
-  $ sidecar upstream rotate --wait --json | jq -r .state
-${EXIT_CODES}`;
-
-const RELOAD_HELP = `
-A new LiteLLM takes over, with the same key and with what SIDECAR_LITELLM_CONFIG names as it is now.
-A configuration that does not come up takes nothing down: its last words are shown.
-${STEPS}${CTRL_C}
-Examples:
-  $ sidecar upstream reload --dry-run
-  $ sidecar upstream reload
-  $ sidecar upstream reload --json | jq -r '.models.vanished[]'
-${EXIT_CODES}`;
 
 const HISTORY_HELP = `
 Lists the last 20 handovers, the latest first: who asked, how long it took, how it ended, and why.
@@ -121,17 +78,6 @@ Examples:
 
 Exit codes: 0 done, 1 refused, 69 no sidecar runs
 `;
-
-/** In the form of commander, with the way out in brackets, so that `program.ts` makes it a hint. */
-const DRY_RUN_OF_ROTATE =
-  "error: option '--dry-run' is invalid: it belongs to reload " +
-  '(sidecar upstream reload --dry-run sees whether the configuration comes up)';
-
-interface ReloadFlags extends HandoverFlags {
-  readonly dryRun?: boolean;
-}
-
-const WAIT_FLAG = ['--wait', 'stay until the LiteLLM before has ended, too'] as const;
 
 /** `sidecar upstream`: LiteLLM's own key and configuration. */
 export const upstreamCommand: CommandDefinition = (program, scene) => {
@@ -164,38 +110,6 @@ export const upstreamCommand: CommandDefinition = (program, scene) => {
     .option(...JSON_FLAG)
     .addHelpText('after', SALT_KEY_HELP)
     .action((flags: JsonFlag) => ask(flags, (session) => saltKey(session, flags)));
-};
-
-const handoverCommands: CommandDefinition = (upstream, { ask }) => {
-  upstream
-    .command('rotate')
-    .description('let a LiteLLM with a new key take over; clients notice nothing')
-    .option(...WAIT_FLAG)
-    .addOption(new Option('--dry-run').hideHelp())
-    .option(...JSON_FLAG)
-    .addHelpText('after', ROTATE_HELP)
-    .action(({ dryRun, ...flags }: ReloadFlags, command: Command) => {
-      if (dryRun === true) command.error(DRY_RUN_OF_ROTATE);
-      return ask(flags, (session) =>
-        handOver(session, () => session.api.post('/api/upstream/rotate'), flags),
-      );
-    });
-  upstream
-    .command('reload')
-    .description('let one with the configuration as it is now take over')
-    .option('--dry-run', 'see whether it comes up, and switch nothing')
-    .option(...WAIT_FLAG)
-    .option(...JSON_FLAG)
-    .addHelpText('after', RELOAD_HELP)
-    .action(({ dryRun = false, ...flags }: ReloadFlags) =>
-      ask(flags, (session) =>
-        handOver(
-          session,
-          () => session.api.post('/api/upstream/reload', { body: { dryRun } }),
-          flags,
-        ),
-      ),
-    );
 };
 
 const SLOT_HEAD = ['slot', 'state', 'up', 'requests', 'websockets', 'mcp sessions', 'url'] as const;
@@ -234,13 +148,15 @@ function slotRow(slot: SlotView): readonly Cell[] {
   ].concat(url);
 }
 
-function linesOf(view: UpstreamView, now: number): readonly Line[] {
+function linesOf(view: UpstreamView, now: number): readonly LabelledLine[] {
   return [
     ...handoverLines(view, now),
     configLine(view),
     ...(view.config === 'refused' ? faultLines(view.last) : []),
     keyLine(view, now),
-    ...keyChangeWords(view, now).map((text): Line => ({ word: 'key change', ...CARE, text })),
+    ...keyChangeWords(view, now).map(
+      (text): LabelledLine => ({ label: 'key change', ...CARE, text }),
+    ),
     databaseLine(view),
     ...warningLines(view),
     ...nextLines(view),
@@ -251,15 +167,19 @@ const CALM = { style: 'dim' } as const;
 const CARE = { style: 'yellow' } as const;
 const BAD = { style: 'red' } as const;
 
-function handoverLines(view: UpstreamView, now: number): readonly Line[] {
+function handoverLines(view: UpstreamView, now: number): readonly LabelledLine[] {
   const { mode, handover, waiting, last, verified, config } = view;
-  const lineOf = (word: string, each: HandoverView | null, style: Style): readonly Line[] => {
+  const lineOf = (
+    label: string,
+    each: HandoverView | null,
+    style: Style,
+  ): readonly LabelledLine[] => {
     if (each === null) return [];
     const models = isOver(each) ? modelWords(each) : '';
     const text = `${handoverName(each)}: ${stepWords(each, now)}${models && `; ${models}`}`;
-    return [{ word, style, text }];
+    return [{ label, style, text }];
   };
-  const none: Line = { word: 'handover', ...CALM, text: 'none is under way' };
+  const none: LabelledLine = { label: 'handover', ...CALM, text: 'none is under way' };
   return [
     ...(handover === null && mode === 'slots' ? [none] : lineOf('under way', handover, 'cyan')),
     ...lineOf('waiting', waiting, 'cyan'),
@@ -269,31 +189,31 @@ function handoverLines(view: UpstreamView, now: number): readonly Line[] {
   ];
 }
 
-const UNVERIFIED: Line = {
-  word: 'verified',
+const UNVERIFIED: LabelledLine = {
+  label: 'verified',
   ...CARE,
   text: 'no: LiteLLM was not seen so far to take its key and to list a model',
 };
 
-function faultLines(last: HandoverView | null): readonly Line[] {
+function faultLines(last: HandoverView | null): readonly LabelledLine[] {
   if (last === null || last.fault === null) return [];
   const { fault } = last;
   const below = lastWordsOf(fault);
   return [
-    { word: '  why', ...BAD, text: fault.message },
-    ...(fault.hint === '' ? [] : [{ word: '  hint', style: 'cyan', text: fault.hint } as const]),
-    ...(below.length === 0 ? [] : [{ word: '  litellm', ...CALM, text: 'its last words', below }]),
+    { label: '  why', ...BAD, text: fault.message },
+    ...(fault.hint === '' ? [] : [{ label: '  hint', style: 'cyan', text: fault.hint } as const]),
+    ...(below.length === 0 ? [] : [{ label: '  litellm', ...CALM, text: 'its last words', below }]),
   ];
 }
 
-function configLine({ config, autoReload }: UpstreamView): Line {
-  const word = 'config';
+function configLine({ config, autoReload }: UpstreamView): LabelledLine {
+  const label = 'config';
   switch (config) {
     case 'current':
-      return { word, ...CALM, text: autoReload ? 'current; an edit is tried by itself' : config };
+      return { label, ...CALM, text: autoReload ? 'current; an edit is tried by itself' : config };
     case 'changed':
       return {
-        word,
+        label,
         ...CARE,
         text: autoReload
           ? 'changed since LiteLLM started; it is tried by itself'
@@ -301,17 +221,21 @@ function configLine({ config, autoReload }: UpstreamView): Line {
       };
     case 'refused': {
       const text = 'refused: what stands there now did not come up; LiteLLM goes on as it was';
-      return { word, ...BAD, text };
+      return { label, ...BAD, text };
     }
     case 'none':
-      return { word, ...CALM, text: 'none: SIDECAR_LITELLM_CONFIG is not set' };
+      return { label, ...CALM, text: 'none: SIDECAR_LITELLM_CONFIG is not set' };
   }
 }
 
-function keyLine(view: UpstreamView, now: number): Line {
+function keyLine(view: UpstreamView, now: number): LabelledLine {
   const { mode, keyMadeAt, rotateEveryMs, nextRotationAt } = view;
   const age = keyMadeAt === null ? 'made by somebody else' : `made ${showAgo(keyMadeAt, now)}`;
-  const line = (schedule: string): Line => ({ word: 'key', ...CALM, text: age + schedule });
+  const line = (schedule: string): LabelledLine => ({
+    label: 'key',
+    ...CALM,
+    text: age + schedule,
+  });
   if (rotateEveryMs !== null) {
     const next = nextRotationAt === null ? '' : `; next ${showUntil(nextRotationAt, now)}`;
     return line(`; rotated every ${showSetting(rotateEveryMs)}${next}`);
@@ -320,14 +244,14 @@ function keyLine(view: UpstreamView, now: number): Line {
   return line('; rotate with `sidecar upstream rotate`, or set SIDECAR_UPSTREAM_ROTATE_EVERY');
 }
 
-function databaseLine({ database, saltKeySet }: UpstreamView): Line {
-  const word = 'database';
+function databaseLine({ database, saltKeySet }: UpstreamView): LabelledLine {
+  const label = 'database';
   const salt = saltKeySet ? '; there is a salt key' : '';
-  if (database === null) return { word, ...CALM, text: `not asked yet${salt}` };
-  if (!database) return { word, ...CALM, text: `none${salt}` };
-  if (saltKeySet) return { word, ...CALM, text: `yes${salt}` };
+  if (database === null) return { label, ...CALM, text: `not asked yet${salt}` };
+  if (!database) return { label, ...CALM, text: `none${salt}` };
+  if (saltKeySet) return { label, ...CALM, text: `yes${salt}` };
   const text = 'yes, and no word about a salt key: set SIDECAR_LITELLM_SALT_KEY before a rotation';
-  return { word, ...CARE, text };
+  return { label, ...CARE, text };
 }
 
 const HISTORY_HEAD = ['handover', 'kind', 'by', 'when', 'took', 'outcome', 'why'] as const;
