@@ -4,50 +4,9 @@ import { type Config, SETTINGS } from './settings.ts';
 import type { Mistake } from './sources.ts';
 import { showDuration, showSize } from './units.ts';
 
-/** What the sidecar keeps in its state folder: a key that is written there destroys it. */
-const OURS = /^(?:keys|upstream)(?:\/|$)|^(?:keyring|audit|usage|admin)\b[^/]*$/;
-
-/** Publish targets that cannot stand beside each other, or where they are. */
-export function publishMistakes(
-  { publish = [], state }: Partial<Config>,
-  cwd: string,
-): readonly Mistake[] {
-  const targets = publish.map((target) => ({ ...target, path: resolve(cwd, target.path) }));
-  return targets.flatMap((target, at) => {
-    const fault =
-      clash(target, targets.slice(0, at)) ??
-      (state === undefined ? undefined : overState(target, resolve(cwd, state)));
-    return fault === undefined ? [] : [fault];
-  });
-}
-
-const mistake = (target: PublishTarget, why: string, allowed: string): Mistake => ({
-  name: SETTINGS.publish.name,
-  found: `${showPlace(target)}, ${why}`,
-  allowed,
-});
-
-function clash(target: PublishTarget, before: readonly PublishTarget[]): Mistake | undefined {
-  const same = before.filter(({ path }) => path === target.path);
-  if (same.some(({ variable }) => variable === target.variable)) {
-    return mistake(target, 'twice', 'each file, and each variable of a dotenv file, once');
-  }
-  if (same.every(({ kind }) => kind === target.kind)) return undefined;
-  return mistake(target, 'which is another kind of target, too', 'a file to be one of the two');
-}
-
-function overState(target: PublishTarget, state: string): Mistake | undefined {
-  if (!OURS.test(relative(state, target.path))) return undefined;
-  return mistake(
-    target,
-    `where the sidecar keeps what is its own (${SETTINGS.state.name})`,
-    'a file elsewhere; the key of each client is in the state folder anyway',
-  );
-}
-
 /**
- * What is wrong between settings that are right by themselves; a field that is missing was wrong.
- * Relative paths start at `cwd`.
+ * What is wrong between settings that are right by themselves. A field that is missing was wrong
+ * by itself, which is told already: nothing is said of it here. Relative paths start at `cwd`.
  */
 export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
   const single = [
@@ -60,6 +19,16 @@ export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
     idleReload(config),
   ];
   return [...single.filter((mistake) => mistake !== undefined), ...publishMistakes(config, cwd)];
+}
+
+/** A warning, where a key is replaced before the clients of the one before it had their grace. */
+export function shortInterval({ rotateEveryMs, graceMs }: Config): string[] {
+  if (rotateEveryMs === 0 || rotateEveryMs >= graceMs) return [];
+  const [every, grace] = [SETTINGS.rotateEveryMs.name, SETTINGS.graceMs.name];
+  return [
+    `${every} (${showDuration(rotateEveryMs)}) is shorter than ${grace} ` +
+      `(${showDuration(graceMs)}): several keys are in their grace at a time, and 8 are the most`,
+  ];
 }
 
 function longGrace({ graceMs, maxGraceMs }: Partial<Config>): Mistake | undefined {
@@ -84,22 +53,12 @@ function unheardSchedule({ rotateEveryMs, publish }: Partial<Config>): Mistake |
   };
 }
 
-/** A warning, where a key is replaced before the clients of the one before it had their grace. */
-export function shortInterval({ rotateEveryMs, graceMs }: Config): string[] {
-  if (rotateEveryMs === 0 || rotateEveryMs >= graceMs) return [];
-  const [every, grace] = [SETTINGS.rotateEveryMs.name, SETTINGS.graceMs.name];
-  return [
-    `${every} (${showDuration(rotateEveryMs)}) is shorter than ${grace} ` +
-      `(${showDuration(graceMs)}): several keys are in their grace at a time, and 8 are the most`,
-  ];
-}
-
-const EVERYWHERE: readonly unknown[] = ['0.0.0.0', '::'];
+const ALL_ADDRESSES: readonly unknown[] = ['0.0.0.0', '::'];
 
 function samePort({ host, port, opsHost, opsPort }: Partial<Config>): Mistake | undefined {
   if (port === undefined || port === 0 || port !== opsPort) return undefined;
   if (host === undefined || opsHost === undefined) return undefined;
-  if (host !== opsHost && ![host, opsHost].some((each) => EVERYWHERE.includes(each))) {
+  if (host !== opsHost && ![host, opsHost].some((each) => ALL_ADDRESSES.includes(each))) {
     return undefined;
   }
   return {
@@ -120,7 +79,8 @@ function smallTotal({ replayBytes, replayTotalBytes }: Partial<Config>): Mistake
 }
 
 /**
- * The second place is for a LiteLLM that a launcher starts, and a launcher is told by the slots.
+ * The second upstream is for a LiteLLM that the launcher starts, and the launcher is told by the
+ * folder of the slots.
  */
 function secondPlace(config: Partial<Config>): Mistake | undefined {
   const [, second] = config.upstreams ?? [];
@@ -139,7 +99,7 @@ const hasBothSlots = ({ upstreams, slots }: Partial<Config>): boolean =>
 
 const BOTH_SLOTS = `${SETTINGS.slots.name} and two places in ${SETTINGS.upstreams.name}`;
 
-/** A LiteLLM of somebody else's is not ours to give another key. */
+/** The sidecar cannot give another key to a LiteLLM that somebody else starts. */
 function idleSchedule(config: Partial<Config>): Mistake | undefined {
   const { upstreamRotateEveryMs: every, upstreams } = config;
   if (every === undefined || every === 0 || upstreams === undefined || !('slots' in config)) {
@@ -163,3 +123,47 @@ function idleReload(config: Partial<Config>): Mistake | undefined {
     allowed: `true together with ${SETTINGS.litellmConfig.name}, ${BOTH_SLOTS}`,
   };
 }
+
+/** Publish targets that cannot stand beside each other, or where they are. */
+function publishMistakes(
+  { publish = [], state }: Partial<Config>,
+  cwd: string,
+): readonly Mistake[] {
+  const targets = publish.map((target) => ({ ...target, path: resolve(cwd, target.path) }));
+  return targets.flatMap((target, at) => {
+    const mistake =
+      clashOfTargets(target, targets.slice(0, at)) ??
+      (state === undefined ? undefined : insideState(target, resolve(cwd, state)));
+    return mistake === undefined ? [] : [mistake];
+  });
+}
+
+function clashOfTargets(
+  target: PublishTarget,
+  before: readonly PublishTarget[],
+): Mistake | undefined {
+  const same = before.filter(({ path }) => path === target.path);
+  if (same.some(({ variable }) => variable === target.variable)) {
+    return badTarget(target, 'twice', 'each file, and each variable of a dotenv file, once');
+  }
+  if (same.every(({ kind }) => kind === target.kind)) return undefined;
+  return badTarget(target, 'which is another kind of target, too', 'a file to be one of the two');
+}
+
+/** The sidecar's own files in its state folder: a key that is written there destroys them. */
+const STATE_FILES = /^(?:keys|upstream)(?:\/|$)|^(?:keyring|audit|usage|admin)\b[^/]*$/;
+
+function insideState(target: PublishTarget, state: string): Mistake | undefined {
+  if (!STATE_FILES.test(relative(state, target.path))) return undefined;
+  return badTarget(
+    target,
+    `where the sidecar keeps what is its own (${SETTINGS.state.name})`,
+    'a file elsewhere; the key of each client is in the state folder anyway',
+  );
+}
+
+const badTarget = (target: PublishTarget, why: string, allowed: string): Mistake => ({
+  name: SETTINGS.publish.name,
+  found: `${showPlace(target)}, ${why}`,
+  allowed,
+});

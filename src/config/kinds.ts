@@ -6,15 +6,86 @@ import { Secret } from '../secret.ts';
 import { nearest } from '../text/nearest.ts';
 import { got, type Kind, listOf, type Reading, reading, splitList, wrong } from './units.ts';
 
-/** Where a client's newest key is written, and kept up to date. */
-export interface PublishTarget {
-  readonly client: string;
-  readonly kind: 'file' | 'dotenv';
-  /** Absolute. */
-  readonly path: string;
-  /** The variable of a dotenv file; '' for a file that holds the key alone. */
-  readonly variable: string;
-}
+/** A whole number from `least` to `most`. */
+export const integer = (least: number, most: number): Kind<number> => ({
+  schema: z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .transform(Number)
+    .pipe(z.int().min(least).max(most)),
+  allowed: `a whole number from ${least} to ${most}`,
+  show: String,
+});
+
+/** A TCP port; 0 takes a free one. */
+export const port: Kind<number> = {
+  ...integer(0, 65_535),
+  allowed: 'a port from 1 to 65535, or 0 for a free one',
+};
+
+export const flag: Kind<boolean> = {
+  schema: z.stringbool({
+    truthy: ['true', '1', 'yes', 'on'],
+    falsy: ['false', '0', 'no', 'off'],
+  }),
+  allowed: 'true or false',
+  show: String,
+};
+
+/** One word of a closed set, in any case. */
+export const oneOf = <const W extends string>(words: readonly W[]): Kind<W> => ({
+  schema: reading((text) => {
+    const word = words.find((each) => each === text.toLowerCase());
+    if (word !== undefined) return got(word);
+    const near = nearest(text.toLowerCase(), words);
+    return wrong(near === undefined ? '' : `did you mean ${near}?`);
+  }),
+  allowed: words.join(', '),
+  show: (word) => word,
+});
+
+/** The word `set`. Who writes a salt key itself there by mistake must not find it in a log. */
+export const wordSet: Kind<boolean> = {
+  schema: z
+    .string()
+    .regex(/^(?:set)?$/i)
+    .transform((text) => text !== ''),
+  allowed: 'set: the word alone, and not the salt key itself',
+  hidden: true,
+  show: (isSet) => (isSet ? 'set' : ''),
+};
+
+/** A file or a folder; relative ones start where the sidecar was started. */
+export const path: Kind<string> = {
+  schema: reading((text) => (text === '' || text.includes('\0') ? wrong() : got(text))),
+  allowed: 'the path of a file or a folder',
+  show: (text) => text,
+};
+
+const secretOf = (pattern: RegExp, allowed: string): Kind<Secret> => ({
+  schema: z
+    .string()
+    .regex(pattern)
+    .transform((text) => new Secret(text)),
+  allowed,
+  secret: true,
+  show: String,
+});
+
+/** The declared key. Whether it may guard the gateway is judged in keyring/key.ts. */
+export const declaredSecret = secretOf(/./s, 'a key');
+
+/** A key that goes into a header: visible ASCII (RFC 9110 §5.5), no spaces. */
+export const headerSecret = secretOf(
+  /^[\x21-\x7e]+$/,
+  'a key of visible ASCII characters without spaces',
+);
+
+/** A password that programs present: long enough that nobody guesses it. */
+export const tokenSecret = secretOf(
+  /^[\x21-\x7e]{16,}$/,
+  'at least 16 visible ASCII characters without spaces, such as `openssl rand -hex 24` makes',
+);
 
 const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 
@@ -67,126 +138,9 @@ export const blocks: Kind<readonly string[]> = listOf(
   'addresses and CIDR blocks with commas between them, such as 10.0.0.0/8,192.0.2.7,fd00::/8',
 );
 
-/** Fields that mean something to HTTP itself or to this proxy (RFC 9110 §7.6.1, §8, §10.1). */
-const TAKEN = new Set([
-  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding'],
-  ...['upgrade', 'proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info'],
-  ...['host', 'expect', 'via', 'forwarded', 'date', 'origin', 'range', 'cookie', 'set-cookie'],
-  ...['user-agent', 'x-request-id', 'x-real-ip', 'mcp-session-id', 'www-authenticate'],
-]);
-const TAKEN_FAMILY = /^(?:content|accept|x-forwarded|sec|access-control|if|x-sidecar)(?:-|$)/;
-
-function readKeyHeader(text: string): Reading<string> {
-  // RFC 9110 §5.6.2: a field name is a token.
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(text)) return wrong();
-  const name = text.toLowerCase();
-  return TAKEN.has(name) || TAKEN_FAMILY.test(name)
-    ? wrong('that header has a meaning of its own; take one such as x-api-key')
-    : got(name);
-}
-
-/** The one header that carries the key, in lower case. */
-export const keyHeader: Kind<string> = {
-  schema: reading(readKeyHeader),
-  allowed: 'the name of a header that HTTP has no other use for',
-  show: (text) => text,
-};
-
-/** Segments as they are after decoding; what would be ambiguous there has no place in a rule. */
-const SEGMENTS = /^(?:\/[^/?#%\\*,\s\p{Cc}]+)*$/u;
-const hasDots = (path: string): boolean => /\/\.{1,2}(?:\/|$)/.test(path);
-
-function readRootPath(text: string): Reading<string> {
-  const path = text.endsWith('/') ? text.slice(0, -1) : text;
-  if (SEGMENTS.test(path) && !hasDots(path)) return got(path);
-  return wrong(/^[\w-]+$/.test(path) ? `did you mean /${path}?` : '');
-}
-
-/** LiteLLM's SERVER_ROOT_PATH: '' or '/llm', without a slash at its end. */
-export const rootPath: Kind<string> = {
-  schema: reading(readRootPath),
-  allowed: 'a path such as /llm',
-  show: (path) => path,
-};
-
-function readPattern(text: string): Reading<string> {
-  const below = text.endsWith('/*');
-  const path = text.slice(0, below ? -2 : undefined);
-  // LiteLLM answers a slash at a path's end with a redirect to the path without it.
-  const bare = !below && path.endsWith('/') ? path.slice(0, -1) : path;
-  if (text.startsWith('/') && SEGMENTS.test(bare) && !/[{}]/.test(bare) && !hasDots(bare)) {
-    return got(below ? `${bare}/*` : bare || '/');
-  }
-  if (!text.startsWith('/')) return wrong('it begins with a slash');
-  if (text.includes('%')) return wrong('write it decoded: %2F as /, %3A as :');
-  return /[*{}]/.test(path) ? wrong('only /* at the end stands for something else') : wrong();
-}
-
-/** Paths of LiteLLM's, decoded, root path removed; `/*` at the end covers what lies below, too. */
-export const pathPatterns: Kind<readonly string[]> = listOf(
-  { schema: reading(readPattern), allowed: '', show: (text) => text },
-  'absolute paths with commas between them, each with or without /* at its end',
-);
-
-/** As dotenv reads names. */
-const VARIABLE = /^[\w.-]+$/;
-const KINDS = ['file', 'dotenv'] as const;
-
-const NO_COMMAS = 'a path with a comma in it cannot be written here';
-
-function readTarget(text: string): Reading<PublishTarget> {
-  // The first colon ends the kind; an = behind it belongs to the path.
-  const [, client = MASTER, kind = '', place = ''] =
-    /^(?:([^:=]*)=)?([^:=]*):(.*)$/s.exec(text) ?? [];
-  if (kind === '') return wrong(`it begins with file: or dotenv:; ${NO_COMMAS}`);
-  if (!isClientName(client)) return wrong('a client has lower-case letters, digits and hyphens');
-  const known = KINDS.find((each) => each === kind);
-  if (known === undefined) {
-    const near = nearest(kind, KINDS);
-    return wrong(near === undefined ? '' : `did you mean ${near}:?`);
-  }
-  return known === 'file' ? readFilePlace(client, place) : readDotenvPlace(client, place);
-}
-
-function readFilePlace(client: string, path: string): Reading<PublishTarget> {
-  if (path.includes('#')) return wrong('a file holds the key alone; with a variable it is dotenv:');
-  return withPath({ client, kind: 'file', path, variable: '' });
-}
-
-function readDotenvPlace(client: string, place: string): Reading<PublishTarget> {
-  const end = place.lastIndexOf('#');
-  if (end < 0) {
-    return wrong('name the variable: dotenv:/app/.env#API_KEY (in quotes where it stands in .env)');
-  }
-  const variable = place.slice(end + 1);
-  if (!VARIABLE.test(variable)) return wrong('behind the # stands the name of a variable');
-  return withPath({ client, kind: 'dotenv', path: place.slice(0, end), variable });
-}
-
-function withPath(target: PublishTarget): Reading<PublishTarget> {
-  const { path } = target;
-  if (path === '' || path.includes('\0')) return wrong('the path of a file is missing');
-  return /(?:^|\/)\.{0,2}$/.test(path) ? wrong('it names a folder, not a file in it') : got(target);
-}
-
-/** `file:/run/keys/master`, `dotenv:/srv/app/.env#OPENAI_API_KEY`; not whose key it is. */
-export const showPlace = ({ kind, path, variable }: PublishTarget): string =>
-  `${kind}:${path}${variable === '' ? '' : `#${variable}`}`;
-
-/** Where keys are published. */
-export const publishTargets: Kind<readonly PublishTarget[]> = listOf(
-  {
-    schema: reading(readTarget),
-    allowed: '',
-    show: (target) => `${target.client === MASTER ? '' : `${target.client}=`}${showPlace(target)}`,
-  },
-  'file:/path and dotenv:/path/.env#NAME with commas between them, each for master or, with ' +
-    'client= in front, for that client',
-);
-
 type Upstreams = readonly [URL, ...URL[]];
 
-/** A URL of the web; what else it may hold is for the caller to say. */
+/** An http or https URL without credentials and query; the caller says what else it may hold. */
 function readUrl(text: string): Reading<URL> {
   // `litellm:4000` is a URL of the scheme "litellm": what was meant has none.
   if (!/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text)) {
@@ -237,83 +191,129 @@ export const publicUrl: Kind<URL> = {
   show: (url) => url.href.replace(/\/$/, ''),
 };
 
-/** A whole number from `least` to `most`. */
-export const integer = (least: number, most: number): Kind<number> => ({
-  schema: z
-    .string()
-    .regex(/^\d{1,15}$/)
-    .transform(Number)
-    .pipe(z.int().min(least).max(most)),
-  allowed: `a whole number from ${least} to ${most}`,
-  show: String,
-});
+/** Fields that mean something to HTTP itself or to this proxy (RFC 9110 §7.6.1, §8, §10.1). */
+const TAKEN = new Set([
+  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding'],
+  ...['upgrade', 'proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info'],
+  ...['host', 'expect', 'via', 'forwarded', 'date', 'origin', 'range', 'cookie', 'set-cookie'],
+  ...['user-agent', 'x-request-id', 'x-real-ip', 'mcp-session-id', 'www-authenticate'],
+]);
+const TAKEN_FAMILY = /^(?:content|accept|x-forwarded|sec|access-control|if|x-sidecar)(?:-|$)/;
 
-/** A TCP port; 0 takes a free one. */
-export const port: Kind<number> = {
-  ...integer(0, 65_535),
-  allowed: 'a port from 1 to 65535, or 0 for a free one',
-};
+function readKeyHeader(text: string): Reading<string> {
+  // RFC 9110 §5.6.2: a field name is a token.
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(text)) return wrong();
+  const name = text.toLowerCase();
+  return TAKEN.has(name) || TAKEN_FAMILY.test(name)
+    ? wrong('that header has a meaning of its own; take one such as x-api-key')
+    : got(name);
+}
 
-export const flag: Kind<boolean> = {
-  schema: z.stringbool({
-    truthy: ['true', '1', 'yes', 'on'],
-    falsy: ['false', '0', 'no', 'off'],
-  }),
-  allowed: 'true or false',
-  show: String,
-};
-
-/** One word of a closed set, in any case. */
-export const oneOf = <const W extends string>(words: readonly W[]): Kind<W> => ({
-  schema: reading((text) => {
-    const word = words.find((each) => each === text.toLowerCase());
-    if (word !== undefined) return got(word);
-    const near = nearest(text.toLowerCase(), words);
-    return wrong(near === undefined ? '' : `did you mean ${near}?`);
-  }),
-  allowed: words.join(', '),
-  show: (word) => word,
-});
-
-/** A file or a folder; relative ones start where the sidecar was started. */
-export const path: Kind<string> = {
-  schema: reading((text) => (text === '' || text.includes('\0') ? wrong() : got(text))),
-  allowed: 'the path of a file or a folder',
+/** The name of the one header that carries the key, in lower case. */
+export const keyHeader: Kind<string> = {
+  schema: reading(readKeyHeader),
+  allowed: 'the name of a header that HTTP has no other use for',
   show: (text) => text,
 };
 
-const secretOf = (pattern: RegExp, allowed: string): Kind<Secret> => ({
-  schema: z
-    .string()
-    .regex(pattern)
-    .transform((text) => new Secret(text)),
-  allowed,
-  secret: true,
-  show: String,
-});
+/** Decoded segments of a path. What two parsers could read in two ways has no place in a rule. */
+const SEGMENTS = /^(?:\/[^/?#%\\*,\s\p{Cc}]+)*$/u;
+const hasDots = (path: string): boolean => /\/\.{1,2}(?:\/|$)/.test(path);
 
-/** The declared key: whether it is a good one is the keyring's to say. */
-export const declaredSecret = secretOf(/./s, 'a key');
+function readRootPath(text: string): Reading<string> {
+  const path = text.endsWith('/') ? text.slice(0, -1) : text;
+  if (SEGMENTS.test(path) && !hasDots(path)) return got(path);
+  return wrong(/^[\w-]+$/.test(path) ? `did you mean /${path}?` : '');
+}
 
-/** A key that goes into a header: visible ASCII (RFC 9110 §5.5), no spaces. */
-export const headerSecret = secretOf(
-  /^[\x21-\x7e]+$/,
-  'a key of visible ASCII characters without spaces',
-);
-
-/** A password that programs present: long enough that nobody guesses it. */
-export const tokenSecret = secretOf(
-  /^[\x21-\x7e]{16,}$/,
-  'at least 16 visible ASCII characters without spaces, such as `openssl rand -hex 24` makes',
-);
-
-/** The word `set`. Who writes a salt key itself there by mistake must not find it in a log. */
-export const wordSet: Kind<boolean> = {
-  schema: z
-    .string()
-    .regex(/^(?:set)?$/i)
-    .transform((text) => text !== ''),
-  allowed: 'set: the word alone, and not the salt key itself',
-  hidden: true,
-  show: (isSet) => (isSet ? 'set' : ''),
+/** LiteLLM's SERVER_ROOT_PATH: '' or '/llm', without a slash at its end. */
+export const rootPath: Kind<string> = {
+  schema: reading(readRootPath),
+  allowed: 'a path such as /llm',
+  show: (path) => path,
 };
+
+function readPattern(text: string): Reading<string> {
+  const below = text.endsWith('/*');
+  const path = text.slice(0, below ? -2 : undefined);
+  // LiteLLM answers a slash at a path's end with a redirect to the path without it.
+  const bare = !below && path.endsWith('/') ? path.slice(0, -1) : path;
+  if (text.startsWith('/') && SEGMENTS.test(bare) && !/[{}]/.test(bare) && !hasDots(bare)) {
+    return got(below ? `${bare}/*` : bare || '/');
+  }
+  if (!text.startsWith('/')) return wrong('it begins with a slash');
+  if (text.includes('%')) return wrong('write it decoded: %2F as /, %3A as :');
+  return /[*{}]/.test(path) ? wrong('only /* at the end stands for something else') : wrong();
+}
+
+/** LiteLLM's paths, decoded, without the root path; `/*` at the end covers what lies below, too. */
+export const pathPatterns: Kind<readonly string[]> = listOf(
+  { schema: reading(readPattern), allowed: '', show: (text) => text },
+  'absolute paths with commas between them, each with or without /* at its end',
+);
+
+/** Where a client's newest key is written, and kept up to date. */
+export interface PublishTarget {
+  readonly client: string;
+  readonly kind: 'file' | 'dotenv';
+  /** Absolute. */
+  readonly path: string;
+  /** The variable of a dotenv file; '' for a file that holds the key alone. */
+  readonly variable: string;
+}
+
+/** As dotenv reads names. */
+const VARIABLE = /^[\w.-]+$/;
+const TARGET_KINDS = ['file', 'dotenv'] as const;
+
+const NO_COMMAS = 'a path with a comma in it cannot be written here';
+
+function readTarget(text: string): Reading<PublishTarget> {
+  // The first colon ends the kind; an = behind it belongs to the path.
+  const [, client = MASTER, kind = '', place = ''] =
+    /^(?:([^:=]*)=)?([^:=]*):(.*)$/s.exec(text) ?? [];
+  if (kind === '') return wrong(`it begins with file: or dotenv:; ${NO_COMMAS}`);
+  if (!isClientName(client)) return wrong('a client has lower-case letters, digits and hyphens');
+  const known = TARGET_KINDS.find((each) => each === kind);
+  if (known === undefined) {
+    const near = nearest(kind, TARGET_KINDS);
+    return wrong(near === undefined ? '' : `did you mean ${near}:?`);
+  }
+  return known === 'file' ? readFilePlace(client, place) : readDotenvPlace(client, place);
+}
+
+function readFilePlace(client: string, path: string): Reading<PublishTarget> {
+  if (path.includes('#')) return wrong('a file holds the key alone; with a variable it is dotenv:');
+  return withPath({ client, kind: 'file', path, variable: '' });
+}
+
+function readDotenvPlace(client: string, place: string): Reading<PublishTarget> {
+  const end = place.lastIndexOf('#');
+  if (end < 0) {
+    return wrong('name the variable: dotenv:/app/.env#API_KEY (in quotes where it stands in .env)');
+  }
+  const variable = place.slice(end + 1);
+  if (!VARIABLE.test(variable)) return wrong('behind the # stands the name of a variable');
+  return withPath({ client, kind: 'dotenv', path: place.slice(0, end), variable });
+}
+
+function withPath(target: PublishTarget): Reading<PublishTarget> {
+  const { path } = target;
+  if (path === '' || path.includes('\0')) return wrong('the path of a file is missing');
+  return /(?:^|\/)\.{0,2}$/.test(path) ? wrong('it names a folder, not a file in it') : got(target);
+}
+
+/** `file:/run/keys/master`, `dotenv:/srv/app/.env#OPENAI_API_KEY`: a target without its client. */
+export const showPlace = ({ kind, path, variable }: PublishTarget): string =>
+  `${kind}:${path}${variable === '' ? '' : `#${variable}`}`;
+
+/** Where keys are published. */
+export const publishTargets: Kind<readonly PublishTarget[]> = listOf(
+  {
+    schema: reading(readTarget),
+    allowed: '',
+    show: (target) => `${target.client === MASTER ? '' : `${target.client}=`}${showPlace(target)}`,
+  },
+  'file:/path and dotenv:/path/.env#NAME with commas between them, each for master or, with ' +
+    'client= in front, for that client',
+);

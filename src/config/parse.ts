@@ -23,68 +23,6 @@ import {
 } from './sources.ts';
 import { readAs } from './units.ts';
 
-const PREFIX = 'SIDECAR_';
-
-/** Every variable that means something here. */
-export const KNOWN_NAMES: readonly string[] = EVERY_SETTING.flatMap((setting) => {
-  const fileName = fileNameOf(setting);
-  return fileName === undefined ? [setting.name] : [setting.name, fileName];
-});
-
-const OURS = KNOWN_NAMES.filter((name) => name.startsWith(PREFIX)).map((name) =>
-  name.slice(PREFIX.length),
-);
-
-/** Names that look like ours and are not: each a setting that somebody believes to be in force. */
-export const unknownNames = (sources: readonly Source[]): Mistake[] =>
-  sources.flatMap((source) =>
-    Object.keys(source.values)
-      .filter((name) => name.startsWith(PREFIX) && !KNOWN_NAMES.includes(name))
-      .filter((name) => valueIn(source, name) !== undefined)
-      .map((name) => unknown(name, source)),
-  );
-
-/** The value is left out: what was meant may be a secret. */
-function unknown(name: string, source: Source): Mistake {
-  const hint = hintFor(name);
-  return {
-    name,
-    found: `a name that is not known (${source.name})`,
-    allowed: 'the names in .env.example',
-    ...(hint === undefined ? {} : { hint }),
-  };
-}
-
-function hintFor(name: string): string | undefined {
-  const bare = name.replace(/_FILE$/, '');
-  if (KNOWN_NAMES.includes(bare)) return `only secrets are read from files: set ${bare} itself`;
-  const near = nearest(name.slice(PREFIX.length), OURS);
-  return near === undefined ? undefined : `did you mean ${PREFIX}${near}?`;
-}
-
-/** What says where `.env` is cannot stand in it. */
-export const misplaced = (sources: readonly Source[]): Mistake[] =>
-  sources
-    .filter((source) => source.name !== ENVIRONMENT && valueIn(source, ENV_FILE.name) !== undefined)
-    .map((source) => ({
-      name: ENV_FILE.name,
-      found: `it is set in ${source.name}`,
-      allowed: 'the environment only',
-    }));
-
-/**
- * A name a slip away from LITELLM_MASTER_KEY: not ours to refuse, and the key would be a made one.
- */
-export function misspeltKey(sources: readonly Source[]): string[] {
-  const { name: meant } = SETTINGS.declaredKey;
-  return sources.flatMap((source) =>
-    Object.keys(source.values)
-      .filter((name) => !KNOWN_NAMES.includes(name) && Math.abs(name.length - meant.length) <= 2)
-      .filter((name) => editDistance(name.toUpperCase(), meant) <= 2)
-      .map((name) => `${name} (${source.name}) means nothing here: did you mean ${meant}?`),
-  );
-}
-
 /** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
 export type Origins = { readonly [F in keyof Config]: string };
 
@@ -102,7 +40,7 @@ export type ParsedConfig =
  * The configuration that these sources make, or all that is wrong with them. Pure; never throws.
  *
  * Of several sources the first counts; for the declared key a key file comes first, then `.env`,
- * then the environment. Key files are read by who calls, into sources of their own. `cwd` is where
+ * then the environment. The caller reads key files, into sources of their own. `cwd` is where
  * relative publish targets start.
  */
 export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig {
@@ -113,7 +51,7 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   for (const [field, setting] of Object.entries<AnySetting>(SETTINGS)) {
     const clash = twoWays(setting, sources) ?? unreadFile(setting, sources, mask);
     const found = findValue(sources, setting);
-    const result = clash ?? read(setting, found, mask);
+    const result = clash ?? readValue(setting, found, mask);
     if ('allowed' in result) {
       mistakes.push(result);
       continue;
@@ -124,9 +62,9 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   for (const each of contradictions(values as Partial<Config>, cwd)) {
     mistakes.push({ ...each, found: mask(each.found) });
   }
-  mistakes.push(...misplaced(sources), ...unknownNames(sources));
+  mistakes.push(...misplacedEnvFile(sources), ...unknownNames(sources));
   if (mistakes.length > 0) return { ok: false, mistakes };
-  // The table has each field of Config, with a schema of its type: `Settings` says so.
+  // Each row of the table has left a value of its kind, and `Config` is inferred from the kinds.
   const config = withAbsoluteTargets(values as unknown as Config, cwd);
   const warnings = [...shadowedKey(sources), ...misspeltKey(sources), ...shortInterval(config)];
   return { ok: true, config, origins: origins as Origins, warnings };
@@ -137,7 +75,7 @@ const withAbsoluteTargets = (config: Config, cwd: string): Config => ({
   publish: config.publish.map((target) => ({ ...target, path: resolve(cwd, target.path) })),
 });
 
-function read(
+function readValue(
   { name, kind, default: fallback }: AnySetting,
   found: Found | undefined,
   mask: Mask,
@@ -161,7 +99,7 @@ function twoWays(setting: AnySetting, sources: readonly Source[]): Mistake | und
   const said = sources.filter((source) => source.keyFile !== true);
   const byValue = said.filter((source) => valueIn(source, setting.name) !== undefined);
   const byFile = said.filter((source) => valueIn(source, fileName) !== undefined);
-  // The declared key has an order between the places, and so a meaning where they differ.
+  // With `.env` first there is an order between the places, so the two may stand in different ones.
   const first =
     setting.dotenvFirst === true ? byValue.find((source) => byFile.includes(source)) : byValue[0];
   if (first === undefined || byFile.length === 0) return undefined;
@@ -189,8 +127,73 @@ function unreadFile(
   return { name: fileName, found, allowed: 'the path of a file that holds the key' };
 }
 
+/** SIDECAR_ENV_FILE says where `.env` is: in that file nobody would look for it. */
+const misplacedEnvFile = (sources: readonly Source[]): Mistake[] =>
+  sources
+    .filter((source) => source.name !== ENVIRONMENT && valueIn(source, ENV_FILE.name) !== undefined)
+    .map((source) => ({
+      name: ENV_FILE.name,
+      found: `it is set in ${source.name}`,
+      allowed: 'the environment only',
+    }));
+
+const PREFIX = 'SIDECAR_';
+
+/** Every variable that means something here. */
+export const KNOWN_NAMES: readonly string[] = EVERY_SETTING.flatMap((setting) => {
+  const fileName = fileNameOf(setting);
+  return fileName === undefined ? [setting.name] : [setting.name, fileName];
+});
+
+/** The known names without the prefix, which would make any two of them look near. */
+const BARE_NAMES = KNOWN_NAMES.filter((name) => name.startsWith(PREFIX)).map((name) =>
+  name.slice(PREFIX.length),
+);
+
 /**
- * Several places that declare different keys: one counts, and the others are easily taken for it.
+ * Names that begin with SIDECAR_ and are not known: each is a setting that somebody believes to be
+ * in force. The value is left out, because what was meant may be a secret.
+ */
+const unknownNames = (sources: readonly Source[]): Mistake[] =>
+  sources.flatMap((source) =>
+    Object.keys(source.values)
+      .filter((name) => name.startsWith(PREFIX) && !KNOWN_NAMES.includes(name))
+      .filter((name) => valueIn(source, name) !== undefined)
+      .map((name) => {
+        const hint = hintFor(name);
+        return {
+          name,
+          found: `a name that is not known (${source.name})`,
+          allowed: 'the names in .env.example',
+          ...(hint === undefined ? {} : { hint }),
+        };
+      }),
+  );
+
+function hintFor(name: string): string | undefined {
+  const bare = name.replace(/_FILE$/, '');
+  if (KNOWN_NAMES.includes(bare)) return `only secrets are read from files: set ${bare} itself`;
+  const near = nearest(name.slice(PREFIX.length), BARE_NAMES);
+  return near === undefined ? undefined : `did you mean ${PREFIX}${near}?`;
+}
+
+/**
+ * A warning for a name that is nearly LITELLM_MASTER_KEY. It is no mistake, because the variables
+ * of other programs may have such names; but the key in it would be replaced by a made one.
+ */
+function misspeltKey(sources: readonly Source[]): string[] {
+  const { name: meant } = SETTINGS.declaredKey;
+  return sources.flatMap((source) =>
+    Object.keys(source.values)
+      .filter((name) => !KNOWN_NAMES.includes(name) && Math.abs(name.length - meant.length) <= 2)
+      .filter((name) => editDistance(name.toUpperCase(), meant) <= 2)
+      .map((name) => `${name} (${source.name}) means nothing here: did you mean ${meant}?`),
+  );
+}
+
+/**
+ * A warning for places that declare different keys: one counts, and the others are easily taken
+ * for it.
  */
 function shadowedKey(sources: readonly Source[]): string[] {
   const { name } = SETTINGS.declaredKey;

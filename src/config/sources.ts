@@ -1,5 +1,5 @@
 import { cut } from '../text/safe.ts';
-import { type AnySetting, ENV_FILE, fileNameOf, SETTINGS } from './settings.ts';
+import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf } from './settings.ts';
 
 export const ENVIRONMENT = 'environment';
 export const DOTENV = '.env';
@@ -10,7 +10,7 @@ export interface Source {
   /** For people: `environment`, `.env`, or the path of a key file. */
   readonly name: string;
   readonly values: Readonly<Record<string, string>>;
-  /** It is what a `NAME_FILE` names, and holds that one secret. */
+  /** Set where the source is the file that a `NAME_FILE` names, and holds that one secret. */
   readonly keyFile?: true;
 }
 
@@ -18,13 +18,6 @@ export interface Source {
 export interface Found {
   readonly text: string;
   readonly source: Source;
-}
-
-/** Trimmed; undefined where nothing, or an empty text, is set: compose hands on empty variables. */
-export function valueIn(source: Source, name: string): string | undefined {
-  if (!Object.hasOwn(source.values, name)) return undefined;
-  const text = source.values[name]?.trim() ?? '';
-  return text === '' || isInjected(source, name, text) ? undefined : text;
 }
 
 /** The value that counts, and where it is. */
@@ -40,11 +33,18 @@ export function findValue(
   return undefined;
 }
 
-/** Key files first; then as they stand, but for a setting whose home is `.env`. */
+/** The sources as they stand; for a setting whose home is `.env`, the environment goes last. */
 function inOrder(sources: readonly Source[], setting: AnySetting): readonly Source[] {
   if (setting.dotenvFirst !== true) return sources;
   const rank = (source: Source): number => Number(source.name === ENVIRONMENT);
   return [...sources].sort((a, b) => rank(a) - rank(b));
+}
+
+/** Trimmed; undefined where nothing, or an empty text, is set: compose hands on empty variables. */
+export function valueIn(source: Source, name: string): string | undefined {
+  if (!Object.hasOwn(source.values, name)) return undefined;
+  const text = source.values[name]?.trim() ?? '';
+  return text === '' || isInjected(source, name, text) ? undefined : text;
 }
 
 const SERVICE = /^SIDECAR(?:_[A-Z0-9_]+)?_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/;
@@ -72,19 +72,30 @@ export interface Mistake {
   readonly hint?: string;
 }
 
+/** All mistakes as people read them, on stderr: a block each. Ends with a newline. */
+export function formatMistakes(mistakes: readonly Mistake[]): string {
+  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
+  const blocks = mistakes.map(({ name, found, allowed, hint }) => {
+    const lines = [name, `  found    ${found}`, `  allowed  ${allowed}`];
+    return (hint === undefined ? lines : [...lines, `  hint     ${hint}`]).join('\n');
+  });
+  return `${[`the configuration has ${count}`, ...blocks].join('\n\n')}\n`;
+}
+
+/** A value as a mistake shows it: in quotes, on one line, to 80 characters. */
+export const quote = (text: string, mask: Mask): string => JSON.stringify(cut(mask(text), 80));
+
 /** Takes whatever may be secret out of a text. */
 export type Mask = (text: string) => string;
 
-/** Shorter ones are words that stand in other texts by chance, and guard nothing. */
+/** Shorter secrets are not masked: they stand in other texts by chance, and guard nothing. */
 const SHORTEST_SECRET = 6;
 
 /** A mask for the secrets of these sources, wherever else their values were put by mistake. */
 export function createMask(sources: readonly Source[]): Mask {
-  const names = Object.values(SETTINGS).flatMap((setting) =>
-    fileNameOf(setting) === undefined ? [] : [setting.name],
-  );
+  const hidden = EVERY_SETTING.filter((setting) => fileNameOf(setting) !== undefined);
   const secrets = sources
-    .flatMap(({ values }) => names.map((name) => values[name]?.trim() ?? ''))
+    .flatMap(({ values }) => hidden.map(({ name }) => values[name]?.trim() ?? ''))
     .filter((value) => value.length >= SHORTEST_SECRET)
     .sort((a, b) => b.length - a.length);
   return (text) => {
@@ -94,19 +105,4 @@ export function createMask(sources: readonly Source[]): Mask {
     masked = masked.replaceAll(/(?<![a-z0-9])sk-[^\s,'"]+/gi, 'sk-…');
     return masked.replace(/^([a-z]+:\/\/)?.*@/is, '$1…@');
   };
-}
-
-/** A value as a mistake shows it: in quotes, on one line, to 80 characters. */
-export function quote(text: string, mask: Mask): string {
-  return JSON.stringify(cut(mask(text), 80));
-}
-
-/** All mistakes as people read them, on stderr: a block each. Ends with a newline. */
-export function formatMistakes(mistakes: readonly Mistake[]): string {
-  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
-  const blocks = mistakes.map(({ name, found, allowed, hint }) => {
-    const lines = [name, `  found    ${found}`, `  allowed  ${allowed}`];
-    return (hint === undefined ? lines : [...lines, `  hint     ${hint}`]).join('\n');
-  });
-  return `${[`the configuration has ${count}`, ...blocks].join('\n\n')}\n`;
 }

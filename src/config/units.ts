@@ -6,14 +6,14 @@ export interface Kind<T> {
   readonly schema: z.ZodType<T, string>;
   /** What may be written, as a phrase. */
   readonly allowed: string;
-  /** Never shown, and also taken from the file that `NAME_FILE` names. */
+  /** The value is never shown, and may also come from the file that `NAME_FILE` names. */
   readonly secret?: true;
-  /** No secret, but easily taken for the place of one: what is wrong is not shown. */
+  /** The setting is easily taken for the place of a secret, so a wrong value is not shown. */
   readonly hidden?: true;
   show(value: T): string;
 }
 
-/** A value, or what to tell the operator ('' where `allowed` says it all). */
+/** A value, or a hint for the operator: '' where the kind's `allowed` says it all. */
 export type Reading<T> = { readonly value: T } | { readonly hint: string };
 
 export const got = <T>(value: T): Reading<T> => ({ value });
@@ -38,7 +38,7 @@ export function readAs<T>(kind: Kind<T>, text: string): Reading<T> {
   return wrong(typeof hint === 'string' ? hint : '');
 }
 
-/** The same kind, where nothing may be set at all. */
+/** The kind of a setting that may be left out. */
 export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
   ...kind,
   schema: z
@@ -49,8 +49,8 @@ export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
 });
 
 /**
- * Several, with commas between them. Commas alone are a mistake: an empty list may mean
- * "everybody".
+ * Several values, with commas between them. Commas alone are a mistake: a list that is empty may
+ * mean "everybody".
  */
 export const listOf = <T>(kind: Kind<T>, allowed: string): Kind<readonly T[]> => ({
   ...kind,
@@ -71,26 +71,27 @@ export const splitList = (text: string): string[] =>
     .map((place) => place.trim())
     .filter((place) => place !== '');
 
-const SPAN_UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-type Unit = keyof typeof SPAN_UNITS;
+const DURATION_UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+type DurationUnit = keyof typeof DURATION_UNITS;
 
-/** What a timer of Node's can hold; a longer one fires at once. */
-const LONGEST = 2 ** 31 - 1;
+/** The longest wait of a timer of Node, which fires at once where it is given a longer one. */
+const LONGEST_DURATION = 2 ** 31 - 1;
 
-/** Ten years: what is longer is a slip, and dates beyond it are nobody's plan. */
-const LONGEST_SPAN = 3650 * SPAN_UNITS.d;
+/** Ten years: a longer grace or interval is a slip of the hand, and nobody's plan. */
+const LONGEST_SPAN = 3650 * DURATION_UNITS.d;
 
 /** Milliseconds of `500ms`, `30s`, `5m`, `24h`, `7d` or `0`. At most 2^31 - 1. */
-export const readDuration = (text: string): Reading<number> => readUpTo(text, LONGEST, '24d');
+export const readDuration = (text: string): Reading<number> =>
+  readUpTo(text, LONGEST_DURATION, '24d');
 
-/** The same for what no single timer waits for, a grace or an interval: at most 3650d. */
+/** A duration that no single timer waits for, a grace or an interval: at most 3650d. */
 export const readSpan = (text: string): Reading<number> => readUpTo(text, LONGEST_SPAN, '3650d');
 
 function readUpTo(text: string, longest: number, shown: string): Reading<number> {
   if (text === '0') return got(0);
   const match = /^(\d{1,10})(ms|s|m|h|d)$/.exec(text);
   if (match === null) return wrong(durationHint(text));
-  const milliseconds = Number(match[1]) * SPAN_UNITS[match[2] as Unit];
+  const milliseconds = Number(match[1]) * DURATION_UNITS[match[2] as DurationUnit];
   return milliseconds <= longest ? got(milliseconds) : wrong(`that is more than ${shown}`);
 }
 
@@ -104,7 +105,7 @@ function durationHint(text: string): string {
 /** Milliseconds in the largest unit that holds them whole. */
 export function showDuration(milliseconds: number): string {
   if (milliseconds === 0) return '0';
-  const units = Object.entries(SPAN_UNITS).reverse();
+  const units = Object.entries(DURATION_UNITS).reverse();
   const [unit, size] = units.find(([, each]) => milliseconds % each === 0) ?? ['ms', 1];
   return `${milliseconds / size}${unit}`;
 }
@@ -116,7 +117,7 @@ export const duration: Kind<number> = {
   show: showDuration,
 };
 
-export interface SpanBounds {
+interface SpanBounds {
   /** The shortest, in milliseconds. */
   readonly least: number;
   /** What to tell who writes 0; undefined: 0 may be written, and means "none". */
@@ -152,7 +153,7 @@ const SIZE_UNITS: readonly (readonly [string, number])[] = [
 ];
 
 /** Bytes of `512KiB`, `1MiB`, `10MB`, `100B` or `0`. At most 2^53 - 1. */
-export function readSize(text: string): Reading<number> {
+function readSize(text: string): Reading<number> {
   if (text === '0') return got(0);
   const match = /^(\d{1,16})([A-Za-z]{1,3})$/.exec(text);
   const unit = SIZE_UNITS.find(([name]) => name === match?.[2]);

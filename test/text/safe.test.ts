@@ -1,11 +1,47 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { oneLine, redact } from '../../src/text/safe.ts';
+import { cut, oneLine, printable, redact, withoutKeys } from '../../src/text/safe.ts';
 
-it('one line holds no escape sequence, no line break and no more than it may', () => {
-  expect(oneLine('\u001b[31mred\u001b[0m\r\n\tx\u0000 y')).toBe('[31mred [0m x y');
-  expect(oneLine('a'.repeat(50), 10)).toBe(`${'a'.repeat(9)}…`);
-  expect(oneLine('a'.repeat(10), 10)).toBe('a'.repeat(10));
+describe('one line', () => {
+  it('holds no escape sequence, no line break and no more than it may', () => {
+    expect(oneLine('\u001b[31mred\u001b[0m\r\n\tx\u0000 y')).toBe('[31mred [0m x y');
+    expect(oneLine('a'.repeat(50), 10)).toBe(`${'a'.repeat(9)}…`);
+    expect(oneLine('a'.repeat(10), 10)).toBe('a'.repeat(10));
+  });
+});
+
+describe('a printable text', () => {
+  it('has no escape sequence, and nothing that hides or turns what stands beside it', () => {
+    expect(printable('\u001b[31mred\u001b[0m\tx\r\n\u0000y')).toBe('red xy');
+    expect(printable('a\u202eb\u200bc\u2028d\ud800')).toBe('abcd');
+  });
+});
+
+describe('a text that is cut', () => {
+  it.each([
+    ['abcd', 4, 'abcd'],
+    ['abcde', 4, 'abc…'],
+    ['😀😀😀😀', 4, '😀😀😀😀'],
+    ['😀😀😀😀😀', 4, '😀😀😀…'],
+  ])('%j to %i is %j', (text, longest, expected) => {
+    expect(cut(text, longest)).toBe(expected);
+  });
+});
+
+describe("a line of somebody else's log", () => {
+  it.each([
+    ['postgresql://me:pass@db/litellm', 'postgresql://[redacted]@db/litellm'],
+    [
+      'OPENAI_API_KEY=abc, master_key: "abc"',
+      'OPENAI_API_KEY=[redacted], master_key: "[redacted]"',
+    ],
+    ['api_key: os.environ/OPENAI_API_KEY', 'api_key: os.environ/OPENAI_API_KEY'],
+    ['use_client_secret=true', 'use_client_secret=true'],
+    ['with gsk_0123456789abcdef', 'with [redacted]'],
+    ['Bearer abc', 'Bearer [redacted]'],
+  ])('%s loses what may be a secret', (line, expected) => {
+    expect(withoutKeys(line)).toBe(expected);
+  });
 });
 
 const KEY = 'sk-Abc123def456GHI789jkl012MNO345pqr678STU901vwx234yz';

@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import {
-  KNOWN_NAMES,
-  misplaced,
-  misspeltKey,
-  parseConfig,
-  unknownNames,
-} from '../../src/config/parse.ts';
-import { DOTENV, ENVIRONMENT } from '../../src/config/sources.ts';
+import { KNOWN_NAMES, parseConfig } from '../../src/config/parse.ts';
+import { DOTENV, ENVIRONMENT, type Source } from '../../src/config/sources.ts';
 
+const UPSTREAM = { SIDECAR_UPSTREAM: 'http://litellm:4000' };
+
+/** What is wrong with one source, which sets the required settings too. */
+const mistakesOf = ({ name, values }: Source) => {
+  const parsed = parseConfig([{ name, values: { ...UPSTREAM, ...values } }]);
+  return parsed.ok ? [] : parsed.mistakes;
+};
 const unknown = (values: Record<string, string>, name = ENVIRONMENT) =>
-  unknownNames([{ name, values }]).map((mistake) => [mistake.name, mistake.hint]);
+  mistakesOf({ name, values }).map((mistake) => [mistake.name, mistake.hint]);
 
 describe('names', () => {
   it('of key files are known for secrets, and for nothing else', () => {
@@ -41,18 +42,17 @@ describe('names', () => {
   });
 
   it('a slip away from the key are told, not refused', () => {
-    const sources = [
-      { name: DOTENV, values: { LITELLM_MASTERKEY: 'sk-x', LITELLM_SALT_KEY: 'x' } },
-    ];
-    expect(misspeltKey(sources)).toEqual([
-      'LITELLM_MASTERKEY (.env) means nothing here: did you mean LITELLM_MASTER_KEY?',
-    ]);
+    const values = { ...UPSTREAM, LITELLM_MASTERKEY: 'sk-x', LITELLM_SALT_KEY: 'x' };
+    expect(parseConfig([{ name: DOTENV, values }])).toMatchObject({
+      ok: true,
+      warnings: ['LITELLM_MASTERKEY (.env) means nothing here: did you mean LITELLM_MASTER_KEY?'],
+    });
   });
 
   it('what says where .env is cannot stand in it', () => {
     const values = { SIDECAR_ENV_FILE: '/x' };
-    expect(misplaced([{ name: ENVIRONMENT, values }])).toEqual([]);
-    expect(misplaced([{ name: DOTENV, values }])).toEqual([
+    expect(mistakesOf({ name: ENVIRONMENT, values })).toEqual([]);
+    expect(mistakesOf({ name: DOTENV, values })).toEqual([
       {
         name: 'SIDECAR_ENV_FILE',
         found: 'it is set in .env',
@@ -77,11 +77,9 @@ describe('what Kubernetes sets for Services named sidecar and sidecar-ops', () =
     SIDECAR_OPS_PORT: 'tcp://[fd00::1]:4001',
     SIDECAR_OPS_PORT_4001_UDP: 'udp://10.0.0.2:4001',
   };
-  const upstream = { SIDECAR_UPSTREAM: 'http://litellm:4000' };
-
   it('means nothing, and hides nothing', () => {
     const parsed = parseConfig([
-      { name: ENVIRONMENT, values: { ...injected, ...upstream } },
+      { name: ENVIRONMENT, values: { ...injected, ...UPSTREAM } },
       { name: DOTENV, values: { SIDECAR_PORT: '4100' } },
     ]);
     expect(parsed).toMatchObject({ ok: true, config: { port: 4100, opsPort: 4001 } });
@@ -89,7 +87,7 @@ describe('what Kubernetes sets for Services named sidecar and sidecar-ops', () =
   });
 
   it.each(Object.entries(injected))('is a mistake in .env: %s', (name, value) => {
-    const values = { ...upstream, [name]: value };
+    const values = { ...UPSTREAM, [name]: value };
     expect(parseConfig([{ name: DOTENV, values }]).ok).toBe(false);
   });
 
@@ -99,7 +97,7 @@ describe('what Kubernetes sets for Services named sidecar and sidecar-ops', () =
     ['SIDECAR_HOST', 'tcp://10.0.0.1:4000'],
     ['SIDECAR_PORT_TCP', 'tcp://10.0.0.1:4000'],
   ])('is not %s=%s', (name, value) => {
-    const values = { ...upstream, [name]: value };
+    const values = { ...UPSTREAM, [name]: value };
     expect(parseConfig([{ name: ENVIRONMENT, values }]).ok).toBe(false);
   });
 });
