@@ -77,14 +77,15 @@ describe('the documents say what is true', () => {
 
   it('docs/metrics.md has every family of metrics, and none that is not there', async () => {
     const { render } = createMetrics({
-      gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
-      upstreamUp: () => new Map([['a', true]]),
-      keys: () => [],
-      publishPending: () => 0,
       version: '0',
       node: '0',
       routeGroups: ROUTE_GROUPS,
       clock: { now: () => 0, elapsed: () => 0 },
+    }).expose({
+      gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
+      upstreamUp: () => new Map([['a', true]]),
+      keys: () => [],
+      publishPending: () => 0,
     });
     const families = [...(await render()).matchAll(/^# TYPE litellm_sidecar_(\w+)/gm)];
     const there = families.map(([, name]) => name ?? '');

@@ -1,54 +1,22 @@
-import type { Config } from '../config/settings.ts';
 import { digestOf } from '../keyring/key.ts';
-import type { FirstKey } from '../rotation/declared.ts';
-import type { AdminApi } from '../servers/admin/api.ts';
-import { createOpsServer } from '../servers/ops.ts';
+import type { Upstreams } from '../proxy/upstreams.ts';
+import type { Keys } from '../rotation/keys.ts';
+import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
+import { createOpsServer, type OpsServer } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
-import { checkDeclared, madeKeyPath } from '../store/key-files.ts';
-import type { Log } from '../telemetry/log.ts';
-import { type AppOptions, buildBase } from './base.ts';
-import { type KeyService, openKeyService } from './keys.ts';
-import { type LitellmService, openLitellmService } from './litellm.ts';
+import { keyGauges } from '../telemetry/key-families.ts';
+import { type AppOptions, type Base, buildBase } from './base.ts';
+import { buildKeys, refuseWeakKey } from './keys.ts';
+import { openLitellmService } from './litellm.ts';
+import { openState } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
-
-/** Says which key clients present, and how to read one that was made; never the key. */
-export function sayKey(config: Config, from: FirstKey, log: Log): void {
-  if (from === 'declared') {
-    log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
-    return;
-  }
-  const file = madeKeyPath(config.state);
-  const made = from === 'made' ? 'a key was made for clients' : 'clients present the key';
-  log.info({ file }, `${made}: read it with \`sidecar key show\``);
-}
-
-/** Listens, or says why it cannot, and which setting helps. */
-export async function listenOrExplain(
-  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
-  host: string,
-  port: number,
-  prefix: string,
-): Promise<{ readonly port: number }> {
-  try {
-    return await server.listen(host, port);
-  } catch (cause) {
-    const { code = '' } = cause as NodeJS.ErrnoException;
-    const why = { EADDRINUSE: 'it is in use', EACCES: 'it is not allowed' }[code] ?? code;
-    throw new StartupError('port', `cannot listen on ${host}:${port}: ${why}`, {
-      hint: `set SIDECAR_${prefix}PORT or SIDECAR_${prefix}HOST, or stop what listens there`,
-      cause,
-    });
-  }
-}
-
-export type { AppOptions } from './base.ts';
 
 /** A sidecar that runs. */
 export interface App {
   readonly port: number;
   readonly opsPort: number;
-  /** Where its traffic goes, for whoever hands it over. */
-  readonly upstreams: Traffic['upstreams'];
+  /** Where its traffic goes, for tests that hand it over themselves. */
+  readonly upstreams: Upstreams;
   /**
    * Stops as a server behind a load balancer should: not ready at once, serving on for
    * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is
@@ -63,71 +31,98 @@ export interface App {
  * @throws StartupError where it cannot start, with what to do
  */
 export async function startApp(options: AppOptions): Promise<App> {
-  const { config, log } = options;
-  const declared = config.declaredKey === undefined ? {} : checkDeclared(config.declaredKey);
-  if (declared.warning !== undefined) log.warn({}, declared.warning);
-  const base = buildBase(options);
-  const parts: Partial<Parts> = {};
+  const begun: (() => void | Promise<void>)[] = [];
   try {
-    parts.service = await openKeyService({ fault: undefined, ...options, ...base });
-    const { keys, serve } = parts.service;
-    base.keys = keys;
-    sayKey(config, keys.from, log);
-    parts.litellm = await openLitellmService(options, base, parts.service);
-    const { litellm } = parts;
-    const { slot: active, onKeyAccepted } = litellm;
-    const start = { active, key: litellm.keys.first, onKeyAccepted };
-    parts.traffic = buildTraffic(options, base, keys, start);
-    const { traffic } = parts;
-    if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
-    return await listenOnBoth(
-      options,
-      { ...parts, litellm, traffic } as Parts,
-      serve(litellm.admin),
-    );
+    return await build(options, begun);
   } catch (error) {
     // Whatever was begun would keep the process alive.
-    await parts.litellm?.close();
-    await parts.traffic?.close();
-    base.close();
-    await parts.service?.close();
+    for (const end of begun.reverse()) await end();
     throw error;
   }
 }
 
-/** What a sidecar is made of, in the order in which it is made. */
-interface Parts {
-  service: KeyService;
-  litellm: LitellmService;
-  traffic: Traffic;
+/** Builds each part from those before it; `begun` gets what ends it. */
+async function build(options: AppOptions, begun: (() => void | Promise<void>)[]): Promise<App> {
+  const { config, log } = options;
+  refuseWeakKey(options);
+  const base = buildBase(options);
+  begun.push(base.exchanges.close);
+  const state = await openState(options, base);
+  begun.push(state.close);
+  const keys = await buildKeys(options, base, state);
+  begun.push(keys.close);
+  const litellm = await openLitellmService(options, base, keys, state.mayWrite);
+  begun.push(litellm.close);
+  const traffic = buildTraffic(options, base, keys, litellm);
+  begun.push(traffic.close);
+  const api = createAdminApi({
+    ...{ admin: keys.admin, upstream: litellm.admin, audit: state.audit },
+    onError: (err) => log.error({ err }, 'an admin request failed'),
+  });
+  const ops = buildOps(options, base, { keys, traffic, api });
+  begun.push(ops.close);
+
+  base.lifecycle.enter('serving');
+  if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
+  state.serveAdmin(api);
+  const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
+  const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
+
+  const drain = async (): Promise<void> => {
+    // The next process goes on with what is under way; what LiteLLM has in hand is finished here.
+    await litellm.close();
+    await traffic.drain();
+    // The folder is let go when nothing is written to it any more.
+    await state.drainAdmin();
+    await keys.close();
+    await state.close();
+    await ops.close();
+  };
+  return { port, opsPort, upstreams: traffic.upstreams, drain };
 }
 
-async function listenOnBoth(
+/** The ops port: health, metrics, and the admin API where a token opens it. */
+function buildOps(
   { config, log }: AppOptions,
-  { service, litellm, traffic }: Parts,
-  api: AdminApi,
-): Promise<App> {
-  const { adminToken } = config;
-  const tokenDigest = adminToken && digestOf(adminToken.reveal());
-  const ops = createOpsServer({
-    metrics: traffic.metrics,
+  { exchanges, metrics }: Base,
+  { keys, traffic, api }: { keys: Keys; traffic: Traffic; api: AdminApi },
+): OpsServer {
+  const { upstreams } = traffic;
+  const exposition = metrics.expose({
+    gauges: {
+      inFlight: () => exchanges.count('all'),
+      streams: () => exchanges.count('streams'),
+      websockets: () => exchanges.count('websockets'),
+      held: upstreams.held,
+    },
+    upstreamUp: () => new Map(upstreams.all().map(({ name, isUp }) => [name, isUp()])),
+    keys: () => keyGauges(keys.keyring(), keys.lastUsedAt),
+    publishPending: keys.publishPending,
+  });
+  const tokenDigest = config.adminToken && digestOf(config.adminToken.reveal());
+  return createOpsServer({
+    metrics: exposition,
     isReady: traffic.readiness,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });
+}
+
+/** Listens, or says why it cannot, and which setting helps. */
+async function listenOrExplain(
+  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
+  host: string,
+  port: number,
+  prefix: string,
+): Promise<{ readonly port: number }> {
   try {
-    const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
-    const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
-    const drain = async (): Promise<void> => {
-      // The next process goes on with what is under way; what LiteLLM has in hand is finished here.
-      await litellm.close();
-      await traffic.drain();
-      await service.close();
-      await ops.close();
-    };
-    return { port, opsPort, upstreams: traffic.upstreams, drain };
-  } catch (error) {
-    await ops.close();
-    throw error;
+    return await server.listen(host, port);
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException;
+    const why = { EADDRINUSE: 'it is in use', EACCES: 'it is not allowed' }[code] ?? code;
+    throw new StartupError('port', `cannot listen on ${host}:${port}: ${why}`, {
+      hint: `set SIDECAR_${prefix}PORT or SIDECAR_${prefix}HOST, or stop what listens there`,
+      cause,
+    });
   }
 }

@@ -3,12 +3,9 @@ import type { DeclaredPlaces } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import { ROUTE_GROUPS } from '../litellm/routes.ts';
 import { createExchanges, type Exchanges } from '../proxy/exchanges.ts';
-import type { Upstreams } from '../proxy/upstreams.ts';
-import type { Keys } from '../rotation/keys.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
-import { keyGauges } from '../telemetry/key-families.ts';
 import type { Log } from '../telemetry/log.ts';
-import { createMetrics } from '../telemetry/metrics.ts';
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 
 export interface AppOptions {
   readonly config: Config;
@@ -27,44 +24,38 @@ export interface AppOptions {
   readonly fault?: FaultPoint;
 }
 
-/** What comes later than the metrics, and is there before the first request and scrape. */
-interface Later {
-  keys: Keys | undefined;
-  upstreams: Upstreams | undefined;
+/** In the order in which a process goes through them. */
+const PHASES = { starting: 0, serving: 1, stopping: 2, draining: 3 } as const;
+type Phase = keyof typeof PHASES;
+
+/** How far the life of the process is, for the parts that behave differently by it. */
+export interface Lifecycle {
+  enter(phase: Phase): void;
+  /** Whether this phase, or one after it, has begun. */
+  hasReached(phase: Phase): boolean;
 }
 
-/** What keys and traffic both need. */
-export function buildBase(options: AppOptions) {
-  const exchanges = createExchanges(options.clock);
-  const later: Later = { keys: undefined, upstreams: undefined };
-  const metrics = buildMetrics(options, exchanges, later);
-  const close = (): void => {
-    later.upstreams?.close();
-    exchanges.close();
+function createLifecycle(): Lifecycle {
+  let current: number = PHASES.starting;
+  return {
+    enter(phase) {
+      current = PHASES[phase];
+    },
+    hasReached: (phase) => current >= PHASES[phase],
   };
-  return Object.assign(later, { exchanges, metrics, count: metrics.keyEvents, close });
 }
 
-export type Base = ReturnType<typeof buildBase>;
-
-function buildMetrics(options: AppOptions, exchanges: Exchanges, later: Later) {
-  return createMetrics({
-    gauges: {
-      inFlight: () => exchanges.count('all'),
-      streams: () => exchanges.count('streams'),
-      websockets: () => exchanges.count('websockets'),
-      held: () => later.upstreams?.held() ?? 0,
-    },
-    upstreamUp: () =>
-      new Map((later.upstreams?.all() ?? []).map(({ name, isUp }) => [name, isUp()])),
-    version: options.version,
-    node: options.nodeVersion,
-    routeGroups: ROUTE_GROUPS,
-    keys: () => {
-      const { keys } = later;
-      return keys === undefined ? [] : keyGauges(keys.keyring(), keys.lastUsedAt);
-    },
-    publishPending: () => later.keys?.publishPending() ?? 0,
-    clock: options.clock,
-  });
+/** What every other part is built on. */
+export interface Base {
+  readonly lifecycle: Lifecycle;
+  /** What is under way. */
+  readonly exchanges: Exchanges;
+  /** The counters; what is read at a scrape joins them once everything is built. */
+  readonly metrics: Metrics;
 }
+
+export const buildBase = ({ clock, version, nodeVersion }: AppOptions): Base => ({
+  lifecycle: createLifecycle(),
+  exchanges: createExchanges(clock),
+  metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
+});

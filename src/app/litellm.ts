@@ -18,7 +18,7 @@ import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
-import { triggerOf } from '../rotation/events.ts';
+import { triggerOf } from '../rotation/admin.ts';
 import type { Keys } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
@@ -26,7 +26,6 @@ import type { FaultPoint } from '../store/durable-file.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath } from '../store/key-files.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
-import type { KeyService } from './keys.ts';
 
 /** LiteLLM, wherever it runs, as the rest of the sidecar needs it. */
 export type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
@@ -39,7 +38,8 @@ export type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
 export async function openLitellmService(
   options: AppOptions,
   { metrics }: Base,
-  { keys, mayWrite }: KeyService,
+  keys: Keys,
+  mayWrite: () => boolean,
 ): Promise<LitellmService> {
   const { config, log, fault } = options;
   const litellm = await openLitellm({

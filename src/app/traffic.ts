@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/settings.ts';
 import { canConnect } from '../litellm/ask.ts';
@@ -18,12 +19,12 @@ import { createTrafficServer, type TrafficServer } from '../servers/traffic.ts';
 import type { AppOptions, Base } from './base.ts';
 
 /** Where traffic goes at the start. */
-export interface UpstreamStart {
-  readonly active: SlotName;
+interface UpstreamStart {
+  readonly slot: SlotName;
   /** What the LiteLLM of that slot runs with. */
-  readonly key: Secret;
+  readonly keys: { readonly first: Secret };
   /** LiteLLM took one of two live keys; told as `LiveKeys` says. */
-  readonly onKeyAccepted?: (rank: KeyRank) => void;
+  readonly onKeyAccepted: (rank: KeyRank) => void;
 }
 
 /** Milliseconds: what a check of the connection may take while requests wait for it. */
@@ -37,16 +38,16 @@ function originsIn({ upstreams: [a, b], slots }: AppOptions['config']): Map<Slot
 }
 
 /** The LiteLLMs that traffic may go to, each with a probe of its own. */
-export function buildUpstreams(
+function buildUpstreams(
   { config, log, clock }: AppOptions,
   exchanges: Exchanges,
-  { active, key, onKeyAccepted = () => undefined }: UpstreamStart,
+  { slot: active, keys, onKeyAccepted }: UpstreamStart,
 ): Upstreams {
   const { publicUrl, keyHeader, connectTimeoutMs, holdMs, holdMax, rootPath } = config;
   return createUpstreams({
     origins: originsIn(config),
     active,
-    key,
+    key: keys.first,
     exchanges,
     rules: { publicUrl, keyHeader },
     connectTimeoutMs,
@@ -109,15 +110,31 @@ function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): T
 }
 
 /** The traffic port and all that is behind it. */
-export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
+export interface Traffic {
+  readonly server: TrafficServer;
+  /** What a handover moves, and what the metrics and `/readyz` look at. */
+  readonly upstreams: Upstreams;
+  /** What `/readyz` answers. */
+  readiness(): { readonly ready: boolean; readonly waitingFor: readonly string[] };
+  /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */
+  drain(): Promise<void>;
+  /** Ends everything at once. */
+  close(): Promise<void>;
+}
+
+export function buildTraffic(
+  options: AppOptions,
+  base: Base,
+  keys: Keys,
+  start: UpstreamStart,
+): Traffic {
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
-  const { exchanges, metrics } = base;
+  const { exchanges, lifecycle } = base;
   const upstreams = buildUpstreams(options, exchanges, start);
-  base.upstreams = upstreams;
   const events = trafficEvents(base, keys, log);
   const shared = { upstreams, exchanges, events, elapsed: clock.elapsed };
-  const phase = { stopping: false, draining: false };
+  const isStopping = (): boolean => lifecycle.hasReached('stopping');
   const gateway = createGateway({
     policy: policyOf(config, keys),
     rules: { publicUrl, keyHeader },
@@ -126,55 +143,47 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     failures: createFailureLimiter(config.failuresPerMinute),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),
-    isReady: () => !phase.stopping && upstreams.active.isUp(),
-    isDraining: () => phase.draining,
+    isReady: () => !isStopping() && upstreams.active.isUp(),
+    isDraining: () => lifecycle.hasReached('draining'),
   });
   const server = createTrafficServer({ gateway, headersTimeoutMs: config.headersTimeoutMs });
-  const parts = { base, server, phase };
+  const close = async (): Promise<void> => {
+    upstreams.close();
+    exchanges.close();
+    await server.close();
+  };
   return {
     server,
-    metrics,
-    /** The traffic as a handover sees it: `SlotTraffic` and `KeyTraffic` of `handover/ports.ts`. */
     upstreams,
-    readiness: () => readiness(upstreams, phase.stopping),
-    drain: () => drain(options, parts),
-    close: () => close(parts),
+    readiness: () => readiness(upstreams, isStopping()),
+    async drain() {
+      await finish(options, base, server);
+      await close();
+    },
+    close,
   };
 }
 
-function readiness({ active }: Upstreams, stopping: boolean) {
+function readiness({ active }: Upstreams, isStopping: boolean) {
   const waitingFor = [
     ...(active.probe.answeredOnce() ? [] : ['LiteLLM has not answered yet']),
-    ...(stopping ? ['stopping'] : []),
+    ...(isStopping ? ['stopping'] : []),
   ];
   return { ready: waitingFor.length === 0, waitingFor };
 }
 
-interface Parts {
-  readonly base: Base;
-  readonly server: TrafficServer;
-  readonly phase: { stopping: boolean; draining: boolean };
-}
-
-async function drain({ config, log }: AppOptions, parts: Parts): Promise<void> {
-  const { server, phase } = parts;
-  const { exchanges } = parts.base;
-  phase.stopping = true;
+/** Is not ready any more, takes nothing new a while later, and lets what is under way end. */
+async function finish(
+  { config, log }: AppOptions,
+  { exchanges, lifecycle }: Base,
+  server: TrafficServer,
+): Promise<void> {
+  lifecycle.enter('stopping');
   log.info({ ms: config.drainDelayMs }, 'not ready any more, serving on for load balancers');
-  await new Promise((resolve) => {
-    setTimeout(resolve, config.drainDelayMs);
-  });
-  phase.draining = true;
+  await sleep(config.drainDelayMs);
+  lifecycle.enter('draining');
   server.stopListening();
   log.info({ left: exchanges.count('all') }, 'finishing what is under way');
   const cut = await exchanges.drain(config.drainMs);
   if (cut > 0) log.warn({ cut }, 'time is up: some exchanges were cut');
-  await close(parts);
 }
-
-async function close({ base, server }: Parts): Promise<void> {
-  base.close();
-  await server.close();
-}
-
-export type Traffic = ReturnType<typeof buildTraffic>;

@@ -11,20 +11,20 @@ export interface GenerationView {
   readonly state: GenerationState;
   readonly origin: KeyOrigin;
   readonly createdAt: string;
-  /** When every publish target had it; null: one still lacks it. */
+  /** When every publish target had the key; null: one target still lacks it. */
   readonly publishedAt: string | null;
-  /** Of a retiring one. */
+  /** Of a retiring generation: how long it stays good after a newer one was first used. */
   readonly graceMs: number | null;
   /** Retiring: until when it is good at the latest. Retired or revoked: since when it is not. */
   readonly validUntil: string | null;
   /** Retiring: whether a newer key was used, so that `validUntil` does not move any more. */
   readonly clockStarted: boolean;
   readonly lastUsedAt: string | null;
-  /** Requests with it, refused ones included. */
+  /** Requests with this key, refused ones included. */
   readonly uses: number;
-  /** Callers that were seen in the last hour. */
+  /** Callers that presented this key in the last hour. */
   readonly recentCallers: number;
-  /** Requests and WebSockets with it that are under way. */
+  /** Requests and WebSockets with this key that are under way. */
   readonly inFlight: number;
 }
 
@@ -41,9 +41,9 @@ export interface ClientView {
   readonly generations: readonly GenerationView[];
   /** Retired and revoked ones in all. */
   readonly tombstones: number;
-  /** Where its newest key is published, beside the state folder's own file. */
+  /** Where the client's newest key is published, beside the state folder's own file. */
   readonly publish: readonly TargetView[];
-  /** When the schedule rotates it next. */
+  /** When the schedule rotates the client next. */
   readonly nextRotationAt: string | null;
 }
 
@@ -51,7 +51,7 @@ export interface TargetView {
   /** `file:/run/keys/master`, `dotenv:/srv/app/.env#OPENAI_API_KEY`. */
   readonly target: string;
   readonly state: 'published' | 'pending';
-  /** Of a pending one: why the last try failed, and when the next one is. */
+  /** Of a pending target: why the last try failed, and when the next try is. */
   readonly error: string | null;
   readonly nextTryAt: string | null;
 }
@@ -94,7 +94,7 @@ export interface WhoView {
 export interface RotateView {
   readonly client: string;
   readonly generation: GenerationView;
-  /** Those before it that are still good, or were until now; newest first. */
+  /** The generations before it that are still good, or were until now; newest first. */
   readonly previous: readonly GenerationView[];
   readonly publish: readonly TargetView[];
   /** The new key; null where an answer is given again and a newer key has come since. */
@@ -105,15 +105,29 @@ export interface RotateView {
   readonly cut: number;
 }
 
-/** What revoke, rollback, and the verbs for clients answer. */
+/** What `revoke`, `rollback`, and the verbs for clients answer. */
 export interface ChangeView {
   readonly client: ClientView;
   readonly cut: number;
   readonly notes: readonly string[];
 }
 
-/** Who asks: `cli:alice`, `api:10.0.0.7`; it stands in the audit. */
+/** Who asks: `cli:alice`, `api:10.0.0.7`; the audit names whoever made a change by this word. */
 export type Actor = string;
+
+/** Where a rotation came from. */
+export const TRIGGERS = ['cli', 'api', 'schedule', 'declared', 'start'] as const;
+export type Trigger = (typeof TRIGGERS)[number];
+export const ROTATION_OUTCOMES = ['done', 'failed', 'refused'] as const;
+export type RotationOutcome = (typeof ROTATION_OUTCOMES)[number];
+
+/** The trigger that stands behind an actor's name. */
+export function triggerOf(by: Actor): Trigger {
+  if (by === 'schedule') return 'schedule';
+  if (by.startsWith('declared:')) return 'declared';
+  if (by.startsWith('api:')) return 'api';
+  return by === 'sidecar' ? 'start' : 'cli';
+}
 
 export interface RotateRequest {
   readonly client: string;
@@ -152,13 +166,13 @@ export interface KeyAdmin {
   addClient(request: AddClientRequest, by: Actor): Promise<RotateView>;
   disable(client: string, by: Actor): Promise<ChangeView>;
   enable(client: string, by: Actor): Promise<ChangeView>;
-  /** Ends all of its keys and takes it off every list; `force` as in `revoke`. */
+  /** Ends all keys of the client and takes it off every list; `force` as in `revoke`. */
   remove(client: string, force: boolean, by: Actor): Promise<ChangeView>;
 }
 
 export type AdminErrorCode =
   | KeyringErrorCode
-  /** It was used in the last hour: `callers` says who would break. */
+  /** The key was used in the last hour: `AdminError.who` lists the callers that would break. */
   | 'in_use'
   | 'publish_failed'
   | 'store_unavailable'
@@ -171,7 +185,7 @@ export class AdminError extends Error {
   override readonly name = 'AdminError';
   readonly code: AdminErrorCode;
   readonly hints: readonly string[];
-  /** Of `in_use`. */
+  /** Of `in_use`: who presented the key in the last hour. */
   readonly who: WhoView | undefined;
 
   constructor(

@@ -14,13 +14,102 @@ import { AdminError, type WarningView } from './admin.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeyFiles, Rotator } from './rotate.ts';
 
-/** What a declared value means to the keyring. */
-export type DeclaredPlan =
-  /** It is the active key, or about to be, and was acted on. */
+/** What became of a declared value. */
+export type DeclaredOutcome =
   | { readonly kind: 'nothing' }
-  /** It is the active key: our own publishing came back, or it was declared somewhere else. */
+  | { readonly kind: 'stale'; readonly message: string }
+  | { readonly kind: 'rotated'; readonly where: string }
+  /** The value does not count; the key that counted before still does. */
+  | { readonly kind: 'refused'; readonly warning: WarningView };
+
+export interface DeclaredKeys {
+  /** Acts on what is declared now; never rejects. To be called at the start, and at each change. */
+  settle(reading: DeclaredReading): Promise<DeclaredOutcome>;
+  /** What `sidecar status` repeats until the declared value is mended. */
+  warnings(): readonly WarningView[];
+}
+
+interface DeclaredOptions {
+  readonly keeper: Keeper;
+  readonly rotator: Rotator;
+  readonly graceMs: number;
+}
+
+/** Keeps the client `master` in step with the key that the operator declared. */
+export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
+  const { keeper } = options;
+  let refusal: WarningView | undefined;
+  /** The warning about a short key, which holds as long as that key is the active one. */
+  let short: { readonly digest: string; readonly warning: WarningView } | undefined;
+
+  const judge = async (value: DeclaredValue): Promise<DeclaredOutcome> => {
+    const { where, key } = value;
+    const check = checkDeclaredKey(key.reveal());
+    if (!check.ok) return tooWeak(where, check.reason);
+    const digest = digestOf(key.reveal());
+    if (check.warning !== undefined) short = { digest, warning: shortKey(where, check.warning) };
+    try {
+      return await actOn(value, digest, options);
+    } catch (error) {
+      if (error instanceof AdminError) return notTaken(where, error);
+      throw error;
+    }
+  };
+
+  return {
+    async settle(reading) {
+      const outcome = await ('fault' in reading ? unreadable(reading.fault) : settled(reading));
+      refusal = outcome.kind === 'refused' ? outcome.warning : undefined;
+      return outcome;
+    },
+    warnings() {
+      const master = keeper.keyring().clients.get(MASTER);
+      const active = master && activeOf(master);
+      return [
+        ...(refusal === undefined ? [] : [refusal]),
+        ...(short !== undefined && short.digest === active?.digest ? [short.warning] : []),
+      ];
+    },
+  };
+
+  function settled({ value }: Extract<DeclaredReading, { value: unknown }>) {
+    return value === undefined ? ({ kind: 'nothing' } as const) : judge(value);
+  }
+}
+
+/** @throws AdminError where the keyring does not take the value */
+async function actOn(
+  { source, where, key }: DeclaredValue,
+  digest: string,
+  { keeper, rotator, graceMs }: DeclaredOptions,
+): Promise<DeclaredOutcome> {
+  const by = `declared:${source}`;
+  const plan = planDeclared(keeper.keyring(), source, digest);
+  if (plan.kind === 'nothing') return plan;
+  if (plan.kind === 'stale') {
+    const { generation, state } = plan;
+    const message = `${where} holds an older key (${generation}, ${state}); newer ones rule`;
+    return { kind: 'stale', message };
+  }
+  if (plan.kind === 'remember') {
+    await keeper.change([{ kind: 'remember', source, digest }], by);
+    return { kind: 'nothing' };
+  }
+  const isFirst = keeper.keyring().clients.get(MASTER) === undefined;
+  const first = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
+  const common = { client: MASTER, compromised: false, idempotency: undefined } as const;
+  const newClient = isFirst ? first : undefined;
+  await rotator.activate({ ...common, key, origin: 'declared', source, graceMs, newClient }, by);
+  return { kind: 'rotated', where };
+}
+
+/** What a declared value means to the keyring. */
+type DeclaredPlan =
+  /** The value is the active key, or about to be, and was acted on. */
+  | { readonly kind: 'nothing' }
+  /** The value is the active key: the sidecar's own publishing came back, or it moved. */
   | { readonly kind: 'remember' }
-  /** It was acted on before, and newer keys have come since: at a start that is no rotation. */
+  /** The value was acted on before, and newer keys have come since: that is no rotation. */
   | { readonly kind: 'stale'; readonly generation: string; readonly state: Generation['state'] }
   /** A new value: a rotation, or a refusal where the keyring knows it as an older one. */
   | { readonly kind: 'rotate' };
@@ -44,112 +133,23 @@ export function planDeclared(
   return { kind: 'rotate' };
 }
 
-/** What became of a declared value. */
-export type DeclaredOutcome =
-  | { readonly kind: 'nothing' }
-  | { readonly kind: 'stale'; readonly message: string }
-  | { readonly kind: 'rotated'; readonly where: string }
-  /** It does not count; what counted before still does. */
-  | { readonly kind: 'refused'; readonly warning: WarningView };
-
-export interface DeclaredKeys {
-  /** Acts on what is declared now; never rejects. To be called at the start, and at each change. */
-  settle(reading: DeclaredReading): Promise<DeclaredOutcome>;
-  /** What `status` repeats until it is mended. */
-  warnings(): readonly WarningView[];
-}
-
-export interface DeclaredOptions {
-  readonly keeper: Keeper;
-  readonly rotator: Rotator;
-  readonly graceMs: number;
-}
-
-/** Keeps the client `master` in step with the key that the operator declared. */
-export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
-  const { keeper } = options;
-  let refused: WarningView | undefined;
-  /** Of a short key: the warning holds as long as that key is the active one. */
-  let short: { readonly digest: string; readonly warning: WarningView } | undefined;
-
-  const judge = async (value: DeclaredValue): Promise<DeclaredOutcome> => {
-    const { where, key } = value;
-    const check = checkDeclaredKey(key.reveal());
-    if (!check.ok) return tooWeak(where, check.reason);
-    const digest = digestOf(key.reveal());
-    if (check.warning !== undefined) short = { digest, warning: shortKey(where, check.warning) };
-    try {
-      return await actOn(value, digest, options);
-    } catch (error) {
-      if (error instanceof AdminError) return notTaken(where, error);
-      throw error;
-    }
-  };
-
-  return {
-    async settle(reading) {
-      const outcome = await ('fault' in reading ? unreadable(reading.fault) : settled(reading));
-      refused = outcome.kind === 'refused' ? outcome.warning : undefined;
-      return outcome;
-    },
-    warnings() {
-      const master = keeper.keyring().clients.get(MASTER);
-      const active = master && activeOf(master);
-      return [
-        ...(refused === undefined ? [] : [refused]),
-        ...(short !== undefined && short.digest === active?.digest ? [short.warning] : []),
-      ];
-    },
-  };
-
-  function settled({ value }: Extract<DeclaredReading, { value: unknown }>) {
-    return value === undefined ? ({ kind: 'nothing' } as const) : judge(value);
-  }
-}
-
-/** Throws `AdminError` where the keyring does not take it. */
-async function actOn(
-  { source, where, key }: DeclaredValue,
-  digest: string,
-  { keeper, rotator, graceMs }: DeclaredOptions,
-): Promise<DeclaredOutcome> {
-  const by = `declared:${source}`;
-  const plan = planDeclared(keeper.keyring(), source, digest);
-  if (plan.kind === 'nothing') return plan;
-  if (plan.kind === 'stale') {
-    const { generation, state } = plan;
-    const message = `${where} holds an older key (${generation}, ${state}); newer ones rule`;
-    return { kind: 'stale', message };
-  }
-  if (plan.kind === 'remember') {
-    await keeper.change([{ kind: 'remember', source, digest }], by);
-    return { kind: 'nothing' };
-  }
-  const isFirst = keeper.keyring().clients.get(MASTER) === undefined;
-  const first = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
-  const common = { client: MASTER, compromised: false, idempotency: undefined } as const;
-  const newClient = isFirst ? first : undefined;
-  await rotator.rotate({ ...common, key, origin: 'declared', source, graceMs, newClient }, by);
-  return { kind: 'rotated', where };
-}
-
-const refusal = (code: string, message: string, hint: string): DeclaredOutcome => ({
+const refused = (code: string, message: string, hint: string): DeclaredOutcome => ({
   kind: 'refused',
   warning: { code, message, hint },
 });
 
 const unreadable = (fault: string): DeclaredOutcome =>
-  refusal('declared_key_unreadable', fault, 'until it can be read, the key before it counts');
+  refused('declared_key_unreadable', fault, 'until it can be read, the key before it counts');
 
 const tooWeak = (where: string, reason: string): DeclaredOutcome =>
-  refusal(
+  refused(
     'declared_key_refused',
     `${where} cannot guard the gateway: ${reason}`,
     'make a good one with `sidecar key new`; until then the key before it counts',
   );
 
 const notTaken = (where: string, { code, message, hints }: AdminError): DeclaredOutcome =>
-  refusal(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
+  refused(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
 
 const shortKey = (where: string, warning: string): WarningView => ({
   code: 'short_declared_key',
@@ -157,7 +157,7 @@ const shortKey = (where: string, warning: string): WarningView => ({
   hint: 'sidecar rotate, or declare a longer one',
 });
 
-export interface FirstKeyOptions {
+interface FirstKeyOptions {
   readonly keeper: Keeper;
   readonly rotator: Rotator;
   readonly keyFiles: KeyFiles;
@@ -169,7 +169,7 @@ export interface FirstKeyOptions {
 /** Where the key that clients present came from, at this start. */
 export type FirstKey = 'declared' | 'made' | 'found';
 
-export interface FirstKeyFound {
+interface FirstKeyFound {
   readonly from: FirstKey;
   /** What is declared, and what became of it. */
   readonly reading: DeclaredReading;
@@ -203,7 +203,7 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
   return { from: 'declared', outcome, reading };
 }
 
-/** A new key in its place would lock out who holds the one that stood there. */
+/** A new key in place of an emptied file would lock out whoever holds the key that was in it. */
 const emptyFile = (): AdminError =>
   new AdminError('publish_failed', `the key file of ${MASTER} is empty`, {
     hints: [`put the key back into keys/${MASTER} of the state folder, or delete that file`],
@@ -215,7 +215,7 @@ async function makeMaster(
   origin: KeyOrigin,
 ): Promise<void> {
   const newClient = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
-  await rotator.rotate(
+  await rotator.activate(
     {
       client: MASTER,
       key,

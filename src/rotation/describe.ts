@@ -7,6 +7,7 @@ import {
   idOf,
   isValid,
   type Keyring,
+  readId,
 } from '../keyring/keyring.ts';
 import type { StoreError } from '../store/key-store.ts';
 import type {
@@ -32,9 +33,9 @@ export interface ViewSources {
   readonly schedule: Schedule;
 }
 
-/** What was seen within it would break: the time in which a key counts as in use. */
-export const IN_USE_MS = 3_600_000;
-/** Ended generations that a client's view shows. */
+/** A key counts as in use for so many milliseconds after a caller presented it. */
+const IN_USE_MS = 3_600_000;
+/** How many ended generations a client's view shows. */
 const ENDED_SHOWN = 3;
 
 const iso = (at: number | undefined): string | null =>
@@ -107,34 +108,16 @@ export function whoView(client: string, generation: Generation, sources: ViewSou
   };
 }
 
-/** A generation by its id, and whose it is. */
+/** A generation by its id, and the client it belongs to. */
 export function findGeneration(
   keyring: Keyring,
   id: string,
 ): { readonly client: Client; readonly generation: Generation } | undefined {
-  const [, name = '', number = ''] = /^(.+)-([1-9]\d{0,8})$/.exec(id) ?? [];
-  const client = keyring.clients.get(name);
-  const generation = client?.generations.find((each) => each.number === Number(number));
+  const read = readId(id);
+  const client = keyring.clients.get(read?.client ?? '');
+  const generation = client?.generations.find(({ number }) => number === read?.number);
   return client === undefined || generation === undefined ? undefined : { client, generation };
 }
-
-/** What an operator should do next, from what the clients look like. */
-export function nextSteps(clients: readonly ClientView[]): readonly string[] {
-  return clients.flatMap(({ name, state, generations, publish }) => {
-    const steps: string[] = [];
-    const pending = publish.filter((target) => target.state === 'pending');
-    for (const { target } of pending) steps.push(`make ${target} writable: ${name} waits for it`);
-    const keyless = !generations.some((generation) => generation.state === 'active');
-    if (state === 'disabled' && keyless) steps.push(`sidecar rotate ${name}: it has no active key`);
-    for (const { id, state: of, recentCallers } of generations) {
-      if (of !== 'retiring' || recentCallers === 0) continue;
-      steps.push(`sidecar who ${id}: it retires, and ${callers(recentCallers)} used it this hour`);
-    }
-    return steps;
-  });
-}
-
-const callers = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);
 
 /** Valid generations of a client, the active one aside, newest first. */
 export const olderValid = (client: Client): readonly Generation[] => {
@@ -142,8 +125,10 @@ export const olderValid = (client: Client): readonly Generation[] => {
   return [...client.generations].reverse().filter((each) => isValid(each) && each !== active);
 };
 
-export interface StatusSources {
+/** What the status is made from, beside the clients. */
+export interface StatusFacts {
   readonly version: string;
+  /** Milliseconds since the epoch. */
   readonly startedAt: number;
   readonly clock: SteadyClock;
   readonly storeError: () => StoreError | undefined;
@@ -156,25 +141,45 @@ export interface StatusSources {
 }
 
 /** One screen: what there is, what is wrong, and what to do next. */
-export function statusOf(clients: readonly ClientView[], sources: StatusSources): StatusView {
-  const { clock, rotateEveryMs } = sources;
-  const failed = sources.storeError();
+export function statusView(clients: readonly ClientView[], facts: StatusFacts): StatusView {
+  const { clock, rotateEveryMs } = facts;
+  const failed = facts.storeError();
   return {
     now: new Date(clock.now()).toISOString(),
-    version: sources.version,
-    startedAt: new Date(sources.startedAt).toISOString(),
+    version: facts.version,
+    startedAt: new Date(facts.startedAt).toISOString(),
     clients,
     store: { up: failed === undefined, error: failed?.message ?? null },
     rotateEveryMs: rotateEveryMs === 0 ? null : rotateEveryMs,
     warnings: [
       ...storeDown(failed),
-      ...sources.storeWarnings().map(storeWarning),
+      ...facts.storeWarnings().map(storeWarning),
       ...clockWarnings(clock),
-      ...sources.warnings(),
+      ...facts.warnings(),
     ],
     next: nextSteps(clients),
   };
 }
+
+/** What an operator should do next, from what the clients look like. */
+function nextSteps(clients: readonly ClientView[]): readonly string[] {
+  return clients.flatMap(({ name, state, generations, publish }) => {
+    const steps: string[] = [];
+    const pending = publish.filter((target) => target.state === 'pending');
+    for (const { target } of pending) steps.push(`make ${target} writable: ${name} waits for it`);
+    const keyless = !generations.some((generation) => generation.state === 'active');
+    if (state === 'disabled' && keyless) steps.push(`sidecar rotate ${name}: it has no active key`);
+    for (const { id, state: of, recentCallers } of generations) {
+      if (of !== 'retiring' || recentCallers === 0) continue;
+      steps.push(
+        `sidecar who ${id}: it retires, and ${callerCount(recentCallers)} used it this hour`,
+      );
+    }
+    return steps;
+  });
+}
+
+const callerCount = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);
 
 const storeWarning = (message: string): WarningView => ({
   code: 'store_warning',
@@ -192,16 +197,16 @@ function clockWarnings(clock: SteadyClock): readonly WarningView[] {
   return jump === undefined ? [] : [{ code: 'clock_jump', ...clockWords(jump.byMs) }];
 }
 
-const UNITS = [
+const CLOCK_UNITS = [
   ['days', 86_400_000],
   ['hours', 3_600_000],
   ['minutes', 60_000],
 ] as const;
 
-/** What is said of a wall clock that left the time, by so many milliseconds. */
+/** What is said of a wall clock that differs from the time that has passed by so much. */
 export function clockWords(byMs: number): { readonly message: string; readonly hint: string } {
   const size = Math.abs(byMs);
-  const [unit, length] = UNITS.find(([, each]) => size >= 2 * each) ?? ['seconds', 1000];
+  const [unit, length] = CLOCK_UNITS.find(([, each]) => size >= 2 * each) ?? ['seconds', 1000];
   const ahead = byMs > 0 ? 'ahead of' : 'behind';
   return {
     message: `the clock is ${Math.round(size / length)} ${unit} ${ahead} the time that has passed`,

@@ -13,46 +13,14 @@ import {
 import { createTurns } from '../turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 
-/** They come of time, traffic and disks, whoever's change was under way when they were seen. */
-const BY_ITSELF: ReadonlySet<KeyringEvent['kind']> = new Set([
-  'retired',
-  'clockStarted',
-  'published',
-]);
+/** Told of the events of a change once it rules, in the order of the changes; must not throw. */
+export type KeyringListener = (events: readonly KeyringEvent[], by: Actor) => void;
 
-/** What the audit says of one event. `at` is milliseconds since the epoch. */
-export function auditEntryOf(event: KeyringEvent, by: string, at: number): AuditEntry {
-  const action = event.kind.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const doer = BY_ITSELF.has(event.kind) ? 'sidecar' : by;
-  const common = { at: new Date(at).toISOString(), by: doer, action, client: event.client };
-  switch (event.kind) {
-    case 'rotated': {
-      const { from, to, origin, graceMs, compromised } = event;
-      return { ...common, from, to, detail: { origin, graceMs, compromised } };
-    }
-    case 'rolledBack':
-      return { ...common, from: event.from, to: event.to };
-    case 'clockStarted': {
-      const deadline = new Date(event.deadline).toISOString();
-      return { ...common, from: event.generation, to: event.by, detail: { deadline } };
-    }
-    case 'revoked':
-      return { ...common, from: event.generation, detail: { compromised: event.compromised } };
-    case 'published':
-    case 'retired':
-      return { ...common, from: event.generation };
-    default:
-      return common;
-  }
-}
-
-export interface KeeperOptions {
+interface KeeperOptions {
   readonly store: KeyStore;
   readonly stored: StoredKeyring;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Told of what happened once it rules; must not throw. */
-  readonly onEvents: (events: readonly KeyringEvent[], by: Actor) => void;
   /** The store failed, or works again (undefined). */
   readonly onStore: (error: StoreError | undefined) => void;
   /** Whether this process may still write: another one may have taken the state folder. */
@@ -60,19 +28,19 @@ export interface KeeperOptions {
 }
 
 /**
- * How a change meets a store that fails. `saved`: it is refused, and nothing changed. `at-once`: it
- * rules here before it is saved, and the save is tried until it succeeds: what takes a key away
- * must not wait for a disk. `later`: it rules, and is saved with the next change or within seconds;
- * for what every start finds out again by itself.
+ * How a change meets a store that fails. `saved`: the change is refused, and nothing changed.
+ * `at-once`: the change rules before it is saved, and the save is tried until it succeeds, because
+ * what takes a key away must not wait for a disk. `later`: the change rules, and is saved with the
+ * next one or within seconds; for what every start finds out again by itself.
  */
-export type Durability = 'saved' | 'at-once' | 'later';
+type Durability = 'saved' | 'at-once' | 'later';
 
 /** Holds the keyring that rules, and keeps the store in step with it. */
 export interface Keeper {
   keyring(): Keyring;
   snapshot(): KeyringSnapshot;
   /**
-   * Carries out commands as one change; either all or none. Resolves to what they did.
+   * Carries out commands as one change: either all of them or none. Resolves to what they did.
    *
    * @throws AdminError with the fault's code, or `store_unavailable`
    */
@@ -81,6 +49,8 @@ export interface Keeper {
     by: Actor,
     durability?: Durability,
   ): Promise<readonly KeyringEvent[]>;
+  /** Calls the listener after each change from now on, after the listeners before it. */
+  subscribe(listener: KeyringListener): void;
   /** Writes into the audit what is no change of the keyring; never rejects. */
   note(entry: Omit<AuditEntry, 'at'>): Promise<void>;
   /** The store's last error; undefined: what rules is saved. */
@@ -91,17 +61,18 @@ export interface Keeper {
 
 /** Milliseconds between tries of a save that failed. */
 const RETRY_MS = 1000;
-/** What only time did is saved at the latest after it. */
+/** Milliseconds after which a change of durability `later` is saved at the latest. */
 const LATER_MS = 5000;
 
 export function createKeeper(options: KeeperOptions): Keeper {
-  const { now, onEvents } = options;
+  const { now } = options;
   const ruling = createRuling(options);
+  const listeners: KeyringListener[] = [];
   const inTurn = createTurns();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  /** Saves what rules already, now and until it succeeds. */
+  /** Saves what rules already; a save that fails is tried again until one succeeds. */
   const saveRuling = async (): Promise<void> => {
     try {
       ruling.rule(await ruling.save(ruling.keyring()));
@@ -128,11 +99,12 @@ export function createKeeper(options: KeeperOptions): Keeper {
         const { next, events } = carryOut(ruling.keyring(), commands, by, now());
         if (next === ruling.keyring()) return events;
         ruling.rule(durability === 'saved' ? await ruling.save(next).catch(refuse) : next);
-        onEvents(events, by);
+        for (const tell of listeners) tell(events, by);
         if (durability === 'at-once') await saveRuling();
         if (durability === 'later') saveIn(LATER_MS);
         return events;
       }),
+    subscribe: (listener) => void listeners.push(listener),
     note: (entry) =>
       inTurn(async () => {
         const line = { ...entry, at: new Date(now()).toISOString() };
@@ -160,14 +132,14 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
     keyring: () => keyring,
     snapshot: () => snapshot,
     failed: saves.failure,
-    /** Whether something rules that is not saved: every change has a line in the audit. */
+    /** Whether a change that rules is not saved: its line of the audit is pending until then. */
     isOwed: () => keyring.audit.pending.length > 0,
     rule(next: Keyring): void {
       // A line of the audit changes nothing for the traffic.
       if (next.clients !== keyring.clients) snapshot = snapshotOf(next);
       keyring = next;
     },
-    /** Resolves to the same without the lines that the store has now. */
+    /** Resolves to the keyring without the audit lines that the store has now. */
     async save(next: Keyring): Promise<Keyring> {
       version = await saves.run(() => store.save(next, version));
       return { ...next, audit: { ...next.audit, pending: [] } };
@@ -202,6 +174,42 @@ function carryOut(
     next.audit,
   );
   return { next: audit === next.audit ? next : { ...next, audit }, events };
+}
+
+/**
+ * Events that come of time, traffic and disks. A transition may find them due during anybody's
+ * change, and the audit does not name that person for them.
+ */
+const BY_ITSELF: ReadonlySet<KeyringEvent['kind']> = new Set([
+  'retired',
+  'clockStarted',
+  'published',
+]);
+
+/** What the audit says of one event. `at` is milliseconds since the epoch. */
+function auditEntryOf(event: KeyringEvent, by: string, at: number): AuditEntry {
+  const action = event.kind.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const doer = BY_ITSELF.has(event.kind) ? 'sidecar' : by;
+  const common = { at: new Date(at).toISOString(), by: doer, action, client: event.client };
+  switch (event.kind) {
+    case 'rotated': {
+      const { from, to, origin, graceMs, compromised } = event;
+      return { ...common, from, to, detail: { origin, graceMs, compromised } };
+    }
+    case 'rolledBack':
+      return { ...common, from: event.from, to: event.to };
+    case 'clockStarted': {
+      const deadline = new Date(event.deadline).toISOString();
+      return { ...common, from: event.generation, to: event.by, detail: { deadline } };
+    }
+    case 'revoked':
+      return { ...common, from: event.generation, detail: { compromised: event.compromised } };
+    case 'published':
+    case 'retired':
+      return { ...common, from: event.generation };
+    default:
+      return common;
+  }
 }
 
 function refuse(cause: unknown): never {

@@ -6,6 +6,124 @@ import { publishToDotenv, publishToFile } from '../store/publish.ts';
 import { createTurns, type Turns } from '../turns.ts';
 import type { TargetView } from './admin.ts';
 
+/** Writes a key to a target: on the disk when it resolves. The error of a failure holds no key. */
+type WriteTarget = (target: PublishTarget, key: Secret) => Promise<void>;
+
+export interface PublisherOptions {
+  readonly targets: readonly PublishTarget[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Every target of the client has this generation now, after one of them lacked it at first. */
+  readonly onPublished: (client: string, number: number) => void;
+  /** A try to write a target failed; `error` holds no key. */
+  readonly onFailure: (target: PublishTarget, error: Error) => void;
+  readonly fault?: FaultPoint;
+  /** For tests: what writes instead of the disk. */
+  readonly write?: WriteTarget;
+  /** Milliseconds, instead of `RETRY_WAITS`. */
+  readonly waits?: readonly number[];
+  /** Milliseconds that one try may take, instead of `LIMIT_MS`. */
+  readonly limitMs?: number;
+}
+
+/** Writes keys to their targets, and goes on trying where that fails. */
+export interface Publisher {
+  /**
+   * Tries each target of the client at once and resolves to whether all have the key. Those that
+   * failed are tried again by a table of waits, until they have it or a newer one is published.
+   * Never rejects.
+   */
+  publish(client: string, number: number, key: Secret): Promise<boolean>;
+  /** In the order of the settings. Before a first `publish` they count as published. */
+  targets(client: string): readonly TargetView[];
+  /** The client's newest key was withdrawn: no target is tried again for it. */
+  forget(client: string): void;
+  /** Nothing is tried again. */
+  close(): void;
+}
+
+/** Milliseconds that one try may take: a disk that hangs must not hang a rotation. */
+const LIMIT_MS = 5000;
+
+export function createPublisher(options: PublisherOptions): Publisher {
+  const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
+  const places = createPlaces(options.targets, options.fault);
+  const write = options.write ?? writerTo(places);
+  /** By client: what was published last, `late` where a target lacked it at first. */
+  const newest = new Map<string, { readonly number: number; late: boolean }>();
+
+  const all = options.targets.map((target) =>
+    createPublishTarget(target, {
+      now: options.now,
+      inTurn: places.of(target).inTurn,
+      write: (key) => write(target, key),
+      onWritten: () => tellIfLate(target.client),
+      onFailure: (error) => onFailure(target, error),
+      limitMs,
+      ...(options.waits !== undefined && { waits: options.waits }),
+    }),
+  );
+  const of = (client: string) => all.filter(({ target }) => target.client === client);
+  const allHave = (client: string): boolean => of(client).every(({ hasKey }) => hasKey());
+  const tellIfLate = (client: string): void => {
+    const last = newest.get(client);
+    if (last?.late !== true || !allHave(client)) return;
+    onPublished(client, last.number);
+  };
+
+  return {
+    async publish(client, number, key) {
+      const mine = { number, late: false };
+      newest.set(client, mine);
+      await Promise.all(of(client).map((each) => each.publish(key)));
+      // A newer generation was published meanwhile: whether targets have this one is moot.
+      if (newest.get(client) !== mine) return false;
+      mine.late = !allHave(client);
+      return !mine.late;
+    },
+    targets: (client) => of(client).map(({ view }) => view()),
+    forget(client) {
+      newest.delete(client);
+      for (const each of of(client)) each.forget();
+    },
+    close() {
+      for (const each of all) each.close();
+      places.close();
+    },
+  };
+}
+
+interface Place {
+  /** Writes to one path happen in the order in which they were asked for. */
+  readonly inTurn: Turns;
+  /** A thread of its own, so that a disk that hangs holds up no other path. */
+  readonly disk: Disk;
+}
+
+function createPlaces(targets: readonly PublishTarget[], fault: FaultPoint | undefined) {
+  const byPath = new Map<string, Place>();
+  for (const { path } of targets) {
+    const disk = createDisk({ ...(fault !== undefined && { fault }) });
+    byPath.set(path, byPath.get(path) ?? { inTurn: createTurns(), disk });
+  }
+  return {
+    of: ({ path }: PublishTarget): Place => byPath.get(path) as Place,
+    close(): void {
+      for (const { disk } of byPath.values()) disk.close();
+    },
+  };
+}
+
+const writerTo =
+  (places: ReturnType<typeof createPlaces>): WriteTarget =>
+  (target, key) => {
+    const { kind, path, variable } = target;
+    const { disk } = places.of(target);
+    return kind === 'file'
+      ? publishToFile(path, key, disk)
+      : publishToDotenv(path, variable, key, disk);
+  };
+
 /** Milliseconds before the second try, the third and so on; the last holds for all that follow. */
 export const RETRY_WAITS = [1000, 5000, 15_000, 60_000, 300_000] as const;
 
@@ -13,13 +131,13 @@ export const RETRY_WAITS = [1000, 5000, 15_000, 60_000, 300_000] as const;
 export const waitAfter = (failures: number, waits: readonly number[] = RETRY_WAITS): number =>
   waits[Math.min(failures, waits.length) - 1] ?? 0;
 
-export interface TargetOptions {
+interface TargetOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Calls `work` once nobody else writes the same file, and resolves or rejects as it does. */
   readonly inTurn: (work: () => Promise<void>) => Promise<void>;
   readonly write: (key: Secret) => Promise<void>;
-  /** It has the newest key now. */
+  /** The target has the newest key now. */
   readonly onWritten: () => void;
   readonly onFailure: (error: Error) => void;
   /** Milliseconds. */
@@ -29,24 +147,24 @@ export interface TargetOptions {
 }
 
 /** One place that keys are written to. */
-export interface TargetTries {
+interface TargetTries {
   readonly target: PublishTarget;
-  /** From now on it lacks this key. Resolves when the first try is over, or taking too long. */
+  /** Writes this key instead of any before it; resolves when the first try is over, or too long. */
   publish(key: Secret): Promise<void>;
-  /** Whether it lacks nothing. */
+  /** Whether the target has the newest key. */
   hasKey(): boolean;
   view(): TargetView;
-  /** It lacks nothing any more, whatever it holds. */
+  /** The key that the target lacks was withdrawn: the target counts as published. */
   forget(): void;
   /** Nothing is tried again. */
   close(): void;
 }
 
-/** A key that the target lacks; it is let go of once it is there. */
+/** A key that the target lacks; the key is let go of once it is written. */
 interface Job {
   readonly key: Secret;
   failures: number;
-  /** The try that is under way, be it that nobody waits for it any more. */
+  /** The try that is under way, even after `limitMs`, when nobody waits for it any more. */
   writing: Promise<void> | undefined;
 }
 
@@ -54,7 +172,7 @@ interface Job {
  * Writes of one file stand in a row, and each writes only what is still the newest key when its
  * turn comes: a try that hangs and ends late cannot bring an old key back.
  */
-export function createPublishTarget(target: PublishTarget, options: TargetOptions): TargetTries {
+function createPublishTarget(target: PublishTarget, options: TargetOptions): TargetTries {
   const { now, inTurn, write, onWritten, onFailure, limitMs, waits = RETRY_WAITS } = options;
   let job: Job | undefined;
   let error: Error | undefined;
@@ -78,7 +196,7 @@ export function createPublishTarget(target: PublishTarget, options: TargetOption
     onWritten();
   };
   const attempt = async (mine: Job): Promise<void> => {
-    // One that hangs is waited for again: a second one behind it would change nothing.
+    // A write that hangs is waited for again: a second one behind it would change nothing.
     mine.writing ??= writeNewest(mine);
     const failure = await failureWithin(limitMs, mine.writing);
     if (failure === undefined || job !== mine) return;
@@ -107,7 +225,7 @@ export function createPublishTarget(target: PublishTarget, options: TargetOption
   };
 }
 
-/** One timer for the next try. */
+/** The timer of the next try. */
 function createRetry(now: () => number) {
   let next: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
   let closed = false;
@@ -135,7 +253,7 @@ function createRetry(now: () => number) {
   };
 }
 
-/** Why some work failed, or that it took too long; undefined: it is done. */
+/** Why some work failed, or that it took too long; undefined: it succeeded in time. */
 function failureWithin(ms: number, work: Promise<void>): Promise<Error | undefined> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => {
@@ -148,120 +266,3 @@ function failureWithin(ms: number, work: Promise<void>): Promise<Error | undefin
     work.then(() => end(), end);
   });
 }
-
-/** Writes a key to a target: on the disk when it resolves; what it rejects with holds no key. */
-export type WriteTarget = (target: PublishTarget, key: Secret) => Promise<void>;
-
-export interface PublisherOptions {
-  readonly targets: readonly PublishTarget[];
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-  /** Every target of the client has this generation now, where it had not at first. */
-  readonly onPublished: (client: string, number: number) => void;
-  /** A try failed; `error` holds no key. */
-  readonly onFailure: (target: PublishTarget, error: Error) => void;
-  readonly fault?: FaultPoint;
-  /** Instead of the files. */
-  readonly write?: WriteTarget;
-  /** Instead of `RETRY_WAITS`; milliseconds. */
-  readonly waits?: readonly number[];
-  /** How long one try may take, in milliseconds: a disk that hangs must not hang a rotation. */
-  readonly limitMs?: number;
-}
-
-/** Writes keys to their targets, and goes on trying where that fails. */
-export interface Publisher {
-  /**
-   * Tries each target of the client at once and resolves to whether all have the key. Those that
-   * failed are tried again by a table of waits, until they have it or a newer one is published.
-   * Never rejects.
-   */
-  publish(client: string, number: number, key: Secret): Promise<boolean>;
-  /** In the order of the settings. Before a first `publish` they count as published. */
-  targets(client: string): readonly TargetView[];
-  /** The client's newest key was withdrawn: it is not tried again. */
-  forget(client: string): void;
-  /** Nothing is tried again. */
-  close(): void;
-}
-
-const LIMIT_MS = 5000;
-
-export function createPublisher(options: PublisherOptions): Publisher {
-  const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
-  const places = createPlaces(options.targets, options.fault);
-  const write = options.write ?? writerTo(places);
-  /** Of each client what was published last; `late` where a target lacked it at first. */
-  const newest = new Map<string, { readonly number: number; late: boolean }>();
-
-  const all = options.targets.map((target) =>
-    createPublishTarget(target, {
-      now: options.now,
-      inTurn: places.of(target).inTurn,
-      write: (key) => write(target, key),
-      onWritten: () => tellIfLate(target.client),
-      onFailure: (error) => onFailure(target, error),
-      limitMs,
-      ...(options.waits !== undefined && { waits: options.waits }),
-    }),
-  );
-  const of = (client: string) => all.filter(({ target }) => target.client === client);
-  const allHave = (client: string): boolean => of(client).every(({ hasKey }) => hasKey());
-  const tellIfLate = (client: string): void => {
-    const last = newest.get(client);
-    if (last?.late !== true || !allHave(client)) return;
-    onPublished(client, last.number);
-  };
-
-  return {
-    async publish(client, number, key) {
-      const mine = { number, late: false };
-      newest.set(client, mine);
-      await Promise.all(of(client).map((each) => each.publish(key)));
-      // All may have a newer one by now, and this one is nobody's any more.
-      if (newest.get(client) !== mine) return false;
-      mine.late = !allHave(client);
-      return !mine.late;
-    },
-    targets: (client) => of(client).map(({ view }) => view()),
-    forget(client) {
-      newest.delete(client);
-      for (const each of of(client)) each.forget();
-    },
-    close() {
-      for (const each of all) each.close();
-      places.close();
-    },
-  };
-}
-
-interface Place {
-  /** Work on one path is done in the order in which it came, */
-  readonly inTurn: Turns;
-  /** and where its disk hangs nobody else's waits with it. */
-  readonly disk: Disk;
-}
-
-function createPlaces(targets: readonly PublishTarget[], fault: FaultPoint | undefined) {
-  const byPath = new Map<string, Place>();
-  for (const { path } of targets) {
-    const disk = createDisk({ ...(fault !== undefined && { fault }) });
-    byPath.set(path, byPath.get(path) ?? { inTurn: createTurns(), disk });
-  }
-  return {
-    of: ({ path }: PublishTarget): Place => byPath.get(path) as Place,
-    close(): void {
-      for (const { disk } of byPath.values()) disk.close();
-    },
-  };
-}
-
-const writerTo =
-  (places: ReturnType<typeof createPlaces>): WriteTarget =>
-  (target, key) => {
-    const { kind, path, variable } = target;
-    const { disk } = places.of(target);
-    return kind === 'file'
-      ? publishToFile(path, key, disk)
-      : publishToDotenv(path, variable, key, disk);
-  };

@@ -1,23 +1,26 @@
 import { activeOf, type Client, endOf, type Keyring, validIn } from '../keyring/keyring.ts';
+import type { Keeper } from './keeper.ts';
+import type { SteadyClock } from './steady-clock.ts';
+import type { UsageTracker } from './use.ts';
 
-/** What the schedule goes by. */
+/** What scheduled rotations go by. */
 export interface Schedule {
-  /** Milliseconds; 0: there is none. */
+  /** Milliseconds between two rotations of a client; 0: there is no schedule. */
   readonly everyMs: number;
-  /** Clients with a publish target of their own: nobody else would hear of a new key. */
+  /** Clients with a publish target of their own: of the others nobody would hear of a new key. */
   readonly clients: ReadonlySet<string>;
 }
 
 /**
  * When a client is rotated next, computed from what is stored, so that a restart neither skips nor
- * repeats one; undefined: never. Milliseconds since the epoch.
+ * repeats a rotation; undefined: never. Milliseconds since the epoch.
  */
 export function nextRotationAt(client: Client, schedule: Schedule): number | undefined {
   if (schedule.everyMs === 0 || !schedule.clients.has(client.name)) return undefined;
   if (client.disabled || client.removed || client.staged !== undefined) return undefined;
   const active = activeOf(client);
   const at = active === undefined ? Infinity : active.createdAt + schedule.everyMs;
-  // A client that ends before is not given another key.
+  // A client that expires before then is not given another key.
   return at < (client.expiresAt ?? Infinity) ? at : undefined;
 }
 
@@ -36,4 +39,89 @@ export function nextEnd(keyring: Keyring): number {
     }
   }
   return next;
+}
+
+interface KeyTimerOptions {
+  readonly keeper: Keeper;
+  readonly clock: SteadyClock;
+  readonly schedule: Schedule;
+  readonly usage: UsageTracker;
+  /** Resolves to whether the usage was saved; never rejects. */
+  readonly saveUsage: () => Promise<boolean>;
+  /** Rotates a client because its time has come; never rejects. */
+  readonly rotate: (client: string) => Promise<void>;
+}
+
+/** Does to keys what time alone does. */
+export interface KeyTimer {
+  /** Nothing happens by itself any more; use that was not saved yet is saved. */
+  close(): Promise<void>;
+}
+
+/** The longest wait: the wall clock may jump, and a machine that slept wakes late. */
+const LOOK_EVERY_MS = 1000;
+/** What a crash may lose of who used which key. */
+const SAVE_USAGE_MS = 30_000;
+/** A scheduled rotation that failed is tried again after so many milliseconds. */
+const TRY_AGAIN_MS = 60_000;
+
+/** Retires keys at their ends, rotates by the schedule, and saves who used which key. */
+export function createKeyTimer(options: KeyTimerOptions): KeyTimer {
+  const { keeper, clock, schedule, usage } = options;
+  /** By client: no scheduled rotation is begun before it. */
+  const notBefore = new Map<string, number>();
+  let usageSavedAt = clock.now();
+  let isUsageOwed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let working: Promise<void> = Promise.resolve();
+  let closed = false;
+
+  const saveUsage = async (): Promise<void> => {
+    usageSavedAt = clock.now();
+    if (isUsageOwed || usage.changed()) isUsageOwed = !(await options.saveUsage());
+  };
+  const rotateDue = async (): Promise<void> => {
+    const now = clock.now();
+    for (const client of dueClients(keeper.keyring(), schedule, now)) {
+      if ((notBefore.get(client) ?? 0) > now) continue;
+      notBefore.set(client, now + TRY_AGAIN_MS);
+      const before = activeNumber(keeper, client);
+      await options.rotate(client);
+      if (activeNumber(keeper, client) !== before) notBefore.delete(client);
+    }
+  };
+  const work = async (): Promise<void> => {
+    clock.check();
+    if (nextEnd(keeper.keyring()) <= clock.now()) {
+      await keeper.change([{ kind: 'pass' }], 'sidecar', 'later');
+    }
+    await rotateDue();
+    if (clock.now() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();
+  };
+  const plan = (): void => {
+    if (closed) return;
+    clearTimeout(timer);
+    const wait = Math.min(LOOK_EVERY_MS, Math.max(1, nextEnd(keeper.keyring()) - clock.now()));
+    timer = setTimeout(wake, wait).unref();
+  };
+  const wake = (): void => {
+    working = work().then(plan, plan);
+  };
+  // A change may have set an end that is nearer than the one that is waited for.
+  keeper.subscribe(plan);
+  plan();
+
+  return {
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await working;
+      await saveUsage();
+    },
+  };
+}
+
+function activeNumber(keeper: Keeper, name: string): number | undefined {
+  const client = keeper.keyring().clients.get(name);
+  return client && activeOf(client)?.number;
 }

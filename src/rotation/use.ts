@@ -2,15 +2,197 @@ import {
   type CallerUse,
   type GenerationUse,
   type GenerationUses,
+  idOf,
+  type Keyring,
   MOST_CALLERS,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Keeper } from './keeper.ts';
 
-/** A save that failed is tried again with the first answer after it. */
-const TRY_AGAIN_MS = 1000;
+/** Who uses which generation, by its id. */
+export interface UsageTracker {
+  /** Counts one request. Made for the traffic path: three look-ups, and no text is made. */
+  note(id: string, address: string, userAgent: string): void;
+  /** Undefined: the generation was never used. */
+  of(id: string): GenerationUse | undefined;
+  /** Milliseconds since the epoch. */
+  lastAt(id: string): number | undefined;
+  /** The use of all generations as it is now: what is noted afterwards does not change it. */
+  usage(): GenerationUses;
+  /** Whether there is anything that the last `usage()` did not have. */
+  changed(): boolean;
+  /** Forgets the use of these generations. */
+  forget(ids: Iterable<string>): void;
+}
 
-/** Starts the clocks of older keys when a newer one is first used, and saves that at once. */
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+type Caller = Mutable<CallerUse>;
+
+/** One generation that was used since the start. */
+interface Tracked {
+  lastAt: number;
+  count: number;
+  readonly byAddress: Map<string, Map<string, Caller>>;
+  /** At most `MOST_CALLERS`. */
+  readonly callers: Caller[];
+  /** Of each of `callers` the user agent by which `byAddress` finds it. */
+  readonly agents: string[];
+  /** The copy that was handed out last, until the generation is used again. */
+  copy: GenerationUse | undefined;
+}
+
+/** A key that a client put into its User-Agent: what is kept here is written to a disk. */
+const KEY_LIKE = /sk-[\w-]{8,}/gi;
+
+const latestFirst = (one: CallerUse, other: CallerUse): number => other.lastAt - one.lastAt;
+
+/**
+ * Remembers for each generation the callers that used it last. Each user agent of an address counts
+ * as a caller, so that a client that invents user agents pushes other callers out, at the cost of
+ * one look at `MOST_CALLERS`; the counts of the generation stay whole.
+ *
+ * @param options.now milliseconds since the epoch
+ * @param options.initial what was stored
+ */
+export function createUsageTracker(options: {
+  now: () => number;
+  initial: GenerationUses;
+}): UsageTracker {
+  const { now } = options;
+  /** The stored use of generations that were not used since the start, as it was stored. */
+  const stored = new Map(options.initial);
+  const tracked = new Map<string, Tracked>();
+  let isChanged = false;
+
+  const begin = (id: string): Tracked => {
+    const made = takeApart(stored.get(id));
+    stored.delete(id);
+    tracked.set(id, made);
+    return made;
+  };
+  const useOf = (id: string): GenerationUse | undefined => {
+    const use = tracked.get(id);
+    return use === undefined ? stored.get(id) : copyOf(use);
+  };
+
+  return {
+    note(id, address, userAgent) {
+      const at = now();
+      const use = tracked.get(id) ?? begin(id);
+      const caller =
+        use.byAddress.get(address)?.get(userAgent) ?? takeIn(use, { address, userAgent, at });
+      caller.lastAt = at;
+      caller.count += 1;
+      use.lastAt = at;
+      use.count += 1;
+      use.copy = undefined;
+      isChanged = true;
+    },
+    of: useOf,
+    lastAt: (id) => (tracked.get(id) ?? stored.get(id))?.lastAt,
+    usage() {
+      isChanged = false;
+      const all = new Map(stored);
+      for (const [id, use] of tracked) all.set(id, copyOf(use));
+      return all;
+    },
+    changed: () => isChanged,
+    forget(ids) {
+      for (const id of ids) {
+        const wasStored = stored.delete(id);
+        if (tracked.delete(id) || wasStored) isChanged = true;
+      }
+    },
+  };
+}
+
+function takeApart(use: GenerationUse | undefined): Tracked {
+  const made: Tracked = {
+    lastAt: use?.lastAt ?? 0,
+    count: use?.count ?? 0,
+    byAddress: new Map(),
+    callers: [],
+    agents: [],
+    copy: undefined,
+  };
+  const latest = [...(use?.callers ?? [])].sort(latestFirst).slice(0, MOST_CALLERS);
+  for (const caller of latest) put(made, { ...caller }, caller.userAgent, made.callers.length);
+  return made;
+}
+
+/** Adds a caller that was not seen yet; where there is no room, in place of the least recent. */
+function takeIn(use: Tracked, by: { address: string; userAgent: string; at: number }): Caller {
+  const { address, userAgent, at } = by;
+  const caller: Caller = {
+    address,
+    userAgent: userAgent.replace(KEY_LIKE, '[redacted]'),
+    firstAt: at,
+    lastAt: at,
+    count: 0,
+  };
+  const place = use.callers.length < MOST_CALLERS ? use.callers.length : leastRecent(use.callers);
+  drop(use, place);
+  put(use, caller, userAgent, place);
+  return caller;
+}
+
+function leastRecent(callers: readonly Caller[]): number {
+  let place = 0;
+  let oldest = Infinity;
+  for (const [at, { lastAt }] of callers.entries()) {
+    if (lastAt >= oldest) continue;
+    oldest = lastAt;
+    place = at;
+  }
+  return place;
+}
+
+function put(use: Tracked, caller: Caller, agent: string, place: number): void {
+  use.callers[place] = caller;
+  use.agents[place] = agent;
+  const agents = use.byAddress.get(caller.address);
+  if (agents === undefined) use.byAddress.set(caller.address, new Map([[agent, caller]]));
+  else agents.set(agent, caller);
+}
+
+function drop(use: Tracked, place: number): void {
+  const caller = use.callers[place];
+  const agent = use.agents[place];
+  if (caller === undefined || agent === undefined) return;
+  const agents = use.byAddress.get(caller.address);
+  agents?.delete(agent);
+  if (agents?.size === 0) use.byAddress.delete(caller.address);
+}
+
+function copyOf(use: Tracked): GenerationUse {
+  const { lastAt, count, callers } = use;
+  use.copy ??= {
+    lastAt,
+    count,
+    callers: callers.map((caller) => ({ ...caller })).sort(latestFirst),
+  };
+  return use.copy;
+}
+
+/**
+ * Ids of generations whose use is not worth keeping: of each client those that ended, but for the
+ * `keep` newest of them.
+ */
+export function endedLongAgo(keyring: Keyring, keep: number): readonly string[] {
+  const ids: string[] = [];
+  for (const { name, generations } of keyring.clients.values()) {
+    const ended = generations.filter(({ endedAt }) => endedAt !== undefined);
+    for (const { number } of ended.slice(0, Math.max(0, ended.length - keep))) {
+      ids.push(idOf(name, number));
+    }
+  }
+  return ids;
+}
+
+/** Milliseconds after which an answer saves a first use that could not be saved before. */
+const SAVE_AGAIN_MS = 1000;
+
+/** Starts the grace of older keys when a newer one is first used, and saves that at once. */
 export function createFirstUses(keeper: Keeper, now: () => number): { note(key: KnownKey): void } {
   /** By generation id: no save is begun before it. */
   const notBefore = new Map<string, number>();
@@ -22,7 +204,7 @@ export function createFirstUses(keeper: Keeper, now: () => number): { note(key: 
       const number = Number(id.slice(client.length + 1));
       keeper.change([{ kind: 'firstUse', client, number }], 'sidecar').then(
         () => notBefore.delete(id),
-        () => notBefore.set(id, now() + TRY_AGAIN_MS),
+        () => notBefore.set(id, now() + SAVE_AGAIN_MS),
       );
     },
   };
@@ -30,27 +212,27 @@ export function createFirstUses(keeper: Keeper, now: () => number): { note(key: 
 
 /** Uses of a retired or revoked key from one address. */
 export interface TombstoneUse {
-  /** Its id. */
+  /** The key's id. */
   readonly generation: string;
   /** `others`: from more addresses than are told apart. */
   readonly address: string;
-  /** 1 for the first; added up, how many came after it. */
+  /** 1 where the first use is told; else how many followed the first within the hour. */
   readonly count: number;
-  /** When the first one came, milliseconds since the epoch. */
+  /** When the first use came, milliseconds since the epoch. */
   readonly since: number;
 }
 
-/** Tells of keys that come back, often enough to hear of it and not as often as they come. */
-export interface TombstoneUses {
-  /** One request. Made for the traffic path. */
+/** Tells of keys that come back, often enough to be heard and less often than they are used. */
+interface TombstoneUses {
+  /** Counts one request. Made for the traffic path. */
   note(generation: string, address: string): void;
-  /** Tells what was added up so far, and nothing afterwards. */
+  /** Tells what was added up so far; nothing is told afterwards. */
   close(): void;
 }
 
 const HOUR_MS = 3_600_000;
 const LOOK_EVERY_MS = 60_000;
-/** Pairs of a generation and an address that are told apart within an hour. */
+/** How many pairs of a generation and an address are told apart within an hour. */
 const MOST_PAIRS = 1000;
 const OTHERS = 'others';
 
@@ -58,7 +240,7 @@ interface Hour {
   readonly generation: string;
   readonly address: string;
   readonly since: number;
-  /** After the first. */
+  /** Uses after the first. */
   count: number;
 }
 
@@ -137,172 +319,5 @@ export function createTombstoneUses(options: {
   };
 }
 
-/** A clock that went back ends an hour too: it would last for as long as the clock had jumped. */
+/** A clock that went back ends the hour, which would else last as long as the clock had jumped. */
 const isPast = ({ since }: Hour, at: number): boolean => at - since >= HOUR_MS || at < since;
-
-/** Who uses which generation, by its id. */
-export interface UsageTracker {
-  /** One request. Made for the traffic path: three look-ups, and no text is made. */
-  note(id: string, address: string, userAgent: string): void;
-  /** Undefined: it was never used. */
-  of(id: string): GenerationUse | undefined;
-  /** The callers that were seen at that instant or later, the most recent first. */
-  recent(id: string, since: number): readonly CallerUse[];
-  /** Milliseconds since the epoch. */
-  lastAt(id: string): number | undefined;
-  /** All of it as it is now: what is noted afterwards does not change it. */
-  usage(): GenerationUses;
-  /** Whether there is anything that the last `usage()` did not have. */
-  changed(): boolean;
-  /** Of these nothing is kept. */
-  forget(ids: Iterable<string>): void;
-}
-
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-type Caller = Mutable<CallerUse>;
-
-/** One generation that was used since the start. */
-interface Tracked {
-  lastAt: number;
-  count: number;
-  readonly byAddress: Map<string, Map<string, Caller>>;
-  /** At most `MOST_CALLERS`; `agents` runs beside them: by what `byAddress` knows them. */
-  readonly callers: Caller[];
-  readonly agents: string[];
-  /** As it was handed out, until it is used again. */
-  copy: GenerationUse | undefined;
-}
-
-/** A client that puts its key where its name belongs: what is kept here is written to a disk. */
-const KEY_LIKE = /sk-[\w-]{8,}/gi;
-
-const latestFirst = (one: CallerUse, other: CallerUse): number => other.lastAt - one.lastAt;
-
-/**
- * Remembers for each generation the callers that used it last; each change of the user agent is one
- * caller more, so that whoever invents them pushes others out, at the cost of one look at
- * `MOST_CALLERS`. The counts of a generation stay whole.
- *
- * @param options.now milliseconds since the epoch
- * @param options.initial what was stored
- */
-export function createUsageTracker(options: {
-  now: () => number;
-  initial: GenerationUses;
-}): UsageTracker {
-  const { now } = options;
-  /** What was not used since the start: it is not taken apart before it is. */
-  const stored = new Map(options.initial);
-  const tracked = new Map<string, Tracked>();
-  let isChanged = false;
-
-  const begin = (id: string): Tracked => {
-    const made = takeApart(stored.get(id));
-    stored.delete(id);
-    tracked.set(id, made);
-    return made;
-  };
-  const useOf = (id: string): GenerationUse | undefined => {
-    const use = tracked.get(id);
-    return use === undefined ? stored.get(id) : copyOf(use);
-  };
-
-  return {
-    note(id, address, userAgent) {
-      const at = now();
-      const use = tracked.get(id) ?? begin(id);
-      const caller =
-        use.byAddress.get(address)?.get(userAgent) ?? takeIn(use, { address, userAgent, at });
-      caller.lastAt = at;
-      caller.count += 1;
-      use.lastAt = at;
-      use.count += 1;
-      use.copy = undefined;
-      isChanged = true;
-    },
-    of: useOf,
-    recent: (id, since) => useOf(id)?.callers.filter(({ lastAt }) => lastAt >= since) ?? [],
-    lastAt: (id) => (tracked.get(id) ?? stored.get(id))?.lastAt,
-    usage() {
-      isChanged = false;
-      const all = new Map(stored);
-      for (const [id, use] of tracked) all.set(id, copyOf(use));
-      return all;
-    },
-    changed: () => isChanged,
-    forget(ids) {
-      for (const id of ids) {
-        const wasStored = stored.delete(id);
-        if (tracked.delete(id) || wasStored) isChanged = true;
-      }
-    },
-  };
-}
-
-function takeApart(use: GenerationUse | undefined): Tracked {
-  const made: Tracked = {
-    lastAt: use?.lastAt ?? 0,
-    count: use?.count ?? 0,
-    byAddress: new Map(),
-    callers: [],
-    agents: [],
-    copy: undefined,
-  };
-  const latest = [...(use?.callers ?? [])].sort(latestFirst).slice(0, MOST_CALLERS);
-  for (const caller of latest) put(made, { ...caller }, caller.userAgent, made.callers.length);
-  return made;
-}
-
-/** A caller that was not seen yet; where there is no room, in the place of the least recent. */
-function takeIn(use: Tracked, by: { address: string; userAgent: string; at: number }): Caller {
-  const { address, userAgent, at } = by;
-  const caller: Caller = {
-    address,
-    userAgent: userAgent.replace(KEY_LIKE, '[redacted]'),
-    firstAt: at,
-    lastAt: at,
-    count: 0,
-  };
-  const place = use.callers.length < MOST_CALLERS ? use.callers.length : leastRecent(use.callers);
-  drop(use, place);
-  put(use, caller, userAgent, place);
-  return caller;
-}
-
-function leastRecent(callers: readonly Caller[]): number {
-  let place = 0;
-  let oldest = Infinity;
-  for (const [at, { lastAt }] of callers.entries()) {
-    if (lastAt >= oldest) continue;
-    oldest = lastAt;
-    place = at;
-  }
-  return place;
-}
-
-function put(use: Tracked, caller: Caller, agent: string, place: number): void {
-  use.callers[place] = caller;
-  use.agents[place] = agent;
-  const agents = use.byAddress.get(caller.address);
-  if (agents === undefined) use.byAddress.set(caller.address, new Map([[agent, caller]]));
-  else agents.set(agent, caller);
-}
-
-function drop(use: Tracked, place: number): void {
-  const caller = use.callers[place];
-  const agent = use.agents[place];
-  if (caller === undefined || agent === undefined) return;
-  const agents = use.byAddress.get(caller.address);
-  agents?.delete(agent);
-  if (agents?.size === 0) use.byAddress.delete(caller.address);
-}
-
-function copyOf(use: Tracked): GenerationUse {
-  const { lastAt, count, callers } = use;
-  use.copy ??= {
-    lastAt,
-    count,
-    callers: callers.map((caller) => ({ ...caller })).sort(latestFirst),
-  };
-  return use.copy;
-}

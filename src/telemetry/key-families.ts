@@ -7,7 +7,8 @@ import {
   type Keyring,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
-import { type KeyEvents, ROTATION_OUTCOMES, TRIGGERS } from '../rotation/events.ts';
+import { ROTATION_OUTCOMES, TRIGGERS } from '../rotation/admin.ts';
+import type { KeyEvents } from '../rotation/keys.ts';
 import {
   createCombinedCounters,
   createCounters,
@@ -17,10 +18,11 @@ import {
   type Sample,
 } from './series.ts';
 
-export interface KeySources {
-  /** Read at each scrape, three times; of each client the first two are shown. */
+/** What is read of keys at each scrape. */
+export interface KeyReadings {
+  /** Read three times; of each client the first two are shown. */
   readonly keys: () => Iterable<KeyGauges>;
-  /** How many publish targets lack the newest key; read at each scrape. */
+  /** How many publish targets lack the newest key. */
   readonly publishPending: () => number;
 }
 
@@ -36,22 +38,15 @@ export interface KeyMetrics extends Pick<KeyEvents, 'onRotation' | 'onPublishFai
 const PLACES = ['file', 'dotenv', 'state'] as const;
 
 /**
- * The families of keys: their use, their dates, their changes.
+ * The families of keys that are counted: their use and their changes.
  *
  * @param clients those that are named; at most 63 values
  */
-export const createKeyFamilies = (
-  registry: Registry,
-  clients: LabelSet,
-  { keys, publishPending }: KeySources,
-): KeyMetrics => {
+export const createKeyFamilies = (registry: Registry, clients: LabelSet): KeyMetrics => {
   const requests = createKeyRequests(registry, clients);
-  registerDates(registry, clients, keys);
   let storeUp = true;
   const up = { name: 'store_up', help: 'Whether the last save of the keyring succeeded.' };
   registerGauge(registry, up, () => (storeUp ? 1 : 0));
-  const pending = { name: 'publish_pending', help: 'Publish targets that lack the newest key.' };
-  registerGauge(registry, pending, publishPending);
   const failures = createCounters(registry, {
     name: 'publish_failures_total',
     help: 'Tries to publish a key that failed.',
@@ -73,6 +68,17 @@ export const createKeyFamilies = (
       storeUp = error === undefined;
     },
   };
+};
+
+/** The families of keys that are read at each scrape: their dates, and what lacks the newest. */
+export const registerKeyReadings = (
+  registry: Registry,
+  clients: LabelSet,
+  { keys, publishPending }: KeyReadings,
+): void => {
+  registerDates(registry, clients, keys);
+  const pending = { name: 'publish_pending', help: 'Publish targets that lack the newest key.' };
+  registerGauge(registry, pending, publishPending);
 };
 
 // A record, so that a state that is added to the union does not compile until it stands here.

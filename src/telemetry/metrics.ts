@@ -3,7 +3,12 @@ import type { Registry } from 'prom-client';
 import { MASTER } from '../client-name.ts';
 import type { Clock } from '../clock.ts';
 import { createHandoverFamilies, type HandoverMetrics } from './handover-families.ts';
-import { createKeyFamilies, type KeyMetrics, type KeySources } from './key-families.ts';
+import {
+  createKeyFamilies,
+  type KeyMetrics,
+  type KeyReadings,
+  registerKeyReadings,
+} from './key-families.ts';
 import {
   collectDefaultMetrics,
   createLabelSet,
@@ -13,11 +18,14 @@ import {
 } from './series.ts';
 import {
   createTrafficFamilies,
+  registerTrafficReadings,
   type TrafficMetrics,
-  type TrafficSources,
+  type TrafficReadings,
 } from './traffic-families.ts';
 
-export interface MetricsOptions extends TrafficSources, KeySources {
+export interface MetricsOptions {
+  /** Every route group there is; one that is not named here is counted as `other`. */
+  readonly routeGroups: readonly string[];
   /** The sidecar's own. */
   readonly version: string;
   /** Node's, as `20.19.0`. */
@@ -25,11 +33,20 @@ export interface MetricsOptions extends TrafficSources, KeySources {
   readonly clock: Clock;
 }
 
+/** What is read at each scrape, from those that know it. */
+export type MetricReadings = TrafficReadings & KeyReadings;
+
 /** What feeds the metrics, none of which throws or waits, and what shows them. */
 export interface Metrics {
   readonly events: TrafficMetrics;
   readonly keyEvents: KeyMetrics;
   readonly handoverEvents: HandoverMetrics;
+  /** Adds what is read at each scrape; to be called once, when all that is read is there. */
+  expose(readings: MetricReadings): Exposition;
+}
+
+/** What a scrape gets. */
+export interface Exposition {
   /** The text of all families, at most a second old. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -47,12 +64,19 @@ const NOBODY = '-';
 export const createMetrics = (options: MetricsOptions): Metrics => {
   const registry = createRegistry();
   const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
-  const events = createTrafficFamilies(registry, clients, options);
-  const keyEvents = createKeyFamilies(registry, clients, options);
+  const events = createTrafficFamilies(registry, clients, options.routeGroups);
+  const keyEvents = createKeyFamilies(registry, clients);
   const handoverEvents = createHandoverFamilies(registry);
   registerRuntime(registry, options);
-  const render = createCachedRender(registry, options.clock);
-  return { events, keyEvents, handoverEvents, render, contentType: registry.contentType };
+  return {
+    ...{ events, keyEvents, handoverEvents },
+    expose(readings) {
+      registerTrafficReadings(registry, readings);
+      registerKeyReadings(registry, clients, readings);
+      const render = createCachedRender(registry, options.clock);
+      return { render, contentType: registry.contentType };
+    },
+  };
 };
 
 /** Several scrapers, or somebody who reloads a page, cost one rendering a second. */

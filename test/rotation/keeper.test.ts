@@ -1,5 +1,4 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { KeyringEvent } from '../../src/keyring/command.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
@@ -21,11 +20,10 @@ async function keeperWith(mayWrite = () => true) {
     store,
     stored: { keyring: EMPTY_KEYRING, version: 0 },
     now: () => time.now,
-    onEvents: (events: readonly KeyringEvent[], by) =>
-      told.push(...events.map(({ kind }) => `${by} ${kind}`)),
     onStore: (error) => faults.push(error?.message),
     mayWrite,
   });
+  keeper.subscribe((events, by) => void told.push(...events.map(({ kind }) => `${by} ${kind}`)));
   await keeper.change(
     [
       {

@@ -1,25 +1,32 @@
-import { createMetrics, type MetricsOptions } from '../../src/telemetry/metrics.ts';
+import {
+  createMetrics,
+  type MetricReadings,
+  type MetricsOptions,
+} from '../../src/telemetry/metrics.ts';
 import { parseSeries } from './exposition.ts';
 
 export const GROUPS = Array.from({ length: 40 }, (_, index) => `group-${index}`);
 
 /** Metrics with a clock that only a test moves; `series` scrapes a second later. */
-export const startMetrics = (changes: Partial<MetricsOptions> = {}) => {
+export const startMetrics = (changes: Partial<MetricsOptions & MetricReadings> = {}) => {
   const time = { ms: 0 };
   const metrics = createMetrics({
-    gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
-    upstreamUp: () => new Map([['a', true]]),
-    keys: () => [],
-    publishPending: () => 0,
     version: '1.2.3',
     node: '24.0.0',
     routeGroups: ['chat', ...GROUPS],
     clock: { now: () => 0, elapsed: () => time.ms },
     ...changes,
   });
+  const exposition = metrics.expose({
+    gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
+    upstreamUp: () => new Map([['a', true]]),
+    keys: () => [],
+    publishPending: () => 0,
+    ...changes,
+  });
   const series = async () => {
     time.ms += 1000;
-    return parseSeries(await metrics.render());
+    return parseSeries(await exposition.render());
   };
-  return { ...metrics, series, time };
+  return { ...metrics, ...exposition, series, time };
 };

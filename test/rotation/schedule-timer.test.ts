@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { createKeeper } from '../../src/rotation/keeper.ts';
-import { createWakes, forgettable } from '../../src/rotation/keys.ts';
+import { createKeyTimer } from '../../src/rotation/schedule.ts';
 import { createSteadyClock } from '../../src/rotation/steady-clock.ts';
-import { createUsageTracker } from '../../src/rotation/use.ts';
+import { createUsageTracker, endedLongAgo } from '../../src/rotation/use.ts';
 import { createMemoryStore } from '../support/memory-store.ts';
 
 const START = Date.UTC(2026, 0, 1);
@@ -29,11 +29,11 @@ async function running(everyMs = 0) {
     store,
     stored: { keyring: EMPTY_KEYRING, version: 0 },
     now: clock.now,
-    onEvents: (events) => {
-      for (const event of events) if (event.kind === 'retired') retired.push(event.generation);
-    },
     onStore: () => undefined,
     mayWrite: () => true,
+  });
+  keeper.subscribe((events) => {
+    for (const event of events) if (event.kind === 'retired') retired.push(event.generation);
   });
   let made = 0;
   const rotate = async (graceMs: number): Promise<void> => {
@@ -55,36 +55,35 @@ async function running(everyMs = 0) {
   const scheduled: number[] = [];
   const outcome = { usage: true, rotation: true };
   await rotate(1000);
-  const wakes = createWakes({
+  const timer = createKeyTimer({
     ...{ keeper, clock, usage, schedule: { everyMs, clients: new Set(['master']) } },
     saveUsage: () => {
       usage.usage();
       saves.push(Date.now() - START);
       return Promise.resolve(outcome.usage);
     },
-    rotateOnSchedule: async () => {
+    rotate: async () => {
       scheduled.push(Date.now() - START);
       if (outcome.rotation) await rotate(1000);
     },
   });
-  return { keeper, wakes, usage, saves, scheduled, retired, rotate, outcome };
+  return { keeper, timer, usage, saves, scheduled, retired, rotate, outcome };
 }
 
 describe('by time alone', () => {
   it('a key retires when its end has come, not before', async () => {
-    const { keeper, wakes, rotate, retired } = await running();
+    const { keeper, timer, rotate, retired } = await running();
     await rotate(5000);
     await keeper.change([{ kind: 'firstUse', client: 'master', number: 2 }], 'sidecar');
-    wakes.look();
     await vi.advanceTimersByTimeAsync(4990);
     expect(retired).toEqual([]);
     await vi.advanceTimersByTimeAsync(20);
     expect(retired).toEqual(['master-1']);
-    await wakes.close();
+    await timer.close();
   });
 
   it('use is saved each 30 s where there was any, again where that failed, and at the end', async () => {
-    const { wakes, usage, saves, outcome } = await running();
+    const { timer, usage, saves, outcome } = await running();
     usage.note('master-1', '10.0.0.1', 'a');
     await vi.advanceTimersByTimeAsync(29_000);
     expect(saves).toEqual([]);
@@ -97,12 +96,12 @@ describe('by time alone', () => {
     await vi.advanceTimersByTimeAsync(120_000);
     expect(saves).toHaveLength(2);
     usage.note('master-1', '10.0.0.1', 'a');
-    await wakes.close();
+    await timer.close();
     expect(saves).toHaveLength(3);
   });
 
   it('a rotation comes when it is due, and a minute after one that failed', async () => {
-    const { wakes, scheduled, outcome } = await running(10_000);
+    const { timer, scheduled, outcome } = await running(10_000);
     outcome.rotation = false;
     await vi.advanceTimersByTimeAsync(60_000);
     expect(scheduled).toHaveLength(1);
@@ -113,15 +112,15 @@ describe('by time alone', () => {
     expect(scheduled).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(10_500);
     expect(scheduled).toHaveLength(3);
-    await wakes.close();
+    await timer.close();
     await vi.advanceTimersByTimeAsync(100_000);
     expect(scheduled).toHaveLength(3);
   });
 
   it('use of keys that ended long ago is let go, but for the newest of them', async () => {
-    const { keeper, wakes, rotate } = await running();
+    const { keeper, timer, rotate } = await running();
     for (let turn = 0; turn < 5; turn++) await rotate(0);
-    expect(forgettable(keeper, 2)).toEqual(['master-1', 'master-2', 'master-3']);
-    await wakes.close();
+    expect(endedLongAgo(keeper.keyring(), 2)).toEqual(['master-1', 'master-2', 'master-3']);
+    await timer.close();
   });
 });

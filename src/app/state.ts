@@ -1,0 +1,108 @@
+import { rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Config } from '../config/settings.ts';
+import type { KeyFiles } from '../rotation/rotate.ts';
+import type { AdminApi, AuditReader } from '../servers/admin/api.ts';
+import { openAdminSocket } from '../servers/admin/socket.ts';
+import type { AuditRepair } from '../store/audit-log.ts';
+import { readAudit, verifyAudit } from '../store/audit-reader.ts';
+import { createDisk, type Disk } from '../store/disk.ts';
+import { readStamp, sweepLeftovers } from '../store/durable-file.ts';
+import { createFileStore } from '../store/file-store.ts';
+import { clientKeyPath, makeStateFolder, readKeyFile, writeKeyFile } from '../store/key-files.ts';
+import type { KeyStore } from '../store/key-store.ts';
+import { behindLinks } from '../store/publish.ts';
+import type { AppOptions, Base } from './base.ts';
+
+/** The state folder, which is this process's own, and the stores in it. */
+export interface State {
+  readonly store: KeyStore;
+  readonly keyFiles: KeyFiles;
+  readonly audit: AuditReader;
+  /** Calls the listener with each repair of the audit, those before this call included. */
+  onRepair(listener: (repair: AuditRepair) => void): void;
+  /** Whether the folder is still this process's. */
+  readonly mayWrite: () => boolean;
+  /** Opens the admin API on `admin.sock`; until then each request there is told to wait. */
+  serveAdmin(api: AdminApi): void;
+  /** The admin API takes no more requests; resolves once those under way are answered. */
+  drainAdmin(): Promise<void>;
+  /** Lets the folder go; nothing may be written to it any more. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes the state folder for this process: the admin socket in it is the lock.
+ *
+ * @throws StartupError where another sidecar has the folder, or it cannot be used
+ */
+export async function openState({ config, log, fault }: AppOptions, base: Base): Promise<State> {
+  const { state } = config;
+  await makeStateFolder(state);
+  const socket = await openAdminSocket({
+    path: join(state, 'admin.sock'),
+    onError: (err) => log.error({ err }, 'an admin request failed'),
+  });
+  const disk = createDisk({
+    isServing: () => base.lifecycle.hasReached('serving'),
+    ...(fault !== undefined && { fault }),
+  });
+  const close = async (): Promise<void> => {
+    disk.close();
+    await socket.close();
+  };
+  try {
+    await sweepAll(config);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const repairs = createRepairs();
+  return {
+    store: createFileStore({ folder: state, onRepair: repairs.tell, disk }),
+    keyFiles: keyFilesIn(state, disk),
+    audit: {
+      read: (after, limit) => readAudit(state, { after, limit }),
+      verify: () => verifyAudit(state),
+    },
+    onRepair: repairs.subscribe,
+    mayWrite: socket.isStillOurs,
+    serveAdmin: socket.serve,
+    drainAdmin: socket.drain,
+    close,
+  };
+}
+
+/** The store repairs its audit while it is loaded, before there is a keeper to note that. */
+function createRepairs() {
+  const untold: AuditRepair[] = [];
+  const listeners: ((repair: AuditRepair) => void)[] = [];
+  return {
+    tell(repair: AuditRepair): void {
+      if (listeners.length === 0) untold.push(repair);
+      for (const listener of listeners) listener(repair);
+    },
+    subscribe(listener: (repair: AuditRepair) => void): void {
+      listeners.push(listener);
+      untold.splice(0).forEach(listener);
+    },
+  };
+}
+
+/** A process that was killed while it wrote a key may have left half a file with it. */
+async function sweepAll({ state, publish }: Config): Promise<void> {
+  await sweepLeftovers(dirname(clientKeyPath(state, 'master')));
+  for (const { path } of publish) {
+    const target = await behindLinks(path).catch(() => path);
+    await sweepLeftovers(dirname(target), basename(target));
+  }
+}
+
+function keyFilesIn(state: string, disk: Disk): KeyFiles {
+  return {
+    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
+    read: (client) => readKeyFile(clientKeyPath(state, client)),
+    isThere: async (client) => (await readStamp(clientKeyPath(state, client))) !== undefined,
+    remove: (client) => rm(clientKeyPath(state, client), { force: true }),
+  };
+}
