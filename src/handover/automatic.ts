@@ -95,8 +95,8 @@ export interface AutomaticOptions {
 /** Handovers that nobody asks for: the schedule and an edit of the configuration cause them. */
 export interface AutomaticHandovers {
   /**
-   * Begins what is due. Where `ask` rejects with a HandoverError, tells of that and tries again after
-   * a while.
+   * Begins what is due. Where `ask` rejects with a HandoverError, tells of that and tries again
+   * after a while.
    */
   begin(
     state: UpstreamState,
@@ -173,9 +173,10 @@ export function createAutomaticHandovers(options: AutomaticOptions): AutomaticHa
 }
 
 /**
- * Which edit of the configuration was acted on. A reload copies the configuration as it is when the
- * copy is made, which may be a later edit than the one that was seen when the reload began. What was
- * seen then differs from what runs, and without this memory the reload would be done over and over.
+ * Which edit of the configuration was acted on. A reload copies the configuration as it is when
+ * the copy is made, which may be a later edit than the one that was seen when the reload began.
+ * What was seen then differs from what runs, and without this memory the reload would be done over
+ * and over.
  */
 function createConfigEdits(first: ConfigSeen | undefined) {
   let latest = first;

@@ -118,7 +118,7 @@ export function diedSince(
 ): boolean {
   if (report?.endedWith !== undefined) return true;
   if (report !== undefined && attempt !== undefined && report.attempt > attempt) return true;
-  // Traffic and checks must agree: LiteLLM's one event loop stops for seconds, so that a check alone
-  // finds it silent, and traffic alone sees late that it is up again after a restart.
+  // Traffic and checks must agree. LiteLLM's one event loop stops for seconds, so that a check
+  // alone finds it silent; and traffic alone sees late that LiteLLM is up again after a restart.
   return !isUp && check?.verdict.kind === 'silent' && now - check.since >= SILENT_MS;
 }

@@ -136,8 +136,8 @@ function guessState({ upstreams }: SlotsConfig, disk: SlotDisk): UpstreamState {
 }
 
 /**
- * The state where SIDECAR_UPSTREAM names one place only, which is slot a: what was tried or served in
- * slot b cannot be reached any more.
+ * The state where SIDECAR_UPSTREAM names one place only, which is slot a: what was tried or served
+ * in slot b cannot be reached any more.
  */
 function inOneSlot(state: UpstreamState, now: number): UpstreamState {
   const { handover } = state;

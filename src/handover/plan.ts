@@ -24,8 +24,8 @@ import {
 import type { HandoverFault } from './views.ts';
 
 /**
- * What to do next. Each action can be done twice, because a process before this one may have done it.
- * Each but `store` is done only when the step that asks for it is stored.
+ * What to do next. Each action can be done twice, because a process before this one may have done
+ * it. Each but `store` is done only when the step that asks for it is stored.
  */
 export type Action =
   | { readonly kind: 'store'; readonly state: UpstreamState }
@@ -231,9 +231,9 @@ const sinceSwitch = ({ handover, seen, now }: StepInput): number =>
   countsFrom(handover.switchedAt ?? handover.stateSince, seen.startedAt, now);
 
 /**
- * Whether the LiteLLM before is kept in case the new one dies. Its probation ends early where another
- * handover needs its slot. In a process that began after the switch one good verdict on the new one
- * is enough, because the LiteLLM before has nothing in hand there.
+ * Whether the LiteLLM before is kept in case the new one dies. The probation ends early where
+ * another handover needs the slot. In a process that began after the switch one good verdict on the
+ * new one is enough, because that process has sent nothing to the LiteLLM before.
  */
 function isOnProbation(input: StepInput): boolean {
   const { handover, seen, now, limits } = input;

@@ -50,8 +50,8 @@ export function createHandoverRequests(options: HandoverRequestsOptions): Handov
   };
   const letWait = async (request: HandoverRequest): Promise<HandoverView> => {
     const state = stored.state();
-    // The number is stored, so that after a restart no other handover gets it: whoever asks for this
-    // one then hears that nobody knows it.
+    // The number is stored, so that after a restart no other handover gets it: whoever asks for
+    // this one then hears that nobody knows it.
     if (!(await stored.store({ ...state, counter: request.number }))) throw notStored(stored);
     waiting = request;
     return waitingView() as HandoverView;
@@ -91,7 +91,7 @@ async function begin(
   const idle = otherSlot(active);
   if (!isEmpty(disk.seen(idle))) throw unavailable(`slot ${idle} cannot be cleared`, SLOTS_HINT);
   try {
-    // The key comes before the state that names the handover: no crash leaves a handover without key.
+    // The key comes before the state that names the handover: no crash leaves that without a key.
     await disk.makeKey(idle, request.kind === 'rotate' ? undefined : active);
   } catch (cause) {
     const { message, hint } = placeFailure(cause);

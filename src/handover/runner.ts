@@ -71,8 +71,9 @@ const PACE: Pace = {
 };
 
 /**
- * Moves LiteLLM from slot to slot. Each tick observes the slots, asks `plan` for the next action and
- * carries that action out, until the plan is to wait; then it begins what is due, if anything is.
+ * Moves LiteLLM from slot to slot. Each tick observes the slots, asks `plan` for the next action
+ * and carries that action out, until the plan is to wait; then the tick begins the next handover,
+ * if one waits or is due.
  */
 export interface Runner {
   /** From now on the traffic serves; it goes to the active slot already. */

@@ -11,8 +11,8 @@ import { type StoreError, storeFault } from '../store/key-store.ts';
 import type { PlaceFailure, SlotOnDisk } from './observation.ts';
 
 /**
- * The folders of the slots and the files of their keys. Nobody but this process writes them, so they
- * are read at the start and after each change, and not at each tick.
+ * The folders of the slots and the files of their keys. Nobody but this process writes them, so
+ * they are read at the start and after each change, and not at each tick.
  */
 export interface SlotDisk {
   /** The slot as it was when it was read last. */

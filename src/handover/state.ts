@@ -3,8 +3,8 @@ import type { HandoverEnd, HandoverFault, HandoverKind } from './views.ts';
 
 /**
  * What is known of LiteLLM's slots and outlives the process. Instants are milliseconds since the
- * epoch. Neither a key nor a digest of one stands here, because keys have files of their own. A slot
- * is cleared where it is not active and no handover names it.
+ * epoch. Neither a key nor a digest of one stands here, because keys have files of their own. A
+ * slot is cleared where it is not active and no handover names it.
  */
 export interface UpstreamState {
   /** New requests go there. */
@@ -96,7 +96,7 @@ export interface HandoverRequest {
   readonly at: number;
 }
 
-/** The state with a handover at its first step, whose key stands in the idle slot's file already. */
+/** The state with a handover at its first step; the idle slot has its key file already. */
 export function beginHandover(
   state: UpstreamState,
   { number, kind, by, at }: HandoverRequest,

@@ -91,8 +91,8 @@ export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanage
 }
 
 /**
- * Where the key of LiteLLM is read: in SIDECAR_UPSTREAM_KEY. Where that was not set at the start, the
- * declared client key counts for as long as it is not set.
+ * Where the key of LiteLLM is read: in SIDECAR_UPSTREAM_KEY. Where that was not set at the start,
+ * the declared client key counts for as long as it is not set.
  */
 function placesOf({ places, config }: UnmanagedOptions): DeclaredPlaces {
   const { upstreamKey, declaredKey } = places;

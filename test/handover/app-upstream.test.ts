@@ -14,14 +14,14 @@ import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
 let cwd = '';
 let launcher: FakeLauncher;
 let upstream: Litellm | undefined;
-beforeEach(async () => {
+beforeEach(() => {
   cwd = mkdtempSync(join(tmpdir(), 'app-upstream-'));
   for (const folder of ['slots', 'state']) mkdirSync(join(cwd, folder));
-  launcher = await createFakeLauncher(join(cwd, 'slots'));
+  launcher = createFakeLauncher(join(cwd, 'slots'));
 });
 afterEach(async () => {
   await upstream?.close();
-  await launcher.close();
+  launcher.close();
   rmSync(cwd, { recursive: true });
 });
 

@@ -1,22 +1,21 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { SlotReport } from '../../src/litellm/report.ts';
 import type { SlotName } from '../../src/litellm/slots.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
-import { Secret } from '../../src/secret.ts';
+import type { Secret } from '../../src/secret.ts';
 
-/** One LiteLLM, or the place for one: nothing answers while it does not run. */
+/** One LiteLLM, or the place for one. */
 interface Place {
-  readonly server: Server;
-  readonly url: URL;
   id: string | undefined;
   key: string;
   config: string;
   running: boolean;
   attempt: number;
   endedWith: number | undefined;
+  /** When it starts, or starts again after its death. */
+  changesAt: number;
 }
 
 export interface FakeLauncher {
@@ -31,93 +30,97 @@ export interface FakeLauncher {
   readonly started: SlotName[];
   /** It dies, and is started again. */
   kill(slot: SlotName): void;
-  close(): Promise<void>;
+  /**
+   * Milliseconds since the epoch. Time passes only when the launcher does its work, so that a busy
+   * machine, which keeps the launcher from it, does not make LiteLLM late.
+   */
+  now(): number;
+  close(): void;
 }
 
-const LOOK_MS = 10;
-const START_MS = 20;
+const BASE = Date.UTC(2026, 0, 1);
+/** How far the launcher's clock goes with each of its looks at the slots. */
+const PASSES_MS = 250;
+/** How long it rests between two looks, by the clock on the wall. */
+const RESTS_MS = 5;
+const START_MS = 1000;
 
 /**
  * Reads the slots as the launcher does, and answers as LiteLLM would. The configuration says what
  * becomes of it: `broken` dies, `own-key` refuses the key of its slot, `empty` lists no model, and
  * every other text is the name of its one model.
  */
-export async function createFakeLauncher(folder: string): Promise<FakeLauncher> {
-  const places = { a: await createPlace(), b: await createPlace() };
+export function createFakeLauncher(folder: string): FakeLauncher {
+  const places = { a: emptyPlace(), b: emptyPlace() };
   const started: SlotName[] = [];
-  const again = (slot: SlotName, id: string): void => {
+  let now = BASE;
+  const die = (slot: SlotName): void =>
+    void Object.assign(places[slot], { running: false, endedWith: 1, changesAt: now + START_MS });
+  const startAgain = (place: Place): void =>
+    void Object.assign(place, {
+      ...{ attempt: place.attempt + 1, endedWith: undefined },
+      changesAt: now + START_MS,
+    });
+  const lookAt = (slot: SlotName): void => {
     const place = places[slot];
-    Object.assign(place, { attempt: place.attempt + 1, endedWith: undefined, running: false });
-    setTimeout(() => {
-      if (place.id !== id) return;
-      if (place.config.includes('broken')) die(slot);
-      else place.running = true;
-    }, START_MS);
-  };
-  const die = (slot: SlotName): void => {
-    const place = places[slot];
-    const { id } = place;
-    Object.assign(place, { running: false, endedWith: 1 });
-    if (id !== undefined) setTimeout(() => place.id === id && again(slot, id), START_MS);
-  };
-  const look = setInterval(() => {
-    for (const slot of ['a', 'b'] as const) {
-      const content = readSlot(join(folder, slot));
-      if (content?.id === places[slot].id) continue;
-      Object.assign(places[slot], content ?? { id: undefined }, { attempt: 0, running: false });
-      if (content === undefined) continue;
+    const path = join(folder, slot);
+    if (readIfThere(join(path, 'id')) !== place.id) {
+      const content = readSlot(path);
+      Object.assign(place, emptyPlace(), content);
+      if (content === undefined) return;
       started.push(slot);
-      again(slot, content.id);
+      startAgain(place);
+    } else if (now >= place.changesAt) {
+      if (place.endedWith !== undefined) startAgain(place);
+      else if (place.config.includes('broken')) die(slot);
+      else Object.assign(place, { running: true, changesAt: Infinity });
     }
-  }, LOOK_MS);
+  };
+  const work = (): void => {
+    now += PASSES_MS;
+    lookAt('a');
+    lookAt('b');
+    timer = setTimeout(work, RESTS_MS);
+  };
+  let timer = setTimeout(work, RESTS_MS);
 
   return {
-    urls: [places.a.url, places.b.url],
+    urls: [new URL('http://127.0.0.1:4000'), new URL('http://127.0.0.1:4002')],
     started,
-    verify: async (slot, key) => await verify(places[slot].url, key),
+    async verify(slot, key) {
+      await setImmediate();
+      return verdictOn(places[slot], key);
+    },
     readReport: (slot) => Promise.resolve(reportOf(places[slot])),
     isUp: (slot) => places[slot].running,
     keyOf: (slot) => (places[slot].running ? places[slot].key : undefined),
     configOf: (slot) => places[slot].config,
     kill: die,
-    async close() {
-      clearInterval(look);
-      for (const { server } of Object.values(places)) {
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
-      }
-    },
+    now: () => now,
+    close: () => clearTimeout(timer),
   };
 }
 
-async function createPlace(): Promise<Place> {
-  const server = createServer((request, response) => {
-    const { running, key, config } = place;
-    if (!running) return void request.socket.destroy();
-    const isRight = request.headers.authorization === `Bearer ${key}`;
-    response.statusCode = isRight && !config.includes('own-key') ? 200 : 401;
-    const models = config.includes('empty') ? [] : [{ id: config.trim() }];
-    response.end(JSON.stringify({ data: models }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  const url = new URL(`http://127.0.0.1:${port}`);
-  const nothing = { id: undefined, key: '', config: '', running: false, attempt: 0 };
-  const place: Place = { server, url, ...nothing, endedWith: undefined };
-  return place;
-}
+const emptyPlace = (): Place => ({
+  ...{ id: undefined, key: '', config: '', running: false, attempt: 0 },
+  ...{ endedWith: undefined, changesAt: Infinity },
+});
 
-/** Undefined: there is none, or it has just gone. */
-function readSlot(slot: string) {
+function readIfThere(path: string): string | undefined {
   try {
-    return {
-      id: readFileSync(join(slot, 'id'), 'utf8').trim(),
-      key: readFileSync(join(slot, 'master.key'), 'utf8').trim(),
-      config: readFileSync(join(slot, 'config/config.yaml'), 'utf8'),
-    };
+    return readFileSync(path, 'utf8').trim();
   } catch {
     return undefined;
   }
+}
+
+/** Undefined: there is none, or it has just gone. */
+function readSlot(path: string) {
+  const id = readIfThere(join(path, 'id'));
+  const key = readIfThere(join(path, 'master.key'));
+  const config = readIfThere(join(path, 'config/config.yaml'));
+  if (id === undefined || key === undefined || config === undefined) return undefined;
+  return { id, key, config: `${config}\n` };
 }
 
 const reportOf = ({ id, attempt, endedWith }: Place): SlotReport | undefined =>
@@ -125,19 +128,12 @@ const reportOf = ({ id, attempt, endedWith }: Place): SlotReport | undefined =>
     ? undefined
     : { slotId: id, attempt, lines: [`start ${attempt}`], endedWith, port: undefined };
 
-async function verify(url: URL, key: Secret): Promise<Verdict> {
-  const ask = async (secret: Secret) =>
-    await fetch(new URL('/v1/models', url), {
-      headers: { authorization: `Bearer ${secret.reveal()}`, connection: 'close' },
-    });
-  try {
-    const answer = await ask(key);
-    if (answer.status !== 200) return { kind: 'refuses_key', status: answer.status };
-    const { data } = (await answer.json()) as { data: { id: string }[] };
-    if ((await ask(new Secret('sk-made-up'))).ok) return { kind: 'accepts_any_key' };
-    if (data.length === 0) return { kind: 'no_models' };
-    return { kind: 'good', models: data.map(({ id }) => id) };
-  } catch {
-    return { kind: 'silent' };
+function verdictOn({ running, key, config }: Place, given: Secret): Verdict {
+  if (!running) return { kind: 'silent' };
+  if (given.reveal() !== key || config.includes('own-key')) {
+    return { kind: 'refuses_key', status: 401 };
   }
+  return config.includes('empty')
+    ? { kind: 'no_models' }
+    : { kind: 'good', models: [config.trim()] };
 }

@@ -1,12 +1,12 @@
 import { mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
-import { createStage, type Life, type Stage } from './stage.ts';
+import { createStage, type Life, type Stage, soon } from './stage.ts';
 
 let stage: Stage;
-beforeEach(async () => {
-  stage = await createStage();
+beforeEach(() => {
+  stage = createStage();
 });
 afterEach(async () => {
   await stage.close();
@@ -14,7 +14,7 @@ afterEach(async () => {
 
 const open = async (options?: Parameters<Stage['open']>[0]): Promise<Life> => {
   const life = await stage.open(options);
-  await vi.waitFor(() => expect(life.admin.status().verified).toBe(true), 8000);
+  await life.verified();
   return life;
 };
 const contentIdOf = (slot: 'a' | 'b'): string => stage.read(`slots/${slot}/id`);
@@ -32,7 +32,7 @@ describe('a first start', () => {
     });
     expect(stage.read('state/upstream/a.key')).toBe(life.key.reveal());
     expect(stage.read('slots/a/master.key')).toBe(life.key.reveal());
-    await vi.waitFor(() => expect(life.notes).toEqual(['verified a']));
+    await soon(() => expect(life.notes).toEqual(['verified a']));
     expect(statSync(join(stage.root, 'state/upstream.json')).mode & 0o777).toBe(0o600);
   });
 
@@ -121,7 +121,7 @@ describe('a later start', () => {
     writeFileSync(join(stage.root, 'state/upstream/b.key'), generateKey());
     writeFileSync(join(stage.root, 'state/upstream', LEFTOVER), generateKey());
     await open();
-    await vi.waitFor(() => {
+    await soon(() => {
       expect(stage.list('slots')).toEqual(['a']);
       expect(stage.list('state/upstream')).toEqual(['a.key']);
     });
@@ -155,7 +155,7 @@ describe('one place only', () => {
     const [a] = stage.launcher.urls;
     const next = await open({ config: { upstreams: [a] } });
     expect(next.active).toBe('a');
-    await vi.waitFor(() => expect(stage.list('slots')).toEqual(['a']));
+    await soon(() => expect(stage.list('slots')).toEqual(['a']));
   });
 });
 

@@ -1,17 +1,17 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../src/handover/contracts.ts';
-import { createStage, type Life, type Stage } from './stage.ts';
+import { createStage, type Life, type Stage, soon } from './stage.ts';
 
 let stage: Stage;
-beforeEach(async () => {
-  stage = await createStage();
+beforeEach(() => {
+  stage = createStage();
 });
 afterEach(async () => {
   await stage.close();
 });
 
 const verified = async (life: Life): Promise<Life> => {
-  await vi.waitFor(() => expect(life.admin.status().verified).toBe(true), { timeout: 8000 });
+  await life.verified();
   return life;
 };
 const open = async (options?: Parameters<Stage['open']>[0]): Promise<Life> =>
@@ -26,7 +26,7 @@ const errorOf = (verb: Promise<unknown>): Promise<HandoverError> =>
   );
 /** One LiteLLM runs, in `slot`, with the key that its file and the traffic have. */
 const expectRest = async (life: Life, slot: 'a' | 'b'): Promise<void> => {
-  await vi.waitFor(() => {
+  await soon(() => {
     expect(stage.list('slots')).toEqual([slot]);
     expect(stage.list('state/upstream')).toEqual([`${slot}.key`]);
     expect(life.traffic.at).toBe(slot);
@@ -171,7 +171,7 @@ describe('an edit of the configuration', () => {
   it('puts another configuration in place where no LiteLLM ever came up', async () => {
     stage.configure('broken');
     const life = await stage.open({ config: { autoReload: true } });
-    await vi.waitFor(() => expect(life.admin.status().warnings).toMatchObject([{ code: 'died' }]));
+    await soon(() => expect(life.admin.status().warnings).toMatchObject([{ code: 'died' }]));
     expect(life.admin.status().warnings[0]?.message).toContain('its last words: start');
     stage.configure('mock');
     life.runner.onConfigChanged({ digest: await stage.digest() });
@@ -211,7 +211,7 @@ describe('the schedule', () => {
   it('goes by the date of the key, and tries again later where it may not', async () => {
     const everyMs = 100_000;
     const life = await open({ config: { upstreamRotateEveryMs: everyMs }, database: true });
-    await vi.waitFor(() => expect(life.notes).toContain('schedule salt_key_unknown'), 8000);
+    await soon(() => expect(life.notes).toContain('schedule salt_key_unknown'));
     expect(life.admin.history()).toEqual([]);
     const { warnings, nextRotationAt, keyMadeAt } = life.admin.status();
     expect(warnings).toMatchObject([{ code: 'salt_key_unknown' }]);

@@ -10,12 +10,15 @@ import type { Secret } from '../../src/secret.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
 
-/** Everything that waits by the clock waits this many times shorter. */
-const FASTER = 50;
-const began = performance.now();
-const BASE = Date.UTC(2026, 0, 1);
+/** The launcher's clock rules what is counted in `checkMs`; all else is by the clock on the wall. */
+const PACE = { tickMs: 5, checkMs: 500, slowCheckMs: 500, troubleMs: 5, sleepMs: 10 };
+/** Longer than any busy machine takes; nothing waits for its end. */
+const LONG_MS = 20_000;
 
-const PACE = { tickMs: 10, checkMs: 500, slowCheckMs: 500, troubleMs: 20, sleepMs: 50 };
+/** Tries again until `check` passes: for what no event tells of. */
+export const soon = <T>(check: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(check, { timeout: LONG_MS, interval: 5 });
+
 const NOTHING: SlotLoad = { requests: 0, websockets: 0, mcpSessions: 0 };
 
 /** One process: it is killed by opening the next one. */
@@ -24,6 +27,8 @@ export interface Life extends OpenSlots {
   /** Steps and ends as they were told, such as `rotate staged`. */
   readonly told: string[];
   readonly notes: string[];
+  /** Resolves once its LiteLLM was verified. */
+  verified(): Promise<void>;
   /** Resolves once the handover ended. */
   ended(id: string): Promise<HandoverView>;
   step(id: string, state: HandoverView['state']): Promise<HandoverView>;
@@ -51,16 +56,14 @@ export interface Stage {
   /** What stands in a folder, but hidden files. */
   list(folder: 'slots' | 'state/upstream'): string[];
   read(path: string): string;
-  now(): number;
   close(): Promise<void>;
 }
 
-export async function createStage(): Promise<Stage> {
+export function createStage(): Stage {
   const root = mkdtempSync(join(tmpdir(), 'handover-'));
   for (const folder of ['slots', 'state', 'config']) mkdirSync(join(root, folder));
-  const launcher = await createFakeLauncher(join(root, 'slots'));
+  const launcher = createFakeLauncher(join(root, 'slots'));
   const lives: Life[] = [];
-  const now = (): number => BASE + (performance.now() - began) * FASTER;
   const configure = (text: string): void =>
     writeFileSync(join(root, 'config/config.yaml'), `${text}\n`);
   configure('mock');
@@ -70,7 +73,7 @@ export async function createStage(): Promise<Stage> {
     litellmConfig: join(root, 'config'),
     upstreams: launcher.urls,
     ...{ autoReload: false, upstreamRotateEveryMs: 0, saltKeySet: false },
-    ...{ handoverTimeoutMs: 60_000, probationMs: 500, drainMs: 60_000 },
+    ...{ handoverTimeoutMs: 3_600_000, probationMs: 500, drainMs: 60_000 },
   };
 
   return {
@@ -84,6 +87,7 @@ export async function createStage(): Promise<Stage> {
     async open({ config = {}, fault, database = false } = {}) {
       const told: string[] = [];
       const notes: string[] = [];
+      const { events, until } = createEvents(told, notes);
       const opened = await openSlots({
         config: { ...settings, ...config },
         checks: {
@@ -92,34 +96,63 @@ export async function createStage(): Promise<Stage> {
             Promise.resolve({ database: database === 'unknown' ? undefined : database }),
           masterKeyLine: () => Promise.resolve(3),
         },
-        ...{ now, pace: PACE, mayWrite: () => true, events: eventsInto(told, notes) },
+        ...{ now: launcher.now, pace: PACE, mayWrite: () => true, events },
         ...(fault !== undefined && { fault }),
       });
       const traffic = createTraffic(launcher, opened);
       opened.start(traffic);
-      const life = { ...opened, ...waits(opened), traffic, told, notes };
+      const life = { ...opened, ...waits(opened, until), traffic, told, notes };
       lives.push(life);
       return life;
     },
     list: (folder) => readdirSync(join(root, folder)).filter((name) => !name.startsWith('.')),
     read: (path) => readFileSync(join(root, path), 'utf8').trim(),
-    now,
     async close() {
       for (const life of lives) await life.close();
-      await launcher.close();
+      launcher.close();
       rmSync(root, { recursive: true });
     },
   };
 }
 
-const eventsInto = (told: string[], notes: string[]): HandoverEvents => ({
-  onStep: ({ kind, state }) => told.push(`${kind} ${state}`),
-  onEnd: ({ kind, state }) => told.push(`${kind} ${state}`),
-  onVerified: (slot) => notes.push(`verified ${slot}`),
-  onStore: (error) => notes.push(`store ${error?.message ?? 'works'}`),
-  onTrouble: (trouble) => notes.push(`trouble ${trouble?.message ?? 'is over'}`),
-  onNotBegun: (by, { code }) => notes.push(`${by} ${code}`),
-});
+type Until = <T>(what: string, found: () => T | undefined) => Promise<T>;
+
+/** The events of a life, and a way to wait for what each of them may bring. */
+function createEvents(told: string[], notes: string[]): { events: HandoverEvents; until: Until } {
+  const waiting = new Set<() => void>();
+  const note = (into: string[], text: string): void => {
+    into.push(text);
+    for (const retry of waiting) retry();
+  };
+  const events: HandoverEvents = {
+    onStep: ({ kind, state }) => note(told, `${kind} ${state}`),
+    onEnd: ({ kind, state }) => note(told, `${kind} ${state}`),
+    onVerified: (slot) => note(notes, `verified ${slot}`),
+    onStore: (error) => note(notes, `store ${error?.message ?? 'works'}`),
+    onTrouble: (trouble) => note(notes, `trouble ${trouble?.message ?? 'is over'}`),
+    onNotBegun: (by, { code }) => note(notes, `${by} ${code}`),
+  };
+  const until: Until = (what, found) =>
+    new Promise((resolve, reject) => {
+      const stop = (): void => {
+        waiting.delete(retry);
+        clearTimeout(timer);
+      };
+      const retry = (): void => {
+        const result = found();
+        if (result === undefined) return;
+        stop();
+        resolve(result);
+      };
+      const timer = setTimeout(() => {
+        stop();
+        reject(new Error(`not in time: ${what}; told: ${[...told, ...notes].join(', ')}`));
+      }, LONG_MS);
+      waiting.add(retry);
+      retry();
+    });
+  return { events, until };
+}
 
 function createTraffic(launcher: FakeLauncher, { active, key }: OpenSlots): FakeTraffic {
   const loads = { a: NOTHING, b: NOTHING };
@@ -141,24 +174,26 @@ function createTraffic(launcher: FakeLauncher, { active, key }: OpenSlots): Fake
   };
 }
 
-function waits({ admin }: OpenSlots) {
-  const step = async (id: string, state: HandoverView['state']): Promise<HandoverView> =>
-    await vi.waitFor(
-      () => {
-        const view = admin.handover(id);
-        if (view.state !== state) throw new Error(`${id} is ${view.state}, not ${state}`);
-        return view;
-      },
-      { timeout: 8000, interval: 10 },
-    );
-  const ended = async (id: string): Promise<HandoverView> =>
-    await vi.waitFor(
-      () => {
-        const view = admin.handover(id);
-        if (view.endedAt === null) throw new Error(`${id} is ${view.state}`);
-        return view;
-      },
-      { timeout: 8000, interval: 10 },
-    );
-  return { step, ended };
+const waits = ({ admin }: OpenSlots, until: Until) => ({
+  async verified(): Promise<void> {
+    await until('LiteLLM is verified', () => admin.status().verified || undefined);
+  },
+  step: (id: string, state: HandoverView['state']): Promise<HandoverView> =>
+    until(`${id} is ${state}`, () => viewIn(admin, id, (view) => view.state === state)),
+  ended: (id: string): Promise<HandoverView> =>
+    until(`${id} ended`, () => viewIn(admin, id, (view) => view.endedAt !== null)),
+});
+
+/** Undefined: nobody has asked for it yet, or it is not so far. */
+function viewIn(
+  { handover, history }: OpenSlots['admin'],
+  id: string,
+  isSoFar: (view: HandoverView) => boolean,
+): HandoverView | undefined {
+  try {
+    const view = handover(id);
+    return isSoFar(view) ? view : undefined;
+  } catch {
+    return history().find((view) => view.id === id && isSoFar(view));
+  }
 }
