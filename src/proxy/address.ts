@@ -40,7 +40,7 @@ function readBlock(cidr: string): Block {
 }
 
 /** The same test for many lists of blocks, which are CIDR and checked already. */
-export type BlockLists = (blocks: readonly string[], address: string) => boolean;
+type BlockLists = (blocks: readonly string[], address: string) => boolean;
 
 /** Each list is compiled once: a list is known by its identity. */
 export function createBlockLists(): BlockLists {

@@ -4,7 +4,7 @@ import type { Connection, Connections } from './connections.ts';
 import type { UpstreamErrorKind } from './record.ts';
 
 /** What it means for a request that it could not be sent, or was not answered. */
-export type UpstreamFailure =
+type UpstreamFailure =
   /** Nothing was sent, and LiteLLM cannot be reached. */
   | { readonly kind: 'away' }
   /** Nothing was sent, but only because the connection had just ended. */

@@ -11,9 +11,9 @@ export const KEY_HEADERS = [
   'ocp-apim-subscription-key',
 ] as const;
 
-/** Never an own carrier of ours, always taken out: at LiteLLM it overrides all others. */
+/** No key of the sidecar's is read here, but the field is always taken out: LiteLLM lets it win. */
 export const OVERRIDING_HEADER = 'litellm_user_api_key';
-export const SUBPROTOCOL_PREFIX = 'openai-insecure-api-key.';
+const SUBPROTOCOL_PREFIX = 'openai-insecure-api-key.';
 
 /** What a request presents. `key` is plaintext: it is digested at once and kept nowhere. */
 export interface Credential {
@@ -23,12 +23,12 @@ export interface Credential {
 }
 
 export interface CredentialRules {
-  /** The one header that counts, in lower case; undefined: LiteLLM's own carriers. */
+  /** The one header that may carry a key, in lower case; undefined: LiteLLM's own carriers. */
   readonly keyHeader: string | undefined;
 }
 
 /** Where besides the headers a key may stand in this request. */
-export interface OtherPlaces {
+interface OtherPlaces {
   /** The query of a route where LiteLLM reads `?key=`; undefined elsewhere. */
   readonly query: string | undefined;
   /** `Sec-WebSocket-Protocol` of an upgrade; undefined elsewhere. */
@@ -41,9 +41,10 @@ const twice = (carrier: string): Refusal =>
   refusal('bad_request', `${carrier} stands twice: send one key in one place`);
 
 /**
- * Finds the credential: the first carrier that is there wins, the others are ignored, as LiteLLM
- * does. Undefined: none is presented. A carrier that stands twice is refused, whether it would win
- * or not.
+ * Finds the credential: the first carrier that is there wins and the others are ignored, as at
+ * LiteLLM. A carrier that stands twice is refused, whether it would win or not.
+ *
+ * @returns undefined where no credential is presented
  */
 export function readCredential(
   head: Head,
@@ -70,7 +71,7 @@ export function readCredential(
 const NOWHERE: readonly Credential[][] = [];
 
 function outsideHeaders({ query, subprotocols }: OtherPlaces): readonly Credential[][] {
-  // Nearly every route: no list is made for it.
+  // So it is on nearly every route: no list is made there.
   if (query === undefined && subprotocols === undefined) return NOWHERE;
   return [
     query === undefined ? [] : keysInQuery(query).map(asCarrier('?key')),
@@ -94,7 +95,7 @@ function fromHeader(carrier: string, value: string, basic: boolean): Credential 
   }
   const bearer = /^bearer +/i.exec(value);
   if (bearer !== null) return { carrier, key: value.slice(bearer[0].length) };
-  // What is not a Bearer token opens nothing; the empty key is found in no keyring.
+  // An `Authorization` of another scheme opens nothing: the empty key is in no keyring.
   return { carrier, key: carrier === 'authorization' ? '' : value };
 }
 

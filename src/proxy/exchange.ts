@@ -34,7 +34,7 @@ export interface ExchangeContext {
 }
 
 /** One admitted request. */
-export interface ExchangeRequest {
+interface ExchangeRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly decision: Extract<Decision, { kind: 'forward' }>;

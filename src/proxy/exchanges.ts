@@ -4,13 +4,13 @@ export interface Live {
   readonly eventStream: boolean;
   /** `master-3`; `-`: a preflight. */
   readonly generation: string;
-  /** The slot whose LiteLLM has it; '': none has, it waits. */
+  /** The slot whose LiteLLM it was sent to; '': it waits to be sent. */
   readonly slot: string;
-  /** Called about each second with the monotonic time: the place for limits on time. */
+  /** Called about each second with the monotonic time, for limits on time. */
   tick(now: number): void;
-  /** The sidecar, or its LiteLLM, is going (`why`): end when that cuts nothing short. */
+  /** The sidecar, or its LiteLLM, is going (`why`): it shall end once that cuts nothing short. */
   drain(why: string): void;
-  /** Ends it now, visibly. */
+  /** Ends it now, so that the client sees a broken connection and no complete answer. */
   cut(): void;
 }
 
@@ -24,7 +24,7 @@ export interface Exchanges {
   countOn(slot: string): { readonly requests: number; readonly websockets: number };
   /**
    * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
-   * Whoever comes while it waits is asked as well.
+   * What begins in the meantime is asked to end as well.
    */
   drain(deadlineMs: number): Promise<number>;
   /** Asks what a test picks to end, and cuts the rest a second later. Resolves to how many. */
@@ -36,20 +36,20 @@ export interface Exchanges {
 }
 
 const TICK_MS = 1000;
-/** What was cut is over, and recorded, when its socket is closed: a moment later. */
+/** What was cut is over, and recorded, only when its socket is closed, a moment later. */
 const CLOSING_MS = 1000;
 /** What a client of a WebSocket may take to answer its close frame. */
 const GOODBYE_MS = 1000;
 const STOPPING = 'the gateway is stopping';
 const REPLACED = 'LiteLLM was replaced: connect again';
 
-/** Where something stands in the list of all that is under way; -1: it is over. */
 interface Entry {
   readonly live: Live;
+  /** Its index in the list of all that is under way; -1: it is over. */
   place: number;
 }
 
-/** Puts the last in the place of one; false: that one was taken out before. */
+/** Puts the last entry in the place of this one. Returns false where this was taken out before. */
 function takeOut(entry: Entry, all: Entry[]): boolean {
   const last = all.at(-1);
   if (entry.place < 0 || last === undefined) return false;

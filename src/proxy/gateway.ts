@@ -22,7 +22,7 @@ import { Tunnel, type TunnelContext } from './tunnel.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
 
 /** Everything the traffic port works with. */
-export interface GatewayOptions {
+interface GatewayOptions {
   /** Read once for each request: an immutable snapshot, replaced when the keyring changes. */
   readonly policy: () => Policy;
   readonly rules: RequestRules;
@@ -38,7 +38,7 @@ export interface GatewayOptions {
 }
 
 /** `Expect`: nothing, `100-continue`, or something nobody serves (RFC 9110 §10.1.1). */
-export type Expectation = 'none' | 'continue' | 'unknown';
+type Expectation = 'none' | 'continue' | 'unknown';
 
 /** Where sockets meet decisions: what the traffic server hands over. No verb throws. */
 export interface Gateway {

@@ -25,7 +25,7 @@ export interface Head {
   readonly subprotocols: string | undefined;
 }
 
-/** Names are few and repeat: their lower case is looked up, not made again. */
+/** Field names are few and repeat: their lower case is looked up, not made again. */
 const lowerCase = new Map<string, string>();
 const MOST_NAMES = 1000;
 
@@ -33,7 +33,7 @@ function lower(name: string): string {
   const known = lowerCase.get(name);
   if (known !== undefined) return known;
   const made = name.toLowerCase();
-  // A scanner that invents names must not grow this.
+  // A scanner that invents names must not fill the memory.
   if (lowerCase.size < MOST_NAMES) lowerCase.set(name, made);
   return made;
 }
@@ -42,7 +42,7 @@ const NONE: readonly string[] = Object.freeze([]);
 const NO_NAMES: ReadonlySet<string> = new Set();
 
 /** The parts of Node's request that a head is read from. */
-export interface RequestHead {
+interface RequestHead {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
   readonly httpVersionMajor: number;
@@ -50,7 +50,7 @@ export interface RequestHead {
   readonly rawHeaders: readonly string[];
 }
 
-/** More than any client sends. Node drops in silence what comes beyond its own limit of 1,000. */
+/** More fields than any client sends. Node drops in silence what is beyond its limit of 1,000. */
 export const MOST_FIELDS = 200;
 
 /**
@@ -107,7 +107,7 @@ function joined(
   return values.filter((_, at) => names[at] === wanted).join(', ');
 }
 
-/** The usual two need no splitting. */
+/** The lower-case options of a `Connection` field; the usual two name no field. */
 function optionsOf(value: string): readonly string[] {
   if (value === 'keep-alive' || value === 'close') return NONE;
   return value

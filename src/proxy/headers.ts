@@ -10,9 +10,9 @@ const HOP_BY_HOP = [
   'transfer-encoding',
   'upgrade',
 ];
-/** Said to a proxy, or answered by this one. */
+/** Fields that are meant for a proxy, or that this one writes itself. */
 const OURS = ['proxy-authorization', 'proxy-authenticate', 'expect', 'host', 'x-request-id'];
-/** Anybody can write these; they are made anew from what the socket says. */
+/** Any client can write these fields; they are made anew from what the socket says. */
 const FORWARDED = [
   'forwarded',
   'x-forwarded-for',
@@ -57,7 +57,7 @@ export interface ForwardFacts {
   readonly peerTrusted: boolean;
   /** Whether a field with the upstream key goes with it; false: a preflight. */
   readonly carriesKey: boolean;
-  /** The client's `Authorization` is not ours to take. */
+  /** The client's `Authorization` is for somebody behind LiteLLM, and goes on to there. */
   readonly keepAuthorization: boolean;
 }
 
@@ -65,8 +65,8 @@ export interface ForwardFacts {
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /**
- * The fields that LiteLLM gets: name, value, name, value. Which LiteLLM that is shows when they are
- * sent: `addressTo` fills in its Host and its key; before that they cannot be sent at all.
+ * The fields that LiteLLM gets: name, value, name, value. Which LiteLLM that is is known when they
+ * are sent: `addressTo` fills in its Host and its key; without these the list cannot be sent.
  */
 export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFacts): string[] {
   const out: string[] = ['host', ''];
@@ -85,8 +85,8 @@ export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFa
 }
 
 /**
- * Fills in what depends on the LiteLLM that gets these fields; again, where another one gets them
- * after all.
+ * Fills in what depends on the LiteLLM that gets these fields: once before each try, as the second
+ * may go to another LiteLLM.
  *
  * @param key undefined: a preflight
  */
@@ -127,9 +127,9 @@ function joined({ names, values }: Head, name: string): string | undefined {
   return lines.length === 0 ? undefined : lines.join(', ');
 }
 
-/** What is read of an answer's head on its way to the client. */
-export interface AnswerHead {
-  /** Name, value, name, value, as they came. */
+/** The head of an answer for the client, and what was read in it on the way. */
+interface AnswerHead {
+  /** Name, value, name, value. */
   readonly headers: string[];
   /** LiteLLM's `x-litellm-model-group`, '' where it named none. */
   readonly model: string;
@@ -172,7 +172,7 @@ export function answerHeaders(
 const text = (value: Buffer | string | undefined): string =>
   typeof value === 'string' ? value : (value?.toString('latin1') ?? '');
 
-/** Trailers, as they came (RFC 9110 §6.5). */
+/** LiteLLM's trailers for the client, unchanged (RFC 9110 §6.5). */
 export function answerTrailers(raw: readonly (Buffer | string)[]): [string, string][] {
   const out: [string, string][] = [];
   for (let at = 0; at + 1 < raw.length; at += 2) out.push([text(raw[at]), text(raw[at + 1])]);
@@ -200,7 +200,7 @@ export function clientLocation(value: string, rules: ForwardRules): string {
   if (match === null) return value;
   const [, authority = '', rest = ''] = match;
   if (authority.toLowerCase() !== rules.host.toLowerCase()) return value;
-  // Two slashes at its beginning would make its first segment a host (RFC 3986 §4.2).
+  // Two slashes at the beginning would make the first segment a host (RFC 3986 §4.2).
   const path = rest.replace(/^[/\\]*/, '/');
   const { publicUrl } = rules;
   if (publicUrl === undefined) return path;

@@ -1,39 +1,40 @@
-/** A request that waits because LiteLLM is away. Its body is unread. */
+/** A request that waits because LiteLLM is away, with its body unread. */
 export interface Waiter {
   /** LiteLLM is back: go on. */
   release(): void;
-  /** It has waited long enough. */
+  /** The time a request may wait is over. */
   expire(): void;
 }
 
 /** Keeps requests, in their order, while LiteLLM starts or restarts. */
 export interface Hold {
-  /** Whether LiteLLM is known to be away: a request that comes now waits before it tries. */
+  /** Whether LiteLLM is known to be away: a request that comes now waits before it is sent. */
   away(): boolean;
   /** A connection failed: LiteLLM is away until one succeeds again. */
   markAway(): void;
   /**
-   * Lets a waiter in; false: there is no room. One that waited before and was released too early
-   * gives the deadline it had, and keeps its place by it.
+   * Lets a waiter in. One that waited before and was released too early gives the deadline it had,
+   * which keeps its place among the others.
    *
-   * @returns the deadline on the monotonic clock, or false
+   * @returns the waiter's deadline on the monotonic clock; false where there is no room
    */
   enter(waiter: Waiter, deadline?: number): number | false;
-  /** The waiter's client left. */
+  /** The client of a waiter left. */
   leave(waiter: Waiter): void;
-  /** Lets all go on though LiteLLM is still away: there is another one. */
+  /** Lets all go on though this LiteLLM is still away: traffic goes to another one. */
   releaseAll(): void;
   size(): number;
   close(): void;
 }
 
+/** How often it is asked whether LiteLLM is back. */
 const RETRY_MS = 200;
 
 /**
- * One check of the connection at a time, however many wait.
+ * LiteLLM is asked by one connection at a time, however many requests wait.
  *
- * @param options.holdMs how long one waits at most; 0: nobody waits
- * @param options.most how many wait at most
+ * @param options.holdMs how long a request waits at most; 0: none waits
+ * @param options.most how many requests wait at most
  * @param options.canConnect asks whether LiteLLM takes connections again
  * @param options.onChange is told when LiteLLM goes and when it is back
  */
@@ -85,7 +86,7 @@ export function createHold(options: {
       options.onChange(true);
       timer = setInterval(() => {
         expireOverdue();
-        // A name look-up may take longer than a turn.
+        // A name look-up may take longer than `RETRY_MS`.
         if (!looking) void look();
       }, RETRY_MS);
     },

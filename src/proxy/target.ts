@@ -10,16 +10,16 @@ export interface Target {
   readonly rawQuery: string | undefined;
 }
 
-/** Nothing to decode and nothing to doubt: nearly every request. */
+/** A path with nothing to decode and nothing to doubt: that of nearly every request. */
 const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9_~.:@-]*)+\/?$/;
 /** RFC 3986 without the fragment, the backslash and the characters it never allows. */
 const ALLOWED = /^[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+$/;
 /**
- * What is still encoded after decoding, and hides something: separators, control characters, what
- * needs no encoding at all (RFC 3986 §2.3), and spells a route's name for whoever decodes again.
+ * What hides something from whoever decodes only once: after decoding there still is an encoded
+ * separator, control character, or character that needs no encoding at all (RFC 3986 §2.3).
  */
 const ENCODED_TWICE = /%(?:2[35d-f]|3[0-9abf]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9aef]|[01])/i;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are looked for.
 const UNSAFE_DECODED = /[\x00-\x1f\x7f-\x9f\\;]/;
 const CARRIES_NO_CHUNKED_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
@@ -74,18 +74,18 @@ function withoutRoot(path: string, rootPath: string): string {
 
 /**
  * Refuses what two HTTP parsers could frame in two ways (RFC 9112 §6.1, §6.3, §11.2). Node refuses
- * some of these by itself; here they stand whole, and a change of Node's changes nothing.
+ * some of these by itself; all of them stand here, so that no change of Node's opens one.
  */
 export function checkFraming(head: Head): Refusal | undefined {
   const no = (message: string): Refusal => refusal('bad_request', message);
   const { transferEncoding } = head;
-  // Beyond them Node hides fields by which its own parser frames the body all the same.
+  // Beyond its own limit Node hides fields by which its parser frames the body all the same.
   if (head.names.length > MOST_FIELDS) {
     return refusal('headers_too_large', `the head has more than ${MOST_FIELDS} fields`);
   }
   if (!head.http1) return no('only HTTP/1.0 and HTTP/1.1 are served');
   if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
-  // It would send the client's request back to it, with LiteLLM's key in it (RFC 9110 §9.3.8).
+  // The answer to TRACE repeats the request, with LiteLLM's key in it (RFC 9110 §9.3.8).
   if (head.method === 'TRACE') return no('TRACE is not served');
   if (head.repeated.has('host')) return no('Host stands twice');
   if (head.host === undefined && !head.http10) return no('HTTP/1.1 wants a Host');

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 
-/** Bytes that all exchanges together may keep for a second try. */
-export interface ReplayBudget {
-  /** False: there is no room, and nothing was taken. */
+/** The room, in bytes, that all exchanges together may use for what a second try would send. */
+interface ReplayBudget {
+  /** Returns false where there is no room: nothing was taken. */
   take(bytes: number): boolean;
   give(bytes: number): void;
 }
@@ -34,8 +34,8 @@ export interface UploadRules {
 }
 
 /**
- * Whether all of a request's body is in this process already. Node says `complete` a moment later
- * than the last byte of a body of known length is there.
+ * Whether all of a request's body is in this process already. Node sets `complete` a moment after
+ * the last byte of a body of known length came.
  */
 export function isAllHere(request: IncomingMessage, contentLength: string | undefined): boolean {
   return (
@@ -52,13 +52,13 @@ export function isAllHere(request: IncomingMessage, contentLength: string | unde
 export class Upload {
   /** Bytes read from the client so far. */
   bytes = 0;
-  /** When its request came, or the last chunk that was streamed; on the monotonic clock. */
+  /** When the request came, or the last chunk that was streamed; on the monotonic clock. */
   lastAt: number;
   readonly #request: IncomingMessage;
   readonly #contentLength: string | undefined;
   readonly #rules: UploadRules;
   readonly #onTooLarge: () => void;
-  /** A body that was there at once; it is held until the answer begins. */
+  /** A body that was there at once; kept until the answer begins. */
   #whole: Buffer | undefined;
   /** What a second try would send first; undefined: too much went by, or there was no room. */
   #kept: Buffer[] | undefined = [];
@@ -78,7 +78,7 @@ export class Upload {
     this.lastAt = on.startedAt;
   }
 
-  /** The body for the next try; `replayable` must hold unless it is the first. */
+  /** The body for the next try; `replayable` must hold unless that is the first one. */
   open(): Buffer | Readable {
     const request = this.#request;
     if (this.#whole !== undefined) return this.#whole;
@@ -101,7 +101,7 @@ export class Upload {
     return this.#kept !== undefined;
   }
 
-  /** Whether the client is the one that is waited for. */
+  /** Whether the rest of the body is waited for, and the client is the one who is slow. */
   get waitsForClient(): boolean {
     return !this.#request.complete && this.#current !== undefined && !this.#request.isPaused();
   }
@@ -114,7 +114,7 @@ export class Upload {
     this.#whole = undefined;
   }
 
-  /** @internal Counts and keeps a chunk as it goes by; false: it is one too many. */
+  /** Counts and keeps a chunk as it is streamed. Returns false where the body became too large. */
   note(chunk: Buffer): boolean {
     this.#keep(chunk);
     this.lastAt = this.#rules.elapsed();
@@ -178,7 +178,7 @@ class RequestBody extends Readable {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#detach();
-    // Somebody else may be reading it away by now.
+    // After a refusal the rest of the request is read away: that must go on.
     if (this.#source.listenerCount('data') === 0) this.#source.pause();
     done(error);
   }

@@ -5,12 +5,12 @@ import type { Attempt, AttemptOwner } from './attempt.ts';
 type Field = readonly [name: string, value: string];
 
 /** The field that carries the upstream key to LiteLLM, made once for each way of carrying it. */
-export type UpstreamKeyField = (place: KeyPlace, keepAuthorization: boolean) => Field;
+type UpstreamKeyField = (place: KeyPlace, keepAuthorization: boolean) => Field;
 
 /**
  * @param keyHeader the one header that LiteLLM was configured to read; undefined: its own carriers
  */
-export function upstreamKeyFields(key: Secret, keyHeader: string | undefined): UpstreamKeyField {
+function upstreamKeyFields(key: Secret, keyHeader: string | undefined): UpstreamKeyField {
   const plain = key.reveal();
   const bearer: Field = [keyHeader ?? 'authorization', `Bearer ${plain}`];
   // Where `Authorization` is somebody else's, LiteLLM's first carrier is free.
@@ -26,28 +26,28 @@ export function upstreamKeyFields(key: Secret, keyHeader: string | undefined): U
   };
 }
 
-/** Which of two keys: as they were given, not as they go. */
+/** Which of two keys, in the order in which they were given, not in that of their use. */
 export type KeyRank = 'first' | 'second';
 
-/** A key that LiteLLM may run with; the same one as long as it is live, in whichever order. */
+/** A key that LiteLLM may run with; the same object for as long as the key is live. */
 export interface UpstreamKey {
   readonly field: UpstreamKeyField;
 }
 
 /** The keys that one LiteLLM may run with: one, or two while its key changes. */
 export interface LiveKeys {
-  /** The one that LiteLLM took last, or the first. */
+  /** The key that LiteLLM took last, or the first one. */
   readonly best: UpstreamKey;
-  /** Undefined: there is one key, and nothing to find out. */
+  /** The other of two keys; undefined: there is one key, and nothing to find out. */
   readonly other: UpstreamKey | undefined;
   use(first: Secret, second: Secret | undefined): void;
-  /** With which a request goes; after a refusal it is not the one that was refused. */
+  /** The key that a request goes with; after a refusal not the one that was refused. */
   pick(refused: UpstreamKey | undefined): UpstreamKey;
-  /** LiteLLM took a key; one that is used no more says nothing. */
+  /** LiteLLM took a key; of a key that is no longer live this is ignored. */
   noteAccepted(key: UpstreamKey): void;
 }
 
-/** Milliseconds: who was told that a key is good needs no reminder for each request. */
+/** Milliseconds: whoever was told that a key is good needs no reminder with each request. */
 const TELL_EVERY_MS = 1000;
 
 /**
@@ -70,7 +70,7 @@ export function createLiveKeys(
   let other: UpstreamKey | undefined;
   let told: { readonly key: UpstreamKey; readonly at: number } | undefined;
 
-  /** What is under way with a key speaks of it after a change of the order, too. */
+  /** The same object for the same key: requests under way with it may still speak of it. */
   const knownOrMade = (secret: Secret): UpstreamKey => {
     const fresh = made(secret);
     return [best, other].find((known) => known !== undefined && isSame(known, fresh)) ?? fresh;
@@ -105,18 +105,19 @@ export function createLiveKeys(
 const isSame = (one: UpstreamKey, another: UpstreamKey): boolean =>
   one.field('bearer', false)[1] === another.field('bearer', false)[1];
 
-/** Whoever can send a request again with the other key. */
+/** An exchange, which can send its request again with the other key. */
 export interface KeyTrier {
-  /** LiteLLM does not take this key; nothing of its answer was passed on. */
+  /** LiteLLM does not take this key; nothing of the answer was passed on. */
   onKeyRefused(refused: UpstreamKey): void;
 }
 
 /** Bytes of a 400 that are read to see what it is about; LiteLLM's own has a hundred. */
 const READ_OF_400 = 16 * 1024;
-/** Within JSON these quotes stand in no text of anybody's: there they would be escaped. */
+/** Within JSON these quotes can stand in no text of a user's: there they would be escaped. */
 const NO_DATABASE = /"type"\s*:\s*"no_db_connection"/;
 
-interface Held {
+/** A 400 that is kept back until it shows what it is about. */
+interface KeptBack {
   readonly status: number;
   readonly statusText: string;
   readonly raw: readonly Buffer[];
@@ -136,7 +137,7 @@ export class KeyTry implements AttemptOwner {
   /** The other key was refused before: this answer is passed on, whatever it is. */
   readonly #last: boolean;
   readonly #proves: boolean;
-  #held: Held | undefined;
+  #keptBack: KeptBack | undefined;
   #over = false;
 
   constructor(
@@ -162,7 +163,7 @@ export class KeyTry implements AttemptOwner {
     if (status === 401 && !this.#last) {
       this.#refuse();
     } else if (status === 400 && isJson(raw)) {
-      this.#held = { status, statusText, raw, chunks: [], bytes: 0 };
+      this.#keptBack = { status, statusText, raw, chunks: [], bytes: 0 };
     } else {
       if (this.#last ? status !== 401 : this.#proves && isGood(status)) this.#accept();
       this.#owner.onAnswerHead(status, statusText, raw);
@@ -171,36 +172,36 @@ export class KeyTry implements AttemptOwner {
 
   onAnswerData(chunk: Buffer): boolean {
     if (this.#over) return true;
-    const held = this.#held;
-    if (held === undefined) return this.#owner.onAnswerData(chunk);
-    held.chunks.push(chunk);
-    held.bytes += chunk.length;
-    return held.bytes <= READ_OF_400 || this.#passOn(held);
+    const keptBack = this.#keptBack;
+    if (keptBack === undefined) return this.#owner.onAnswerData(chunk);
+    keptBack.chunks.push(chunk);
+    keptBack.bytes += chunk.length;
+    return keptBack.bytes <= READ_OF_400 || this.#passOn(keptBack);
   }
 
   onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void {
     if (this.#over) return;
-    const held = this.#held;
-    if (held !== undefined) {
-      const isRefusal = NO_DATABASE.test(Buffer.concat(held.chunks).toString('latin1'));
+    const keptBack = this.#keptBack;
+    if (keptBack !== undefined) {
+      const isRefusal = NO_DATABASE.test(Buffer.concat(keptBack.chunks).toString('latin1'));
       if (isRefusal && !this.#last) {
         this.#refuse();
         return;
       }
       // The other key was refused, and this one was not.
       if (!isRefusal && this.#last) this.#accept();
-      this.#passOn(held);
+      this.#passOn(keptBack);
     }
     this.#owner.onAnswerEnd(rawTrailers);
   }
 
   onAttemptError(attempt: Attempt, error: Error): void {
-    // A 400 that broke off was not passed on: there is time to say so.
+    // A 400 that broke off was not passed on: the client can still be told that LiteLLM failed.
     if (!this.#over) this.#owner.onAttemptError(attempt, error);
   }
 
-  #passOn({ status, statusText, raw, chunks, bytes }: Held): boolean {
-    this.#held = undefined;
+  #passOn({ status, statusText, raw, chunks, bytes }: KeptBack): boolean {
+    this.#keptBack = undefined;
     this.#owner.onAnswerHead(status, statusText, raw);
     return bytes === 0 || this.#owner.onAnswerData(Buffer.concat(chunks));
   }

@@ -63,7 +63,7 @@ export interface Upstreams {
   close(): void;
 }
 
-export interface UpstreamsOptions {
+interface UpstreamsOptions {
   /** Where each slot's LiteLLM listens. */
   readonly origins: ReadonlyMap<SlotName, URL>;
   /** The slot that is active at the start, and its key. */

@@ -1,15 +1,35 @@
-import type { ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/**
+ * @param port 0 takes a free one
+ * @returns the port that was taken; rejects with the listener's error (EADDRINUSE, EACCES …)
+ */
+export async function listen(
+  server: Server,
+  host: string,
+  port: number,
+): Promise<{ readonly port: number }> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return { port: (server.address() as AddressInfo).port };
+}
 
 /** The answers that a server still owes. */
-export interface UnderWay {
+interface PendingAnswers {
   add(response: ServerResponse): void;
-  /** Their connections end with them, and so does each that comes later. */
+  /** The connections of these answers end with them, and so does that of each later answer. */
   endConnections(): void;
-  /** Resolves once nothing is owed, or after so many milliseconds. */
+  /** Resolves once no answer is owed, or after so many milliseconds. */
   settled(withinMs: number): Promise<void>;
 }
 
-export function createUnderWay(): UnderWay {
+export function createPendingAnswers(): PendingAnswers {
   const responses = new Set<ServerResponse>();
   const waiting = new Set<() => void>();
   let ending = false;

@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
-import { createUnderWay } from './listener.ts';
+import { createPendingAnswers, listen } from './listener.ts';
 
 /**
  * The ops port. Each answers GET and HEAD; anything else is 404 with this list. What is below
@@ -103,15 +102,6 @@ const send = (response: ServerResponse, answer: OpsAnswer, last: boolean): void 
   response.end(answer.body);
 };
 
-const listen = (server: Server, host: string, port: number): Promise<{ port: number }> =>
-  new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve({ port: (server.address() as AddressInfo).port });
-    });
-  });
-
 const close = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS);
@@ -145,7 +135,7 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
   const answers = createAnswers(options);
   const nothing = notFound(options.admin !== undefined);
   const admin = options.admin && createAdminDoor(options.admin);
-  const underWay = createUnderWay();
+  const pending = createPendingAnswers();
 
   const answerTo = async (request: IncomingMessage): Promise<OpsAnswer> => {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
@@ -162,7 +152,7 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
     (expects: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void => {
       if (isServedNoMore(request.socket)) return;
-      underWay.add(response);
+      pending.add(response);
       if (admin !== undefined && request.url?.startsWith('/api/') === true) {
         void admin(request, response, expects).catch((error: unknown) => {
           options.onError?.(error);
@@ -183,7 +173,7 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
   return {
     listen: (host, port) => listen(server, host, port),
     close: () => {
-      underWay.endConnections();
+      pending.endConnections();
       return close(server);
     },
   };

@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Gateway } from '../proxy/gateway.ts';
+import { listen } from './listener.ts';
 
-export interface TrafficServerOptions {
+interface TrafficServerOptions {
   readonly gateway: Gateway;
   /** Milliseconds a client may take for the head of a request; 0: no limit. */
   readonly headersTimeoutMs: number;
@@ -17,9 +18,10 @@ export interface TrafficServer {
   close(): Promise<void>;
 }
 
-/** Load balancers idle at 60 s: they must be the ones who close first. */
+/** Load balancers close idle connections after 60 s: they must be the ones who close first. */
 const KEEP_ALIVE_MS = 75_000;
 const MAX_HEADER_SIZE = 32 * 1024;
+/** How often Node looks for connections whose head is late. */
 const CHECK_EVERY_MS = 1000;
 
 /**
@@ -55,8 +57,8 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
     return response?.writableFinished === false ? response : undefined;
   };
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
-    // Behind a request that has no answer yet, what is said on the bare socket would be taken for
-    // it.
+    // Whatever is said on the bare socket behind a request that has no answer yet would be taken
+    // for that answer.
     if (answering(socket) !== undefined) socket.destroy();
     else gateway.onConnect(request, socket);
   });
@@ -81,39 +83,28 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
   };
 }
 
-/** What is done where Node cannot read on, or has waited too long for a head. */
+/** Hears where Node cannot read on as HTTP, or has waited too long for the head of a request. */
 function createErrorListener(
   gateway: Gateway,
   answering: (socket: Socket) => ServerResponse | undefined,
 ): (error: NodeJS.ErrnoException, socket: Socket) => void {
-  /** Node tells of the same connection again with each packet that comes. */
+  /** Node tells of the same connection again with each packet that comes: once is enough. */
   const told = new WeakSet<Socket>();
   return ({ code = '' }, socket) => {
     if (told.has(socket)) return;
     told.add(socket);
     const response = answering(socket);
-    // Load balancers and browsers open connections ahead: one that was never used goes without a
-    // word.
+    // Load balancers and browsers open connections ahead: one that was never used is closed
+    // without an answer.
     const unused = code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0;
     if (unused || code === 'ECONNRESET') socket.destroy();
     else if (response === undefined) gateway.onUnreadable(socket, code);
-    // It stands behind a request that is whole: that one's answer is the last.
+    // What cannot be read stands behind a whole request: the answer to that is the last one.
     else if (response.req.complete) response.once('close', () => socket.destroySoon());
-    // It stands in a request's body, whose turn may not have come, or whose answer may have begun.
+    // It stands in the body of a request whose turn has not come, or whose answer has begun.
     else if (response.socket === null || response.headersSent) socket.destroy();
     else gateway.onUnreadable(socket, code);
   };
-}
-
-async function listen(server: Server, host: string, port: number): Promise<{ port: number }> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  return { port: (server.address() as AddressInfo).port };
 }
 
 const isWebSocket = (request: IncomingMessage): boolean =>

@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
-import { createUnderWay } from '../listener.ts';
+import { createPendingAnswers } from '../listener.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
@@ -321,11 +321,11 @@ const CLOSED = {
  * @throws StartupError `locked` where another sidecar has it; `state` where there can be no socket
  */
 export async function openAdminSocket(options: AdminSocketOptions): Promise<AdminSocket> {
-  const underWay = createUnderWay();
+  const pending = createPendingAnswers();
   let serving: AdminApi | keyof typeof CLOSED = 'starting';
   const server = createServer(LIMITS, (request, response) => {
     if (isServedNoMore(request.socket)) return;
-    underWay.add(response);
+    pending.add(response);
     if (typeof serving === 'object') serving.handle(request, response, actorOf(request));
     else sendClosed(request, response, serving);
   });
@@ -335,9 +335,9 @@ export async function openAdminSocket(options: AdminSocketOptions): Promise<Admi
 
   const drain = async (): Promise<void> => {
     serving = 'stopping';
-    underWay.endConnections();
+    pending.endConnections();
     server.closeIdleConnections();
-    await underWay.settled(DRAIN_WITHIN_MS);
+    await pending.settled(DRAIN_WITHIN_MS);
   };
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
