@@ -6,7 +6,7 @@
 import { randomInt } from 'node:crypto';
 import { digestOf, generateKey } from '../dist/keyring/key.js';
 import { EMPTY_KEYRING } from '../dist/keyring/keyring.js';
-import { takeSnapshot } from '../dist/keyring/snapshot.js';
+import { createSnapshots } from '../dist/keyring/snapshot.js';
 import { createRouteTable } from '../dist/litellm/routes.js';
 import { createBlockLists } from '../dist/proxy/address.js';
 import { admit } from '../dist/proxy/decide.js';
@@ -57,7 +57,7 @@ function keyringOf(clients, generations) {
     ...EMPTY_KEYRING,
     clients: new Map(named.map((name) => [name, client(name)])),
   };
-  return { snapshot: takeSnapshot(keyring), asked };
+  return { snapshot: createSnapshots()(keyring), asked };
 }
 
 /** @param {ReturnType<typeof keyringOf>} keyring */

@@ -9,34 +9,34 @@ export interface AuditLine {
   readonly at: string;
   /** `cli:alice`, `api:10.0.0.7`, `schedule`, `declared:dotenv`, `sidecar`. */
   readonly by: string;
-  /** What was done: `rotated`, `clock-started`, `tombstone-used` … */
+  /** What was done, such as `rotated`, `clock-started` or `tombstone-used`. */
   readonly action: string;
   readonly client?: string | undefined;
-  /** From which generation to which. */
+  /** The ids of the generation before and of the one after. */
   readonly from?: string | undefined;
   readonly to?: string | undefined;
-  /** Why, and whatever else is to be known. */
+  /** The reason, and what else is to be known. */
   readonly detail?: Readonly<Record<string, string | number | boolean>> | undefined;
   /** SHA-256 of the line before, base64url; '' in the first. */
   readonly prev: string;
 }
 
-/** What is written into the next line; its place in the chain comes with `appendLine`. */
+/** What is to be written; `appendLine` gives it its place in the chain. */
 export type AuditEntry = Omit<AuditLine, 'seq' | 'prev'>;
 
 /** SHA-256 of a line's text, without its line feed. */
 export const digestOfLine = (text: string): string => hash('sha256', text, 'base64url');
 
-/** Puts an entry at the end of the chain; its text is in `pending` until it is in the file. */
+/** Puts an entry at the end of the chain; its line stays in `pending` until the file has it. */
 export function appendLine(head: AuditHead, entry: AuditEntry): AuditHead {
   const { at, by, action, client, from, to, detail } = entry;
   const seq = head.count + 1;
-  // JSON.stringify writes no line feed, so that a line is one line whatever is in it.
+  // JSON.stringify escapes line feeds, so that one entry is always one line.
   const text = JSON.stringify({ seq, at, by, action, client, from, to, detail, prev: head.head });
   return { count: seq, head: digestOfLine(text), pending: [...head.pending, text] };
 }
 
-/** Undefined: it is no line of an audit. What it says is not looked at, only its place. */
+/** Undefined: the text is no line of an audit. Only the line's place in the chain is checked. */
 export function parseLine(text: string): AuditLine | undefined {
   try {
     const line = JSON.parse(text) as Partial<AuditLine> | null;
@@ -47,51 +47,51 @@ export function parseLine(text: string): AuditLine | undefined {
   }
 }
 
-/** The number of the first pending line. */
+/** The number of the first pending line; where none is pending, of the next line. */
 export const firstPending = ({ count, pending }: AuditHead): number => count - pending.length + 1;
 
-export type AuditProblem = 'edited' | 'removed' | 'reordered' | 'added' | 'cut_off' | 'torn';
+type AuditProblem = 'edited' | 'removed' | 'reordered' | 'added' | 'cut_off' | 'torn';
 
 export type AuditVerdict =
   | { readonly ok: true; readonly count: number }
   | {
       readonly ok: false;
-      /** From 1; where the audit is cut off, the first line that is missing. */
+      /** The line's number, from 1; where the audit is cut off, that of the first missing line. */
       readonly line: number;
       readonly problem: AuditProblem;
       readonly message: string;
     };
 
 /** Reads an audit line by line, in constant memory. */
-export interface ChainVerifier {
+interface ChainVerifier {
   push(text: string): void;
-  /** How many lines it was given. */
+  /** How many lines were pushed. */
   readonly count: number;
   /**
-   * The first thing that is wrong with what was pushed so far.
+   * Tells the first thing that is wrong with the lines that were pushed so far.
    *
-   * @param head as the keyring has it; lines at the end that are `pending` there may be missing
-   * @param torn a part of one more line follows, without its line feed
+   * @param head what the keyring counts; the lines that are `pending` there may be missing
+   * @param torn whether a part of one more line follows, without a line feed
    */
   finish(head: AuditHead, torn?: boolean): AuditVerdict;
 }
 
-/** Where the chain first breaks, and what came after it: enough to tell what was done. */
+/** The first line that does not fit, and what came after it, from which `judge` tells the cause. */
 interface Break {
-  /** Of the line that does not fit. */
+  /** The line's place in the file, from 1. */
   readonly line: number;
-  /** What it calls itself; undefined: it cannot be read. */
+  /** The number that the line gives itself; undefined: it cannot be read. */
   readonly seq: number | undefined;
-  /** Of the line before it. */
+  /** The digest of the line before. */
   readonly before: string;
   readonly digest: string;
-  /** The line that follows: its number, and whether it names the digest of this one. */
+  /** The line that follows: its number, and whether its `prev` is the digest of this line. */
   readonly next: { readonly seq: number | undefined; readonly fits: boolean } | undefined;
-  /** The line that belongs here stands further down. */
+  /** Whether the line that belongs here stands further down. */
   readonly moved: boolean;
 }
 
-/** What was read so far. */
+/** The lines that were read so far: their count, the last one, and where the chain broke. */
 interface Progress {
   readonly count: number;
   readonly text: string;
@@ -100,8 +100,8 @@ interface Progress {
 }
 
 /**
- * Each line's text is covered by the `prev` of the next one, the last one's by the keyring's head:
- * a line cannot change, go or come without a link that breaks.
+ * The text of each line is covered by the `prev` of the next one, and that of the last line by the
+ * keyring's head: no line can be changed, removed or added without a link that breaks.
  */
 export function createChainVerifier(): ChainVerifier {
   let progress: Progress = { count: 0, text: '', digest: '', broken: undefined };
@@ -142,14 +142,7 @@ function breakAt(
   return { ...broken, next, moved: broken.moved || belongs };
 }
 
-/** Checks a whole audit; `lines` are texts without line feeds. */
-export function verifyChain(lines: readonly string[], head: AuditHead): AuditVerdict {
-  const verifier = createChainVerifier();
-  for (const line of lines) verifier.push(line);
-  return verifier.finish(head);
-}
-
-/** The pending lines that stand behind the file's last one. */
+/** The pending lines that the file does not have yet. */
 function missing(head: AuditHead, { count, text, digest }: Progress): readonly string[] {
   const { pending } = head;
   const first = pending[0];
@@ -157,7 +150,7 @@ function missing(head: AuditHead, { count, text, digest }: Progress): readonly s
   const at = pending.lastIndexOf(text);
   if (at >= 0) return pending.slice(at + 1);
   if (parseLine(first)?.prev === digest) return pending;
-  // The last line is not what it was: its place is all there is to go by.
+  // The last line was changed, so only the count tells which pending lines follow.
   const there = count - firstPending(head) + 1;
   return there >= 0 ? pending.slice(there) : [];
 }
@@ -173,7 +166,7 @@ function judgeBreak(head: AuditHead, count: number, broken: Break): AuditVerdict
   const { line, seq, next } = broken;
   if (count > head.count) return problem(line, 'added');
   if (seq === line) {
-    // One end of this link was changed. Where the next link fits, this line is as it was.
+    // This line or the one before was changed. Where the next link fits, it was the one before.
     const intact = next === undefined ? broken.digest === head.head : next.fits;
     return problem(intact && line > 1 ? line - 1 : line, 'edited');
   }
@@ -182,7 +175,7 @@ function judgeBreak(head: AuditHead, count: number, broken: Break): AuditVerdict
   return problem(line, gap && count < head.count ? 'removed' : 'edited');
 }
 
-const SAYINGS: Readonly<Record<AuditProblem, (line: number) => string>> = {
+const MESSAGES: Readonly<Record<AuditProblem, (line: number) => string>> = {
   edited: (line) => `line ${line} is not what was written`,
   removed: (line) => `line ${line} is missing: another one stands in its place`,
   reordered: (line) => `line ${line} stands further down: lines were moved`,
@@ -195,5 +188,5 @@ const problem = (line: number, kind: AuditProblem): AuditVerdict => ({
   ok: false,
   line,
   problem: kind,
-  message: SAYINGS[kind](line),
+  message: MESSAGES[kind](line),
 });

@@ -2,7 +2,7 @@ import { isClientName, MASTER } from '../client-name.ts';
 import {
   type Command,
   changed,
-  ended,
+  endGeneration,
   generationOf,
   type KeyringEvent,
   type Refused,
@@ -30,7 +30,7 @@ import {
 type Numbered = Extract<Command, { kind: 'published' | 'firstUse' }>;
 type Revoke = Extract<Command, { kind: 'revoke' }>;
 
-/** Without an active generation its client is disabled. */
+/** Ends one generation; a client whose active generation ends is disabled. */
 export function revoke(keyring: Keyring, command: Revoke, now: number): Transition {
   const { generation: id, compromised } = command;
   const asked = readId(id);
@@ -46,11 +46,11 @@ export function revoke(keyring: Keyring, command: Revoke, now: number): Transiti
   const events: KeyringEvent[] = [{ kind: 'revoked', client: name, generation: id, compromised }];
   const disabled = client.disabled || generation.state === 'active';
   if (disabled !== client.disabled) events.push({ kind: 'clientDisabled', client: name });
-  const next = replaced(client, [[generation, ended(generation, 'revoked', now)]]);
+  const next = replaced(client, [[generation, endGeneration(generation, 'revoked', now)]]);
   return changed(keyring, { ...next, disabled }, events);
 }
 
-/** Every target has this generation; what waited for nothing else retires when time passes next. */
+/** Notes that every publish target has the key, so that older ones may retire. */
 export const published = (keyring: Keyring, command: Numbered, now: number): Transition =>
   withNumber(keyring, command, (client, generation) => {
     if (!isValid(generation) || generation.publishedAt !== undefined) return unchanged(keyring);
@@ -60,10 +60,10 @@ export const published = (keyring: Keyring, command: Numbered, now: number): Tra
     return changed(keyring, next, [{ kind: 'published', client: name, generation: id }]);
   });
 
-/** Starts the clocks of all that wait for a newer key to be used. */
+/** Starts the clocks of all older generations that wait for a newer key to be used. */
 export const firstUse = (keyring: Keyring, command: Numbered, now: number): Transition =>
   withNumber(keyring, command, (client, used) => {
-    // Where a target lacks the newest key, somebody may not be able to leave the old one.
+    // Whoever reads a target that lacks the newest key still needs the old one.
     if (!isValid(used) || activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
     const events: KeyringEvent[] = [];
     const pairs = validIn(client.generations).flatMap((generation): [Generation, Generation][] => {
@@ -81,7 +81,7 @@ export const firstUse = (keyring: Keyring, command: Numbered, now: number): Tran
       : changed(keyring, replaced(client, pairs), events);
   });
 
-/** What is told late of a client that was removed, or of a staged key, changes nothing. */
+/** Does `next` with one generation of a client, removed or not; a staged one changes nothing. */
 function withNumber(
   keyring: Keyring,
   { client: name, number }: Numbered,
@@ -102,7 +102,7 @@ const replaced = (
 
 type AddClient = Extract<Command, { kind: 'addClient' }>;
 
-/** One of a name that was removed comes back: its tombstones stay, and its numbers go on. */
+/** Adds a client. Where one of that name was removed, its tombstones stay and its numbers go on. */
 export function addClient(keyring: Keyring, command: AddClient, now: number): Transition {
   const fault = addingFault(keyring, command, now);
   if (fault !== undefined) return fault;
@@ -150,14 +150,14 @@ function addingFault(keyring: Keyring, command: AddClient, now: number): Refused
   return expiresAt === undefined ? undefined : refuse('bad_expiry', `${MASTER} does not expire`);
 }
 
-/** Whether no generation came since it was added, or added again: it has had no key so far. */
+/** Whether a client has had no key since it was added, or was added again. */
 export const isNewcomer = ({ generations, createdAt }: Client): boolean =>
   generations.every((generation) => generation.createdAt < createdAt);
 
 export const disable = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
     if (client.disabled) return refuse('client_disabled', `client ${name} is disabled already`);
-    // Its end would enable the client again, behind the back of whoever disabled it.
+    // The end of the rotation would enable the client again.
     if (client.staged !== undefined) return underWay(client);
     const events: KeyringEvent[] = [{ kind: 'clientDisabled', client: name }];
     return changed(keyring, { ...client, disabled: true }, events);
@@ -184,7 +184,7 @@ export const remove = (keyring: Keyring, name: string, now: number): Transition 
     const revoke = (generation: Generation): Generation => {
       if (!isValid(generation)) return generation;
       ids.push(generation.number);
-      return ended(generation, 'revoked', now);
+      return endGeneration(generation, 'revoked', now);
     };
     const staged = client.staged ? [generationOf(client.staged, undefined)] : [];
     const generations = [...client.generations, ...staged].map(revoke);
@@ -197,7 +197,7 @@ export const remove = (keyring: Keyring, name: string, now: number): Transition 
     return changed(keyring, { ...client, ...gone, generations }, events);
   });
 
-/** One that never had a key leaves no trace. */
+/** The keyring without a client that never had a key, of which no tombstone must stay. */
 export function forgotten(
   keyring: Keyring,
   name: string,

@@ -13,7 +13,7 @@ import {
   type Staged,
 } from './keyring.ts';
 
-/** What a staged generation becomes. */
+/** The generation that a staged one becomes. */
 export const generationOf = (staged: Staged, publishedAt: number | undefined): Generation => ({
   number: staged.number,
   digest: staged.digest,
@@ -26,11 +26,11 @@ export const generationOf = (staged: Staged, publishedAt: number | undefined): G
   endedAt: undefined,
 });
 
-/** What may be done to a keyring. Each first lets pass what is due by then. */
+/** What may be done to a keyring. Before each command the generations that are due are retired. */
 export type Command =
-  /** Nothing but that time has passed: what is past its end is retired. */
+  /** Does nothing but retire the generations that are past their end. */
   | { readonly kind: 'pass' }
-  /** Makes a client without a key; its first one is staged next. */
+  /** Makes a client without a key; its first key is staged next. */
   | {
       readonly kind: 'addClient';
       readonly client: string;
@@ -38,7 +38,7 @@ export type Command =
       readonly allowFrom: readonly string[];
       readonly expiresAt: number | undefined;
     }
-  /** A rotation begins: the digest of the next generation, and what becomes of those before it. */
+  /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {
       readonly kind: 'stage';
       readonly client: string;
@@ -51,21 +51,21 @@ export type Command =
       readonly compromised: boolean;
       readonly idempotency: Idempotency | undefined;
     }
-  /** The staged generation stands in the state folder: it becomes active. */
+  /** The staged key stands in the state folder, so its generation becomes active. */
   | { readonly kind: 'commit'; readonly client: string; readonly published: boolean }
-  /** The staged generation was seen by nobody: it never was. */
+  /** Nobody can have read the staged key, so its generation is dropped. */
   | { readonly kind: 'unstage'; readonly client: string }
-  /** Every publish target of a client has its active generation. */
+  /** Every publish target of a client has the key of its active generation. */
   | { readonly kind: 'published'; readonly client: string; readonly number: number }
-  /** LiteLLM answered a request with this generation: the clocks of those before it start. */
+  /** LiteLLM answered a request with this generation, which starts the clocks of older ones. */
   | { readonly kind: 'firstUse'; readonly client: string; readonly number: number }
   | { readonly kind: 'revoke'; readonly generation: string; readonly compromised: boolean }
   | { readonly kind: 'rollback'; readonly client: string }
   | { readonly kind: 'disable' | 'enable' | 'remove'; readonly client: string }
-  /** A declared value was looked at and changes nothing. */
+  /** A declared key is the active one already, and is only remembered. */
   | { readonly kind: 'remember'; readonly source: DeclaredSource; readonly digest: string };
 
-/** What a command did, for the audit, the log, the metrics, and what must be cut. */
+/** What a command did, for the audit, the log and the metrics, and for whoever cuts requests. */
 export type KeyringEvent =
   | { readonly kind: 'clientAdded'; readonly client: string }
   | {
@@ -92,7 +92,7 @@ export type KeyringEvent =
       readonly kind: 'revoked';
       readonly client: string;
       readonly generation: string;
-      /** What it has in flight is cut. */
+      /** Whether its requests in flight are cut. */
       readonly compromised: boolean;
     }
   | {
@@ -106,7 +106,7 @@ export type KeyringEvent =
       readonly client: string;
     };
 
-/** Why a command was not carried out; the keyring is as it was. */
+/** Why a command is refused; the keyring stays as it is. */
 export const KEYRING_ERRORS = [
   'unknown_client',
   'unknown_generation',
@@ -136,13 +136,13 @@ export interface KeyringFault {
   readonly code: KeyringErrorCode;
   /** For the operator; lower case, no full stop, no key and no digest. */
   readonly message: string;
-  /** What to do; each a line. */
+  /** What the operator can do; each a line. */
   readonly hints: readonly string[];
 }
 
 export interface Done {
   readonly ok: true;
-  /** The same object where nothing changed. */
+  /** The same object as before where nothing changed. */
   readonly keyring: Keyring;
   readonly events: readonly KeyringEvent[];
 }
@@ -154,12 +154,12 @@ export interface Refused {
 
 export type Transition = Done | Refused;
 
-/** Ids that a hint names at most. */
+/** How many ids a hint names at most. */
 const MOST_NAMED = 4;
 
 export const unchanged = (keyring: Keyring): Done => ({ ok: true, keyring, events: [] });
 
-/** A keyring with this client in the place of the one of its name. */
+/** The keyring with this client in the place of the one with the same name. */
 export const changed = (
   keyring: Keyring,
   client: Client,
@@ -176,7 +176,7 @@ export const refuse = (
   ...hints: readonly string[]
 ): Refused => ({ ok: false, fault: { code, message, hints } });
 
-/** Goes on with a client that is there and was not removed. */
+/** Does `next` with a client that is there and was not removed; refuses where there is none. */
 export function withClient(
   keyring: Keyring,
   name: string,
@@ -186,7 +186,7 @@ export function withClient(
   return client === undefined || client.removed ? unknownClient(keyring, name) : next(client);
 }
 
-/** What was asked for is not repeated: it may be a key in the wrong place. */
+/** The message does not repeat the name that was asked for: it may be a key in the wrong place. */
 export function unknownClient(keyring: Keyring, name: string): Refused {
   const near = nearest(name, namesOf(keyring));
   const hint = near === undefined ? '`sidecar clients list` shows them' : `did you mean ${near}?`;
@@ -226,8 +226,8 @@ function nearGenerations({ name, generations }: Client, number: number): string 
   return ids === '' ? undefined : `keys of ${name} that are valid: ${ids}`;
 }
 
-/** It opens nothing from here on, and stays as a tombstone. */
-export const ended = (
+/** A generation that is accepted no more, and stays as a tombstone. */
+export const endGeneration = (
   generation: Generation,
   state: 'retired' | 'revoked',
   endedAt: number,

@@ -14,23 +14,23 @@ type Clients = ReadonlyMap<string, Client>;
 
 interface Known {
   clients: Clients;
-  /** All digests in them. */
+  /** All digests of these clients. */
   readonly digests: Set<string>;
 }
 
-/** Of the keyring that was asked about last: the next one is hardly different. */
+/** What was found in the keyring that was checked last, which differs little from the next one. */
 let known: Known | undefined;
 
-/** Whether no digest stands twice in all rows and rotations under way. */
+/** Whether no digest stands twice, in all rows and rotations under way. */
 export function areDigestsUnique(clients: Clients): boolean {
   if (known !== undefined && follow(known, clients)) return true;
-  // It is half changed, or of another keyring.
+  // `follow` may have stopped halfway, so that the digests it leaves are those of no keyring.
   known = lookAtAll(clients);
   return known !== undefined;
 }
 
 function lookAtAll(clients: Clients): Known | undefined {
-  // Without a name for each of them: there may be thousands, and hardly ever is there one.
+  // The set alone shows whether a digest stands twice; `firstTwice` names the two generations.
   const digests = new Set<string>();
   let count = 0;
   for (const { generations, staged } of clients.values()) {
@@ -41,13 +41,13 @@ function lookAtAll(clients: Clients): Known | undefined {
   return digests.size === count ? { clients, digests } : undefined;
 }
 
-/** Takes over what changed; false: something stands twice, or may. */
+/** Adds the digests that are new in `clients`; false: one of them is there already, or may be. */
 function follow(of: Known, clients: Clients): boolean {
   const ends = [...clients].flatMap(([name, client]) => {
     const before = of.clients.get(name);
     return before === client ? [] : [endsOf(before, client)];
   });
-  // Those of a client that went stay: whoever comes with one of them is looked at with all others.
+  // The digests of a client that is gone stay; a key with one of them makes `lookAtAll` look again.
   for (const { old } of ends) for (const digest of old) of.digests.delete(digest);
   for (const { fresh } of ends) {
     for (const digest of fresh) {
@@ -73,7 +73,7 @@ function endsOf(before: Client | undefined, client: Client) {
 
 type Digested = { readonly digest: string } | undefined;
 
-/** Hardly any is another object than before, and what is in them is not in the cache. */
+/** Compares the objects first: nearly all are the same, and their fields are not in the cache. */
 const isSame = (one: Digested, other: Digested): boolean =>
   one === other || one?.digest === other?.digest;
 
@@ -81,16 +81,16 @@ function digestsFrom(row: readonly Digested[], at: number, staged: Digested): st
   return [...row.slice(at), staged].flatMap((each) => each?.digest ?? []);
 }
 
-/** What a thing is called by whoever reads that it is broken, and whether it holds. */
+/** What is said where the rule is broken, and whether it holds. */
 type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
 
-/** SHA-256 in base64url: nothing else, and above all no key, may stand where a digest does. */
+/** SHA-256 in base64url. Nothing else may stand where a digest belongs, above all no key. */
 const DIGEST = /^[\w-]{43}$/;
 
 const isInstant = (at: number | undefined, from: number, to: number): boolean =>
   at === undefined || (Number.isSafeInteger(at) && at >= from && at <= to);
 
-/** These look at nothing but the generation: one that was found sound stays so. */
+/** These look at the generation alone, so that a tombstone that kept them once keeps them. */
 const GENERATION_RULES: readonly Rule<[Generation]>[] = [
   ['has no digest', ({ digest }) => DIGEST.test(digest)],
   [
@@ -129,7 +129,7 @@ const isRetirement = (retirement: Generation['retirement']): boolean => {
   );
 };
 
-/** Of a client without the tombstones that were found sound before, but for the last of them. */
+/** `recent` is the client without the tombstones that were found sound before, but for the last. */
 const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = [
   [
     'has scopes that are none, or one twice',
@@ -223,13 +223,14 @@ function isAscending(generations: readonly Generation[]): boolean {
   return true;
 }
 
+/** The tombstones that were found sound. */
 const sound = createTombstones();
-/** Clients with nothing wrong, and the `changedAt` of the keyring in which that was seen. */
+/** The clients that were found sound, with the `changedAt` of their keyring. */
 const soundAt = new WeakMap<Client, number>();
 
 /**
  * The first thing that is wrong with a keyring, in words for an operator and without a digest;
- * undefined: nothing. Held before each save and after each load.
+ * undefined: nothing. Checked before each save and after each load.
  */
 export function checkInvariants(keyring: Keyring): string | undefined {
   const { clients, audit, changedAt } = keyring;
@@ -246,10 +247,10 @@ export function checkInvariants(keyring: Keyring): string | undefined {
 }
 
 function clientBroken(name: string, client: Client, keyring: Keyring): string | undefined {
-  // Not said: what stands there may be anything.
+  // The message does not repeat the name: what stands there may be anything, a key too.
   if (!isClientName(name)) return 'a client has a name that none can have';
   if (client.name !== name) return `client ${name} stands under another name`;
-  // Most did not change since the last save, and what was not too late then is not now.
+  // A client that is the same object and was sound at an earlier `changedAt` is sound at this one.
   if ((soundAt.get(client) ?? Infinity) <= keyring.changedAt) return undefined;
   const { generations } = client;
   const known = sound.countIn(generations, keyring.changedAt);

@@ -1,24 +1,24 @@
 import { hash, randomInt } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 
-/** Below this a key can be guessed; LiteLLM's Helm chart makes 18 characters. */
+/** A shorter key could be guessed; LiteLLM's Helm chart makes keys of 18 characters. */
 const SHORTEST = 12;
-/** Below this (about 190 bits of letters and digits) a key is taken with a warning. */
+/** A shorter key, of less than about 190 bits of letters and digits, is taken with a warning. */
 const COMFORTABLE = 32;
-/** Values that stand in tutorials, in LiteLLM's own documents and in example files. */
+/** Values from tutorials, from LiteLLM's own documents and from example files. */
 const KNOWN = [
   /^(?:sk-)?(?:1234\d*|x+|\*+|\.+|test|secret|key|master-?key|password|changeit|todo)$/i,
   /^(?:sk-)?(?:litellm(?:-master-key)?|my-?(?:secret-?)?key)$/i,
   /^(?:sk-)?(?:change-?me|replace|your|example|placeholder|<|\$\{)/i,
 ];
 
-export type DeclaredKeyCheck =
+type DeclaredKeyCheck =
   | { readonly ok: true; readonly warning?: string }
   | { readonly ok: false; readonly reason: string };
 
 /**
- * Whether a key that the operator set may guard the gateway. It needs no checksum, but it must not
- * be one that everybody knows. Neither the reason nor the warning holds the value.
+ * Whether a key that the operator set may guard the gateway. Such a key needs no checksum, but must
+ * not be one that everybody knows. Neither the reason nor the warning holds the value.
  */
 export function checkDeclaredKey(value: string): DeclaredKeyCheck {
   const refuse = (reason: string): DeclaredKeyCheck => ({ ok: false, reason });
@@ -38,14 +38,14 @@ export function checkDeclaredKey(value: string): DeclaredKeyCheck {
 }
 
 /**
- * SHA-256 of a key, the only form in which keys are kept and compared. A look-up by the digest of
- * 250 random bits tells an attacker nothing by how long it takes.
+ * SHA-256 of a key: keys are kept and compared in no other form. How long a look-up by the digest
+ * of 250 random bits takes tells an attacker nothing.
  */
 export const digestOf = (key: string): string => hash('sha256', key, 'base64url');
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const RANDOM_LENGTH = 42;
-/** 62^6 is above 2^32: every CRC-32 fits. */
+/** Every CRC-32 fits into six digits, as 62^6 is above 2^32. */
 const CHECKSUM_LENGTH = 6;
 const WELL_FORMED = /^sk-([A-Za-z0-9]{42})([A-Za-z0-9]{6})$/;
 
@@ -62,7 +62,7 @@ function checksumOf(random: string): string {
 /**
  * A fresh client key: `sk-`, 42 random letters and digits (about 250 bits) and their CRC-32 in six
  * base-62 digits, so that a secret scanner can tell a key from a word that looks like one.
- * `randomInt` rejects what would bias a modulo.
+ * `randomInt` has no modulo bias.
  */
 export function generateKey(): string {
   let random = '';

@@ -3,7 +3,7 @@ import { forgotten, isNewcomer } from './clients.ts';
 import {
   type Command,
   changed,
-  ended,
+  endGeneration,
   generationOf,
   type KeyringEvent,
   type Refused,
@@ -28,17 +28,17 @@ import {
 
 type Stage = Extract<Command, { kind: 'stage' }>;
 
-/** ECMA-262: the last instant that has a date. */
+/** The last instant that has a date (ECMA-262, §21.4.1.1). */
 const LAST_DATE = 8.64e15;
 
-/** A rotation begins; no key is valid or invalid by it. */
+/** Begins a rotation: notes the new key; those before it stay as they are. */
 export const stage = (keyring: Keyring, command: Stage, now: number): Transition =>
   withClient(keyring, command.client, (client) => {
     const fault =
       stateFault(client, now) ??
       graceFault(command) ??
       digestFault(keyring, command) ??
-      // A compromise lets go of all of them.
+      // After a compromise all valid keys are revoked, so their number does not matter.
       (command.compromised ? undefined : countFault(client));
     if (fault !== undefined) return fault;
     const { digest, origin, graceMs, maxGraceMs, compromised, source, idempotency } = command;
@@ -48,6 +48,7 @@ export const stage = (keyring: Keyring, command: Stage, now: number): Transition
     };
     return changed(keyring, { ...client, staged });
   });
+
 function stateFault(client: Client, now: number): Refused | undefined {
   const { name, expiresAt, staged } = client;
   if (staged !== undefined) return underWay(client);
@@ -84,7 +85,7 @@ function countFault({ name, generations }: Client): Refused | undefined {
   );
 }
 
-/** A digest stands once in the whole keyring, and what has ended never comes back. */
+/** Refuses a key that stands in the keyring already: a key that has ended never comes back. */
 function digestFault({ clients }: Keyring, { client: name, digest }: Stage): Refused | undefined {
   for (const client of clients.values()) {
     const known = client.generations.find((generation) => generation.digest === digest);
@@ -118,7 +119,7 @@ const showDate = (at: number): string => new Date(Math.min(at, LAST_DATE)).toISO
 
 type Commit = Extract<Command, { kind: 'commit' }>;
 
-/** The staged generation becomes active; the one before it retires, or all are revoked. */
+/** Makes the staged generation active; the active one retires, or all valid ones are revoked. */
 export const commit = (keyring: Keyring, command: Commit, now: number): Transition =>
   withClient(keyring, command.client, (client) => {
     const { name, staged } = client;
@@ -149,8 +150,8 @@ const supersededIn = (row: readonly Generation[], staged: Staged, now: number) =
   );
 
 function superseded(generation: Generation, staged: Staged, now: number): Generation {
-  if (staged.compromised) return ended(generation, 'revoked', now);
-  // Those that retire already keep the grace that was promised for them.
+  if (staged.compromised) return endGeneration(generation, 'revoked', now);
+  // A generation that retires already keeps the grace that was promised for it.
   if (generation.state === 'retiring') return generation;
   const { graceMs, maxGraceMs } = staged;
   const latestEnd = now + maxGraceMs;
@@ -173,7 +174,7 @@ function rotationEvents(client: Client, staged: Staged): KeyringEvent[] {
   ];
 }
 
-/** A client that had no key before has none now: it goes, or is as removed as it was. */
+/** Drops the staged generation; a client that was added for it is removed again. */
 export const unstage = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
     if (client.staged === undefined) return nothingStaged(client);
@@ -187,7 +188,7 @@ export const unstage = (keyring: Keyring, name: string): Transition =>
 const nothingStaged = ({ name }: Client): Refused =>
   refuse('nothing_staged', `no rotation of ${name} is under way`);
 
-/** The newest retiring generation is active again; the one that replaced it is revoked. */
+/** Makes the newest retiring generation active again, and revokes the one that replaced it. */
 export const rollback = (keyring: Keyring, name: string, now: number): Transition =>
   withClient(keyring, name, (client) => {
     if (client.staged !== undefined) return underWay(client);
@@ -205,7 +206,7 @@ export const rollback = (keyring: Keyring, name: string, now: number): Transitio
     }
     const to = idOf(name, newest.number);
     const generations = client.generations.map((each): Generation => {
-      if (each === active) return ended(each, 'revoked', now);
+      if (each === active) return endGeneration(each, 'revoked', now);
       return each === newest ? { ...each, state: 'active', retirement: undefined } : each;
     });
     return changed(keyring, { ...client, generations }, [

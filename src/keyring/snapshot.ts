@@ -21,35 +21,35 @@ export interface KnownKey {
   readonly client: string;
   readonly state: GenerationState;
   readonly scopes: ReadonlySet<Scope>;
-  /** CIDR blocks; empty: anywhere. The same array as long as they do not change. */
+  /** CIDR blocks; empty: anywhere. The array is the same object until the blocks change. */
   readonly allowFrom: readonly string[];
-  /** Why it opens nothing, whatever the time is; undefined: it is valid until `validUntil`. */
+  /** Why the key is refused at any time; undefined: it is valid until `validUntil`. */
   readonly fault: 'expired_key' | 'revoked_key' | undefined;
   /** Milliseconds since the epoch, exclusive; Infinity: no end is set. */
   readonly validUntil: number;
-  /** An older key waits for its first use: the clock of that one's grace starts then. */
+  /** Whether the first use of this key starts the clock of an older key's grace. */
   readonly startsClock: boolean;
 }
 
 /** The keyring as it is at one instant: immutable, replaced as a whole, read without a lock. */
 export interface KeyringSnapshot {
-  /** By the key's digest. */
+  /** The keys by their digests. */
   readonly byDigest: { get(digest: string): KnownKey | undefined };
 }
 
-/** Why a presented key opens nothing. */
+/** Why a presented key is refused. */
 export type KeyFault = 'malformed_key' | 'unknown_key' | 'expired_key' | 'revoked_key';
 
-export interface KeyLookup {
-  /** Whose key it is, or was. */
+interface KeyLookup {
+  /** The key as the keyring knows it, valid or not; undefined: the keyring does not. */
   readonly generation: KnownKey | undefined;
   /** Undefined: the key is valid. */
   readonly fault: KeyFault | undefined;
 }
 
 /**
- * Looks a presented key up: one digest, one look-up. The checksum only sorts a miss into mistyped
- * and unknown, so that a declared key needs none.
+ * Looks a presented key up: one digest, one look-up. The checksum only tells whether a key that is
+ * not found was mistyped or is unknown, so that a declared key needs none.
  *
  * @param now milliseconds since the epoch; asked only where the key has an end
  */
@@ -60,8 +60,8 @@ export function findKey(
 ): KeyLookup {
   const generation = snapshot.byDigest.get(digestOf(presented));
   if (generation !== undefined) {
-    const ended = generation.validUntil !== Infinity && now() >= generation.validUntil;
-    return { generation, fault: generation.fault ?? (ended ? 'expired_key' : undefined) };
+    const isOver = generation.validUntil !== Infinity && now() >= generation.validUntil;
+    return { generation, fault: generation.fault ?? (isOver ? 'expired_key' : undefined) };
   }
   return {
     generation: undefined,
@@ -71,9 +71,9 @@ export function findKey(
 
 type Entry = readonly [digest: string, key: KnownKey];
 
-/** One set for all clients with the same scopes: a thousand would miss the processor's cache. */
+/** Clients with the same scopes share one set: a thousand sets would miss the processor's cache. */
 const scopeSets = new Map<string, ReadonlySet<Scope>>();
-/** For the same reason one for all that may come from anywhere. */
+/** For the same reason all clients that may come from anywhere share one array. */
 const ANYWHERE: readonly string[] = [];
 
 function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
@@ -84,11 +84,11 @@ function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
 }
 
 /**
- * Takes what the traffic path reads of one keyring after the other. A staged generation is in it as
- * a valid one: its key may be read from a publish target an instant before the rotation is done.
+ * Makes what the traffic path reads of one keyring after the other. A snapshot admits a staged key,
+ * because it may be read from a publish target an instant before the rotation is done.
  *
- * Tombstones are many and final, so all snapshots share them; what is valid is made anew, and of a
- * client that did not change it is not looked at again.
+ * Tombstones are many and final, so all snapshots share them. Valid keys are taken anew for each
+ * snapshot, but of a client that did not change they are taken from the snapshot before.
  */
 export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
   const keys = new Map<string, KnownKey>();
@@ -105,16 +105,13 @@ export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
   };
 }
 
-/** The snapshot of one keyring. */
-export const takeSnapshot = (keyring: Keyring): KeyringSnapshot => createSnapshots()(keyring);
-
 interface Ended {
   readonly keys: Map<string, KnownKey>;
-  /** Those that are among the keys already. */
+  /** The beginnings of rows whose tombstones are among the keys already. */
   readonly rows: Tombstones;
 }
 
-/** What of a client is no tombstone; tombstones that are new are put with the others. */
+/** The valid keys of a client; its new tombstones are added to those that have ended. */
 function validOf(client: Client, ended: Ended): Entry[] {
   const { name, generations, staged } = client;
   const scopes = scopeSet(client.scopes);
@@ -144,13 +141,13 @@ function validOf(client: Client, ended: Ended): Entry[] {
   return [...known, [digest, key]];
 }
 
-/** Its own end says more than that its client is disabled. */
+/** A retired key is told as expired even where its client is disabled: that says more. */
 function faultOf({ disabled }: Client, { state }: Generation): KnownKey['fault'] {
   if (state === 'retired') return 'expired_key';
   return disabled || state === 'revoked' ? 'revoked_key' : undefined;
 }
 
-/** The lowest number whose clock the use of a higher one starts; Infinity: there is none. */
+/** The number of the oldest generation that waits for a newer key's first use; Infinity: none. */
 function oldestWaiting(client: Client): number {
   if (activeOf(client)?.publishedAt === undefined) return Infinity;
   const waiting = validIn(client.generations).find(

@@ -2,7 +2,7 @@ import { addClient, disable, enable, firstUse, published, remove, revoke } from 
 import {
   type Command,
   type Done,
-  ended,
+  endGeneration,
   type KeyringEvent,
   type Transition,
   unchanged,
@@ -19,8 +19,8 @@ import {
 } from './keyring.ts';
 import { commit, rollback, stage, unstage } from './rotation.ts';
 
-/** Retires what is past its end, or waits for nothing but a newer key that is published now. */
-export function letPass(keyring: Keyring, now: number): Done {
+/** Retires the generations that are due. */
+function retireDue(keyring: Keyring, now: number): Done {
   const events: KeyringEvent[] = [];
   const next: Client[] = [];
   for (const client of keyring.clients.values()) {
@@ -30,9 +30,9 @@ export function letPass(keyring: Keyring, now: number): Done {
     const { name } = client;
     const pairs = over.map((generation) => {
       events.push({ kind: 'retired', client: name, generation: idOf(name, generation.number) });
-      // However late this is noticed, it was good for nothing after its end.
+      // The generation was refused from its end on, however late this is noticed.
       const end = Math.min(endOf(generation) ?? now, now);
-      return [generation, ended(generation, 'retired', end)] as const;
+      return [generation, endGeneration(generation, 'retired', end)] as const;
     });
     next.push({ ...client, generations: replacedIn(client.generations, pairs) });
   }
@@ -42,27 +42,26 @@ export function letPass(keyring: Keyring, now: number): Done {
   return { ok: true, keyring: { ...keyring, clients }, events };
 }
 
+/** Whether a generation is past its end, or without a grace and replaced everywhere. */
 function isDue(client: Client, generation: Generation, now: number): boolean {
   if (generation.state !== 'retiring') return false;
   if ((endOf(generation) ?? Infinity) <= now) return true;
   return generation.retirement?.graceMs === 0 && activeOf(client)?.publishedAt !== undefined;
 }
 
-export type { Transition } from './command.ts';
-
 /**
- * Carries out one command, after what was due before it. Pure; never throws. Where nothing changes
- * the keyring that comes back is the same object, and there are no events.
+ * Carries out one command, after it has retired what is due. Pure; never throws. Where nothing
+ * changes, the same keyring object comes back, and there are no events.
  *
- * @param now milliseconds since the epoch; an earlier one than `changedAt` counts as that
+ * @param now milliseconds since the epoch; an instant before `changedAt` counts as `changedAt`
  */
 export function transition(keyring: Keyring, command: Command, now: number): Transition {
   const at = now > keyring.changedAt ? now : keyring.changedAt;
-  const before = letPass(keyring, at);
+  const before = retireDue(keyring, at);
   const done = carryOut(before.keyring, command, at);
   if (!done.ok) return done;
-  // A key without a grace ends with the command that made it wait for nothing more.
-  const after = letPass(done.keyring, at);
+  // The command may have made a generation without a grace due.
+  const after = retireDue(done.keyring, at);
   if (after.keyring === keyring) return unchanged(keyring);
   return {
     ok: true,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
-import { checkHistory } from '../../src/keyring/history.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import type { Client, Generation, Keyring } from '../../src/keyring/keyring.ts';
+import { checkHistory } from './history.ts';
 import { createMaster, createStory, HOUR, type Story, staging } from './story.ts';
 
 const changedMaster = (

@@ -1,15 +1,145 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
-import { findKey, takeSnapshot } from '../../src/keyring/snapshot.ts';
-import { createStory, START } from './story.ts';
+import { createSnapshots, findKey, type KnownKey } from '../../src/keyring/snapshot.ts';
+import { createMaster, createStory, DAY, HOUR, START, type Story, staging } from './story.ts';
+
+const known = ({ keyring }: Pick<Story, 'keyring'>, key: string): KnownKey => {
+  const found = createSnapshots()(keyring).byDigest.get(digestOf(key));
+  if (found === undefined) throw new Error(`${key} is not known`);
+  return found;
+};
+
+describe('a snapshot', () => {
+  it('holds each generation under its digest', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    expect(known(story, 'm2')).toEqual({
+      id: 'master-2',
+      client: 'master',
+      state: 'active',
+      scopes: new Set(['full']),
+      allowFrom: [],
+      fault: undefined,
+      validUntil: Infinity,
+      startsClock: true,
+    });
+    expect(known(story, 'm1')).toMatchObject({ id: 'master-1', state: 'retiring' });
+  });
+
+  it('takes the last possible end of a key until its clock has started', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    expect(known(story, 'm1').validUntil).toBe(START + 30 * DAY);
+    story.now += HOUR;
+    story.do({ kind: 'firstUse', client: MASTER, number: 2 });
+    expect(known(story, 'm1')).toMatchObject({ validUntil: START + HOUR + DAY, fault: undefined });
+  });
+
+  it('takes the end of the client where that is earlier', () => {
+    const story = createStory();
+    story.add('ci', { expiresAt: START + HOUR });
+    story.rotate('ci', 'c1');
+    story.rotate('ci', 'c2');
+    expect(known(story, 'c1').validUntil).toBe(START + HOUR);
+    expect(known(story, 'c2').validUntil).toBe(START + HOUR);
+    story.do(staging('ci', 'c3'));
+    expect(known(story, 'c3').validUntil).toBe(START + HOUR);
+  });
+
+  it('tells what retired from what was revoked', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2', { graceMs: 0 });
+    story.do({ kind: 'revoke', generation: 'master-2', compromised: false });
+    expect(known(story, 'm1')).toMatchObject({ state: 'retired', fault: 'expired_key' });
+    expect(known(story, 'm2')).toMatchObject({ state: 'revoked', fault: 'revoked_key' });
+  });
+
+  it('refuses every key of a disabled client, until it is enabled', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    story.do({ kind: 'disable', client: MASTER });
+    expect(known(story, 'm1').fault).toBe('revoked_key');
+    expect(known(story, 'm2')).toMatchObject({ fault: 'revoked_key', startsClock: false });
+    story.do({ kind: 'enable', client: MASTER });
+    expect(known(story, 'm2')).toMatchObject({ fault: undefined, startsClock: true });
+  });
+
+  it('lets a staged key in, whose file may be read before its rotation is complete', () => {
+    const story = createMaster();
+    story.do({ kind: 'disable', client: MASTER });
+    story.do(staging(MASTER, 'm2'));
+    expect(known(story, 'm2')).toMatchObject({
+      ...{ id: 'master-2', state: 'active', fault: undefined, validUntil: Infinity },
+      startsClock: false,
+    });
+    expect(known(story, 'm1').fault).toBe('revoked_key');
+    story.do({ kind: 'unstage', client: MASTER });
+    expect(createSnapshots()(story.keyring).byDigest.get(digestOf('m2'))).toBeUndefined();
+  });
+});
+
+describe('a use is worth telling', () => {
+  it('only once the newest key is published, and only while an older one waits', () => {
+    const story = createMaster();
+    expect(known(story, 'm1').startsClock).toBe(false);
+    story.rotate(MASTER, 'm2', { published: false });
+    expect(known(story, 'm2').startsClock).toBe(false);
+    story.do({ kind: 'published', client: MASTER, number: 2 });
+    expect(known(story, 'm2').startsClock).toBe(true);
+    expect(known(story, 'm1').startsClock).toBe(false);
+    story.do({ kind: 'firstUse', client: MASTER, number: 2 });
+    expect(known(story, 'm2').startsClock).toBe(false);
+  });
+
+  it('where a retiring key is newer than one that waits', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    story.rotate(MASTER, 'm3');
+    expect(['m1', 'm2', 'm3'].map((key) => known(story, key).startsClock)).toEqual([
+      ...[false, true, true],
+    ]);
+  });
+});
+
+describe('what did not change', () => {
+  it('is the same object in the next snapshot', () => {
+    const story = createMaster();
+    story.add('ci', { allowFrom: ['10.0.0.0/8'] });
+    story.rotate('ci', 'c1');
+    const snapshotOf = createSnapshots();
+    const at = (key: string) => snapshotOf(story.keyring).byDigest.get(digestOf(key));
+    const before = [at('m1'), at('c1')];
+    story.rotate('ci', 'c2');
+    expect(at('m1')).toBe(before[0]);
+    expect(at('c1')).not.toBe(before[1]);
+    expect(at('c1')?.allowFrom).toBe(before[1]?.allowFrom);
+    expect(at('c2')?.allowFrom).toBe(before[1]?.allowFrom);
+  });
+
+  it('is shared where it ended, whatever becomes of its client', () => {
+    const story = createMaster();
+    const snapshotOf = createSnapshots();
+    const at = (key: string) => snapshotOf(story.keyring).byDigest.get(digestOf(key));
+    story.add('ci');
+    story.rotate('ci', 'c1');
+    story.do({ kind: 'revoke', generation: 'ci-1', compromised: false });
+    const before = at('c1');
+    expect(before).toMatchObject({ state: 'revoked', fault: 'revoked_key' });
+    story.rotate('ci', 'c2');
+    expect(at('c1')).toBe(before);
+    expect(at('c2')).toMatchObject({ state: 'active', fault: undefined });
+    story.do({ kind: 'remove', client: 'ci' });
+    expect(at('c2')).toMatchObject({ state: 'revoked', fault: 'revoked_key' });
+  });
+});
 
 describe('a keyring of one key', () => {
   const key = generateKey();
   const story = createStory();
   story.add(MASTER);
   story.rotate(MASTER, key);
-  const snapshot = takeSnapshot(story.keyring);
+  const snapshot = createSnapshots()(story.keyring);
   const never = (): number => {
     throw new Error('the time was asked for');
   };
@@ -35,7 +165,7 @@ describe('a keyring of one key', () => {
 
   it('finds a declared key that has no checksum', () => {
     story.rotate(MASTER, 'a8Fj3k2L9sdf');
-    const { fault } = findKey(takeSnapshot(story.keyring), 'a8Fj3k2L9sdf', never);
+    const { fault } = findKey(createSnapshots()(story.keyring), 'a8Fj3k2L9sdf', never);
     expect(fault).toBeUndefined();
   });
 
@@ -48,7 +178,7 @@ it('a key with an end is good until it, and not at it', () => {
   const story = createStory();
   story.add('ci', { expiresAt: START + 10 });
   story.rotate('ci', 'c1');
-  const at = (now: number) => findKey(takeSnapshot(story.keyring), 'c1', () => now);
+  const at = (now: number) => findKey(createSnapshots()(story.keyring), 'c1', () => now);
   expect(at(START + 9).fault).toBeUndefined();
   expect(at(START + 10)).toMatchObject({ fault: 'expired_key', generation: { id: 'ci-1' } });
 });

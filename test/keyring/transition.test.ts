@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Command, KeyringEvent } from '../../src/keyring/command.ts';
-import { checkHistory } from '../../src/keyring/history.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING, idOf, type Keyring } from '../../src/keyring/keyring.ts';
 import { createSnapshots, findKey } from '../../src/keyring/snapshot.ts';
 import { transition } from '../../src/keyring/transition.ts';
+import { checkHistory } from './history.ts';
 import {
   answerTo,
   ends,

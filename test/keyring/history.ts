@@ -1,4 +1,10 @@
-import { type Client, type Generation, idOf, isValid, type Keyring } from './keyring.ts';
+import {
+  type Client,
+  type Generation,
+  idOf,
+  isValid,
+  type Keyring,
+} from '../../src/keyring/keyring.ts';
 
 type Rule = readonly [broken: string, holds: (before: Generation, after: Generation) => boolean];
 

@@ -1,11 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  type AuditProblem,
+  type AuditVerdict,
   appendLine,
   createChainVerifier,
   parseLine,
-  verifyChain,
 } from '../../src/keyring/audit.ts';
 import { type AuditHead, EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { entryOf } from '../support/keyrings.ts';
@@ -35,7 +34,13 @@ const chainAndLine = anyChain.chain((chain) =>
   fc.tuple(fc.constant(chain), fc.integer({ min: 1, max: chain.lines.length })),
 );
 
-const wrong = (line: number, problem: AuditProblem) => ({ ok: false, line, problem });
+const verifyChain = (lines: readonly string[], head: AuditHead): AuditVerdict => {
+  const verifier = createChainVerifier();
+  for (const line of lines) verifier.push(line);
+  return verifier.finish(head);
+};
+
+const wrong = (line: number, problem: string) => ({ ok: false, line, problem });
 
 describe('a line of the audit', () => {
   it('names its place and the line before it, and leaves out what is not there', () => {
