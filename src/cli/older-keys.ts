@@ -87,12 +87,12 @@ type OlderKeyUse =
 
 /** Clients that have a newer key and were not seen with the older one for so long have moved on. */
 const QUIET_MS = 60_000;
-/** A key that was not seen for so long is used by nobody, as `sidecar revoke` has it, too. */
+/** A key that was not seen for so long is used by nobody; `sidecar revoke` judges so, too. */
 const DORMANT_MS = 3_600_000;
 
 /**
- * Judges one older key. It is free where nothing is under way with it, and either it was not seen
- * for an hour, or a newer key is in use and it was not seen for a minute since the rotation.
+ * Judges one older key. The key is free where nothing is under way with it and nobody was seen with
+ * it for an hour, or for a minute since the rotation while a newer key is in use.
  */
 export function useOf(older: GenerationView, rotatedAt: number, now: number): OlderKeyUse {
   const { state, inFlight, lastUsedAt, clockStarted } = older;

@@ -13,7 +13,7 @@ import {
 /** One piece of work that somebody may be waiting for. */
 export interface Step {
   readonly title: string;
-  /** Resolves to its last words, rejects where it failed; `note` shows a line meanwhile. */
+  /** Resolves to what is said at the end, rejects on failure; `note` shows a line meanwhile. */
   run(note: (text: string) => void): Promise<string>;
 }
 
@@ -134,8 +134,9 @@ const LOOK_EVERY_MS = 1000;
 const AWAY_AT_MOST_MS = 60_000;
 
 /**
- * Looks once a second until it is over. Resolves to what was seen then, or to undefined where
- * Ctrl-C came first. Throws `CommandError` where the sidecar stays away for more than a minute.
+ * Looks once a second until what is watched is over. Resolves to what was seen then, or to
+ * undefined where Ctrl-C came first. Throws `CommandError` where the sidecar stays away for more
+ * than a minute.
  *
  * @param first What is known already; the first look comes after it.
  */

@@ -20,7 +20,7 @@ interface ChildOptions {
   readonly args: readonly string[];
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
-  /** The file that both outputs go to; it is emptied at the start. */
+  /** The file that stdout and stderr go to, emptied at the start. */
   readonly log: string;
 }
 

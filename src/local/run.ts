@@ -79,8 +79,8 @@ function start({ cwd }: Terminal, layout: Layout, prepared: Prepared): Superviso
 }
 
 /**
- * Waits until both answer, and shows the banner. Resolves to what went wrong; that a process ended
- * is none of that, because the supervisor tells it.
+ * Waits until both answer, and shows the banner. Resolves to what went wrong, but for the end of a
+ * process, which the supervisor tells.
  */
 async function comeUp(
   terminal: Terminal,

@@ -111,12 +111,12 @@ export const handoverCommands: CommandDefinition = (upstream, { ask }) => {
     );
 };
 
-/** In the form of commander, with the way out in brackets, so that `program.ts` makes it a hint. */
+/** Has the form of commander's errors: `program.ts` makes what stands in brackets a hint. */
 const DRY_RUN_OF_ROTATE =
   "error: option '--dry-run' is invalid: it belongs to reload " +
   '(sidecar upstream reload --dry-run sees whether the configuration comes up)';
 
-/** Begins a handover, and stays while it goes on. */
+/** Begins a handover, and stays until it has come as far as the flags say. */
 async function handOver(
   session: AdminSession,
   begin: () => Promise<HandoverView>,
@@ -131,7 +131,7 @@ async function handOver(
     const watching = { untilEnd: wait, onLook, signal: interrupts() };
     if (!(await watchHandover(session, last, watching))) return EXIT.interrupted;
   } finally {
-    // Printed however the watching ended, for the id in it: the handover is found again by that.
+    // The document holds the handover's id, so it is printed however the watching ended.
     if (json) writeJson(terminal, last);
   }
   if (last.state === 'rolled_back') throw rolledBack(last);
@@ -172,8 +172,8 @@ const DOING = 'watching';
 const GOES_ON = 'the handover goes on without this command; sidecar upstream status shows how';
 
 /**
- * Shows how a handover goes on. Resolves to whether it came as far as it was to be watched; false:
- * Ctrl-C came first. Throws `CommandError` where the sidecar stays away.
+ * Shows how a handover goes on. Resolves to true where the handover came as far as it is watched,
+ * to false where Ctrl-C came first. Throws `CommandError` where the sidecar stays away.
  */
 async function watchHandover(
   session: AdminSession,
@@ -223,7 +223,7 @@ async function lookAt(
 /** Elsewhere than on a terminal: what a step waits for may be a number that changes each second. */
 const SAY_EVERY_MS = 10_000;
 
-/** On a terminal every step in its place; elsewhere a line for each, and for what it waits. */
+/** On a terminal every step in its place; elsewhere a line for each step, and why it waits. */
 function createDisplay({ terminal, time }: AdminSession) {
   const live = createLiveLines(terminal, terminal.stderr);
   const since = new Map<string, string>();
@@ -295,7 +295,7 @@ function rolledBack({ id, from, fault }: HandoverView): CommandError {
   );
 }
 
-/** What a handover did that went as far as it was to. */
+/** What a handover did that came as far as it was watched. */
 function renderHandover(terminal: Terminal, view: HandoverView): string {
   const models = modelWords(view);
   const lines = [
