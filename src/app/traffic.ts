@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/settings.ts';
-import { canConnect } from '../litellm/ask.ts';
-import { createProbe } from '../litellm/probe.ts';
+import { canConnect, createProbe } from '../litellm/probe.ts';
 import { createRouteTable } from '../litellm/routes.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { createBlockLists, createFailureLimiter, inBlocks } from '../proxy/address.ts';

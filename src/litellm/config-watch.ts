@@ -4,7 +4,7 @@ import { ConfigTreeError, digestOfTree, readConfigTree, stampsOf } from './confi
 /** The digest of a configuration, as `digestOfTree` makes it, or why it cannot be read. */
 type Found = string | ConfigTreeError;
 
-export interface ConfigWatchOptions extends Pick<WatchOptions<Found>, 'pollMs'> {
+interface ConfigWatchOptions extends Pick<WatchOptions<Found>, 'pollMs'> {
   /** `config.yaml`, or the folder that holds it: as `readConfigTree` takes it. */
   readonly source: string;
   /**

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect } from 'node:net';
 
 /** What is known of LiteLLM's health from asking it now and then. */
 export interface Probe {
@@ -102,3 +103,20 @@ export async function askHealth(root: URL, timeoutMs: number): Promise<Health> {
     asked.end();
   });
 }
+
+/** Whether something takes connections at an origin; a name that does not resolve is a no. */
+export async function canConnect(origin: URL, timeoutMs: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const port = Number(origin.port === '' ? 80 : origin.port);
+    const socket = connect({ host: bareHost(origin), port, timeout: timeoutMs });
+    const settle = (reached: boolean) => () => {
+      socket.destroy();
+      resolve(reached);
+    };
+    socket.once('connect', settle(true)).once('error', settle(false));
+    socket.once('timeout', settle(false));
+  });
+}
+
+/** A `URL` keeps the brackets of an IPv6 address, and a socket takes it without. */
+const bareHost = (origin: URL): string => origin.hostname.replace(/^\[(.*)\]$/, '$1');

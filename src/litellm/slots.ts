@@ -18,7 +18,7 @@ export interface SlotLoad {
 }
 
 /** What a LiteLLM runs with. */
-export interface SlotContent {
+interface SlotContent {
   readonly key: Secret;
   /** `config.yaml` or the folder that holds it; undefined: LiteLLM runs with its own arguments. */
   readonly config: string | undefined;

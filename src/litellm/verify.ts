@@ -1,8 +1,8 @@
+import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
-import { fieldOf } from '../text/json.ts';
+import { fieldOf, parseJson } from '../text/json.ts';
 import { cut, printable } from '../text/safe.ts';
-import { ask, type LitellmAnswer } from './ask.ts';
 
 /** What one look at a LiteLLM shows, with the key that it was given and with one made up. */
 export type Verdict =
@@ -43,7 +43,7 @@ const LONGEST_NAME = 200;
 export async function verifyLitellm(options: Verification): Promise<Verdict> {
   const { origin, rootPath, keyHeader, host, timeoutMs = TIMEOUT_MS } = options;
   const url = new URL(`${rootPath}/v1/models`, origin);
-  const askWith = (key: string): Promise<LitellmAnswer> => {
+  const askWith = (key: string): Promise<Answer> => {
     // LiteLLM expects `Bearer` in a configured header, too.
     const headers = { [keyHeader ?? 'authorization']: `Bearer ${key}` };
     return ask(url, host === undefined ? headers : { ...headers, host }, timeoutMs);
@@ -57,7 +57,7 @@ export async function verifyLitellm(options: Verification): Promise<Verdict> {
 }
 
 /** The models in the answer to LiteLLM's own key, or what is wrong with that answer. */
-function modelsIn(answer: LitellmAnswer): readonly string[] | Verdict {
+function modelsIn(answer: Answer): readonly string[] | Verdict {
   if (answer.kind !== 'said') return unheard(answer);
   const { status, json } = answer;
   if (refusesKey(status, json)) return { kind: 'refuses_key', status };
@@ -74,7 +74,7 @@ function modelsIn(answer: LitellmAnswer): readonly string[] | Verdict {
 }
 
 /** What is wrong with the answer to a key that was made up; undefined: that key was refused. */
-function faultIn(answer: LitellmAnswer): Verdict | undefined {
+function faultIn(answer: Answer): Verdict | undefined {
   if (answer.kind !== 'said') return unheard(answer);
   const { status } = answer;
   if (status >= 400 && status < 500) return undefined;
@@ -82,7 +82,7 @@ function faultIn(answer: LitellmAnswer): Verdict | undefined {
   return status < 300 ? { kind: 'accepts_any_key' } : { kind: 'not_litellm', status };
 }
 
-const unheard = ({ kind }: Exclude<LitellmAnswer, { kind: 'said' }>): Verdict =>
+const unheard = ({ kind }: Exclude<Answer, { kind: 'said' }>): Verdict =>
   kind === 'silent' ? { kind: 'silent' } : { kind: 'not_litellm', status: 0 };
 
 /** Without a database LiteLLM has no 401 for a key that is not its master key. */
@@ -120,4 +120,59 @@ export async function askReadiness(options: {
   const answer = await ask(url, {}, options.timeoutMs ?? TIMEOUT_MS);
   if (answer.kind !== 'said' || ![200, 503].includes(answer.status)) return { database: undefined };
   return { database: HAS_DATABASE.get(fieldOf(answer.json, 'db')) };
+}
+
+/** What LiteLLM, or whatever listens at its address, said to one question. */
+type Answer =
+  /** `json` is undefined where the body was no JSON, or longer than 4 MiB. */
+  | { readonly kind: 'said'; readonly status: number; readonly json: unknown }
+  /** Something answers, and what it says is not HTTP. */
+  | { readonly kind: 'no_http' }
+  /** Nobody listens, or no whole answer came in time. */
+  | { readonly kind: 'silent' };
+
+/** Bytes of an answer that are read: all models of all providers take less than 1 MiB. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Sends one GET on a connection of its own. Never rejects.
+ *
+ * @param timeoutMs Milliseconds from now to the end of the answer, with the look-up of the name.
+ */
+async function ask(url: URL, headers: OutgoingHttpHeaders, timeoutMs: number): Promise<Answer> {
+  return await new Promise((resolve) => {
+    const fail = (error: NodeJS.ErrnoException): void => {
+      const isTalk = error.code?.startsWith('HPE_') === true;
+      resolve({ kind: isTalk ? 'no_http' : 'silent' });
+    };
+    try {
+      // A signal, because `timeout` of `request` counts pauses alone: an answer that comes by one
+      // byte a second would never end.
+      const signal = AbortSignal.timeout(timeoutMs);
+      request(url, { agent: false, headers, signal }, (answer) => {
+        jsonOf(answer).then(
+          (json) => resolve({ kind: 'said', status: answer.statusCode ?? 0, json }),
+          fail,
+        );
+      })
+        .on('error', fail)
+        .end();
+    } catch (error) {
+      // Node throws at once where a header's value holds what no header can carry.
+      fail(error as NodeJS.ErrnoException);
+    }
+  });
+}
+
+/** Rejects where the body breaks off. */
+async function jsonOf(answer: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer) {
+    size += chunk.length;
+    // To leave the loop closes the connection.
+    if (size > MAX_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return parseJson(Buffer.concat(chunks).toString('utf8'));
 }

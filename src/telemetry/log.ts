@@ -6,7 +6,7 @@ import type { ExchangeRecord } from '../proxy/record.ts';
 import { redact } from '../text/safe.ts';
 import { createFileSink, type LineSink } from './log-destination.ts';
 
-export type LogFields = Readonly<Record<string, unknown>>;
+type LogFields = Readonly<Record<string, unknown>>;
 
 export interface LogOptions {
   readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';

@@ -1,8 +1,7 @@
 import { afterEach } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
-import { canConnect } from '../../src/litellm/ask.ts';
-import type { Probe } from '../../src/litellm/probe.ts';
+import { canConnect, type Probe } from '../../src/litellm/probe.ts';
 import { createFailureLimiter, inBlocks } from '../../src/proxy/address.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
 import { createExchanges } from '../../src/proxy/exchanges.ts';
