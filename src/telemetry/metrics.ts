@@ -37,7 +37,7 @@ export interface MetricsOptions {
 export type MetricReadings = TrafficReadings & KeyReadings;
 
 /** What feeds the metrics, none of which throws or waits, and what shows them. */
-interface Metrics {
+export interface Metrics {
   readonly events: TrafficMetrics;
   readonly keyEvents: KeyMetrics;
   readonly handoverEvents: HandoverMetrics;
