@@ -1,9 +1,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { placeInWords } from '../config/load.ts';
+import { SETTINGS } from '../config/settings.ts';
 import { readKeySync } from '../config/text-file.ts';
 import type { Secret } from '../secret.ts';
 import { keyringPath } from '../store/keyring-file.ts';
 import { nearest } from '../text/nearest.ts';
+import { type SettingsInForce, stateFolder } from './settings.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /** Where the client key `master` stands. */
@@ -15,47 +18,37 @@ export type MasterKeyPlace =
   /** No sidecar has started with this state folder so far. */
   | { readonly kind: 'absent'; readonly file: string };
 
-interface KeySettings {
-  readonly state: string;
-  readonly declaredKey: Secret | undefined;
-  /** In words: `LITELLM_MASTER_KEY in .env`. */
-  readonly declaredWhere: string;
-}
-
-/** The key in a file; undefined where the file is not there. Throws `CommandError`. */
-export function keyFromFile(path: string): Secret | undefined {
-  const file = readKeySync(path);
-  if ('key' in file) return file.key;
-  switch (file.kind) {
-    case 'missing':
-      return undefined;
-    case 'empty':
-      throw new CommandError(`the key file ${path} is empty`, EXIT.failed, [
-        'write a key into it, with or without a line break at its end',
-      ]);
-    case 'unreadable': {
-      const { code = file.fault } = file.cause;
-      throw new CommandError(`cannot read the key file ${path} (${code})`, EXIT.failed, [
-        ...(code === 'EACCES'
-          ? ['only the user that runs the sidecar may read it: sudo -u, or docker compose exec']
-          : []),
-      ]);
-    }
-  }
-}
-
 /**
  * What the state folder holds rules: a declared value may be older than the last rotation. Before
  * the first start there is only the declared one. Throws `CommandError`.
  */
-export function findMasterKey({ state, declaredKey, declaredWhere }: KeySettings): MasterKeyPlace {
-  const file = keyFileOf(state, 'master');
-  const key = keyFromFile(file);
-  if (key !== undefined) return { kind: 'made', where: file, file, key };
-  if (declaredKey === undefined) return { kind: 'absent', file };
-  return { kind: 'declared', where: declaredWhere, key: declaredKey };
+export function findMasterKey(settings: SettingsInForce): MasterKeyPlace {
+  const { config, origins, envFile } = settings;
+  const file = keyFileOf(stateFolder(settings), 'master');
+  const made = keyFromFile(file);
+  if (made !== undefined) return { kind: 'made', where: file, file, key: made };
+  const { declaredKey: key } = config;
+  if (key === undefined) return { kind: 'absent', file };
+  const where = placeInWords(SETTINGS.declaredKey, origins.declaredKey, envFile);
+  return { kind: 'declared', where, key };
 }
 
+/** What to tell where `findMasterKey` finds no key. */
+export function noKeyYet(file: string): CommandError {
+  // Where a sidecar has run, a rollback alone leaves no key: what it brings back is a digest.
+  if (existsSync(keyringPath(dirname(dirname(file))))) {
+    return new CommandError(`the sidecar does not keep the key of master (${file})`, EXIT.failed, [
+      'after a rollback only those who hold it have it',
+      '`sidecar rotate` makes a new one',
+    ]);
+  }
+  return new CommandError(`no key is declared, and none was made so far (${file})`, EXIT.failed, [
+    'the sidecar makes one at its first start: docker compose up, or npm run local',
+    'run this where the sidecar runs: docker compose exec sidecar sidecar key show',
+  ]);
+}
+
+/** As the sidecar keeps it: the store has the same path, and a worker thread for its disk. */
 const keyFileOf = (state: string, client: string): string => join(state, 'keys', client);
 
 /** The newest key of a client that is not `master`. Throws `CommandError`. */
@@ -82,18 +75,24 @@ function clientsIn(state: string): readonly string[] {
     return [];
   }
 }
-
-/** What to do where no key is found. */
-export function noKeyYet(file: string): CommandError {
-  // Where a sidecar has run, a rollback alone leaves no key: what it brings back is a digest.
-  if (existsSync(keyringPath(dirname(dirname(file))))) {
-    return new CommandError(`the sidecar does not keep the key of master (${file})`, EXIT.failed, [
-      'after a rollback only those who hold it have it',
-      '`sidecar rotate` makes a new one',
-    ]);
+/** The key in a file; undefined where the file is not there. Throws `CommandError`. */
+export function keyFromFile(path: string): Secret | undefined {
+  const file = readKeySync(path);
+  if ('key' in file) return file.key;
+  switch (file.kind) {
+    case 'missing':
+      return undefined;
+    case 'empty':
+      throw new CommandError(`the key file ${path} is empty`, EXIT.failed, [
+        'write a key into it, with or without a line break at its end',
+      ]);
+    case 'unreadable': {
+      const { code = file.fault } = file.cause;
+      const hints =
+        code === 'EACCES'
+          ? ['only the user that runs the sidecar may read it: sudo -u, or docker compose exec']
+          : [];
+      throw new CommandError(`cannot read the key file ${path} (${code})`, EXIT.failed, hints);
+    }
   }
-  return new CommandError(`no key is declared, and none was made so far (${file})`, EXIT.failed, [
-    'the sidecar makes one at its first start: docker compose up, or npm run local',
-    'run this where the sidecar runs: docker compose exec sidecar sidecar key show',
-  ]);
 }

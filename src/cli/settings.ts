@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type ConfigPlaces, loadConfig, placeInWords } from '../config/load.ts';
+import { type ConfigPlaces, loadConfig } from '../config/load.ts';
 import type { Origins } from '../config/parse.ts';
-import { type Config, SETTINGS } from '../config/settings.ts';
+import type { Config } from '../config/settings.ts';
 import { formatMistakes } from '../config/sources.ts';
-import { findMasterKey, type MasterKeyPlace } from './key-place.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /**
@@ -55,13 +54,3 @@ export function readClientSettings({ env, cwd }: ConfigPlaces): SettingsInForce 
 
 /** The state folder, absolute. */
 export const stateFolder = ({ config, cwd }: SettingsInForce): string => resolve(cwd, config.state);
-
-/** Where the key is that clients present. Throws `CommandError` where its file cannot be read. */
-export function keyPlaceOf(settings: SettingsInForce): MasterKeyPlace {
-  const { config, origins, envFile } = settings;
-  return findMasterKey({
-    state: stateFolder(settings),
-    declaredKey: config.declaredKey,
-    declaredWhere: placeInWords(SETTINGS.declaredKey, origins.declaredKey, envFile),
-  });
-}

@@ -9,17 +9,11 @@ import {
   type GatewayProblem,
   type ProbeResult,
 } from '../gateway-probe.ts';
-import { keyFromFile, noKeyYet } from '../key-place.ts';
+import { findMasterKey, keyFromFile, noKeyYet } from '../key-place.ts';
 import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
 import type { CommandDefinition } from '../scene.ts';
-import {
-  keyPlaceOf,
-  localUrl,
-  readClientSettings,
-  readVersion,
-  type SettingsInForce,
-} from '../settings.ts';
+import { localUrl, readClientSettings, readVersion, type SettingsInForce } from '../settings.ts';
 import {
   CommandError,
   EXIT,
@@ -184,7 +178,7 @@ function keyInFile(file: string): Credential {
 }
 
 function ownKey(settings: SettingsInForce): Credential {
-  const place = keyPlaceOf(settings);
+  const place = findMasterKey(settings);
   if (place.kind === 'absent') throw noKeyYet(place.file);
   return { key: place.key, keySource: place.where };
 }

@@ -1,10 +1,10 @@
 import { MASTER } from '../../client-name.ts';
 import { generateKey } from '../../keyring/key.ts';
 import type { Secret } from '../../secret.ts';
-import { findClientKey, noKeyYet } from '../key-place.ts';
+import { findClientKey, findMasterKey, noKeyYet } from '../key-place.ts';
 import { parseClient } from '../options.ts';
 import type { CommandDefinition } from '../scene.ts';
-import { keyPlaceOf, readClientSettings, stateFolder } from '../settings.ts';
+import { readClientSettings, stateFolder } from '../settings.ts';
 import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 
 const SHOW_HELP = `
@@ -44,7 +44,7 @@ function showKey(terminal: Terminal, client: string): ExitCode {
   if (client !== MASTER) {
     return writeKey(terminal, client, findClientKey(stateFolder(settings), client));
   }
-  const place = keyPlaceOf(settings);
+  const place = findMasterKey(settings);
   switch (place.kind) {
     case 'made':
       return writeKey(terminal, client, place);
