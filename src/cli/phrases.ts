@@ -33,7 +33,7 @@ export const showAgo = (iso: string | null, now: number): string =>
   iso === null ? 'never' : `${showSpan(now - Date.parse(iso))} ago`;
 
 /** `in 23 h`, rounded to the nearest: a grace of 30 d that began a second ago ends in 30 d. */
-export function showIn(ms: number): string {
+function showIn(ms: number): string {
   const unit = ms < 2 * MINUTE ? SECOND : ms < 2 * HOUR ? MINUTE : ms < 2 * DAY ? HOUR : DAY;
   return `in ${showSpan(ms + unit / 2)}`;
 }
