@@ -7,141 +7,149 @@ import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
 import type { KeyTraffic } from './contracts.ts';
+import { isoOrNull } from './describe.ts';
 import type { UpstreamView } from './views.ts';
 
-/** What one look shows of a key; `unknown`: LiteLLM was silent, or something else answered. */
-export type Sight = 'accepted' | 'refused' | 'unknown';
+/** What a check shows of a key; `unknown`: LiteLLM was silent, or something else answered. */
+export type KeyAnswer = 'accepted' | 'refused' | 'unknown';
 
-/** While LiteLLM's key changes. Milliseconds since the epoch. */
-export interface Change {
+/** How far a change of LiteLLM's key is. Instants are milliseconds since the epoch. */
+export interface KeyChangeState {
   readonly since: number;
   readonly newAcceptedAt: number | undefined;
   readonly oldAcceptedAt: number | undefined;
-  /** A look at a server took the new key; what traffic says may be of either key's turn. */
+  /**
+   * Whether a check found a LiteLLM that takes the new key. What traffic tells is not enough, since
+   * an answer may be taken for one to the other key where their order has just changed.
+   */
   readonly isNewSeen: boolean;
-  /** From when on nothing was heard of anybody who takes the old key. */
+  /** Since when nothing was heard of a LiteLLM that takes the old key. */
   readonly quietSince: number;
-  readonly lookedAt: number;
+  readonly checkedAt: number;
 }
 
-export const changeBegun = (now: number): Change => ({
+export const beginKeyChange = (now: number): KeyChangeState => ({
   since: now,
   newAcceptedAt: undefined,
   oldAcceptedAt: undefined,
   isNewSeen: false,
   quietSince: now,
-  lookedAt: now,
+  checkedAt: now,
 });
 
-/** After a look with each key. */
-export function changeLooked(
-  change: Change,
-  sight: { readonly new: Sight; readonly old: Sight },
+/** The state after a check of each key. */
+export function afterCheck(
+  state: KeyChangeState,
+  answers: { readonly new: KeyAnswer; readonly old: KeyAnswer },
   now: number,
-): Change {
-  const next = sight.new === 'accepted' ? newAccepted({ ...change, isNewSeen: true }, now) : change;
-  const looked = { ...next, lookedAt: now };
-  if (sight.old === 'accepted') return oldAccepted(looked, now);
-  // Silence is no proof: that time does not count.
-  const lost = sight.old === 'unknown' ? now - change.lookedAt : 0;
-  return { ...looked, quietSince: Math.min(now, looked.quietSince + lost) };
+): KeyChangeState {
+  const isNewTaken = answers.new === 'accepted';
+  const next = isNewTaken ? newAccepted({ ...state, isNewSeen: true }, now) : state;
+  const checked = { ...next, checkedAt: now };
+  if (answers.old === 'accepted') return oldAccepted(checked, now);
+  // Silence does not prove that nobody takes the old key: time without an answer does not count.
+  const lost = answers.old === 'unknown' ? now - state.checkedAt : 0;
+  return { ...checked, quietSince: Math.min(now, checked.quietSince + lost) };
 }
 
-export const newAccepted = (change: Change, now: number): Change => ({
-  ...change,
+export const newAccepted = (state: KeyChangeState, now: number): KeyChangeState => ({
+  ...state,
   newAcceptedAt: now,
-  // Before the first server had the new key, nothing says that the last one lost the old one.
-  quietSince: change.newAcceptedAt === undefined ? now : change.quietSince,
+  // Before the first LiteLLM has the new key, nobody can know that the last one lost the old key.
+  quietSince: state.newAcceptedAt === undefined ? now : state.quietSince,
 });
 
-export const oldAccepted = (change: Change, now: number): Change => ({
-  ...change,
+export const oldAccepted = (state: KeyChangeState, now: number): KeyChangeState => ({
+  ...state,
   oldAcceptedAt: now,
   quietSince: now,
 });
 
 /**
- * Whether the old key may be forgotten: the new one is in use, and for `quietMs` neither a look nor
- * a request found anybody who takes the old one. No number of looks in a row is enough by itself:
- * behind one Service each look meets one pod by chance, and where the last one of ten is still the
- * old one, five looks miss it more often than not. What an early word would cost is a refusal of
- * each request that meets that pod; what waiting costs is nothing.
+ * Whether the old key may be forgotten: the new one is in use, and for `quietMs` neither a check
+ * nor a request found a LiteLLM that takes the old one. No number of checks in a row is enough:
+ * behind one Service each check meets one pod by chance, and where one pod of ten still has the old
+ * key, five checks miss that pod more often than not. Forgetting too early would cost a refusal of each
+ * request that meets that pod; waiting costs nothing.
  */
-export const isSettled = (change: Change, now: number, quietMs: number): boolean =>
-  change.isNewSeen && now - change.quietSince >= quietMs;
+export const isSettled = (state: KeyChangeState, now: number, quietMs: number): boolean =>
+  state.isNewSeen && now - state.quietSince >= quietMs;
 
 /**
- * Which key requests carry first. It should be the one that is taken: a body that is not at hand
- * any more cannot be sent again.
+ * Which key requests carry first. It should be the one that LiteLLM takes: a body that was streamed
+ * through already cannot be sent again with the other key.
  */
-export function firstOf({ newAcceptedAt, oldAcceptedAt }: Change): 'new' | 'old' {
+export function firstKey({ newAcceptedAt, oldAcceptedAt }: KeyChangeState): 'new' | 'old' {
   return (oldAcceptedAt ?? 0) > (newAcceptedAt ?? 0) ? 'old' : 'new';
 }
 
 export interface KeyChangeOptions {
-  /** What the settings say at the start that LiteLLM runs with. */
+  /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
-  /** Where the last accepted key is kept. */
+  /** The file that keeps the key which LiteLLM accepted last. */
   readonly path: string;
-  /** One look with this key; never throws. */
+  /** Checks LiteLLM with this key; never throws. */
   readonly verify: (key: Secret) => Promise<Verdict>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** How long nobody may have taken the old key before it is forgotten, in milliseconds. */
+  /** How long no LiteLLM may have taken the old key before that is forgotten, in milliseconds. */
   readonly quietMs: number;
   readonly events: KeyChangeEvents;
-  /** Between two looks, in milliseconds. */
+  /** Between two checks, in milliseconds. */
   readonly checkMs?: number;
   readonly disk: Disk;
 }
 
-/** None may throw. */
+/** What is told of a change of the key; none may throw. */
 export interface KeyChangeEvents {
   /** Both keys are live from now on. */
   onChange(): void;
-  /** The new one alone is. */
+  /** The new key alone is live from now on. */
   onSettled(): void;
-  /** The accepted key cannot be stored: a restart in the middle would know the new one alone. */
+  /** The accepted key cannot be stored: after a restart only the new one would be known. */
   onNotKept(error: Error): void;
 }
 
 /** The key of a LiteLLM that somebody else runs, which changes under the sidecar. */
 export interface KeyChange {
-  /** What requests carry, and what is tried where LiteLLM refuses that. */
+  /** The key that requests carry, and the one that is tried where LiteLLM refuses the first. */
   keys(): { readonly first: Secret; readonly second: Secret | undefined };
-  /** The traffic serves from now on, with `keys`. */
+  /** From now on the traffic serves, with `keys`. */
   start(traffic: KeyTraffic): void;
-  /** LiteLLM runs with another key, or will. Both are live until the old one is out of use. */
+  /** LiteLLM runs with another key, or will: both are live until the old one is out of use. */
   onNewKey(key: Secret): Promise<void>;
-  /** LiteLLM took this key of a request. For the traffic path: it neither waits nor throws. */
+  /** LiteLLM took this key of a request. The traffic calls this, so it neither waits nor throws. */
   onKeyAccepted(which: 'first' | 'second'): void;
   view(): UpstreamView['keyChange'];
   close(): Promise<void>;
 }
 
-const LOOK_MS = 2000;
+const CHECK_MS = 2000;
+/** With one key nothing changes by time alone. */
+const IDLE_MS = 60_000;
 
-/** The newest key, and while it is not in use everywhere the one that was accepted last. */
+/** The newest key and, while not every LiteLLM has that, the key that was accepted last. */
 interface Pair {
   readonly newest: Secret;
   readonly old: Secret | undefined;
-  readonly change: Change | undefined;
+  readonly change: KeyChangeState | undefined;
 }
 
 /** @throws Error of Node's fs, where the accepted key is there and cannot be read */
 export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChange> {
-  const { path, now, events, checkMs = LOOK_MS } = options;
+  const { path, now, events, checkMs = CHECK_MS } = options;
   const inTurn = createTurns();
   await sweepLeftovers(dirname(path), basename(path));
-  const keep = keeperOf(options);
+  const keep = createKeeper(options);
   let pair = await firstPair(options, keep);
   const teller = createTeller();
-  const look = async (): Promise<void> => {
-    const sight = await lookWith(options, pair);
-    if (sight === undefined || pair.change === undefined) return;
-    pair = { ...pair, change: changeLooked(pair.change, sight, now()) };
-    if (isSettled(pair.change as Change, now(), options.quietMs)) {
-      // First the disk: a restart must not come back to the old one.
+  const check = async (): Promise<void> => {
+    const answers = await checkBoth(options, pair);
+    if (answers === undefined || pair.change === undefined) return;
+    const change = afterCheck(pair.change, answers, now());
+    pair = { ...pair, change };
+    if (isSettled(change, now(), options.quietMs)) {
+      // The disk comes first: after a restart the old key must not be live again.
       if (!(await keep(pair.newest))) return;
       pair = { newest: pair.newest, old: undefined, change: undefined };
       events.onSettled();
@@ -149,7 +157,7 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
     teller.tell(pair);
   };
   const wakes = createWakes(async () => {
-    await inTurn(look);
+    await inTurn(check);
     return pair.change === undefined ? IDLE_MS : checkMs;
   });
 
@@ -163,36 +171,36 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
     onNewKey: (key) =>
       inTurn(async () => {
         if (isSame(key, pair.newest)) return;
-        const old = knownOf(pair).find((known) => !isSame(known, key));
+        const old = acceptedOf(pair).find((known) => !isSame(known, key));
         if (old !== undefined) await keep(old);
-        pair = { newest: key, old, change: old && changeBegun(now()) };
+        pair = { newest: key, old, change: old && beginKeyChange(now()) };
         if (old !== undefined) events.onChange();
         teller.tell(pair);
         wakes.wakeIn(0);
       }),
     onKeyAccepted(which) {
       if (pair.change === undefined) return;
-      // By the order that traffic was told; an answer of the order before may be misread. It is
-      // the looks that settle: a wrong word here makes that later, and never sooner.
+      // The rank counts by the order that traffic was told last, so that an answer to a request of
+      // the order before is misread. That makes the end of the change later and never sooner,
+      // because no change ends before a check has found the new key in use.
       const isNew = (which === 'first') === teller.isNewFirst();
       pair = { ...pair, change: (isNew ? newAccepted : oldAccepted)(pair.change, now()) };
     },
     view: () => (pair.change === undefined ? null : viewOfChange(pair.change)),
     async close() {
       wakes.close();
-      await inTurn(() => Promise.resolve());
+      await inTurn.settled();
     },
   };
 }
 
-/** What requests carry, and what is tried where LiteLLM refuses that. */
 function orderOf({ newest, old, change }: Pair): ReturnType<KeyChange['keys']> {
   if (old === undefined || change === undefined) return { first: newest, second: undefined };
-  const isNewFirst = firstOf(change) === 'new';
+  const isNewFirst = firstKey(change) === 'new';
   return isNewFirst ? { first: newest, second: old } : { first: old, second: newest };
 }
 
-/** Tells the traffic which keys to use, where they are not what it was told last. */
+/** Tells the traffic which keys to use, unless it was told the same last. */
 function createTeller() {
   let traffic: KeyTraffic | undefined;
   let told = { mark: '', isNewFirst: true };
@@ -211,19 +219,17 @@ function createTeller() {
   };
 }
 
-/** One look with each key; undefined: there is one only. */
-async function lookWith({ verify }: KeyChangeOptions, { newest, old }: Pair) {
+/** Checks LiteLLM with each key; undefined: there is one key only. */
+async function checkBoth({ verify }: KeyChangeOptions, { newest, old }: Pair) {
   if (old === undefined) return undefined;
-  const [newSight, oldSight] = await Promise.all([verify(newest), verify(old)]);
-  return { new: sightOf(newSight, 'new'), old: sightOf(oldSight, 'old') };
+  const [onNew, onOld] = await Promise.all([verify(newest), verify(old)]);
+  return { new: answerOf(onNew, 'new'), old: answerOf(onOld, 'old') };
 }
-
-/** Nothing changes by time alone. */
-const IDLE_MS = 60_000;
 
 const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
 
-function keeperOf({ path, disk, events }: KeyChangeOptions) {
+/** Stores the accepted key; resolves to whether that succeeded, and tells once where not. */
+function createKeeper({ path, disk, events }: KeyChangeOptions) {
   let failed: string | undefined;
   return async (key: Secret): Promise<boolean> => {
     try {
@@ -249,28 +255,25 @@ async function firstPair(
     return { newest: key, old: undefined, change: undefined };
   }
   events.onChange();
-  return { newest: key, old: accepted, change: changeBegun(now()) };
+  return { newest: key, old: accepted, change: beginKeyChange(now()) };
 }
 
-/** The keys that LiteLLM took, the one that it took last in front. */
-function knownOf({ newest, old, change }: Pair): readonly Secret[] {
+/** The keys that LiteLLM took, the one that LiteLLM took last in front. */
+function acceptedOf({ newest, old, change }: Pair): readonly Secret[] {
   if (old === undefined || change === undefined) return [newest];
   const { newAcceptedAt, oldAcceptedAt } = change;
   if (newAcceptedAt === undefined) return [old];
   return newAcceptedAt >= (oldAcceptedAt ?? 0) ? [newest, old] : [old, newest];
 }
 
-/** A LiteLLM that takes any key says nothing about the old one. */
-function sightOf({ kind }: Verdict, which: 'new' | 'old'): Sight {
+/** A LiteLLM that takes any key does not need the old one, which therefore counts as refused. */
+function answerOf({ kind }: Verdict, which: 'new' | 'old'): KeyAnswer {
   if (kind === 'good' || kind === 'no_models') return 'accepted';
   if (kind === 'accepts_any_key') return which === 'new' ? 'accepted' : 'refused';
   return kind === 'refuses_key' ? 'refused' : 'unknown';
 }
 
-const isoOrNull = (at: number | undefined): string | null =>
-  at === undefined ? null : new Date(at).toISOString();
-
-const viewOfChange = ({ since, newAcceptedAt, oldAcceptedAt }: Change) => ({
+const viewOfChange = ({ since, newAcceptedAt, oldAcceptedAt }: KeyChangeState) => ({
   since: new Date(since).toISOString(),
   newAcceptedAt: isoOrNull(newAcceptedAt),
   oldAcceptedAt: isoOrNull(oldAcceptedAt),

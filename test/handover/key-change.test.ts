@@ -3,16 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
-  type Change,
-  changeBegun,
-  changeLooked,
-  firstOf,
+  afterCheck,
+  beginKeyChange,
+  firstKey,
   isSettled,
+  type KeyAnswer,
   type KeyChange,
+  type KeyChangeState,
   newAccepted,
   oldAccepted,
   openKeyChange,
-  type Sight,
 } from '../../src/handover/key-change.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
@@ -24,14 +24,18 @@ const QUIET = 5 * MINUTE;
 
 describe('the end of a key change', () => {
   /** Looks each two seconds, until `ms` after the start. */
-  const look = (change: Change, to: number, sight: { new: Sight; old: Sight }): Change => {
+  const look = (
+    change: KeyChangeState,
+    to: number,
+    sight: { new: KeyAnswer; old: KeyAnswer },
+  ): KeyChangeState => {
     let next = change;
-    for (let at = next.lookedAt + 2000; at <= START + to; at += 2000) {
-      next = changeLooked(next, sight, at);
+    for (let at = next.checkedAt + 2000; at <= START + to; at += 2000) {
+      next = afterCheck(next, sight, at);
     }
     return next;
   };
-  const begun = changeBegun(START);
+  const begun = beginKeyChange(START);
   const moved = { new: 'accepted', old: 'refused' } as const;
 
   it('comes when nobody took the old key for that long, and somebody takes the new one', () => {
@@ -47,7 +51,7 @@ describe('the end of a key change', () => {
 
   it('waits anew for each word of the old one: pods roll one by one', () => {
     let change = look(begun, 4 * MINUTE, moved);
-    change = changeLooked(change, { new: 'refused', old: 'accepted' }, START + 4 * MINUTE + 1);
+    change = afterCheck(change, { new: 'refused', old: 'accepted' }, START + 4 * MINUTE + 1);
     change = look(change, 9 * MINUTE, moved);
     expect(isSettled(change, START + 9 * MINUTE, QUIET)).toBe(false);
     change = oldAccepted(change, START + 9 * MINUTE);
@@ -69,10 +73,10 @@ describe('the end of a key change', () => {
   });
 
   it('puts in front what was taken last, the new one where both were', () => {
-    expect(firstOf(begun)).toBe('new');
-    expect(firstOf(oldAccepted(begun, START + 1))).toBe('old');
-    expect(firstOf(newAccepted(oldAccepted(begun, START + 1), START + 2))).toBe('new');
-    expect(firstOf(newAccepted(oldAccepted(begun, START + 2), START + 2))).toBe('new');
+    expect(firstKey(begun)).toBe('new');
+    expect(firstKey(oldAccepted(begun, START + 1))).toBe('old');
+    expect(firstKey(newAccepted(oldAccepted(begun, START + 1), START + 2))).toBe('new');
+    expect(firstKey(newAccepted(oldAccepted(begun, START + 2), START + 2))).toBe('new');
   });
 });
 

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../src/handover/contracts.ts';
 import { createStage, type Life, type Stage, soon } from './stage.ts';
@@ -137,7 +138,6 @@ describe('a reload', () => {
 
   it('of what cannot be copied says so', async () => {
     const life = await open();
-    const { rmSync } = await import('node:fs');
     rmSync(`${stage.root}/config/config.yaml`);
     await life.admin.reload({ dryRun: false }, 'cli');
     expect((await life.ended('handover-1')).fault).toMatchObject({
@@ -209,7 +209,7 @@ describe('one at a time', () => {
 
 describe('the schedule', () => {
   it('goes by the date of the key, and tries again later where it may not', async () => {
-    const everyMs = 100_000;
+    const everyMs = 40_000;
     const life = await open({ config: { upstreamRotateEveryMs: everyMs }, database: true });
     await soon(() => expect(life.notes).toContain('schedule salt_key_unknown'));
     expect(life.admin.history()).toEqual([]);

@@ -5,7 +5,7 @@ import { vi } from 'vitest';
 import type { HandoverEvents, SlotTraffic } from '../../src/handover/contracts.ts';
 import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open-slots.ts';
 import type { HandoverView } from '../../src/handover/views.ts';
-import type { SlotLoad, SlotName } from '../../src/litellm/slots.ts';
+import { createSlots, type SlotLoad, type SlotName } from '../../src/litellm/slots.ts';
 import type { Secret } from '../../src/secret.ts';
 import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
@@ -80,10 +80,7 @@ export function createStage(): Stage {
     root,
     launcher,
     configure,
-    async digest() {
-      const { createSlots } = await import('../../src/litellm/slots.ts');
-      return createSlots({ folder: join(root, 'slots') }).digestConfig(join(root, 'config'));
-    },
+    digest: () => createSlots({ folder: join(root, 'slots') }).digestConfig(join(root, 'config')),
     async open({ config = {}, fault, database = false } = {}) {
       const told: string[] = [];
       const notes: string[] = [];

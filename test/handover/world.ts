@@ -256,13 +256,16 @@ export function createWorld(planner: Plan = plan) {
         if (weather.kill !== undefined) throw new Killed();
       });
     },
-    /** Nothing but time passes. */
+    /** Nothing but time passes, until nothing is under way any more, or too much time is over. */
     rest(weather: Weather): void {
       const { handoverTimeoutMs, probationMs, drainMs } = LIMITS;
       // Twice for a way back from `verified`; the steps between take a tick each.
       const end = now + 2 * handoverTimeoutMs + Math.max(probationMs, drainMs) + 60_000;
-      while (now < end)
+      let quietTicks = 0;
+      while (now < end && quietTicks < 3) {
         this.tick({ ...weather, afterMs: 5000, diskFails: false, store: 'works', kill: undefined });
+        quietTicks = life.state.handover === undefined ? quietTicks + 1 : 0;
+      }
     },
   };
 }

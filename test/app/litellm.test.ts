@@ -8,19 +8,19 @@ import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src
 import type { HandoverView } from '../../src/handover/views.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { createFakeLauncher, type FakeLauncher } from '../handover/fake-launcher.ts';
 import { recordArtefact } from '../support/key-ledger.ts';
-import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
 
 let cwd = '';
 let launcher: FakeLauncher;
-let upstream: Litellm | undefined;
+let litellm: Litellm | undefined;
 beforeEach(() => {
-  cwd = mkdtempSync(join(tmpdir(), 'app-upstream-'));
+  cwd = mkdtempSync(join(tmpdir(), 'app-litellm-'));
   for (const folder of ['slots', 'state']) mkdirSync(join(cwd, folder));
   launcher = createFakeLauncher(join(cwd, 'slots'));
 });
 afterEach(async () => {
-  await upstream?.close();
+  await litellm?.close();
   launcher.close();
   rmSync(cwd, { recursive: true });
 });
@@ -34,7 +34,7 @@ async function open(env: Record<string, string>) {
   if (!loaded.ok) throw new Error('a setting is wrong');
   const destination = { write: (text: string) => lines.push(text) };
   const tell = ({ state }: HandoverView): void => void told.push(state);
-  upstream = await openLitellm({
+  litellm = await openLitellm({
     config: loaded.config,
     log: createLog({ level: 'info', format: 'json', destination, clock: systemClock }),
     checks: {
@@ -50,61 +50,61 @@ async function open(env: Record<string, string>) {
     mayWrite: () => true,
     events: { onStep: tell, onEnd: tell, onKeyChange: (now) => void told.push(now) },
   });
-  upstream.start({
+  litellm.start({
     switchTo: (slot) => moves.push(`to ${slot}`),
     load: () => ({ requests: 0, websockets: 0, mcpSessions: 0 }),
     end: () => Promise.resolve(0),
     isUp: launcher.isUp,
     useKeys: (...keys) => moves.push(`keys ${keys.filter((key) => key !== undefined).length}`),
   });
-  return { upstream, told, moves, text: () => lines.join('') };
+  return { litellm, told, moves, text: () => lines.join('') };
 }
 const soon = (check: () => void) => vi.waitFor(check, 8000);
 
 it('hands LiteLLM over, and says so in the log and to whoever counts', async () => {
   writeFileSync(join(cwd, 'config.yaml'), 'mock\n');
   const [a, b] = launcher.urls;
-  const { upstream, told, moves, text } = await open({
+  const { litellm, told, moves, text } = await open({
     SIDECAR_UPSTREAM: `${a.origin},${b.origin}`,
     SIDECAR_SLOTS: join(cwd, 'slots'),
     SIDECAR_LITELLM_CONFIG: join(cwd, 'config.yaml'),
     SIDECAR_AUTO_RELOAD: 'true',
     SIDECAR_PROBATION: '0',
   });
-  expect([upstream.slot, upstream.keys.second]).toEqual(['a', undefined]);
+  expect([litellm.slot, litellm.keys.second]).toEqual(['a', undefined]);
   expect(readFileSync(join(cwd, 'slots/a/master.key'), 'utf8').trim()).toBe(
-    upstream.keys.first.reveal(),
+    litellm.keys.first.reveal(),
   );
-  await soon(() => expect(upstream.admin.status().verified).toBe(true));
+  await soon(() => expect(litellm.admin.status().verified).toBe(true));
   writeFileSync(join(cwd, 'config.yaml'), 'another\n');
-  upstream.onConfigChanged(new Error('it is being written'));
-  expect(upstream.admin.status().warnings).toMatchObject([{ message: 'it is being written' }]);
+  litellm.onConfigChanged(new Error('it is being written'));
+  expect(litellm.admin.status().warnings).toMatchObject([{ message: 'it is being written' }]);
   // Not that of what is there by now: an edit came since. It is not tried over and over for that.
-  upstream.onConfigChanged('a digest of another configuration');
+  litellm.onConfigChanged('a digest of another configuration');
   await soon(() => expect(told.at(-1)).toBe('done'));
   expect(told).toEqual(['staged', 'starting', 'verified', 'switched', 'draining', 'done']);
   expect(moves).toEqual(['to b']);
-  upstream.onConfigChanged('a digest of another configuration');
-  await expect(upstream.admin.reload({ dryRun: true }, 'cli')).resolves.toMatchObject({
+  litellm.onConfigChanged('a digest of another configuration');
+  await expect(litellm.admin.reload({ dryRun: true }, 'cli')).resolves.toMatchObject({
     id: 'handover-2',
   });
   expect(text()).toContain("LiteLLM's handover: switched");
   expect(text()).toContain('"added":["another"]');
-  expect(text()).not.toContain(upstream.keys.first.reveal());
-  recordArtefact('log', 'app-upstream', text());
+  expect(text()).not.toContain(litellm.keys.first.reveal());
+  recordArtefact('log', 'app-litellm', text());
 });
 
 it("knows somebody else's LiteLLM by its key", async () => {
   const [a] = launcher.urls;
   const [one, two] = [generateKey(), generateKey()];
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${one}\n`);
-  const { upstream, told, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
-  expect(upstream.keys.first.reveal()).toBe(one);
-  expect(upstream.admin.status().mode).toBe('unmanaged');
+  const { litellm, told, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
+  expect(litellm.keys.first.reveal()).toBe(one);
+  expect(litellm.admin.status().mode).toBe('unmanaged');
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${two}\n`);
   await soon(() => expect(moves).toEqual(['keys 1', 'keys 2']));
-  expect(upstream.admin.status().keyChange).toMatchObject({ oldAcceptedAt: null });
+  expect(litellm.admin.status().keyChange).toMatchObject({ oldAcceptedAt: null });
   expect(told).toEqual(['both']);
   expect(text()).toContain("LiteLLM's key changes");
-  recordArtefact('log', 'app-upstream', text());
+  recordArtefact('log', 'app-litellm', text());
 });
