@@ -48,7 +48,10 @@ export function noKeyYet(file: string): CommandError {
   ]);
 }
 
-/** As the sidecar keeps it: the store has the same path, and a worker thread for its disk. */
+/**
+ * Where the newest key of a client stands. store/key-files.ts says the same; to import that file
+ * would load its disk threads, which no command needs.
+ */
 const keyFileOf = (state: string, client: string): string => join(state, 'keys', client);
 
 /** The newest key of a client that is not `master`. Throws `CommandError`. */

@@ -1,12 +1,15 @@
-import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf, SECTIONS } from './settings.ts';
+import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf } from './settings.ts';
 
 /** Between these lines of docs/settings.md stands {@link settingsTable}. */
 export const TABLE_MARKERS = ['<!-- settings -->', '<!-- /settings -->'] as const;
 
+/** The headings of the table, in its order. */
+const SECTIONS = [...new Set(EVERY_SETTING.map(({ section }) => section))];
+
 const inSection = (section: string): readonly AnySetting[] =>
   EVERY_SETTING.filter((setting) => setting.section === section);
 
-/** What says where `.env` is cannot stand in it. */
+/** Without SIDECAR_ENV_FILE, which says where `.env` is: nobody would look for it in there. */
 const inDotenv = (section: string): readonly AnySetting[] =>
   inSection(section).filter((setting) => setting.name !== ENV_FILE.name);
 
@@ -22,9 +25,9 @@ export function settingsTable(): string {
 function tableRow(setting: AnySetting): string {
   const fileName = fileNameOf(setting);
   const name = `\`${setting.name}\`${fileName === undefined ? '' : ` or \`${fileName}\``}`;
-  const standard = setting.default === '' ? '' : `\`${setting.default}\``;
+  const byDefault = setting.default === '' ? '' : `\`${setting.default}\``;
   const text = setting.help.replaceAll('|', '\\|');
-  return `| ${name} | ${setting.required === true ? 'required' : standard} | ${text} |`;
+  return `| ${name} | ${setting.required === true ? 'required' : byDefault} | ${text} |`;
 }
 
 /**

@@ -56,7 +56,7 @@ const NO_GRACE =
 
 /**
  * Every setting, once: the table makes `Config`, the parser, `sidecar config`, `.env.example` and
- * the README's table, in this order.
+ * the table of docs/settings.md, in this order.
  */
 export const SETTINGS = {
   ...section('Keys', {
@@ -358,11 +358,6 @@ export const ENV_FILE: AnySetting = {
 
 /** Every row, in the order of the documents. */
 export const EVERY_SETTING: readonly AnySetting[] = [...Object.values(SETTINGS), ENV_FILE];
-
-/** The headings under which the settings stand in the documents, in their order. */
-export const SECTIONS: readonly string[] = [
-  ...new Set(EVERY_SETTING.map((setting) => setting.section)),
-];
 
 /** The variable that names a file with the secret in it; undefined: the setting is no secret. */
 export const fileNameOf = ({ name, kind }: AnySetting): string | undefined =>
