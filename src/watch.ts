@@ -132,7 +132,7 @@ const pause = (ms: number): Promise<void> =>
  *
  * @throws Error of Node's fs
  */
-export type WatchFolder = (
+type WatchFolder = (
   folder: string,
   onEvent: (name: string | null) => void,
   onEnd: () => void,

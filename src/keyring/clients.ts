@@ -27,79 +27,6 @@ import {
   validIn,
 } from './keyring.ts';
 
-type Numbered = Extract<Command, { kind: 'published' | 'firstUse' }>;
-type Revoke = Extract<Command, { kind: 'revoke' }>;
-
-/** Ends one generation; a client whose active generation ends is disabled. */
-export function revoke(keyring: Keyring, command: Revoke, now: number): Transition {
-  const { generation: id, compromised } = command;
-  const asked = readId(id);
-  const client = asked && keyring.clients.get(asked.client);
-  if (client === undefined) return unknownGeneration(keyring, id);
-  const { name, staged } = client;
-  if (staged?.number === asked?.number) return underWay(client);
-  const generation = client.generations.find(({ number }) => number === asked?.number);
-  if (generation === undefined) return unknownGeneration(keyring, id);
-  if (!isValid(generation)) {
-    return refuse('already_ended', `${id} was ${generation.state} before, and opens nothing`);
-  }
-  const events: KeyringEvent[] = [{ kind: 'revoked', client: name, generation: id, compromised }];
-  const disabled = client.disabled || generation.state === 'active';
-  if (disabled !== client.disabled) events.push({ kind: 'clientDisabled', client: name });
-  const next = replaced(client, [[generation, endGeneration(generation, 'revoked', now)]]);
-  return changed(keyring, { ...next, disabled }, events);
-}
-
-/** Notes that every publish target has the key, so that older ones may retire. */
-export const published = (keyring: Keyring, command: Numbered, now: number): Transition =>
-  withNumber(keyring, command, (client, generation) => {
-    if (!isValid(generation) || generation.publishedAt !== undefined) return unchanged(keyring);
-    const next = replaced(client, [[generation, { ...generation, publishedAt: now }]]);
-    const { name } = client;
-    const id = idOf(name, generation.number);
-    return changed(keyring, next, [{ kind: 'published', client: name, generation: id }]);
-  });
-
-/** Starts the clocks of all older generations that wait for a newer key to be used. */
-export const firstUse = (keyring: Keyring, command: Numbered, now: number): Transition =>
-  withNumber(keyring, command, (client, used) => {
-    // Whoever reads a target that lacks the newest key still needs the old one.
-    if (!isValid(used) || activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
-    const events: KeyringEvent[] = [];
-    const pairs = validIn(client.generations).flatMap((generation): [Generation, Generation][] => {
-      const { number, state, retirement } = generation;
-      if (state !== 'retiring' || number >= used.number) return [];
-      if (retirement === undefined || retirement.deadline !== undefined) return [];
-      const deadline = Math.min(retirement.latestEnd, now + retirement.graceMs);
-      const { name } = client;
-      const [id, by] = [idOf(name, number), idOf(name, used.number)];
-      events.push({ kind: 'clockStarted', client: name, generation: id, by, deadline });
-      return [[generation, { ...generation, retirement: { ...retirement, deadline } }]];
-    });
-    return pairs.length === 0
-      ? unchanged(keyring)
-      : changed(keyring, replaced(client, pairs), events);
-  });
-
-/** Does `next` with one generation of a client, removed or not; a staged one changes nothing. */
-function withNumber(
-  keyring: Keyring,
-  { client: name, number }: Numbered,
-  next: (client: Client, generation: Generation) => Transition,
-): Transition {
-  const client = keyring.clients.get(name);
-  if (client === undefined) return unknownClient(keyring, name);
-  if (client.staged?.number === number) return unchanged(keyring);
-  const generation = client.generations.findLast((each) => each.number === number);
-  if (generation === undefined) return unknownGeneration(keyring, idOf(name, number));
-  return next(client, generation);
-}
-
-const replaced = (
-  client: Client,
-  pairs: readonly (readonly [Generation, Generation])[],
-): Client => ({ ...client, generations: replacedIn(client.generations, pairs) });
-
 type AddClient = Extract<Command, { kind: 'addClient' }>;
 
 /** Adds a client. Where one of that name was removed, its tombstones stay and its numbers go on. */
@@ -207,3 +134,76 @@ export function forgotten(
   clients.delete(name);
   return { ok: true, keyring: { ...keyring, clients }, events };
 }
+
+type Numbered = Extract<Command, { kind: 'published' | 'firstUse' }>;
+type Revoke = Extract<Command, { kind: 'revoke' }>;
+
+/** Ends one generation; a client whose active generation ends is disabled. */
+export function revoke(keyring: Keyring, command: Revoke, now: number): Transition {
+  const { generation: id, compromised } = command;
+  const asked = readId(id);
+  const client = asked && keyring.clients.get(asked.client);
+  if (client === undefined) return unknownGeneration(keyring, id);
+  const { name, staged } = client;
+  if (staged?.number === asked?.number) return underWay(client);
+  const generation = client.generations.find(({ number }) => number === asked?.number);
+  if (generation === undefined) return unknownGeneration(keyring, id);
+  if (!isValid(generation)) {
+    return refuse('already_ended', `${id} was ${generation.state} before, and opens nothing`);
+  }
+  const events: KeyringEvent[] = [{ kind: 'revoked', client: name, generation: id, compromised }];
+  const disabled = client.disabled || generation.state === 'active';
+  if (disabled !== client.disabled) events.push({ kind: 'clientDisabled', client: name });
+  const next = replaced(client, [[generation, endGeneration(generation, 'revoked', now)]]);
+  return changed(keyring, { ...next, disabled }, events);
+}
+
+/** Notes that every publish target has the key, so that older ones may retire. */
+export const published = (keyring: Keyring, command: Numbered, now: number): Transition =>
+  withNumber(keyring, command, (client, generation) => {
+    if (!isValid(generation) || generation.publishedAt !== undefined) return unchanged(keyring);
+    const next = replaced(client, [[generation, { ...generation, publishedAt: now }]]);
+    const { name } = client;
+    const id = idOf(name, generation.number);
+    return changed(keyring, next, [{ kind: 'published', client: name, generation: id }]);
+  });
+
+/** Starts the clocks of all older generations that wait for a newer key to be used. */
+export const firstUse = (keyring: Keyring, command: Numbered, now: number): Transition =>
+  withNumber(keyring, command, (client, used) => {
+    // Whoever reads a target that lacks the newest key still needs the old one.
+    if (!isValid(used) || activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
+    const events: KeyringEvent[] = [];
+    const pairs = validIn(client.generations).flatMap((generation): [Generation, Generation][] => {
+      const { number, state, retirement } = generation;
+      if (state !== 'retiring' || number >= used.number) return [];
+      if (retirement === undefined || retirement.deadline !== undefined) return [];
+      const deadline = Math.min(retirement.latestEnd, now + retirement.graceMs);
+      const { name } = client;
+      const [id, by] = [idOf(name, number), idOf(name, used.number)];
+      events.push({ kind: 'clockStarted', client: name, generation: id, by, deadline });
+      return [[generation, { ...generation, retirement: { ...retirement, deadline } }]];
+    });
+    return pairs.length === 0
+      ? unchanged(keyring)
+      : changed(keyring, replaced(client, pairs), events);
+  });
+
+/** Does `next` with one generation of a client, removed or not; a staged one changes nothing. */
+function withNumber(
+  keyring: Keyring,
+  { client: name, number }: Numbered,
+  next: (client: Client, generation: Generation) => Transition,
+): Transition {
+  const client = keyring.clients.get(name);
+  if (client === undefined) return unknownClient(keyring, name);
+  if (client.staged?.number === number) return unchanged(keyring);
+  const generation = client.generations.findLast((each) => each.number === number);
+  if (generation === undefined) return unknownGeneration(keyring, idOf(name, number));
+  return next(client, generation);
+}
+
+const replaced = (
+  client: Client,
+  pairs: readonly (readonly [Generation, Generation])[],
+): Client => ({ ...client, generations: replacedIn(client.generations, pairs) });

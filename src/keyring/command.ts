@@ -13,19 +13,6 @@ import {
   type Staged,
 } from './keyring.ts';
 
-/** The generation that a staged one becomes. */
-export const generationOf = (staged: Staged, publishedAt: number | undefined): Generation => ({
-  number: staged.number,
-  digest: staged.digest,
-  state: 'active',
-  origin: staged.origin,
-  createdAt: staged.stagedAt,
-  publishedAt,
-  afterCompromise: staged.compromised,
-  retirement: undefined,
-  endedAt: undefined,
-});
-
 /** What may be done to a keyring. Before each command the generations that are due are retired. */
 export type Command =
   /** Does nothing but retire the generations that are past their end. */
@@ -225,6 +212,19 @@ function nearGenerations({ name, generations }: Client, number: number): string 
   const ids = valid.map((each) => idOf(name, each.number)).join(', ');
   return ids === '' ? undefined : `keys of ${name} that are valid: ${ids}`;
 }
+
+/** The generation that a staged one becomes. */
+export const generationOf = (staged: Staged, publishedAt: number | undefined): Generation => ({
+  number: staged.number,
+  digest: staged.digest,
+  state: 'active',
+  origin: staged.origin,
+  createdAt: staged.stagedAt,
+  publishedAt,
+  afterCompromise: staged.compromised,
+  retirement: undefined,
+  endedAt: undefined,
+});
 
 /** A generation that is accepted no more, and stays as a tombstone. */
 export const endGeneration = (

@@ -1,13 +1,5 @@
 import { isClientName } from '../client-name.ts';
 
-const ID = /^(.+)-([1-9]\d{0,14})$/;
-
-/** The two parts of a generation's id, such as `master-3`; undefined: `id` is none. */
-export function readId(id: string): { client: string; number: number } | undefined {
-  const [, client = '', number] = ID.exec(id) ?? [];
-  return isClientName(client) ? { client, number: Number(number) } : undefined;
-}
-
 /** The scopes that a client may be given; `full` includes the others. */
 export const SCOPES = ['inference', 'passthrough', 'full'] as const;
 export type Scope = (typeof SCOPES)[number];
@@ -46,7 +38,7 @@ export interface Generation {
   readonly endedAt: number | undefined;
 }
 
-export interface Retirement {
+interface Retirement {
   /** When a newer generation took its place. */
   readonly rotatedAt: number;
   /** Counted from the first use of a later generation; 0: no longer than that is published. */
@@ -127,7 +119,38 @@ export const EMPTY_KEYRING: Keyring = {
   changedAt: 0,
 };
 
+/** Who used a generation: one address with one user agent. Instants are milliseconds. */
+export interface CallerUse {
+  readonly address: string;
+  /** '' where the caller sent none; cut to 200 characters. */
+  readonly userAgent: string;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  readonly count: number;
+}
+
+/** The use of one generation since it was made. */
+export interface GenerationUse {
+  readonly lastAt: number;
+  readonly count: number;
+  /** At most `MOST_CALLERS`, the most recent. */
+  readonly callers: readonly CallerUse[];
+}
+
+export const MOST_CALLERS = 100;
+
+/** The use of each generation, by its id. */
+export type GenerationUses = ReadonlyMap<string, GenerationUse>;
+
 export const idOf = (client: string, number: number): string => `${client}-${number}`;
+
+const ID = /^(.+)-([1-9]\d{0,14})$/;
+
+/** The two parts of a generation's id, such as `master-3`; undefined: `id` is none. */
+export function readId(id: string): { client: string; number: number } | undefined {
+  const [, client = '', number] = ID.exec(id) ?? [];
+  return isClientName(client) ? { client, number: Number(number) } : undefined;
+}
 
 /** Whether a generation is accepted, as far as its state says; its end is another question. */
 export const isValid = ({ state }: Pick<Generation, 'state'>): boolean =>
@@ -139,6 +162,37 @@ export const endOf = ({ state, retirement, endedAt }: Generation): number | unde
   if (state === 'retiring') return retirement?.deadline ?? retirement?.latestEnd;
   return endedAt;
 };
+
+const tombstones = createTombstones();
+/** The valid generations of the rows that were asked for. */
+const found = new WeakMap<readonly Generation[], readonly Generation[]>();
+
+/**
+ * The generations of a row that are active or retiring, by number. Every change asks for them many
+ * times, and they are eight at most among a thousand, so each row is searched only once.
+ */
+export function validIn(row: readonly Generation[]): readonly Generation[] {
+  const known = found.get(row);
+  if (known !== undefined) return known;
+  const valid = row.slice(tombstones.countIn(row)).filter(isValid);
+  tombstones.note(row);
+  found.set(row, valid);
+  return valid;
+}
+
+export const activeOf = ({ generations }: Client): Generation | undefined =>
+  validIn(generations).find(({ state }) => state === 'active');
+
+/** A row with some of its generations in the place of others. */
+export function replacedIn(
+  row: readonly Generation[],
+  pairs: readonly (readonly [Generation, Generation])[],
+): readonly Generation[] {
+  const next = [...row];
+  // The generations that change are among the newest, so the search begins at the end.
+  for (const [before, after] of pairs) next[row.lastIndexOf(before)] = after;
+  return next;
+}
 
 /**
  * Remembers the tombstones that rows of generations begin with. A client that rotates often has a
@@ -197,58 +251,4 @@ export function createTombstones(): Tombstones {
 function beginsWith(row: readonly Generation[], { row: other, length }: Beginning): boolean {
   for (let at = 0; at < length; at++) if (row[at] !== other[at]) return false;
   return true;
-}
-
-/** Who used a generation: one address with one user agent. Instants are milliseconds. */
-export interface CallerUse {
-  readonly address: string;
-  /** '' where the caller sent none; cut to 200 characters. */
-  readonly userAgent: string;
-  readonly firstAt: number;
-  readonly lastAt: number;
-  readonly count: number;
-}
-
-/** The use of one generation since it was made. */
-export interface GenerationUse {
-  readonly lastAt: number;
-  readonly count: number;
-  /** At most `MOST_CALLERS`, the most recent. */
-  readonly callers: readonly CallerUse[];
-}
-
-export const MOST_CALLERS = 100;
-
-/** The use of each generation, by its id. */
-export type GenerationUses = ReadonlyMap<string, GenerationUse>;
-
-const tombstones = createTombstones();
-/** The valid generations of the rows that were asked for. */
-const found = new WeakMap<readonly Generation[], readonly Generation[]>();
-
-/**
- * The generations of a row that are active or retiring, by number. Every change asks for them many
- * times, and they are eight at most among a thousand, so each row is searched only once.
- */
-export function validIn(row: readonly Generation[]): readonly Generation[] {
-  const known = found.get(row);
-  if (known !== undefined) return known;
-  const valid = row.slice(tombstones.countIn(row)).filter(isValid);
-  tombstones.note(row);
-  found.set(row, valid);
-  return valid;
-}
-
-export const activeOf = ({ generations }: Client): Generation | undefined =>
-  validIn(generations).find(({ state }) => state === 'active');
-
-/** A row with some of its generations in the place of others. */
-export function replacedIn(
-  row: readonly Generation[],
-  pairs: readonly (readonly [Generation, Generation])[],
-): readonly Generation[] {
-  const next = [...row];
-  // The generations that change are among the newest, so the search begins at the end.
-  for (const [before, after] of pairs) next[row.lastIndexOf(before)] = after;
-  return next;
 }

@@ -24,7 +24,7 @@ export interface AuditRepair {
  * the keyring as `pending`, and appended to the file after that; lines that could not be appended
  * stay owed, and are pending in each save until they are in the file.
  */
-export interface AuditLog {
+interface AuditLog {
   /** Compares the file with what the keyring counts, and mends it. Throws `StoreError`. */
   open(head: AuditHead): Promise<AuditHead>;
   /** The lines to be saved as pending: those owed, and those of this keyring that are new. */

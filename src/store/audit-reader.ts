@@ -10,7 +10,7 @@ import { ifThere } from './durable-file.ts';
 import { type StoredKeyring, storeFault } from './key-store.ts';
 import { auditPath, readKeyringFile } from './keyring-file.ts';
 
-export interface AuditPage {
+interface AuditPage {
   /** The oldest first. */
   readonly lines: readonly AuditLine[];
   /** The number of the last line of the whole audit. */

@@ -10,7 +10,7 @@ import { auditPath, createKeyringFile } from './keyring-file.ts';
 import { encodeKeyring } from './keyring-format.ts';
 import { createUsageFile } from './usage-file.ts';
 
-export interface FileStoreOptions {
+interface FileStoreOptions {
   /** The state folder; it exists. */
   readonly folder: string;
   readonly fault?: FaultPoint;

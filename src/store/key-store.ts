@@ -93,7 +93,7 @@ export const asStoreError = (cause: unknown): StoreError =>
     ? cause
     : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
 
-export interface SavesOptions {
+interface SavesOptions {
   /** Whether this process may still write: another one may have taken the state folder. */
   readonly mayWrite: () => boolean;
   /** Told why a save failed, once for all failures alike; undefined: saves succeed again. */
@@ -101,7 +101,7 @@ export interface SavesOptions {
 }
 
 /** Saves to the state folder, and remembers whether the last one failed. */
-export interface Saves {
+interface Saves {
   /** Does the save, if this process may; rejects with the save's own error. */
   run<T>(save: () => Promise<T>): Promise<T>;
   /** Why the last save failed; undefined: it did not. */

@@ -12,7 +12,7 @@ const backupPath = (folder: string): string => `${keyringPath(folder)}.bak`;
 export const auditPath = (folder: string): string => join(folder, 'audit.jsonl');
 
 /** `keyring.json` and its backup; it notices when somebody else writes there. */
-export interface KeyringFile {
+interface KeyringFile {
   /** Throws `StoreError`. */
   read(): Promise<StoredKeyring | undefined>;
   /**

@@ -5,6 +5,134 @@ import type { Secret } from '../secret.ts';
 import type { Disk } from './disk.ts';
 import { ifThere, OVERTAKEN } from './durable-file.ts';
 
+/**
+ * Puts a key alone, and a line feed, into a file of mode 0600. Who reads sees the old file or the
+ * new one, whole; it is on the disk when this resolves. The folder must be there: one that is made
+ * where a mount is missing would hide the key. A symbolic link stays, and what it points at is
+ * replaced.
+ *
+ * @throws Error that says what is wrong with the place; the file is as it was
+ */
+export async function publishToFile(path: string, key: Secret, disk: Disk): Promise<void> {
+  let target = path;
+  try {
+    target = await behindLinks(path);
+    await disk.run('replace', { path: target, data: [`${key.reveal()}\n`] });
+  } catch (cause) {
+    throw publishError(target, cause);
+  }
+}
+
+/** Linux follows as many. */
+const MOST_LINKS = 40;
+
+/**
+ * What a path stands for, be it there or not.
+ *
+ * @throws Error of Node's fs; ELOOP where the links have no end
+ */
+export async function behindLinks(path: string): Promise<string> {
+  let at = path;
+  for (let links = 0; links <= MOST_LINKS; links++) {
+    if (!(await isLink(at))) return at;
+    // The folder as it really is: `..` in a link starts there.
+    const folder = await realpath(dirname(at)).catch(() => dirname(at));
+    at = resolve(folder, await readlink(at));
+  }
+  throw Object.assign(new Error(`too many symbolic links: ${path}`), { code: 'ELOOP' });
+}
+
+const isLink = async (path: string): Promise<boolean> =>
+  (await ifThere(lstat(path)))?.isSymbolicLink() === true;
+
+/** A file beyond this is no dotenv file, and would only fill the memory. */
+const LARGEST = 1024 * 1024;
+/** Others may write the file again and again; after so many tries it is given up. */
+const MOST_TRIES = 10;
+
+/**
+ * Sets one variable of a dotenv file to a key; see {@link setVariable} for what stays as it is. The
+ * file keeps its mode, and its owner where this process may give files away; one that is not there
+ * is made (0600), its folder is not. Who reads sees the old file or the new one, whole. What
+ * somebody else writes in the meantime is kept, but for what falls between one comparison and the
+ * rename behind it. Two variables of one file must be set one after the other.
+ *
+ * @throws Error that says what is wrong with the place; the file is as it was
+ */
+export async function publishToDotenv(
+  path: string,
+  variable: string,
+  key: Secret,
+  disk: Disk,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    let target = path;
+    try {
+      target = await behindLinks(path);
+      return await setIn(target, variable, key, disk);
+    } catch (cause) {
+      const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
+      if (!overtaken) throw publishError(target, cause);
+      if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
+    }
+  }
+}
+
+async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
+  const before = await ifThere(readWhole(path));
+  const text = decode(path, before?.bytes);
+  const changed = setVariable(text, name, key.reveal());
+  // Where the key stands there already, as the operator wrote it, it may not be on the disk yet.
+  if (before !== undefined && changed === text) return disk.run('sync', path);
+  await disk.run('replace', {
+    path,
+    data: [changed],
+    mode: before?.mode ?? 0o600,
+    ...(before === undefined ? {} : { owner: before.owner }),
+    over: { bytes: before?.bytes },
+  });
+}
+
+interface WholeFile {
+  readonly bytes: Buffer;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
+async function readWhole(path: string): Promise<WholeFile> {
+  const { mode, uid, gid, size } = await stat(path);
+  if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
+  return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
+}
+
+/** Keeps the byte order mark, so that it is written again. */
+function decode(path: string, bytes: Buffer | undefined): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new RangeError(`${path} is not UTF-8`);
+  }
+}
+
+/** Why a key could not be published, in words, from an error of Node's fs. Holds no key. */
+function publishError(path: string, cause: unknown): Error {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  const folder = dirname(path);
+  const words: Record<string, string> = {
+    ENOENT: `the folder ${folder} is not there: make it, and let the sidecar write it`,
+    ENOTDIR: `${folder} is not a folder`,
+    EISDIR: `${path} is a folder`,
+    EACCES: `the sidecar may not write the folder ${folder}`,
+    EPERM: `the sidecar may not write the folder ${folder}`,
+    EROFS: `the folder ${folder} is read-only`,
+    ENOSPC: `the disk of ${folder} is full`,
+    EDQUOT: `the disk of ${folder} is full`,
+    EBUSY: `${path} is mounted by itself and cannot be replaced: mount its folder`,
+    ELOOP: `${path} is a symbolic link that leads to itself`,
+  };
+  return new Error(words[code] ?? message, { cause });
+}
+
 const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)/;
 const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
 /**
@@ -122,132 +250,4 @@ function inOriginal(text: string, places: readonly Place[]): readonly Place[] {
     end: original(end),
     quote,
   }));
-}
-
-/** Why a key could not be published, in words, from an error of Node's fs. Holds no key. */
-function publishError(path: string, cause: unknown): Error {
-  const { code = '', message } = cause as NodeJS.ErrnoException;
-  const folder = dirname(path);
-  const words: Record<string, string> = {
-    ENOENT: `the folder ${folder} is not there: make it, and let the sidecar write it`,
-    ENOTDIR: `${folder} is not a folder`,
-    EISDIR: `${path} is a folder`,
-    EACCES: `the sidecar may not write the folder ${folder}`,
-    EPERM: `the sidecar may not write the folder ${folder}`,
-    EROFS: `the folder ${folder} is read-only`,
-    ENOSPC: `the disk of ${folder} is full`,
-    EDQUOT: `the disk of ${folder} is full`,
-    EBUSY: `${path} is mounted by itself and cannot be replaced: mount its folder`,
-    ELOOP: `${path} is a symbolic link that leads to itself`,
-  };
-  return new Error(words[code] ?? message, { cause });
-}
-
-/**
- * Puts a key alone, and a line feed, into a file of mode 0600. Who reads sees the old file or the
- * new one, whole; it is on the disk when this resolves. The folder must be there: one that is made
- * where a mount is missing would hide the key. A symbolic link stays, and what it points at is
- * replaced.
- *
- * @throws Error that says what is wrong with the place; the file is as it was
- */
-export async function publishToFile(path: string, key: Secret, disk: Disk): Promise<void> {
-  let target = path;
-  try {
-    target = await behindLinks(path);
-    await disk.run('replace', { path: target, data: [`${key.reveal()}\n`] });
-  } catch (cause) {
-    throw publishError(target, cause);
-  }
-}
-
-/** Linux follows as many. */
-const MOST_LINKS = 40;
-
-/**
- * What a path stands for, be it there or not.
- *
- * @throws Error of Node's fs; ELOOP where the links have no end
- */
-export async function behindLinks(path: string): Promise<string> {
-  let at = path;
-  for (let links = 0; links <= MOST_LINKS; links++) {
-    if (!(await isLink(at))) return at;
-    // The folder as it really is: `..` in a link starts there.
-    const folder = await realpath(dirname(at)).catch(() => dirname(at));
-    at = resolve(folder, await readlink(at));
-  }
-  throw Object.assign(new Error(`too many symbolic links: ${path}`), { code: 'ELOOP' });
-}
-
-const isLink = async (path: string): Promise<boolean> =>
-  (await ifThere(lstat(path)))?.isSymbolicLink() === true;
-
-/** A file beyond this is no dotenv file, and would only fill the memory. */
-const LARGEST = 1024 * 1024;
-/** Others may write the file again and again; after so many tries it is given up. */
-const MOST_TRIES = 10;
-
-/**
- * Sets one variable of a dotenv file to a key; see {@link setVariable} for what stays as it is. The
- * file keeps its mode, and its owner where this process may give files away; one that is not there
- * is made (0600), its folder is not. Who reads sees the old file or the new one, whole. What
- * somebody else writes in the meantime is kept, but for what falls between one comparison and the
- * rename behind it. Two variables of one file must be set one after the other.
- *
- * @throws Error that says what is wrong with the place; the file is as it was
- */
-export async function publishToDotenv(
-  path: string,
-  variable: string,
-  key: Secret,
-  disk: Disk,
-): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    let target = path;
-    try {
-      target = await behindLinks(path);
-      return await setIn(target, variable, key, disk);
-    } catch (cause) {
-      const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
-      if (!overtaken) throw publishError(target, cause);
-      if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
-    }
-  }
-}
-
-async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
-  const before = await ifThere(readWhole(path));
-  const text = decode(path, before?.bytes);
-  const changed = setVariable(text, name, key.reveal());
-  // Where the key stands there already, as the operator wrote it, it may not be on the disk yet.
-  if (before !== undefined && changed === text) return disk.run('sync', path);
-  await disk.run('replace', {
-    path,
-    data: [changed],
-    mode: before?.mode ?? 0o600,
-    ...(before === undefined ? {} : { owner: before.owner }),
-    over: { bytes: before?.bytes },
-  });
-}
-
-interface WholeFile {
-  readonly bytes: Buffer;
-  readonly mode: number;
-  readonly owner: { readonly uid: number; readonly gid: number };
-}
-
-async function readWhole(path: string): Promise<WholeFile> {
-  const { mode, uid, gid, size } = await stat(path);
-  if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
-  return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
-}
-
-/** Keeps the byte order mark, so that it is written again. */
-function decode(path: string, bytes: Buffer | undefined): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new RangeError(`${path} is not UTF-8`);
-  }
 }

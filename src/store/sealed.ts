@@ -36,7 +36,7 @@ export function seal(data: FileData): readonly Uint8Array[] {
   return [...chunks, Buffer.from(`,\n  "sum": "${sum.digest('base64url')}"\n}\n`)];
 }
 
-export type Unsealed =
+type Unsealed =
   | { readonly ok: true; readonly content: unknown }
   /** `content` is what could be read in spite of the wrong checksum; undefined: nothing. */
   | { readonly ok: false; readonly reason: string; readonly content: unknown };

@@ -54,7 +54,7 @@ function decodeUsage(bytes: Buffer): GenerationUses | undefined {
 }
 
 /** The file that says who used which key; a loss of it is told, and stops nothing. */
-export interface UsageFile {
+interface UsageFile {
   /** Never rejects: a file that cannot be read counts as empty. */
   load(): Promise<GenerationUses>;
   save(usage: GenerationUses): Promise<void>;
