@@ -1,29 +1,14 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { discardRest } from '../../src/proxy/client-connection.ts';
+import { createReceiver } from '../support/received.ts';
 
-const ends: (() => unknown)[] = [];
+const receiveAny = createReceiver();
+const receive = () => receiveAny('transfer-encoding: chunked');
 afterEach(() => {
   vi.useRealTimers();
-  for (const end of ends.splice(0).reverse()) end();
 });
-
-async function receive() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  client.on('error', () => undefined);
-  ends.push(() => {
-    client.destroy();
-    server.close();
-  });
-  client.write('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n');
-  const [request] = (await once(server, 'request')) as [IncomingMessage];
-  request.on('error', () => undefined);
-  return { request, client };
-}
 
 const rest = (request: IncomingMessage) => {
   const done = vi.fn();

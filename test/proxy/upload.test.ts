@@ -1,35 +1,11 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createReplayBudget, Upload, type UploadRules } from '../../src/proxy/upload.ts';
+import { createReceiver } from '../support/received.ts';
 
-const ends: (() => unknown)[] = [];
-afterEach(() => {
-  for (const end of ends.splice(0).reverse()) end();
-});
-
-/** A request as Node's server gives it, whose body a test sends byte for byte. */
-async function receive(
-  head: string,
-  body = '',
-): Promise<{ request: IncomingMessage; client: Socket }> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  client.on('error', () => undefined);
-  ends.push(() => {
-    client.destroy();
-    server.close();
-  });
-  client.write(`POST / HTTP/1.1\r\nhost: a\r\n${head}\r\n\r\n${body}`);
-  const [request] = (await once(server, 'request')) as [IncomingMessage];
-  request.on('error', () => undefined);
-  // What came in the packet of the head is there one turn later.
-  await Promise.resolve();
-  return { request, client };
-}
+const receive = createReceiver();
 
 function createUpload(
   request: IncomingMessage,

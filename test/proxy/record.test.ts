@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { get, post } from '../support/ask.ts';
+import { createGatewayStages, type GatewayStage } from '../support/gateway-stage.ts';
 import { KEYS, knownKey, policyWith, snapshotOf } from '../support/policies.ts';
 import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
 import { SWITCHED, upgradeBytes } from '../support/websocket.ts';
-import { createGatewayStages, type GatewayStage } from './gateway-stage.ts';
 
 const stage = createGatewayStages();
 const CHAT = 'POST /v1/chat/completions';

@@ -1,27 +1,17 @@
 import { describe, expect, it, vi } from 'vitest';
+import { createGatewayStages, type GatewayStage } from '../support/gateway-stage.ts';
 import { KEYS, policyWith, snapshotOf } from '../support/policies.ts';
-import { callRaw, callWith, type RawCaller, requestBytes } from '../support/raw-caller.ts';
+import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
 import { SWITCHED, upgradeBytes } from '../support/websocket.ts';
-import { createGatewayStages, type GatewayStage } from './gateway-stage.ts';
 
 const stage = createGatewayStages();
 const CHAT = 'POST /v1/chat/completions';
-const WITHIN_MS = 100;
 
 const at = ({ port }: GatewayStage, key: string) => ({ port, key });
 
-/** Cuts what the leaked key has under way; what happens by it happens within the promised time. */
+/** Cuts what the leaked key has under way. */
 const cutLeaked = ({ exchanges }: GatewayStage): number =>
   exchanges.cut(({ generation }) => generation === 'inference-1');
-
-/** Resolves to how it ended; rejects where that takes longer than promised. */
-const endOf = async (caller: RawCaller): Promise<string> =>
-  await Promise.race([
-    caller.ended,
-    new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error('it goes on')), WITHIN_MS);
-    }),
-  ]);
 
 const outcomes = ({ records }: GatewayStage) =>
   records.map(({ generation, outcome }) => [generation, outcome]);
@@ -45,7 +35,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
     const { leaked, other } = await twoStreams(it);
     expect(it.exchanges.countOf('inference-1')).toBe(1);
     expect(cutLeaked(it)).toBe(1);
-    await Promise.all([endOf(leaked.caller), leaked.peer.gone]);
+    await Promise.all([leaked.caller.ended, leaked.peer.gone]);
     // Visibly: no last chunk that would make it look whole.
     expect(leaked.caller.received.endsWith('0\r\n\r\n')).toBe(false);
     expect(it.exchanges.countOf('inference-1')).toBe(0);
@@ -81,7 +71,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
     const silent = await callWith(at(it, KEYS.inference), 'GET /v1/models');
     const asked = await it.upstream.next();
     expect(cutLeaked(it)).toBe(2);
-    await Promise.all([endOf(uploading), endOf(silent), upload.gone, asked.gone]);
+    await Promise.all([uploading.ended, silent.ended, upload.gone, asked.gone]);
     expect(outcomes(it)).toEqual([
       ['inference-1', 'cut'],
       ['inference-1', 'cut'],
@@ -105,7 +95,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
     const asked = await upgrade(KEYS.inference);
     expect(it.exchanges.countOf('inference-1')).toBe(2);
     expect(cutLeaked(it)).toBe(2);
-    await Promise.all([endOf(open.caller), endOf(asked.caller), open.peer.gone, asked.peer.gone]);
+    await Promise.all([open.caller.ended, asked.caller.ended, open.peer.gone, asked.peer.gone]);
     other.peer.write('\x81\x05still');
     await other.caller.until('still');
     await vi.waitFor(() => expect(it.records).toHaveLength(2));
@@ -124,7 +114,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
     const other = await callWith(at(it, KEYS.full), CHAT, { body: '{"other":1}' });
     await vi.waitFor(() => expect(it.hold.size()).toBe(3));
     expect(cutLeaked(it)).toBe(2);
-    await Promise.all([endOf(held), endOf(tunnel)]);
+    await Promise.all([held.ended, tunnel.ended]);
     await it.upstream.start();
     const peer = await it.upstream.next();
     expect(String(await peer.body)).toBe('{"other":1}');
@@ -154,7 +144,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
       queueMicrotask(() => (live as unknown as { release(): void }).release());
       return true;
     });
-    await Promise.all([endOf(held), endOf(tunnel)]);
+    await Promise.all([held.ended, tunnel.ended]);
     const after = await callWith(at(it, KEYS.full), 'GET /v1/models');
     (await it.upstream.next()).answer('200 OK', 'served');
     await after.until('served');
@@ -174,7 +164,7 @@ describe('what a leaked key has under way is cut, and nothing else:', () => {
     first.answer('200 OK', 'the first is whole');
     await caller.until('the first is whole');
     // And then nothing: the second has no answer that could follow.
-    await endOf(caller);
+    await caller.ended;
     await vi.waitFor(() => expect(it.records).toHaveLength(2));
     expect(outcomes(it)[1]).toEqual(['full-1', 'answered']);
   });
@@ -193,7 +183,7 @@ it('a request that comes with the cut is either cut or refused', async () => {
   const cut = cutLeaked(it);
   await Promise.all(
     callers.map(async (caller) => {
-      await caller.until('401 Unauthorized').catch(() => endOf(caller));
+      await caller.until('401 Unauthorized').catch(() => caller.ended);
     }),
   );
   await vi.waitFor(() => expect(it.records).toHaveLength(20));

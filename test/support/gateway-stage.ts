@@ -12,8 +12,8 @@ import type { KeyRank } from '../../src/proxy/upstream-keys.ts';
 import { createUpstreams } from '../../src/proxy/upstreams.ts';
 import { Secret } from '../../src/secret.ts';
 import { createTrafficServer } from '../../src/servers/traffic.ts';
-import { startFakeUpstream } from '../support/fake-upstream.ts';
-import { policyWith } from '../support/policies.ts';
+import { startFakeUpstream } from './fake-upstream.ts';
+import { policyWith } from './policies.ts';
 
 const ALWAYS_UP: Probe = {
   up: () => true,

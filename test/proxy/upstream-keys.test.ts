@@ -3,9 +3,9 @@ import { generateKey } from '../../src/keyring/key.ts';
 import { createRouteTable } from '../../src/litellm/routes.ts';
 import { createLiveKeys, provesKey } from '../../src/proxy/upstream-keys.ts';
 import { Secret } from '../../src/secret.ts';
+import { createGatewayStages } from '../support/gateway-stage.ts';
 import { KEYS, OPEN_TABLE } from '../support/policies.ts';
 import { callWith } from '../support/raw-caller.ts';
-import { createGatewayStages } from './gateway-stage.ts';
 
 function start() {
   const time = { now: 0 };
