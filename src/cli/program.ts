@@ -1,14 +1,4 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
-import { auditCommand } from './commands/audit.ts';
-import { checkCommand } from './commands/check.ts';
-import { clientsCommand } from './commands/clients.ts';
-import { configCommand } from './commands/config.ts';
-import { keyCommand } from './commands/key.ts';
-import { rotateCommands } from './commands/rotate.ts';
-import { serveCommand } from './commands/serve.ts';
-import { statusCommand } from './commands/status.ts';
-import { upstreamCommand } from './commands/upstream.ts';
-import { whoCommand } from './commands/who.ts';
 import { type CommandDefinition, createScene } from './scene.ts';
 import { readVersion } from './settings.ts';
 import {
@@ -22,19 +12,24 @@ import {
   type Time,
 } from './terminal.ts';
 
-/** In the order of `sidecar --help`. */
-const COMMANDS: readonly CommandDefinition[] = [
-  serveCommand,
-  keyCommand,
-  configCommand,
-  statusCommand,
-  rotateCommands,
-  whoCommand,
-  auditCommand,
-  clientsCommand,
-  upstreamCommand,
-  checkCommand,
-];
+/**
+ * Each command, in the order of `sidecar --help`. A command line that begins with the name of one
+ * loads and adds that one alone; every other, such as `--help` or a misspelled name, all of them.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<CommandDefinition>>> = {
+  serve: async () => (await import('./commands/serve.ts')).serveCommand,
+  key: async () => (await import('./commands/key.ts')).keyCommand,
+  config: async () => (await import('./commands/config.ts')).configCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
+  rollback: async () => (await import('./commands/rotate.ts')).rollbackCommand,
+  revoke: async () => (await import('./commands/rotate.ts')).revokeCommand,
+  who: async () => (await import('./commands/who.ts')).whoCommand,
+  audit: async () => (await import('./commands/audit.ts')).auditCommand,
+  clients: async () => (await import('./commands/clients.ts')).clientsCommand,
+  upstream: async () => (await import('./commands/upstream.ts')).upstreamCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
+};
 
 const HELP = `
 Examples:
@@ -86,7 +81,9 @@ export async function runCommandLine(
     .addHelpText('after', HELP)
     .exitOverride()
     .configureOutput(voiceOf(terminal));
-  for (const add of COMMANDS) add(program, scene);
+  const named = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
+  const loading = (named.length > 0 ? named : Object.entries(COMMANDS)).map(([, load]) => load());
+  for (const add of await Promise.all(loading)) add(program, scene);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return code;

@@ -34,7 +34,7 @@ export async function runSteps(
   { concurrency, keepGoing }: StepsOptions,
 ): Promise<void> {
   const live = isLive(terminal, terminal.stderr);
-  // Loaded where steps are shown: every command line loads this file.
+  // Loaded where steps are shown: `sidecar --help` loads this file.
   const { DefaultRenderer, Listr, ListrLogger, ProcessOutput } = await import('listr2');
   // listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the
   // result still sees them.

@@ -33,7 +33,7 @@ export interface AdminSession extends Pick<Scene, 'terminal' | 'time' | 'interru
 }
 
 /**
- * Adds one command, with its flags, help and action. Every command line loads the files of all
+ * Adds one command, with its flags, help and action. `sidecar --help` loads the files of all
  * commands, so a command imports in its action what is large: a library, the app.
  */
 export type CommandDefinition = (program: Command, scene: Scene) => void;

@@ -23,7 +23,7 @@ export async function renderColumns(
   head: readonly string[],
   rows: readonly (readonly Cell[])[],
 ): Promise<string> {
-  // Loaded where a table is drawn: every command line loads this file.
+  // Loaded where a table is drawn: `sidecar --help` loads this file.
   const { default: Table } = await import('cli-table3');
   const width = roomForLast(head, rows, hasColours(terminal, output) ? output.columns : undefined);
   const show = (cell: Cell, isLast: boolean): string =>

@@ -64,8 +64,8 @@ interface RevokeFlags extends JsonFlag {
   readonly compromised?: boolean;
 }
 
-/** `sidecar rotate`, and the two that change what a rotation left: `rollback` and `revoke`. */
-export const rotateCommands: CommandDefinition = (program, { ask }) => {
+/** `sidecar rotate` */
+export const rotateCommand: CommandDefinition = (program, { ask }) => {
   program
     .command('rotate')
     .description('make a new key; the old one stays good for its grace')
@@ -83,6 +83,10 @@ export const rotateCommands: CommandDefinition = (program, { ask }) => {
     .action((client: string, flags: RotateFlags) =>
       ask(flags, (session) => rotate(session, client, flags)),
     );
+};
+
+/** `sidecar rollback` */
+export const rollbackCommand: CommandDefinition = (program, { ask }) => {
   program
     .command('rollback')
     .description('make the key before the newest one active again')
@@ -92,6 +96,10 @@ export const rotateCommands: CommandDefinition = (program, { ask }) => {
     .action((client: string, flags: JsonFlag) =>
       ask(flags, (session) => rollback(session, client, flags)),
     );
+};
+
+/** `sidecar revoke` */
+export const revokeCommand: CommandDefinition = (program, { ask }) => {
   program
     .command('revoke')
     .description('end one key at once')
