@@ -47,7 +47,7 @@ async function build(options: AppOptions, begun: (() => void | Promise<void>)[])
   refuseWeakKey(options);
   const base = buildBase(options);
   begun.push(base.exchanges.close);
-  const state = await openState(options, base);
+  const state = await openState(options);
   begun.push(state.close);
   const keys = await buildKeys(options, base, state);
   begun.push(keys.close);
@@ -62,7 +62,6 @@ async function build(options: AppOptions, begun: (() => void | Promise<void>)[])
   const ops = buildOps(options, base, { keys, traffic, api });
   begun.push(ops.close);
 
-  base.lifecycle.enter('serving');
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
   const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');

@@ -24,30 +24,8 @@ export interface AppOptions {
   readonly fault?: FaultPoint;
 }
 
-/** In the order in which a process goes through them. */
-const PHASES = { starting: 0, serving: 1, stopping: 2, draining: 3 } as const;
-type Phase = keyof typeof PHASES;
-
-/** How far the life of the process is, for the parts that behave differently by it. */
-export interface Lifecycle {
-  enter(phase: Phase): void;
-  /** Whether this phase, or one after it, has begun. */
-  hasReached(phase: Phase): boolean;
-}
-
-function createLifecycle(): Lifecycle {
-  let current: number = PHASES.starting;
-  return {
-    enter(phase) {
-      current = PHASES[phase];
-    },
-    hasReached: (phase) => current >= PHASES[phase],
-  };
-}
-
 /** What every other part is built on. */
 export interface Base {
-  readonly lifecycle: Lifecycle;
   /** What is under way. */
   readonly exchanges: Exchanges;
   /** The counters; what is read at a scrape joins them once everything is built. */
@@ -55,7 +33,6 @@ export interface Base {
 }
 
 export const buildBase = ({ clock, version, nodeVersion }: AppOptions): Base => ({
-  lifecycle: createLifecycle(),
   exchanges: createExchanges(clock),
   metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
 });

@@ -1,18 +1,21 @@
-import { rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
-import type { KeyFiles } from '../rotation/rotate.ts';
 import type { AdminApi, AuditReader } from '../servers/admin/api.ts';
 import { openAdminSocket } from '../servers/admin/socket.ts';
 import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
-import { createDisk, type Disk } from '../store/disk.ts';
-import { readStamp, sweepLeftovers } from '../store/durable-file.ts';
+import { createDisk } from '../store/disk.ts';
+import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
-import { clientKeyPath, makeStateFolder, readKeyFile, writeKeyFile } from '../store/key-files.ts';
+import {
+  clientKeyPath,
+  createKeyFiles,
+  type KeyFiles,
+  makeStateFolder,
+} from '../store/key-files.ts';
 import type { KeyStore } from '../store/key-store.ts';
 import { behindLinks } from '../store/publish.ts';
-import type { AppOptions, Base } from './base.ts';
+import type { AppOptions } from './base.ts';
 
 /** The state folder, which is this process's own, and the stores in it. */
 export interface State {
@@ -36,17 +39,14 @@ export interface State {
  *
  * @throws StartupError where another sidecar has the folder, or it cannot be used
  */
-export async function openState({ config, log, fault }: AppOptions, base: Base): Promise<State> {
+export async function openState({ config, log, fault }: AppOptions): Promise<State> {
   const { state } = config;
   await makeStateFolder(state);
   const socket = await openAdminSocket({
     path: join(state, 'admin.sock'),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
-  const disk = createDisk({
-    isServing: () => base.lifecycle.hasReached('serving'),
-    ...(fault !== undefined && { fault }),
-  });
+  const disk = createDisk({ thread: 'later', ...(fault !== undefined && { fault }) });
   const close = async (): Promise<void> => {
     disk.close();
     await socket.close();
@@ -60,14 +60,17 @@ export async function openState({ config, log, fault }: AppOptions, base: Base):
   const repairs = createRepairs();
   return {
     store: createFileStore({ folder: state, onRepair: repairs.tell, disk }),
-    keyFiles: keyFilesIn(state, disk),
+    keyFiles: createKeyFiles(state, disk),
     audit: {
       read: (after, limit) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     },
     onRepair: repairs.subscribe,
     mayWrite: socket.isStillOurs,
-    serveAdmin: socket.serve,
+    serveAdmin(api) {
+      disk.allowThread();
+      socket.serve(api);
+    },
     drainAdmin: socket.drain,
     close,
   };
@@ -96,13 +99,4 @@ async function sweepAll({ state, publish }: Config): Promise<void> {
     const target = await behindLinks(path).catch(() => path);
     await sweepLeftovers(dirname(target), basename(target));
   }
-}
-
-function keyFilesIn(state: string, disk: Disk): KeyFiles {
-  return {
-    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
-    read: (client) => readKeyFile(clientKeyPath(state, client)),
-    isThere: async (client) => (await readStamp(clientKeyPath(state, client))) !== undefined,
-    remove: (client) => rm(clientKeyPath(state, client), { force: true }),
-  };
 }

@@ -121,6 +121,14 @@ export interface Traffic {
   close(): Promise<void>;
 }
 
+/** How far the end of the process is. */
+interface Phase {
+  /** `/readyz` says no, and requests are served on. */
+  isStopping: boolean;
+  /** New requests are refused. */
+  isDraining: boolean;
+}
+
 export function buildTraffic(
   options: AppOptions,
   base: Base,
@@ -129,11 +137,11 @@ export function buildTraffic(
 ): Traffic {
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
-  const { exchanges, lifecycle } = base;
+  const { exchanges } = base;
+  const phase: Phase = { isStopping: false, isDraining: false };
   const upstreams = buildUpstreams(options, exchanges, start);
   const events = trafficEvents(base, keys, log);
   const shared = { upstreams, exchanges, events, elapsed: clock.elapsed };
-  const isStopping = (): boolean => lifecycle.hasReached('stopping');
   const gateway = createGateway({
     policy: policyOf(config, keys),
     rules: { publicUrl, keyHeader },
@@ -142,8 +150,8 @@ export function buildTraffic(
     failures: createFailureLimiter(config.failuresPerMinute),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),
-    isReady: () => !isStopping() && upstreams.active.isUp(),
-    isDraining: () => lifecycle.hasReached('draining'),
+    isReady: () => !phase.isStopping && upstreams.active.isUp(),
+    isDraining: () => phase.isDraining,
   });
   const server = createTrafficServer({ gateway, headersTimeoutMs: config.headersTimeoutMs });
   const close = async (): Promise<void> => {
@@ -154,9 +162,9 @@ export function buildTraffic(
   return {
     server,
     upstreams,
-    readiness: () => readiness(upstreams, isStopping()),
+    readiness: () => readiness(upstreams, phase.isStopping),
     async drain() {
-      await finish(options, base, server);
+      await finish(options, exchanges, server, phase);
       await close();
     },
     close,
@@ -174,13 +182,14 @@ function readiness({ active }: Upstreams, isStopping: boolean) {
 /** Is not ready any more, takes nothing new a while later, and lets what is under way end. */
 async function finish(
   { config, log }: AppOptions,
-  { exchanges, lifecycle }: Base,
+  exchanges: Exchanges,
   server: TrafficServer,
+  phase: Phase,
 ): Promise<void> {
-  lifecycle.enter('stopping');
+  phase.isStopping = true;
   log.info({ ms: config.drainDelayMs }, 'not ready any more, serving on for load balancers');
   await sleep(config.drainDelayMs);
-  lifecycle.enter('draining');
+  phase.isDraining = true;
   server.stopListening();
   log.info({ left: exchanges.count('all') }, 'finishing what is under way');
   const cut = await exchanges.drain(config.drainMs);

@@ -67,8 +67,7 @@ export async function openSlots(options: OpenSlotsOptions): Promise<OpenSlots> {
   const { saltKeySet, upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
   const fault = options.fault === undefined ? {} : { fault: options.fault };
   const slots = createSlots({ folder: config.slots });
-  let isServing = false;
-  const files = createDisk({ isServing: () => isServing, ...fault });
+  const files = createDisk({ thread: 'later', ...fault });
   const disk = createSlotDisk({
     ...{ state: config.state, slots, config: litellmConfig, files },
     ...fault,
@@ -96,7 +95,7 @@ export async function openSlots(options: OpenSlotsOptions): Promise<OpenSlots> {
   return {
     ...{ admin, runner, active: state.active, key: disk.key(state.active) as Secret },
     start(traffic) {
-      isServing = true;
+      files.allowThread();
       runner.start(traffic);
     },
     async close() {

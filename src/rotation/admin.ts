@@ -121,14 +121,6 @@ export type Trigger = (typeof TRIGGERS)[number];
 export const ROTATION_OUTCOMES = ['done', 'failed', 'refused'] as const;
 export type RotationOutcome = (typeof ROTATION_OUTCOMES)[number];
 
-/** The trigger that stands behind an actor's name. */
-export function triggerOf(by: Actor): Trigger {
-  if (by === 'schedule') return 'schedule';
-  if (by.startsWith('declared:')) return 'declared';
-  if (by.startsWith('api:')) return 'api';
-  return by === 'sidecar' ? 'start' : 'cli';
-}
-
 export interface RotateRequest {
   readonly client: string;
   /** Milliseconds; undefined: `SIDECAR_GRACE`. 0 retires the old key at once. */

@@ -10,9 +10,10 @@ import {
   type Keyring,
 } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
+import type { KeyFiles } from '../store/key-files.ts';
 import { AdminError, type WarningView } from './admin.ts';
 import type { Keeper } from './keeper.ts';
-import type { KeyFiles, Rotator } from './rotate.ts';
+import type { Rotator } from './rotate.ts';
 
 /** What became of a declared value. */
 export type DeclaredOutcome =

@@ -11,6 +11,7 @@ import {
   isValid,
   type Keyring,
 } from '../keyring/keyring.ts';
+import type { KeyFiles } from '../store/key-files.ts';
 import { nearest } from '../text/nearest.ts';
 import {
   type Actor,
@@ -22,8 +23,6 @@ import {
   type RotateRequest,
   type RotateView,
   type RotationOutcome,
-  type Trigger,
-  triggerOf,
 } from './admin.ts';
 import {
   clientView,
@@ -36,7 +35,7 @@ import {
   whoView,
 } from './describe.ts';
 import type { Keeper } from './keeper.ts';
-import { compromisedIn, type KeyFiles, type RotationResult, type Rotator } from './rotate.ts';
+import { compromisedIn, type RotationResult, type Rotator } from './rotate.ts';
 
 interface KeyAdminOptions {
   readonly keeper: Keeper;
@@ -49,13 +48,13 @@ interface KeyAdminOptions {
   readonly graceMs: number;
   /** What was cut because a generation was revoked as compromised; asked once for each. */
   readonly takeCut: (generation: string) => number;
-  /** Told of rotations that were asked for and not done; the keeper tells of those that were. */
-  readonly onRotation: (trigger: Trigger, outcome: RotationOutcome) => void;
+  /** A rotation was asked for and not done; the keeper tells of those that were. */
+  readonly onNotRotated: (by: Actor, outcome: Exclude<RotationOutcome, 'done'>) => void;
 }
 
 /** Carries out what operators ask, over the admin API and from the command line. */
 export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
-  const { keeper, sources, onRotation } = options;
+  const { keeper, sources, onNotRotated } = options;
   const verb =
     (kind: 'disable' | 'enable' | 'remove' | 'rollback') =>
     async (name: string, by: Actor): Promise<ChangeView> =>
@@ -73,8 +72,9 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
       const { client, generation } = generationNamed(keeper, id);
       return whoView(client.name, generation, sources);
     },
-    rotate: (request, by) => counted(onRotation, by, () => rotate(options, request, by)),
-    addClient: (request, by) => counted(onRotation, by, () => addClient(options, request, by)),
+    rotate: (request, by) => tellUnlessDone(onNotRotated, by, () => rotate(options, request, by)),
+    addClient: (request, by) =>
+      tellUnlessDone(onNotRotated, by, () => addClient(options, request, by)),
     async rollback(name, by) {
       const view = await rollback(name, by);
       return { ...view, notes: [...view.notes, ...(await republish(options, name))] };
@@ -101,8 +101,8 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
 /** Codes of a rotation that was right to ask for and did not succeed. */
 const FAILURES: ReadonlySet<string> = new Set(['publish_failed', 'store_unavailable', 'stopping']);
 
-async function counted<T>(
-  onRotation: KeyAdminOptions['onRotation'],
+async function tellUnlessDone<T>(
+  onNotRotated: KeyAdminOptions['onNotRotated'],
   by: Actor,
   rotation: () => Promise<T>,
 ): Promise<T> {
@@ -110,7 +110,7 @@ async function counted<T>(
     return await rotation();
   } catch (error) {
     const refused = error instanceof AdminError && !FAILURES.has(error.code);
-    onRotation(triggerOf(by), refused ? 'refused' : 'failed');
+    onNotRotated(by, refused ? 'refused' : 'failed');
     throw error;
   }
 }
@@ -173,7 +173,11 @@ function rotateView(
   { keeper, sources, takeCut }: KeyAdminOptions,
   result: RotationResult,
 ): RotateView {
-  const { generation, client } = generationNamed(keeper, idOf(result.client, result.number));
+  const client = keeper.keyring().clients.get(result.client);
+  const generation = client?.generations.find(({ number }) => number === result.number);
+  if (client === undefined || generation === undefined) {
+    throw unknownGeneration(keeper, idOf(result.client, result.number));
+  }
   const view = (each: Generation) => generationView(client.name, each, sources);
   return {
     client: client.name,
@@ -251,10 +255,14 @@ function clientNamed(keeper: Keeper, name: string): Client {
 function generationNamed(keeper: Keeper, id: string) {
   const found = findGeneration(keeper.keyring(), id);
   if (found !== undefined) return found;
+  throw unknownGeneration(keeper, id);
+}
+
+function unknownGeneration(keeper: Keeper, id: string): AdminError {
   const ids = listedIn(keeper.keyring()).flatMap(({ name, generations }) =>
     generations.map(({ number }) => idOf(name, number)),
   );
-  throw new AdminError('unknown_generation', `there is no generation ${id}`, {
+  return new AdminError('unknown_generation', `there is no generation ${id}`, {
     hints: [didYouMean(id, ids, 'sidecar status')],
   });
 }

@@ -7,6 +7,7 @@ import type { KeyringEvent } from '../keyring/command.ts';
 import { EMPTY_KEYRING, idOf, type Keyring, readId } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
+import type { KeyFiles } from '../store/key-files.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
 import {
@@ -15,7 +16,6 @@ import {
   type KeyAdmin,
   type RotationOutcome,
   type Trigger,
-  triggerOf,
 } from './admin.ts';
 import {
   createDeclaredKeys,
@@ -27,7 +27,7 @@ import {
 import { createKeeper, type Keeper } from './keeper.ts';
 import { createKeyAdmin } from './key-admin.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
-import { createRotator, type KeyFiles, type Rotator } from './rotate.ts';
+import { createRotator, type Rotator } from './rotate.ts';
 import { createKeyTimer } from './schedule.ts';
 import { type ClockJump, createSteadyClock } from './steady-clock.ts';
 import {
@@ -54,6 +54,14 @@ export interface KeyEvents {
   onScheduleFailure(client: string, error: Error): void;
   /** A retired or revoked key came back, for the first time within an hour or added up. */
   onTombstone(use: TombstoneUse): void;
+}
+
+/** Which trigger stands behind an actor's name. */
+export function triggerOf(by: Actor): Trigger {
+  if (by === 'schedule') return 'schedule';
+  if (by.startsWith('declared:')) return 'declared';
+  if (by.startsWith('api:')) return 'api';
+  return by === 'sidecar' ? 'start' : 'cli';
 }
 
 interface KeysOptions {
@@ -131,7 +139,8 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   const { targets } = publisher;
   const { inFlight } = options.traffic;
   const admin = createKeyAdmin({
-    ...{ keeper, rotator, keyFiles, places, graceMs, takeCut, onRotation: events.onRotation },
+    ...{ keeper, rotator, keyFiles, places, graceMs, takeCut },
+    onNotRotated: (by, outcome) => events.onRotation(triggerOf(by), outcome),
     sources: { now, use: usage.of, inFlight, targets, schedule },
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },

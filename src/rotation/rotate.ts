@@ -8,20 +8,10 @@ import {
   type KeyOrigin,
 } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
+import type { KeyFiles } from '../store/key-files.ts';
 import { type Actor, AdminError } from './admin.ts';
 import type { Keeper } from './keeper.ts';
 import type { Publisher } from './publisher.ts';
-
-/** Where the newest key of each client stands in the state folder. */
-export interface KeyFiles {
-  /** On the disk when it resolves. Rejects with an error of Node's fs. */
-  write(client: string, key: Secret): Promise<void>;
-  /** Undefined: there is no file, or it is empty. */
-  read(client: string): Promise<Secret | undefined>;
-  /** Whether there is a file, an empty one too. */
-  isThere(client: string): Promise<boolean>;
-  remove(client: string): Promise<void>;
-}
 
 /** A key that is to become the active one of its client. */
 export interface Rotation {

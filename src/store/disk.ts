@@ -110,8 +110,8 @@ function open(gate: SharedArrayBuffer): void {
 
 interface DiskOptions {
   readonly fault?: FaultPoint;
-  /** Asked before each job: while nobody is served yet, jobs are done here and no thread starts. */
-  readonly isServing?: () => boolean;
+  /** `later`: while nobody is served yet, jobs are done here; `allowThread` ends that. */
+  readonly thread?: 'now' | 'later';
 }
 
 /**
@@ -123,6 +123,8 @@ interface DiskOptions {
 export interface Disk {
   /** Rejects with what the job throws. Where its thread ends, the job may be done or not. */
   run<Name extends JobName>(name: Name, request: RequestOf<Name>): Promise<ResultOf<Name>>;
+  /** From now on jobs are done on a thread, because requests are served beside them. */
+  allowThread(): void;
   /** Ends the thread, now or at the end of the job that it has in hand. */
   close(): void;
 }
@@ -132,11 +134,12 @@ const SCRIPT = new URL('./disk-thread.js', import.meta.url);
 /** A thread cannot run TypeScript, so tests of the sources do the work on their own thread. */
 const CAN_START = import.meta.url.endsWith('.js');
 
-export function createDisk({ fault, isServing = () => true }: DiskOptions = {}): Disk {
+export function createDisk({ fault, thread = 'now' }: DiskOptions = {}): Disk {
   const inTurn = createTurns();
   let link: DiskLink | undefined;
   let idle: NodeJS.Timeout | undefined;
   let isBusy = false;
+  let isAllowed = thread === 'now';
   let closed = false;
 
   const end = (): void => {
@@ -160,12 +163,14 @@ export function createDisk({ fault, isServing = () => true }: DiskOptions = {}):
   return {
     run: <Name extends JobName>(name: Name, request: RequestOf<Name>) =>
       inTurn(async () => {
-        const here = !CAN_START || (link === undefined && !isServing());
-        if (!here) return (await onThread(name, request)) as ResultOf<Name>;
+        if (CAN_START && isAllowed) return (await onThread(name, request)) as ResultOf<Name>;
         // Other work has its turn between two jobs, as it has while the other thread works.
         await setImmediate();
         return doJob(name, request, fault ?? noFaults) as ResultOf<Name>;
       }),
+    allowThread() {
+      isAllowed = true;
+    },
     close() {
       closed = true;
       if (!isBusy) end();

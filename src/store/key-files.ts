@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { readKey } from '../config/text-file.ts';
@@ -6,6 +6,7 @@ import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { createDisk, type Disk } from './disk.ts';
+import { readStamp } from './durable-file.ts';
 
 /**
  * Puts a key alone into a file, for its owner alone, and its folder (0700) where there is none. It
@@ -49,8 +50,29 @@ export async function readOrMakeKey(
     throw new RangeError(`${path} is empty: put the key back, or delete the file`);
   }
   const key = new Secret(generateKey());
-  await writeKeyFile(path, key, createDisk({ isServing: () => false }));
+  await writeKeyFile(path, key, createDisk({ thread: 'later' }));
   return { key, made: true };
+}
+
+/** Where the newest key of each client stands in the state folder. */
+export interface KeyFiles {
+  /** On the disk when it resolves. Rejects with an error of Node's fs. */
+  write(client: string, key: Secret): Promise<void>;
+  /** Undefined: there is no file, or it is empty. */
+  read(client: string): Promise<Secret | undefined>;
+  /** Whether there is a file, an empty one too. */
+  isThere(client: string): Promise<boolean>;
+  remove(client: string): Promise<void>;
+}
+
+export function createKeyFiles(state: string, disk: Disk): KeyFiles {
+  const pathOf = (client: string): string => clientKeyPath(state, client);
+  return {
+    write: (client, key) => writeKeyFile(pathOf(client), key, disk),
+    read: (client) => readKeyFile(pathOf(client)),
+    isThere: async (client) => (await readStamp(pathOf(client))) !== undefined,
+    remove: (client) => rm(pathOf(client), { force: true }),
+  };
 }
 
 /** Where the newest key of a client stands. */

@@ -35,7 +35,8 @@ export type TrafficMetrics = Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'>;
 const MAX_ROUTE_GROUPS = 50;
 
 /**
- * The families of traffic that are counted. An exchange that ended costs about a third of a microsecond here.
+ * The families of traffic that are counted. An exchange that ended costs a third of a
+ * microsecond here.
  *
  * @param clients at most 63 values
  * @param routeGroups every one there is; another one is counted as `other`

@@ -40,12 +40,11 @@ const DEEDS = {
   },
   /** Before anybody is served there is no thread. */
   async serving() {
-    let isServing = false;
     const threads = () => process.getActiveResourcesInfo().filter((each) => /Port/.test(each));
-    const disk = createDisk({ isServing: () => isServing });
+    const disk = createDisk({ thread: 'later' });
     await write(disk);
     say({ before: threads().length });
-    isServing = true;
+    disk.allowThread();
     const writing = write(disk);
     await new Promise((resolve) => setImmediate(resolve));
     say({ after: threads().length });

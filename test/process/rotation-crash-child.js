@@ -4,11 +4,10 @@
  *
  * argv: state folder, publish target, the step (0: none), what to do
  */
-import { rm } from 'node:fs/promises';
 import { openKeys } from '../../dist/rotation/keys.js';
 import { createDisk } from '../../dist/store/disk.js';
 import { createFileStore } from '../../dist/store/file-store.js';
-import { clientKeyPath, readKeyFile, writeKeyFile } from '../../dist/store/key-files.js';
+import { createKeyFiles } from '../../dist/store/key-files.js';
 
 const [, , state = '', target = '', step = '0', what = 'rotate'] = process.argv;
 let armed = false;
@@ -28,12 +27,7 @@ const keys = await openKeys({
     publish: [{ client: 'master', kind: 'file', path: target, variable: '' }],
   },
   store: createFileStore({ folder: state, disk }),
-  keyFiles: {
-    write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
-    read: (client) => readKeyFile(clientKeyPath(state, client)),
-    isThere: async () => false,
-    remove: (client) => rm(clientKeyPath(state, client), { force: true }),
-  },
+  keyFiles: createKeyFiles(state, disk),
   places: { files: [], read: async () => ({ value: undefined }) },
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',

@@ -14,7 +14,7 @@ import { type KeyEvents, type Keys, openKeys } from '../../src/rotation/keys.ts'
 import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
-import { clientKeyPath, readKeyFile, writeKeyFile } from '../../src/store/key-files.ts';
+import { clientKeyPath, createKeyFiles } from '../../src/store/key-files.ts';
 import { recordState } from '../support/key-ledger.ts';
 
 const CHILD = fileURLToPath(new URL('./rotation-crash-child.js', import.meta.url));
@@ -71,12 +71,7 @@ async function reopen(state: string): Promise<Keys> {
     // Keys read no other settings.
     config: config as unknown as Config,
     store: createFileStore({ folder: state, disk }),
-    keyFiles: {
-      write: (client, key) => writeKeyFile(clientKeyPath(state, client), key, disk),
-      read: (client) => readKeyFile(clientKeyPath(state, client)),
-      isThere: async () => false,
-      remove: (client) => rm(clientKeyPath(state, client), { force: true }),
-    },
+    keyFiles: createKeyFiles(state, disk),
     places: { files: [], read: async () => ({ value: undefined }) },
     clock: systemClock,
     version: '0.0.0-test',
