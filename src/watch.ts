@@ -203,7 +203,7 @@ export function createFolderWatch(
 const mayConcern = (name: string | null, followed: ReadonlySet<string>): boolean =>
   name === null || name.startsWith('..') || followed.has(name);
 
-/** With the instant of the folder's making, because its inode number is used again at once. */
+/** Tells folders apart; an inode number alone does not, as it is used again at once. */
 async function identityOf(folder: string): Promise<string | undefined> {
   try {
     const { dev, ino, birthtimeNs } = await stat(folder, { bigint: true });

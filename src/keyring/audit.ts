@@ -36,7 +36,7 @@ export function appendLine(head: AuditHead, entry: AuditEntry): AuditHead {
   return { count: seq, head: digestOfLine(text), pending: [...head.pending, text] };
 }
 
-/** Undefined: the text is no line of an audit. Only the line's place in the chain is checked. */
+/** Reads a line and checks no more than its place in the chain; undefined: the text is none. */
 export function parseLine(text: string): AuditLine | undefined {
   try {
     const line = JSON.parse(text) as Partial<AuditLine> | null;

@@ -121,7 +121,7 @@ export type KeyringErrorCode = (typeof KEYRING_ERRORS)[number];
 
 export interface KeyringFault {
   readonly code: KeyringErrorCode;
-  /** For the operator; lower case, no full stop, no key and no digest. */
+  /** In words for the operator: lower case, no full stop, no key and no digest. */
   readonly message: string;
   /** What the operator can do; each a line. */
   readonly hints: readonly string[];

@@ -18,7 +18,7 @@ interface Known {
   readonly digests: Set<string>;
 }
 
-/** What was found in the keyring that was checked last, which differs little from the next one. */
+/** The digests of the keyring that was checked last, from which the next one differs little. */
 let known: Known | undefined;
 
 /** Whether no digest stands twice, in all rows and rotations under way. */
@@ -81,7 +81,7 @@ function digestsFrom(row: readonly Digested[], at: number, staged: Digested): st
   return [...row.slice(at), staged].flatMap((each) => each?.digest ?? []);
 }
 
-/** What is said where the rule is broken, and whether it holds. */
+/** A rule: the words that tell of its breach, and the check whether it holds. */
 type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
 
 /** SHA-256 in base64url. Nothing else may stand where a digest belongs, above all no key. */
@@ -90,7 +90,7 @@ const DIGEST = /^[\w-]{43}$/;
 const isInstant = (at: number | undefined, from: number, to: number): boolean =>
   at === undefined || (Number.isSafeInteger(at) && at >= from && at <= to);
 
-/** These look at the generation alone, so that a tombstone that kept them once keeps them. */
+/** These rules look at the generation alone, so a tombstone that kept them once always does. */
 const GENERATION_RULES: readonly Rule<[Generation]>[] = [
   ['has no digest', ({ digest }) => DIGEST.test(digest)],
   [

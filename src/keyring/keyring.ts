@@ -133,7 +133,7 @@ export interface CallerUse {
 export interface GenerationUse {
   readonly lastAt: number;
   readonly count: number;
-  /** At most `MOST_CALLERS`, the most recent. */
+  /** The most recent callers, at most `MOST_CALLERS`. */
   readonly callers: readonly CallerUse[];
 }
 

@@ -6,16 +6,16 @@ import type { Disk } from './disk.ts';
 import { type AppendRequest, type AppendResult, restoreError } from './disk-jobs.ts';
 import { storeFault } from './key-store.ts';
 
-/** What was found and put right in the audit at the start; the audit should tell of it. */
+/** A repair of the audit's file, of which the audit itself is to tell. */
 export interface AuditRepair {
   /**
    * `torn`: a part of a line was cut off; `appended`: lines that a crash kept out of the file;
    * `adopted`: lines that the keyring did not count, as it is older than they are.
    */
   readonly kind: 'torn' | 'appended' | 'adopted';
-  /** How many lines. */
+  /** How many lines were cut off, appended or adopted. */
   readonly lines: number;
-  /** For the operator. */
+  /** The repair in words for the operator. */
   readonly message: string;
 }
 
@@ -48,7 +48,7 @@ export function createAuditLog(
   let owed: readonly string[] = [];
   /** The number of the last line that is in the file or owed to it. */
   let settled = 0;
-  /** Where the file's whole lines end, if something else stands behind them. */
+  /** The byte to cut the file at, where something else stands behind its whole lines. */
   let cutAt: number | undefined;
   let repairs: AuditRepair[] = [];
   let failure: string | undefined;
@@ -102,14 +102,14 @@ function newLines(audit: AuditHead, settled: number): readonly string[] {
   return audit.pending.slice(settled + 1 - first);
 }
 
-/** What the end of the file says about the keyring's audit. */
+/** How the end of the file compares with what the keyring counts. */
 interface Finding {
-  /** Where the next line is to be linked, and its number. */
+  /** The head from which the next line goes on. */
   readonly head: AuditHead;
-  /** What the file lacks at its end. */
+  /** The lines that the file lacks at its end. */
   readonly owed: readonly string[];
   readonly repairs: readonly AuditRepair[];
-  /** What cannot be put right. */
+  /** The faults that cannot be repaired. */
   readonly warnings: readonly string[];
 }
 

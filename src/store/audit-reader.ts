@@ -190,9 +190,9 @@ async function* readLines(file: FileHandle, from: number): AsyncGenerator<Lines>
 
 /** The end of a file: its last whole line, and what stands behind that line's line feed. */
 export interface Tail {
-  /** Undefined: there is no whole line. */
+  /** The last whole line; undefined: there is none. */
   readonly last: string | undefined;
-  /** Where the last whole line begins, and where it ends. */
+  /** The byte at which the last whole line begins, and the one behind its line feed. */
   readonly lastStart: number;
   readonly lastEnd: number;
   readonly rest: string;

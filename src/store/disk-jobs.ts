@@ -27,7 +27,7 @@ import {
 } from './durable-file.ts';
 import { seal } from './sealed.ts';
 
-/** What is copied of an error from one thread to another; Node alone would drop its code. */
+/** An error as one thread sends it to another: Node's own copy of an error lacks its `code`. */
 export interface CopiedError {
   readonly name: string;
   readonly message: string;
@@ -50,17 +50,18 @@ export const restoreError = ({ message, ...rest }: CopiedError): Error =>
 export interface AppendRequest {
   readonly path: string;
   readonly lines: readonly string[];
-  /** Where whole lines end, if something else stands behind them. */
+  /** The byte to cut the file at, where something else stands behind its whole lines. */
   readonly cutAt: number | undefined;
 }
 
 export interface AppendResult {
+  /** The byte to cut the file at before the next append; undefined: only whole lines are there. */
   readonly cutAt: number | undefined;
-  /** Undefined: the lines are on the disk. */
+  /** Why the lines were not appended; undefined: they are on the disk. */
   readonly failure: CopiedError | undefined;
 }
 
-/** Appends all of the lines or none; `cutAt` says where a failure left a part that stays. */
+/** Appends all of the lines or none; what a failure leaves is cut off now or by the next append. */
 export function appendLines(
   { path, lines, cutAt }: AppendRequest,
   fault: FaultPoint,
@@ -141,7 +142,7 @@ export function saveKeyring(request: SaveRequest, fault: FaultPoint): SaveResult
 interface TakeBackRequest {
   readonly path: string;
   readonly backup: string;
-  /** What stood there before the save that failed. */
+  /** The stamp of the file that stood there before the save that failed. */
   readonly known: FileStamp | undefined;
 }
 

@@ -12,9 +12,9 @@ import {
 } from './disk-jobs.ts';
 import { type FaultPoint, noFaults } from './durable-file.ts';
 
-/** What a thread is started with. */
+/** The data that a thread is started with. */
 export interface ThreadData {
-  /** Where it waits at a fault point; undefined: there are none. */
+  /** The thread waits here at a fault point; undefined: there are no fault points. */
   readonly gate: SharedArrayBuffer | undefined;
 }
 export interface DiskQuestion {
@@ -30,7 +30,7 @@ export interface FaultOutcome {
   readonly failure: CopiedError | undefined;
 }
 
-/** One thread that works on the disk; asked one question at a time. */
+/** A thread that works on the disk, and is asked one question at a time. */
 interface DiskLink {
   /** Rejects where the job fails, or the thread ends. */
   ask(question: DiskQuestion): Promise<unknown>;

@@ -30,9 +30,9 @@ export type FileData = readonly (string | Uint8Array)[];
 export interface ReplaceRequest {
   readonly path: string;
   readonly data: FileData;
-  /** Of the new file; the default is 0600. */
+  /** The mode of the new file; the default is 0600. */
   readonly mode?: number;
-  /** Who it shall belong to, where this process may say so; the default is this process. */
+  /** The owner of the new file, where this process may give it away; the default is its user. */
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** Whether a folder that is missing is made (0700). */
   readonly makeFolder?: boolean;
@@ -161,7 +161,7 @@ export async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Undefined: there is no file. */
+/** The stamp of a file; undefined: there is none. */
 export async function readStamp(path: string): Promise<FileStamp | undefined> {
   const stats = await ifThere(stat(path, { bigint: true }));
   return stats && stampOf(stats);

@@ -28,7 +28,7 @@ export interface StoredKeyring {
  * the other's save stays, and this store's next `save` rejects.
  */
 export interface KeyStore {
-  /** Undefined: nothing was ever saved here. Throws `StoreError`. */
+  /** Resolves to undefined where nothing was ever saved. Throws `StoreError`. */
   load(): Promise<StoredKeyring | undefined>;
   /**
    * Saves where the stored version is `expected` (0: nothing is stored), and resolves to the new
@@ -38,16 +38,16 @@ export interface KeyStore {
   loadUsage(): Promise<GenerationUses>;
   /** Throws `StoreError`. */
   saveUsage(usage: GenerationUses): Promise<void>;
-  /** What was found and mended while loading, for the log and the audit. */
+  /** The faults that were found and mended while loading, in words for the operator. */
   readonly warnings: readonly string[];
   /** Resolves once what is under way has ended; nothing may be called afterwards. */
   close(): Promise<void>;
 }
 
 type StoreErrorKind =
-  /** What is stored cannot be read as a keyring; there may be a backup. */
+  /** The stored keyring cannot be read; there may be a backup. */
   | 'damaged'
-  /** A newer sidecar wrote it. */
+  /** A newer sidecar wrote the keyring. */
   | 'newer'
   /** The disk is full, the folder read-only, a permission missing: a later try may succeed. */
   | 'unavailable'
@@ -58,7 +58,7 @@ type StoreErrorKind =
 export class StoreError extends Error {
   override readonly name = 'StoreError';
   readonly kind: StoreErrorKind;
-  /** What to do about it. */
+  /** What the operator can do. */
   readonly hint: string;
 
   constructor(kind: StoreErrorKind, message: string, options: { hint: string; cause?: unknown }) {

@@ -7,7 +7,7 @@ export interface KeyWatchOptions
   readonly places: DeclaredPlaces;
 }
 
-/** Of a key, which is one short line, two readings so far apart are not both half of it. */
+/** A key is one short line: its writing does not stand still halfway for so long. */
 const SETTLE_MS = 250;
 
 /** Follows a key that the operator declared, in all places where it may stand. */

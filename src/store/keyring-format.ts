@@ -206,22 +206,22 @@ function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyr
 interface Block {
   readonly first: number;
   readonly of: readonly Generation[];
-  /** With a comma in front where it is not the first. */
+  /** The text of these generations, after a comma where the block is not the first of its row. */
   readonly text: Uint8Array;
 }
 
-/** By the last generation in it. */
+/** The blocks, by the last generation in each. */
 const blocks = new WeakMap<Generation, Block>();
-/** Of generations in no block. */
+/** The texts of generations that are in no block. */
 const rowTexts = new WeakMap<Generation, string>();
 
-/** Generations to a block. */
+/** How many generations make a block. */
 const BLOCK = 64;
 
 /**
  * The texts of a row of generations, with commas between them. A client that rotates has a thousand
- * tombstones sooner than a second name, and changes at the end of its row: what stands before is
- * made once, in blocks, in memory that another thread reads without a copy.
+ * tombstones, and changes only at the end of its row. So the texts before the end are made once, in
+ * blocks, in memory that another thread reads without a copy.
  */
 export function* rowText(generations: readonly Generation[]): Generator<string | Uint8Array> {
   for (let first = 0; first < generations.length; first += BLOCK) {

@@ -23,11 +23,11 @@ export async function publishToFile(path: string, key: Secret, disk: Disk): Prom
   }
 }
 
-/** Linux follows as many. */
+/** Linux follows as many links (path_resolution(7)). */
 const MOST_LINKS = 40;
 
 /**
- * What a path stands for, be it there or not.
+ * Follows symbolic links to the file that a path stands for, which need not be there.
  *
  * @throws Error of Node's fs; ELOOP where the links have no end
  */
@@ -35,7 +35,7 @@ export async function behindLinks(path: string): Promise<string> {
   let at = path;
   for (let links = 0; links <= MOST_LINKS; links++) {
     if (!(await isLink(at))) return at;
-    // The folder as it really is: `..` in a link starts there.
+    // A link starts at the real path of its folder: `..` in it would lead elsewhere from here.
     const folder = await realpath(dirname(at)).catch(() => dirname(at));
     at = resolve(folder, await readlink(at));
   }

@@ -45,7 +45,7 @@ function* partsOf(usage: GenerationUses): Generator<string> {
   yield '\n  ]';
 }
 
-/** Undefined: the bytes are not what `encodeUsage` made, once sealed. */
+/** The use of each generation; undefined: the bytes are not a sealed text of `encodeUsage`. */
 function decodeUsage(bytes: Buffer): GenerationUses | undefined {
   const unsealed = unseal(bytes);
   if (!unsealed.ok) return undefined;
