@@ -110,7 +110,9 @@ const HEALTH = ROWS.filter((row) => row.class === 'health').flatMap(routesOf);
 const KNOWN = indexRoutes(
   ROWS.filter((row) => row.class !== 'health' && row.class !== 'denied').flatMap(routesOf),
 );
-const DENIED = ROWS.filter((row) => row.class === 'denied').flatMap((row) => row.paths.map(closed));
+const DENIED = ROWS.filter((row) => row.class === 'denied').flatMap((row) =>
+  row.paths.map(deniedPath),
+);
 
 /**
  * Makes the classifier of LiteLLM's routes. The first of these that names a path decides: health
@@ -120,9 +122,9 @@ const DENIED = ROWS.filter((row) => row.class === 'denied').flatMap((row) => row
  * @throws TypeError where an override is no path: a mistyped one would close nothing, unseen
  */
 export function createRouteTable(overrides: RouteOverrides): Classify {
-  const denied = overrides.denyPaths.map(closed);
+  const denied = overrides.denyPaths.map(deniedPath);
   const allowed = overrides.allowPaths.map(matcher);
-  const inference = overrides.inferencePaths.map(opened);
+  const inference = overrides.inferencePaths.map(inferencePath);
 
   const decide = (path: string): Route => {
     const bare = withoutSlash(path);
@@ -132,7 +134,7 @@ export function createRouteTable(overrides: RouteOverrides): Classify {
     const byTable = DENIED.find(({ matches }) => matches(folded));
     if (byTable !== undefined && !allowed.some((matches) => matches(bare))) return byTable.route;
     const known = lookUp(KNOWN, bare) ?? OTHER;
-    return inference.find(({ matches }) => matches(bare))?.instead(known) ?? known;
+    return inference.find(({ matches }) => matches(bare))?.asInference(known) ?? known;
   };
 
   // Paths that stand in the table to the letter are decided here, once.
@@ -146,6 +148,7 @@ function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
+/** Whether a path is one that an entry of the overrides, or of the denied rows, stands for. */
 function matcher(entry: string): (path: string) => boolean {
   const below = entry.endsWith('/*');
   const path = below ? entry.slice(0, -2) : withoutSlash(entry);
@@ -156,23 +159,24 @@ function matcher(entry: string): (path: string) => boolean {
   return (other) => other === path || (below && other.startsWith(start));
 }
 
-interface Closed {
+interface DeniedPath {
+  /** @param folded a path in lower case */
   matches(folded: string): boolean;
   readonly route: Route;
 }
 
-function closed(entry: string): Closed {
+function deniedPath(entry: string): DeniedPath {
   const route = routeOf({ class: 'denied', group: DENIED_GROUP, ...PLAIN }, entry);
   return { matches: matcher(entry.toLowerCase()), route };
 }
 
-interface Opened {
+interface InferencePath {
   matches(path: string): boolean;
   /** The known route with its class changed; each is made once, so that requests share it. */
-  instead(known: Route): Route;
+  asInference(known: Route): Route;
 }
 
-function opened(entry: string): Opened {
+function inferencePath(entry: string): InferencePath {
   const made = new Map<Route, Route>();
   const make = (known: Route): Route => {
     const template = known === OTHER ? entry : known.template;
@@ -180,7 +184,7 @@ function opened(entry: string): Opened {
     made.set(known, route);
     return route;
   };
-  return { matches: matcher(entry), instead: (known) => made.get(known) ?? make(known) };
+  return { matches: matcher(entry), asInference: (known) => made.get(known) ?? make(known) };
 }
 
 /** The paths of a row, each with the route that requests share; a template shows no `:path`. */
