@@ -1,4 +1,3 @@
-import type { App } from '../../app/app.ts';
 import { systemClock } from '../../clock.ts';
 import {
   type ConfigPlaces,
@@ -9,19 +8,10 @@ import {
 import type { Config } from '../../config/settings.ts';
 import { formatMistakes } from '../../config/sources.ts';
 import { StartupError } from '../../startup-error.ts';
-import type { Log } from '../../telemetry/log.ts';
+import type { LogOptions } from '../../telemetry/log.ts';
 import type { CommandDefinition } from '../scene.ts';
 import { readVersion } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
-
-const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
-  configuration: EXIT.configuration,
-  state: EXIT.cannotCreate,
-  port: EXIT.unavailable,
-  locked: EXIT.unavailable,
-};
-
-const STDERR = 2;
 
 /** `sidecar serve` */
 export const serveCommand: CommandDefinition = (program, { terminal, end }) => {
@@ -41,8 +31,8 @@ export const serveCommand: CommandDefinition = (program, { terminal, end }) => {
  *
  * @throws CommandError where it cannot start
  */
-export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): Promise<void> {
-  const loaded = loadConfig(options);
+export async function serve(places: ConfigPlaces): Promise<void> {
+  const loaded = loadConfig(places);
   if (!loaded.ok) {
     throw new CommandError(
       'the configuration has mistakes',
@@ -51,14 +41,29 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
       [formatMistakes(loaded.mistakes)],
     );
   }
-  const { config } = loaded;
-  const log = await openLog(config);
-  // Whatever ends the process, the last lines say why.
+  // All of it before the start: from then on nothing may stand between a signal and the drain.
+  const [{ startApp }, { createLog }, { default: closeWithGrace }] = await Promise.all([
+    import('../../app/app.ts'),
+    import('../../telemetry/log.ts'),
+    import('close-with-grace'),
+  ]);
+  const log = createLog(logOptions(loaded.config));
+  // However the process ends, the last lines say why.
   process.on('exit', log.flush);
   for (const warning of loaded.warnings) log.warn({}, warning);
-  const app = await start(config, log, options);
+  const app = await startApp({
+    config: loaded.config,
+    log,
+    clock: systemClock,
+    version: readVersion(),
+    nodeVersion: process.versions.node,
+    places: openDeclaredPlaces(places),
+    upstreamKeyPlaces: openUpstreamKeyPlaces(places),
+  }).catch((error: unknown) => {
+    log.flush();
+    throw explain(error);
+  });
   const { port, opsPort } = app;
-  const { default: closeWithGrace } = await import('close-with-grace');
   closeWithGrace({ delay: false, logger: false }, async ({ err, signal }) => {
     if (err) log.error({ err }, 'an error nobody caught: stopping');
     else log.info({ signal }, 'stopping; a second signal ends it at once');
@@ -70,29 +75,23 @@ export async function serve(options: { env: NodeJS.ProcessEnv; cwd: string }): P
   log.flush();
 }
 
-async function openLog({ logLevel, logFormat }: Config): Promise<Log> {
-  const { createLog } = await import('../../telemetry/log.ts');
+const STDERR = 2;
+
+function logOptions({ logLevel, logFormat }: Config): LogOptions {
   const { isTTY } = process.stderr;
   const format = logFormat === 'auto' ? (isTTY ? 'pretty' : 'json') : logFormat;
   const colour = isTTY && (process.env['NO_COLOR'] ?? '') === '';
-  return createLog({ level: logLevel, format, destination: STDERR, clock: systemClock, colour });
+  return { level: logLevel, format, destination: STDERR, clock: systemClock, colour };
 }
 
-async function start(config: Config, log: Log, surroundings: ConfigPlaces): Promise<App> {
-  const { startApp } = await import('../../app/app.ts');
-  try {
-    return await startApp({
-      config,
-      log,
-      clock: systemClock,
-      version: readVersion(),
-      nodeVersion: process.versions.node,
-      places: openDeclaredPlaces(surroundings),
-      upstreamKeyPlaces: openUpstreamKeyPlaces(surroundings),
-    });
-  } catch (error) {
-    log.flush();
-    if (!(error instanceof StartupError)) throw error;
-    throw new CommandError(error.message, EXIT_OF[error.kind], [error.hint]);
-  }
-}
+const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
+  configuration: EXIT.configuration,
+  state: EXIT.cannotCreate,
+  port: EXIT.unavailable,
+  locked: EXIT.unavailable,
+};
+
+const explain = (error: unknown): unknown =>
+  error instanceof StartupError
+    ? new CommandError(error.message, EXIT_OF[error.kind], [error.hint])
+    : error;
