@@ -27,7 +27,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 
 /** LiteLLM, wherever it runs, as the rest of the sidecar needs it. */
-export type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
+type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
 
 /**
  * Finds the LiteLLM to which requests go, and hands over from then on.
@@ -109,7 +109,7 @@ export interface LitellmOptions {
 }
 
 /** What metrics and audit are told of LiteLLM; none may throw. */
-export interface LitellmEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
+interface LitellmEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
   /** The key of somebody else's LiteLLM changes: both are in use, or the new one alone. */
   onKeyChange(now: 'both' | 'new'): void;
 }

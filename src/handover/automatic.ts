@@ -6,7 +6,7 @@ import type { EndedHandover, UpstreamState } from './state.ts';
 /** The configuration that SIDECAR_LITELLM_CONFIG names, or why it cannot be copied. */
 export type ConfigSeen = { readonly digest: string } | { readonly error: string };
 
-export type AutomaticCause = 'schedule' | 'config';
+type AutomaticCause = 'schedule' | 'config';
 
 /** When the schedule rotates LiteLLM's key next, in milliseconds since the epoch. */
 export function scheduledRotationAt(
@@ -14,7 +14,7 @@ export function scheduledRotationAt(
   everyMs: number,
 ): number | undefined {
   const madeAt = keyMadeAt[active];
-  // A LiteLLM that never came up serves no request, so that nobody may know its key yet.
+  // A LiteLLM that never came up has served no request: its key is as good as a new one.
   if (everyMs === 0 || madeAt === undefined || verifiedAt === undefined) return undefined;
   return madeAt + everyMs;
 }
@@ -54,7 +54,7 @@ export function dueHandover(
 }
 
 /** Waits that grow from a minute to an hour while something fails. */
-export interface Backoff {
+interface Backoff {
   /** Until when to wait, in milliseconds since the epoch; 0: do not wait. */
   notBefore(): number;
   failed(now: number): void;

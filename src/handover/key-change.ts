@@ -68,9 +68,9 @@ export const oldAccepted = (state: KeyChangeState, now: number): KeyChangeState 
 /**
  * Whether the old key may be forgotten: the new one is in use, and for `quietMs` neither a check
  * nor a request found a LiteLLM that takes the old one. No number of checks in a row is enough:
- * behind one Service each check meets one pod by chance, and where one pod of ten still has the old
- * key, five checks miss that pod more often than not. Forgetting too early would cost a refusal of each
- * request that meets that pod; waiting costs nothing.
+ * behind one Service each check meets one pod by chance, and where one pod of ten still has the
+ * old key, five checks miss that pod more often than not. Forgetting too early would cost a refusal
+ * of each request that meets that pod; waiting costs nothing.
  */
 export const isSettled = (state: KeyChangeState, now: number, quietMs: number): boolean =>
   state.isNewSeen && now - state.quietSince >= quietMs;
@@ -79,11 +79,11 @@ export const isSettled = (state: KeyChangeState, now: number, quietMs: number): 
  * Which key requests carry first. It should be the one that LiteLLM takes: a body that was streamed
  * through already cannot be sent again with the other key.
  */
-export function firstKey({ newAcceptedAt, oldAcceptedAt }: KeyChangeState): 'new' | 'old' {
+export function keyToSendFirst({ newAcceptedAt, oldAcceptedAt }: KeyChangeState): 'new' | 'old' {
   return (oldAcceptedAt ?? 0) > (newAcceptedAt ?? 0) ? 'old' : 'new';
 }
 
-export interface KeyChangeOptions {
+interface KeyChangeOptions {
   /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
   /** The file that keeps the key which LiteLLM accepted last. */
@@ -196,7 +196,7 @@ export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChang
 
 function orderOf({ newest, old, change }: Pair): ReturnType<KeyChange['keys']> {
   if (old === undefined || change === undefined) return { first: newest, second: undefined };
-  const isNewFirst = firstKey(change) === 'new';
+  const isNewFirst = keyToSendFirst(change) === 'new';
   return isNewFirst ? { first: newest, second: old } : { first: old, second: newest };
 }
 

@@ -34,7 +34,7 @@ export interface SlotOnDisk {
 }
 
 /** What the checks of this process showed of the LiteLLM that runs with a slot's content. */
-export interface CheckedSlot {
+interface CheckedSlot {
   readonly check: Check | undefined;
   /** What the launcher reported of a LiteLLM with this content, and not with an earlier one. */
   readonly report: SlotReport | undefined;
@@ -99,7 +99,7 @@ export const goodModels = ({ check }: CheckedSlot): readonly string[] | undefine
 export const countsFrom = (storedAt: number, startedAt: number, now: number): number =>
   storedAt <= now ? Math.max(storedAt, startedAt) : startedAt;
 
-export interface SlotChecksOptions {
+interface SlotChecksOptions {
   /** Checks LiteLLM once; never throws; takes up to about 3 s. */
   readonly verify: (slot: SlotName, key: Secret) => Promise<Verdict>;
   readonly readReport: (slot: SlotName) => Promise<SlotReport | undefined>;

@@ -31,7 +31,7 @@ export type SlotsConfig = Pick<
   | 'saltKeySet'
 > & { readonly slots: string };
 
-export interface OpenSlotsOptions {
+interface OpenSlotsOptions {
   readonly config: SlotsConfig;
   readonly checks: LitellmChecks;
   /** Milliseconds since the epoch; never goes back. */
@@ -181,7 +181,7 @@ async function repairActive(
       cause,
     });
   }
-  // Another LiteLLM runs there now.
+  // The launcher starts another LiteLLM there, which nobody has verified yet.
   return { ...next, verifiedAt: undefined };
 }
 

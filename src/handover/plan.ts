@@ -84,17 +84,17 @@ function followState({ active }: UpstreamState, { trafficAt }: Observation): Act
 function atRest(state: UpstreamState, { slots }: Observation, now: number): Action {
   const { active } = state;
   const idle = otherSlot(active);
-  if (!isEmpty(slots[idle])) return endThenClear(idle, slots[idle]) ?? WAIT;
+  if (!isEmpty(slots[idle])) return takeAway(idle, slots[idle]);
   if (state.verifiedAt === undefined && goodModels(slots[active]) !== undefined) {
     return store({ ...state, verifiedAt: now });
   }
   return WAIT;
 }
 
-/** Takes a LiteLLM away that gets no new requests any more; undefined: that LiteLLM is gone. */
-function endThenClear(slot: SlotName, seen: ObservedSlot): Action | undefined {
-  if (seen.cut === undefined && !isIdle(seen.load)) return { kind: 'endTraffic', slot };
-  return isEmpty(seen) ? undefined : { kind: 'clear', slot };
+/** Takes away what a handover left in the idle slot, after what its LiteLLM has in hand. */
+function takeAway(slot: SlotName, { cut, load }: ObservedSlot): Action {
+  const isBusy = cut === undefined && !isIdle(load);
+  return { kind: isBusy ? 'endTraffic' : 'clear', slot };
 }
 
 /** What the plan of one step is made from. */
@@ -119,7 +119,7 @@ function staged(input: StepInput): Action {
   const { state, handover, seen, now } = input;
   const { to, from } = handover;
   const { failure, keyDigest } = seen.slots[to];
-  if (failure !== undefined) return store(rolledBack(input, faultOfPlace(failure)));
+  if (failure !== undefined) return store(rollBack(input, faultOfPlace(failure)));
   if (keyDigest === undefined) return keyFor(handover);
   const { check } = seen.slots[from];
   const since = countsFrom(handover.stateSince, seen.startedAt, now);
@@ -148,7 +148,7 @@ function starting(input: StepInput): Action {
     return store(advanceHandover(state, handover, 'verified', now, found));
   }
   const fault = faultNow(input);
-  if (fault !== undefined) return store(rolledBack(input, fault));
+  if (fault !== undefined) return store(rollBack(input, fault));
   if (slot.keyDigest === undefined) return keyFor(handover);
   // A rotation takes the configuration of the active slot, so that no half-edited file slips in.
   const config = kind === 'rotate' ? from : 'setting';
@@ -168,7 +168,7 @@ function verified(input: StepInput): Action {
     return store(handover.kind === 'rotate' ? { ...rest, refusedConfig } : rest);
   }
   const fault = faultNow(input);
-  return fault === undefined ? WAIT : store(rolledBack(input, fault));
+  return fault === undefined ? WAIT : store(rollBack(input, fault));
 }
 
 /** Why a LiteLLM that has not taken over is given up; undefined: it still has time. */
@@ -188,16 +188,13 @@ function faultNow({ handover, seen, now, limits }: StepInput): HandoverFault | u
  * Ends a handover before its switch. The LiteLLM that serves never noticed, and what is left in the
  * other slot is cleared at rest.
  */
-function rolledBack(
-  { state, handover, seen, now }: StepInput,
-  fault: HandoverFault,
-): UpstreamState {
+function rollBack({ state, handover, seen, now }: StepInput, fault: HandoverFault): UpstreamState {
   const next = endHandover(state, handover, { end: 'rolled_back', fault }, now);
-  return refusing(next, handover, seen, fault);
+  return rememberRefused(next, handover, seen, fault);
 }
 
 /** Remembers that LiteLLM did not come up with a configuration, where a reload tried one. */
-function refusing(
+function rememberRefused(
   state: UpstreamState,
   { kind, to }: Handover,
   { slots }: Observation,
@@ -216,7 +213,8 @@ function draining(input: StepInput): Action {
     // Where somebody took the folder of the slot before away, there is no way back.
     if (isIntact(seen.slots[from])) {
       const fault = faultOf('died_after_switch', to, seen.slots[to], limits.ports[to]);
-      return store(refusing(switchBack(state, handover, fault, now), handover, seen, fault));
+      const back = switchBack(state, handover, fault, now);
+      return store(rememberRefused(back, handover, seen, fault));
     }
   }
   const { load, cut } = seen.slots[from];

@@ -15,7 +15,7 @@ import {
 import type { StoredState } from './state-file.ts';
 import type { HandoverKind, HandoverView } from './views.ts';
 
-export interface HandoverRequestsOptions {
+interface HandoverRequestsOptions {
   readonly stored: StoredState;
   readonly disk: SlotDisk;
   readonly checks: Pick<SlotChecks, 'forget'>;

@@ -35,7 +35,7 @@ import { otherSlot, type UpstreamState } from './state.ts';
 import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
 import type { HandoverKind, HandoverView } from './views.ts';
 
-export interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
+interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly file: StateFile;
   readonly state: UpstreamState;
   readonly disk: SlotDisk;

@@ -3,7 +3,7 @@ import type { SlotName } from '../litellm/slots.ts';
 import { HandoverError, type LitellmChecks } from './contracts.ts';
 import type { SaltKeyView } from './views.ts';
 
-export interface SaltKeyGuardOptions {
+interface SaltKeyGuardOptions {
   /** Whether SIDECAR_LITELLM_SALT_KEY says that LiteLLM has a LITELLM_SALT_KEY. */
   readonly isSet: boolean;
   readonly readiness: LitellmChecks['readiness'];

@@ -28,7 +28,7 @@ export interface SlotDisk {
   clear(slot: SlotName): Promise<void>;
 }
 
-export interface SlotDiskOptions {
+interface SlotDiskOptions {
   /** The state folder. */
   readonly state: string;
   readonly slots: Slots;

@@ -7,12 +7,12 @@ import { type FileData, sweepLeftovers } from '../store/durable-file.ts';
 import { createSaves, type StoreError, storeFault } from '../store/key-store.ts';
 import { unseal } from '../store/sealed.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
-import { HANDOVER_ENDS, HANDOVER_FAULTS } from './views.ts';
+import { HANDOVER_ENDS, HANDOVER_FAULTS, HANDOVER_KINDS } from './views.ts';
 
 const instant = z.number();
 const number = z.int().positive();
 const slot = z.enum(['a', 'b']);
-const kind = z.enum(['rotate', 'reload', 'dry-run']);
+const kind = z.enum(HANDOVER_KINDS);
 const names = z.array(z.string());
 
 const models = z.strictObject({ listed: z.int(), added: names, vanished: names });
@@ -154,7 +154,7 @@ export interface StoredState {
   onChange(listener: (next: UpstreamState, before: UpstreamState) => void): void;
 }
 
-export interface StoredStateOptions {
+interface StoredStateOptions {
   readonly file: StateFile;
   readonly state: UpstreamState;
   /** Whether this process may still write: another one may have taken the state folder. */

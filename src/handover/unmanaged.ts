@@ -18,7 +18,7 @@ import { NO_LOAD } from './observation.ts';
 import { createSaltKeyGuard } from './salt-key.ts';
 import type { UpstreamView, UpstreamWarning } from './views.ts';
 
-export interface UnmanagedOptions {
+interface UnmanagedOptions {
   readonly config: Pick<
     Config,
     'state' | 'upstreams' | 'upstreamKey' | 'handoverTimeoutMs' | 'saltKeySet'
@@ -38,7 +38,7 @@ export interface UnmanagedOptions {
 }
 
 /** The traffic of somebody else's LiteLLM, which counts as slot a. */
-export type UnmanagedTraffic = KeyTraffic & Pick<SlotTraffic, 'isUp' | 'load'>;
+type UnmanagedTraffic = KeyTraffic & Pick<SlotTraffic, 'isUp' | 'load'>;
 
 /** Somebody else's LiteLLM. */
 export interface Unmanaged extends Pick<KeyChange, 'keys' | 'onKeyAccepted'> {

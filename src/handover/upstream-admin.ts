@@ -15,7 +15,7 @@ import type { SaltKeyGuard } from './salt-key.ts';
 import type { UpstreamState } from './state.ts';
 import type { HandoverView, SlotView, UpstreamView, UpstreamWarning } from './views.ts';
 
-export interface UpstreamAdminOptions {
+interface UpstreamAdminOptions {
   readonly runner: Omit<Runner, 'start' | 'close'>;
   readonly saltKey: SaltKeyGuard;
   readonly limits: Limits;

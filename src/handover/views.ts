@@ -1,9 +1,8 @@
 import type { SlotName } from '../litellm/slots.ts';
 
-/**
- * What the admin API answers about LiteLLM, as JSON. Instants are ISO 8601 in UTC, spans
- * milliseconds, `null` is "none". Nothing here is a key or a digest of one.
- */
+// What the admin API answers about LiteLLM, as JSON. Instants are ISO 8601 in UTC, spans are
+// milliseconds, `null` is "none". Nothing but `SaltKeyView` holds a key, and nothing a digest of one.
+
 /** `rotate`: a new key; `reload`: the configuration as it is now; `dry-run`: that, unswitched. */
 export const HANDOVER_KINDS = ['rotate', 'reload', 'dry-run'] as const;
 export type HandoverKind = (typeof HANDOVER_KINDS)[number];

@@ -5,11 +5,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   afterCheck,
   beginKeyChange,
-  firstKey,
   isSettled,
   type KeyAnswer,
   type KeyChange,
   type KeyChangeState,
+  keyToSendFirst,
   newAccepted,
   oldAccepted,
   openKeyChange,
@@ -73,10 +73,10 @@ describe('the end of a key change', () => {
   });
 
   it('puts in front what was taken last, the new one where both were', () => {
-    expect(firstKey(begun)).toBe('new');
-    expect(firstKey(oldAccepted(begun, START + 1))).toBe('old');
-    expect(firstKey(newAccepted(oldAccepted(begun, START + 1), START + 2))).toBe('new');
-    expect(firstKey(newAccepted(oldAccepted(begun, START + 2), START + 2))).toBe('new');
+    expect(keyToSendFirst(begun)).toBe('new');
+    expect(keyToSendFirst(oldAccepted(begun, START + 1))).toBe('old');
+    expect(keyToSendFirst(newAccepted(oldAccepted(begun, START + 1), START + 2))).toBe('new');
+    expect(keyToSendFirst(newAccepted(oldAccepted(begun, START + 2), START + 2))).toBe('new');
   });
 });
 
