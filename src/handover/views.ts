@@ -1,7 +1,7 @@
 import type { SlotName } from '../litellm/slots.ts';
 
 // What the admin API answers about LiteLLM, as JSON. Instants are ISO 8601 in UTC, spans are
-// milliseconds, `null` is "none". Nothing but `SaltKeyView` holds a key, and nothing a digest of one.
+// milliseconds, `null` is "none". `SaltKeyView` alone holds a key, and nothing a digest of one.
 
 /** `rotate`: a new key; `reload`: the configuration as it is now; `dry-run`: that, unswitched. */
 export const HANDOVER_KINDS = ['rotate', 'reload', 'dry-run'] as const;
