@@ -141,12 +141,13 @@ export function buildTraffic(
   const phase: Phase = { isStopping: false, isDraining: false };
   const upstreams = buildUpstreams(options, exchanges, start);
   const events = trafficEvents(base, keys, log);
-  const shared = { upstreams, exchanges, events, elapsed: clock.elapsed };
   const gateway = createGateway({
     policy: policyOf(config, keys),
     rules: { publicUrl, keyHeader },
-    exchange: { ...shared, answerTimeoutMs, uploadIdleMs },
-    tunnel: shared,
+    exchange: {
+      ...{ upstreams, exchanges, events, elapsed: clock.elapsed },
+      ...{ answerTimeoutMs, uploadIdleMs },
+    },
     failures: createFailureLimiter(config.failuresPerMinute),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),

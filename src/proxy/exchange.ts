@@ -138,18 +138,18 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
     // Opening the body counts what is there, and may have found it too large.
     if (this.#verdict !== undefined) return;
     const { connections } = upstream;
-    const owner = this.#listenerAt(upstream);
+    const owner = this.#prepare(upstream);
     this.#attempt = new Attempt(owner, { connections, fresh, elapsed: this.#context.elapsed });
     this.#attempt.send({ method, path: decision.target, headers, body });
   }
 
   /**
-   * Fills in the fields that depend on which LiteLLM gets the request, Host and key, only now that
-   * it is sent: LiteLLM may have been switched while the request waited.
+   * Prepares the request for this LiteLLM: fills in Host and key, only now that they are sent,
+   * because traffic may have been switched while the request waited.
    *
    * @returns who hears the answer: this exchange, behind whoever learns from the answer
    */
-  #listenerAt(upstream: Upstream): AttemptOwner {
+  #prepare(upstream: Upstream): AttemptOwner {
     const { method, headers, session, decision } = this.#admitted;
     const { route, generation, target, keepAuthorization } = decision;
     const { keys, rules } = upstream;

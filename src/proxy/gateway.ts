@@ -18,7 +18,7 @@ import {
   tellKeyUse,
 } from './record.ts';
 import { type RefusalContext, refusals, refuseRequest, refuseSocket } from './refuse.ts';
-import { Tunnel, type TunnelContext } from './tunnel.ts';
+import { Tunnel } from './tunnel.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
 
 /** Everything the traffic port works with. */
@@ -26,8 +26,8 @@ interface GatewayOptions {
   /** Read once for each request: an immutable snapshot, replaced when the keyring changes. */
   readonly policy: () => Policy;
   readonly rules: RequestRules;
+  /** For exchanges and tunnels. */
   readonly exchange: ExchangeContext;
-  readonly tunnel: TunnelContext;
   readonly failures: FailureLimiter;
   readonly isTrustedProxy: InBlocks;
   readonly upload: UploadRules;
@@ -170,7 +170,7 @@ function openTunnel(
   { request, socket }: { request: IncomingMessage; socket: Socket },
   options: GatewayOptions,
 ): void {
-  const tunnel = new Tunnel(options.tunnel, {
+  const tunnel = new Tunnel(options.exchange, {
     request,
     socket,
     target: decision.target,

@@ -2,7 +2,8 @@ import type { KnownKey } from '../keyring/snapshot.ts';
 import type { KeyPlace } from '../litellm/routes-table.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
 import { readFailure } from './attempt.ts';
-import type { Exchanges, Live } from './exchanges.ts';
+import type { ExchangeContext } from './exchange.ts';
+import type { Live } from './exchanges.ts';
 import { addressTo } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
 import {
@@ -10,21 +11,15 @@ import {
   type Ended,
   type Outcome,
   recordOf,
-  type TrafficEvents,
   tellFirstAnswer,
 } from './record.ts';
 import { type RefusalContext, refusals, refuseSocket } from './refuse.ts';
 import type { UpstreamKey } from './upstream-keys.ts';
-import type { Upstream, Upstreams } from './upstreams.ts';
+import type { Upstream } from './upstreams.ts';
 import type { UpgradeAttempt, UpgradeRequest } from './websocket.ts';
 
 /** What all tunnels share. */
-export interface TunnelContext {
-  readonly upstreams: Upstreams;
-  readonly exchanges: Exchanges;
-  readonly events: TrafficEvents;
-  readonly elapsed: () => number;
-}
+type TunnelContext = Pick<ExchangeContext, 'upstreams' | 'exchanges' | 'events' | 'elapsed'>;
 
 /** One admitted upgrade. */
 interface TunnelRequest extends UpgradeRequest {

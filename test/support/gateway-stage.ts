@@ -64,13 +64,11 @@ async function startGateway(ends: (() => unknown)[]) {
     onKeyAccepted: (rank) => void told.accepted.push(rank),
   });
   const { hold } = upstreams.active;
-  const shared = { upstreams, exchanges, events, elapsed };
   const policy: { current: Policy } = { current: policyWith() };
   const gateway = createGateway({
     policy: () => policy.current,
     rules,
-    exchange: { ...shared, answerTimeoutMs: 0, uploadIdleMs: 0 },
-    tunnel: shared,
+    exchange: { upstreams, exchanges, events, elapsed, answerTimeoutMs: 0, uploadIdleMs: 0 },
     failures: createFailureLimiter(0),
     isTrustedProxy: inBlocks([]),
     upload: { replayBytes: 1024, budget: createReplayBudget(65_536), limit: 0, elapsed },
