@@ -27,7 +27,7 @@ export interface ConfigPlaces {
 }
 
 /** A configuration, or its mistakes; and the `.env` that was looked for, absolute, there or not. */
-export type LoadedConfig = ParsedConfig & { readonly envFile: string };
+type LoadedConfig = ParsedConfig & { readonly envFile: string };
 
 /**
  * Reads the environment, `.env`, and the files that `NAME_FILE` names. Never throws: a file that
@@ -64,7 +64,7 @@ function envFileOf(places: ConfigPlaces): string {
 }
 
 /** What a `.env` holds, and what dotenv would pass over in silence. */
-export interface DotenvFile {
+interface DotenvFile {
   readonly source: Source;
   readonly mistakes: readonly Mistake[];
   readonly warnings: readonly string[];

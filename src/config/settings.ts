@@ -35,15 +35,15 @@ interface Row<T> {
 }
 
 /** A row with its heading in the documents, and with its default: '' is "not set". */
-export interface Setting<T> extends Row<T> {
+interface Setting<T> extends Row<T> {
   readonly section: string;
   readonly default: string;
 }
 
-/** A setting whose value is for somebody else to know. */
+/** Any setting, whatever the type of its value. */
 export type AnySetting = Setting<unknown>;
 
-/** The rows under one heading. */
+/** The settings under one heading, each with the type of its value: `Config` is made of them. */
 const section = <const R extends Record<string, Row<unknown>>>(title: string, rows: R) =>
   Object.fromEntries(
     Object.entries(rows).map(([field, row]) => [field, { default: '', ...row, section: title }]),

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { Secret } from '../secret.ts';
 
 /** Why a file gave no text or no key. */
-export interface FileFault {
+interface FileFault {
   /** A sentence about the file, without its path: `it is a folder`. */
   readonly fault: string;
   /** `empty` is said of a key file alone: a text may be empty. */
@@ -12,10 +12,10 @@ export interface FileFault {
   readonly cause: NodeJS.ErrnoException;
 }
 
-export type TextFile = { readonly text: string } | FileFault;
+type TextFile = { readonly text: string } | FileFault;
 
 /** A file that holds one key. White space around it, such as a line break, is no part of it. */
-export type KeyFile = { readonly key: Secret } | FileFault;
+type KeyFile = { readonly key: Secret } | FileFault;
 
 /** Settings and keys are far smaller than this; the limit ends the reading of a device. */
 const LARGEST = 1024 * 1024;
