@@ -1,8 +1,11 @@
 import { MASTER } from '../client-name.ts';
-import type { ChangeView, ClientView, RotateView } from '../rotation/admin.ts';
+import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import { cutWords, goodUntil, pendingWords, showInstant } from './phrases.ts';
-import { paint, type Terminal } from './terminal.ts';
+import { AdminRefusal } from './admin-client.ts';
+import { cutWords, goodUntil, pendingWords, showAgo, showInstant } from './phrases.ts';
+import type { AdminSession } from './scene.ts';
+import { type Cell, renderColumns } from './table.ts';
+import { type Output, paint, type Terminal } from './terminal.ts';
 
 /**
  * What a rotation did, or the making of a client. The key itself is not in it.
@@ -67,3 +70,39 @@ function rightsOf({ scopes, allowFrom, expiresAt }: ClientView): string {
   const until = expiresAt === null ? '' : `, until ${showInstant(expiresAt)}`;
   return `${scopes.join(', ')}${from}${until}`;
 }
+
+/** Where a change is refused because a key is in use, who would break stands above the refusal. */
+export async function sayingWho<T>(
+  { terminal, time }: AdminSession,
+  change: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
+    const { stderr } = terminal;
+    stderr.write(await renderCallers(terminal, stderr, error.who, time.now()));
+    throw error;
+  }
+}
+
+const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;
+
+/** The callers of one generation as a table; '' where there are none. */
+export async function renderCallers(
+  terminal: Terminal,
+  output: Output,
+  { callers }: WhoView,
+  now: number,
+): Promise<string> {
+  const rows = callers.map((caller) => callerRow(caller, now));
+  return rows.length === 0 ? '' : await renderColumns(terminal, output, CALLER_HEAD, rows);
+}
+
+const callerRow = (caller: CallerView, now: number): readonly Cell[] => [
+  caller.address,
+  showAgo(caller.lastSeenAt, now),
+  showAgo(caller.firstSeenAt, now),
+  caller.count.toLocaleString('en-US'),
+  caller.userAgent === '' ? { text: '(none)', style: 'dim' } : caller.userAgent,
+];

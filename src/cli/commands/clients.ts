@@ -3,13 +3,12 @@ import { readAs } from '../../config/units.ts';
 import { SCOPES, type Scope } from '../../keyring/keyring.ts';
 import type { ClientView } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
-import { notesOf, renderChange, renderRotation } from '../key-report.ts';
+import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, parseSpan, wants } from '../options.ts';
 import { showAgo, showUntil } from '../phrases.ts';
 import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
 import { type Cell, renderColumns } from '../table.ts';
 import type { ExitCode, Terminal } from '../terminal.ts';
-import { sayingWho } from './who.ts';
 
 const HELP = `
 Each client has keys, scopes, and if you like an end and addresses of its own: different keys for

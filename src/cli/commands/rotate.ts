@@ -1,10 +1,9 @@
 import { MASTER } from '../../client-name.ts';
-import { renderChange, renderRotation } from '../key-report.ts';
+import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, parseGeneration, parseSpan } from '../options.ts';
 import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
 import type { ExitCode } from '../terminal.ts';
-import { sayingWho } from './who.ts';
 
 const ROTATE_HELP = `
 Makes a new key that is good at once. The one before it stays good until the grace has passed, which

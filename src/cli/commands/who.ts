@@ -1,10 +1,9 @@
-import type { CallerView, WhoView } from '../../rotation/admin.ts';
-import { AdminRefusal } from '../admin-client.ts';
+import type { WhoView } from '../../rotation/admin.ts';
+import { renderCallers } from '../key-report.ts';
 import { JSON_FLAG, type JsonFlag, parseGeneration } from '../options.ts';
-import { goodUntil, showAgo, showCount } from '../phrases.ts';
-import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
-import { type Cell, renderColumns } from '../table.ts';
-import type { Output, Terminal } from '../terminal.ts';
+import { goodUntil, showCount } from '../phrases.ts';
+import { type CommandDefinition, show } from '../scene.ts';
+import type { Terminal } from '../terminal.ts';
 
 const HELP = `
 Lists who used a key, the most recent first: the 100 last callers, by address and user agent.
@@ -33,21 +32,6 @@ export const whoCommand: CommandDefinition = (program, { ask }) => {
     );
 };
 
-/** Where a change is refused because a key is in use, who would break stands above the refusal. */
-export async function sayingWho<T>(
-  { terminal, time }: AdminSession,
-  change: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await change();
-  } catch (error) {
-    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
-    const { stderr } = terminal;
-    stderr.write(await renderCallers(terminal, stderr, error.who, time.now()));
-    throw error;
-  }
-}
-
 /** What the generation is, and who presents it. */
 async function renderWho(terminal: Terminal, view: WhoView, now: number): Promise<string> {
   const { generation, callers } = view;
@@ -57,24 +41,3 @@ async function renderWho(terminal: Terminal, view: WhoView, now: number): Promis
   if (callers.length === 0) return `${title}${open}\nnobody has used it\n`;
   return `${title}${open}\n\n${await renderCallers(terminal, terminal.stdout, view, now)}`;
 }
-
-const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;
-
-/** The callers of one generation as a table; '' where there are none. */
-async function renderCallers(
-  terminal: Terminal,
-  output: Output,
-  { callers }: WhoView,
-  now: number,
-): Promise<string> {
-  const rows = callers.map((caller) => callerRow(caller, now));
-  return rows.length === 0 ? '' : await renderColumns(terminal, output, CALLER_HEAD, rows);
-}
-
-const callerRow = (caller: CallerView, now: number): readonly Cell[] => [
-  caller.address,
-  showAgo(caller.lastSeenAt, now),
-  showAgo(caller.firstSeenAt, now),
-  caller.count.toLocaleString('en-US'),
-  caller.userAgent === '' ? { text: '(none)', style: 'dim' } : caller.userAgent,
-];
