@@ -67,7 +67,7 @@ export interface HandoverStage {
   clear(): Promise<void>;
 }
 
-const PATIENCE = { timeout: 20_000, interval: 50 };
+const PATIENCE = { timeout: 40_000, interval: 50 };
 
 export async function handoverStage(options: StageOptions = {}): Promise<HandoverStage> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-handover-'));
@@ -85,7 +85,8 @@ export async function handoverStage(options: StageOptions = {}): Promise<Handove
     SIDECAR_LITELLM_CONFIG: configPath,
     SIDECAR_LITELLM_SALT_KEY: 'set',
     SIDECAR_LOG_FORMAT: 'json',
-    SIDECAR_HANDOVER_TIMEOUT: '10s',
+    // Longer than any busy machine takes: tests of what does not come up set their own.
+    SIDECAR_HANDOVER_TIMEOUT: '60s',
     SIDECAR_PROBATION: '1s',
     SIDECAR_DRAIN: '3s',
     SIDECAR_DRAIN_DELAY: '0',
