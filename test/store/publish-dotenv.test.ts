@@ -3,30 +3,24 @@ import {
   chmod,
   chown,
   mkdir,
-  mkdtemp,
   readdir,
   readFile,
   readlink,
-  rm,
   stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { publishToDotenv } from '../../src/store/publish.ts';
+import { eachInFolder } from './stage.ts';
 
-let folder = '';
+const folder = eachInFolder('publish-dotenv');
 let path = '';
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'publish-dotenv-'));
-  path = join(folder, '.env');
-});
-afterEach(async () => {
-  await rm(folder, { recursive: true, force: true });
+beforeEach(() => {
+  path = join(folder(), '.env');
 });
 
 const key = new Secret('sk-published-key');
@@ -41,16 +35,16 @@ describe('a dotenv file that a key is published to', () => {
     await writeFile(path, text);
     await publish();
     expect(await read()).toBe(text.replace('sk-old', 'sk-published-key'));
-    expect(await readdir(folder)).toEqual(['.env']);
+    expect(await readdir(folder())).toEqual(['.env']);
   });
 
   it('is made for its owner alone where there is none, but its folder is not', async () => {
     await publish();
     expect(await read()).toBe('KEY=sk-published-key\n');
     expect(await mode()).toBe(0o600);
-    path = join(folder, 'none', '.env');
-    await expect(publish()).rejects.toThrow(`the folder ${join(folder, 'none')} is not there`);
-    expect(await readdir(folder)).toEqual(['.env']);
+    path = join(folder(), 'none', '.env');
+    await expect(publish()).rejects.toThrow(`the folder ${join(folder(), 'none')} is not there`);
+    expect(await readdir(folder())).toEqual(['.env']);
   });
 
   it.each([0o600, 0o640, 0o664, 0o444])('keeps its mode %i', async (bits) => {
@@ -70,8 +64,8 @@ describe('a dotenv file that a key is published to', () => {
   });
 
   it('is replaced through a symbolic link, which stays', async () => {
-    await mkdir(join(folder, 'real'));
-    await writeFile(join(folder, 'real', 'env'), 'A=1\n');
+    await mkdir(join(folder(), 'real'));
+    await writeFile(join(folder(), 'real', 'env'), 'A=1\n');
     await symlink('real/env', path);
     await publish();
     expect(await readlink(path)).toBe('real/env');
@@ -93,9 +87,9 @@ describe('a dotenv file that a key is published to', () => {
       const failing = publish((name) => {
         if (name.startsWith(step)) throw Object.assign(new Error(), { code: 'EROFS' });
       });
-      await expect(failing).rejects.toThrow(`the folder ${folder} is read-only`);
+      await expect(failing).rejects.toThrow(`the folder ${folder()} is read-only`);
       expect(await read()).toBe('KEY=sk-old\n');
-      expect(await readdir(folder)).toEqual(['.env']);
+      expect(await readdir(folder())).toEqual(['.env']);
     }
   });
 
@@ -118,7 +112,7 @@ describe('somebody else who writes the dotenv file at the same time', () => {
       if (name === 'write .env' && times++ < 3) appendFileSync(path, `A${times}=1\n`);
     });
     expect(await read()).toBe('KEY=sk-published-key\nA1=1\nA2=1\nA3=1\n');
-    expect(await readdir(folder)).toEqual(['.env']);
+    expect(await readdir(folder())).toEqual(['.env']);
   });
 
   it('may make it where there was none, or take it away', async () => {

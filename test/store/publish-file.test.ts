@@ -1,34 +1,26 @@
 import {
   chmod,
   mkdir,
-  mkdtemp,
   readdir,
   readFile,
   readlink,
-  rm,
   stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { behindLinks, publishToFile } from '../../src/store/publish.ts';
+import { eachInFolder } from './stage.ts';
 
-let folder = '';
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'publish-file-'));
-});
-afterEach(async () => {
-  await rm(folder, { recursive: true, force: true });
-});
+const folder = eachInFolder('publish-file');
 
 const key = new Secret('sk-published-key');
 const publish = (name: string, fault?: (step: string) => void): Promise<void> =>
   publishToFile(at(name), key, createDisk(fault && { fault }));
-const at = (name: string): string => join(folder, name);
+const at = (name: string): string => join(folder(), name);
 const read = (name: string): Promise<string> => readFile(at(name), 'utf8');
 
 describe('a file that a key is published to', () => {
@@ -36,7 +28,7 @@ describe('a file that a key is published to', () => {
     await publish('master');
     expect(await read('master')).toBe('sk-published-key\n');
     expect((await stat(at('master'))).mode & 0o777).toBe(0o600);
-    expect(await readdir(folder)).toEqual(['master']);
+    expect(await readdir(folder())).toEqual(['master']);
   });
 
   it('is replaced, never written into, and closed to others from then on', async () => {
@@ -65,9 +57,9 @@ describe('a file that a key is published to', () => {
       const failing = publish('master', (name) => {
         if (name === `${step} master`) throw Object.assign(new Error(), { code: 'ENOSPC' });
       });
-      await expect(failing).rejects.toThrow(`the disk of ${folder} is full`);
+      await expect(failing).rejects.toThrow(`the disk of ${folder()} is full`);
       expect(await read('master')).toBe('sk-old\n');
-      expect(await readdir(folder)).toEqual(['master']);
+      expect(await readdir(folder())).toEqual(['master']);
     }
   });
 
@@ -76,7 +68,7 @@ describe('a file that a key is published to', () => {
     await expect(failing).rejects.toThrow(
       `the folder ${at('none')} is not there: make it, and let the sidecar write it`,
     );
-    expect(await readdir(folder)).toEqual([]);
+    expect(await readdir(folder())).toEqual([]);
   });
 
   it.each([
@@ -101,8 +93,8 @@ describe('a file that a key is published to', () => {
     await expect(failing('EBUSY')).rejects.toThrow(
       `${at('master')} is mounted by itself and cannot be replaced: mount its folder`,
     );
-    await expect(failing('EACCES')).rejects.toThrow(`may not write the folder ${folder}`);
-    await expect(failing('EROFS')).rejects.toThrow(`the folder ${folder} is read-only`);
+    await expect(failing('EACCES')).rejects.toThrow(`may not write the folder ${folder()}`);
+    await expect(failing('EROFS')).rejects.toThrow(`the folder ${folder()} is read-only`);
     await expect(failing('EIO')).rejects.toThrow('raw words');
   });
 });
