@@ -25,7 +25,7 @@ const RULES: readonly Rule[] = [
   [
     'retires by another promise than before',
     ({ state, retirement }, after) => {
-      // Rollback takes the whole of it back.
+      // A rollback makes the generation active again, without any retirement.
       if (state !== 'retiring' || after.state === 'active') return true;
       const { rotatedAt, graceMs, latestEnd } = after.retirement ?? {};
       return (
@@ -46,8 +46,8 @@ const RULES: readonly Rule[] = [
 ];
 
 /**
- * The first thing that no change may do to a keyring, and this one did; undefined: none. The two
- * stand before and after one command.
+ * The first rule that a command broke, given the keyrings before and after it; undefined: none.
+ * No keyring alone shows this: `checkInvariants` says what holds of one.
  */
 export function checkHistory(before: Keyring, after: Keyring): string | undefined {
   if (after.changedAt < before.changedAt) return 'the time went back';
@@ -64,12 +64,12 @@ function clientBroken(before: Client, after: Client | undefined): string | undef
   for (const [at, generation] of before.generations.entries()) {
     const id = idOf(before.name, generation.number);
     const now = after?.generations[at];
-    // By place and number: one that goes, or one that is put between, shows as a gap.
+    // Compared by place and number, so that one that is removed or inserted shows.
     if (now?.number !== generation.number) return `${id} is gone`;
     const rule = RULES.find(([, holds]) => !holds(generation, now));
     if (rule !== undefined) return `${id} ${rule[0]}`;
   }
-  // What is not stored as staged first may be lost by a crash after its key was handed out.
+  // A generation that was not stored as staged could be lost by a crash after its key was read.
   const made = after?.generations[before.generations.length];
   if (made !== undefined && made.digest !== before.staged?.digest) {
     return `${idOf(before.name, made.number)} was never staged`;
