@@ -15,7 +15,7 @@ export interface GenerationView {
   readonly publishedAt: string | null;
   /** Of a retiring generation: how long it stays good after a newer one was first used. */
   readonly graceMs: number | null;
-  /** Retiring: until when it is good at the latest. Retired or revoked: since when it is not. */
+  /** Retiring: until when the key is good at the latest. Retired or revoked: when it ended. */
   readonly validUntil: string | null;
   /** Retiring: whether a newer key was used, so that `validUntil` does not move any more. */
   readonly clockStarted: boolean;
@@ -168,9 +168,7 @@ export type AdminErrorCode =
   | 'in_use'
   | 'publish_failed'
   | 'store_unavailable'
-  | 'idempotency_mismatch'
-  | 'bad_request'
-  | 'stopping';
+  | 'idempotency_mismatch';
 
 /** Why a verb did nothing. Holds no key. */
 export class AdminError extends Error {

@@ -6,7 +6,6 @@ import {
   type DeclaredSource,
   type Generation,
   idOf,
-  type KeyOrigin,
   type Keyring,
 } from '../keyring/keyring.ts';
 import { Secret } from '../secret.ts';
@@ -14,6 +13,10 @@ import type { KeyFiles } from '../store/key-files.ts';
 import { AdminError, type WarningView } from './admin.ts';
 import type { Keeper } from './keeper.ts';
 import type { Rotator } from './rotate.ts';
+
+const MASTER_ROTATION = { client: MASTER, compromised: false, idempotency: undefined } as const;
+/** What `master` is made with. */
+const NEW_MASTER = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
 
 /** What became of a declared value. */
 export type DeclaredOutcome =
@@ -57,9 +60,14 @@ export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
     }
   };
 
+  const outcomeOf = async (reading: DeclaredReading): Promise<DeclaredOutcome> => {
+    if ('fault' in reading) return unreadable(reading.fault);
+    return reading.value === undefined ? { kind: 'nothing' } : await judge(reading.value);
+  };
+
   return {
     async settle(reading) {
-      const outcome = await ('fault' in reading ? unreadable(reading.fault) : settled(reading));
+      const outcome = await outcomeOf(reading);
       refusal = outcome.kind === 'refused' ? outcome.warning : undefined;
       return outcome;
     },
@@ -72,10 +80,6 @@ export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
       ];
     },
   };
-
-  function settled({ value }: Extract<DeclaredReading, { value: unknown }>) {
-    return value === undefined ? ({ kind: 'nothing' } as const) : judge(value);
-  }
 }
 
 /** @throws AdminError where the keyring does not take the value */
@@ -97,10 +101,9 @@ async function actOn(
     return { kind: 'nothing' };
   }
   const isFirst = keeper.keyring().clients.get(MASTER) === undefined;
-  const first = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
-  const common = { client: MASTER, compromised: false, idempotency: undefined } as const;
-  const newClient = isFirst ? first : undefined;
-  await rotator.activate({ ...common, key, origin: 'declared', source, graceMs, newClient }, by);
+  const newClient = isFirst ? NEW_MASTER : undefined;
+  const rotation = { ...MASTER_ROTATION, key, source, graceMs, newClient };
+  await rotator.activate({ ...rotation, origin: 'declared' }, by);
   return { kind: 'rotated', where };
 }
 
@@ -108,7 +111,7 @@ async function actOn(
 type DeclaredPlan =
   /** The value is the active key, or about to be, and was acted on. */
   | { readonly kind: 'nothing' }
-  /** The value is the active key: the sidecar's own publishing came back, or it moved. */
+  /** The value is the active key: the sidecar published it there, or the operator moved it. */
   | { readonly kind: 'remember' }
   /** The value was acted on before, and newer keys have come since: that is no rotation. */
   | { readonly kind: 'stale'; readonly generation: string; readonly state: Generation['state'] }
@@ -124,7 +127,7 @@ export function planDeclared(
   const master = keyring.clients.get(MASTER);
   const remembered = keyring.declared[source] === digest;
   const active = master && activeOf(master);
-  // Our own publishing may come back before the rotation is complete.
+  // What the sidecar publishes may be read here before its rotation is complete.
   if (master?.staged?.digest === digest) return { kind: 'nothing' };
   if (active?.digest === digest) return { kind: remembered ? 'nothing' : 'remember' };
   const older = master?.generations.find((generation) => generation.digest === digest);
@@ -191,7 +194,10 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
   if (master === undefined) {
     const found = await keyFiles.read(MASTER);
     if (found === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
-    await makeMaster(options, found ?? new Secret(generateKey()), 'made');
+    const key = found ?? new Secret(generateKey());
+    const { graceMs } = options;
+    const rotation = { ...MASTER_ROTATION, key, source: undefined, graceMs };
+    await rotator.activate({ ...rotation, origin: 'made', newClient: NEW_MASTER }, 'sidecar');
     return { from: found === undefined ? 'made' : 'found', outcome, reading };
   }
   const active = activeOf(master);
@@ -209,24 +215,3 @@ const emptyFile = (): AdminError =>
   new AdminError('publish_failed', `the key file of ${MASTER} is empty`, {
     hints: [`put the key back into keys/${MASTER} of the state folder, or delete that file`],
   });
-
-async function makeMaster(
-  { rotator, graceMs }: FirstKeyOptions,
-  key: Secret,
-  origin: KeyOrigin,
-): Promise<void> {
-  const newClient = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
-  await rotator.activate(
-    {
-      client: MASTER,
-      key,
-      origin,
-      source: undefined,
-      graceMs,
-      compromised: false,
-      idempotency: undefined,
-      newClient,
-    },
-    'sidecar',
-  );
-}

@@ -17,6 +17,7 @@ import {
   type Actor,
   type AddClientRequest,
   AdminError,
+  type AdminErrorCode,
   type ChangeView,
   type ClientView,
   type KeyAdmin,
@@ -99,7 +100,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
 }
 
 /** Codes of a rotation that was right to ask for and did not succeed. */
-const FAILURES: ReadonlySet<string> = new Set(['publish_failed', 'store_unavailable', 'stopping']);
+const FAILURES: ReadonlySet<AdminErrorCode> = new Set(['publish_failed', 'store_unavailable']);
 
 async function tellUnlessDone<T>(
   onNotRotated: KeyAdminOptions['onNotRotated'],

@@ -149,7 +149,7 @@ interface TargetOptions {
 /** One place that keys are written to. */
 interface TargetTries {
   readonly target: PublishTarget;
-  /** Writes this key instead of any before it; resolves when the first try is over, or too long. */
+  /** Writes this key, and no key before it; resolves once the first try ends or hangs. */
   publish(key: Secret): Promise<void>;
   /** Whether the target has the newest key. */
   hasKey(): boolean;

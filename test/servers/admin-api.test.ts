@@ -484,7 +484,6 @@ describe('what a verb rejects with', () => {
     ['idempotency_mismatch', 422],
     ['publish_failed', 500],
     ['store_unavailable', 503],
-    ['stopping', 503],
   ] as const)('%s is %i with its words', async (code, status) => {
     const { onError, port } = await start({
       rotate: () => Promise.reject(new AdminError(code, 'why it is', { hints: ['what to do'] })),
