@@ -79,7 +79,8 @@ it('hands LiteLLM over, and says so in the log and to whoever counts', async () 
   writeFileSync(join(cwd, 'config.yaml'), 'another\n');
   litellm.onConfigChanged(new Error('it is being written'));
   expect(litellm.admin.status().warnings).toMatchObject([{ message: 'it is being written' }]);
-  // Not that of what is there by now: an edit came since. It is not tried over and over for that.
+  // As after a later edit, this digest is not the one of config.yaml by now: the sidecar must not
+  // reload over and over for that.
   litellm.onConfigChanged('a digest of another configuration');
   await soon(() => expect(told.at(-1)).toBe('done'));
   expect(told).toEqual(['staged', 'starting', 'verified', 'switched', 'draining', 'done']);

@@ -151,7 +151,7 @@ describe("the key of somebody else's LiteLLM", () => {
     await change.onNewKey(two);
     expect(used.at(-1)).toEqual([two.reveal(), one.reveal()]);
     await looked();
-    // LiteLLM runs with the old one still: requests should carry that first.
+    // LiteLLM still runs with the old key: requests should carry that first.
     expect(used.at(-1)).toEqual([one.reveal(), two.reveal()]);
     expect(change.view()).toMatchObject({ newAcceptedAt: null });
     litellm.takes = [two];
@@ -204,7 +204,7 @@ describe("the key of somebody else's LiteLLM", () => {
     litellm.takes = [three];
     now += 1000;
     await looked();
-    // Back to the first: those who took the third are still there.
+    // Back to the first key: LiteLLMs that took the third one are still there.
     await change.onNewKey(one);
     expect(used.at(-1)).toEqual([one.reveal(), three.reveal()]);
     expect(accepted()).toBe(three.reveal());

@@ -16,7 +16,7 @@ const verified = async (life: Life): Promise<Life> => {
   return life;
 };
 
-/** Ends the process at the so-manieth point since `arm`: nothing of it reaches the disk any more. */
+/** Kills the process at write number `at` since `arm`: none of its writes reaches the disk then. */
 function deadly(at: number) {
   let count = -1;
   const names: string[] = [];
@@ -54,7 +54,7 @@ const ask = async (stage: Stage, life: Life, kind: Kind): Promise<unknown> => {
   return await asked.catch(() => undefined);
 };
 
-/** At rest one LiteLLM runs, with the key that is stored; whatever was asked for has ended. */
+/** Waits until one LiteLLM alone runs, with the key that is stored; the handover has ended. */
 const expectRest = async (stage: Stage, life: Life, kind: Kind): Promise<void> => {
   await soon(() => {
     const { active, handover } = life.runner.state();
@@ -120,14 +120,14 @@ describe('a disk that fails for a while', () => {
         });
       };
       const life = await verified(await stage.open({ fault }));
-      // Not even begun.
+      // The handover does not even begin.
       broken.names.add('write upstream.json');
       await expect(life.admin.rotate('cli')).rejects.toMatchObject({ code: 'state_unavailable' });
       expect(life.admin.status()).toMatchObject({ handover: null, warnings: [{ code: 'disk' }] });
       expect(life.notes.at(-1)).toContain('cannot be saved');
       broken.names.clear();
       await soon(() => expect(stage.list('state/upstream')).toEqual(['a.key']));
-      // In the middle: no switch before it is stored.
+      // In the middle of a handover traffic is not switched before the switch is stored.
       life.traffic.switchTo = () => expect(broken.names.size).toBe(0);
       await life.admin.rotate('cli');
       broken.names.add('rename upstream.json');
@@ -154,7 +154,7 @@ describe('a disk that fails for a while', () => {
       const view = await life.ended('handover-1');
       expect(view.fault).toMatchObject({ code: 'disk' });
       expect(view.fault?.hint).toContain('free some space');
-      // It was not the configuration's fault.
+      // The configuration is not to blame, so it is not refused.
       life.runner.onConfigChanged({ digest: await stage.digest() });
       expect(life.admin.status().config).toBe('changed');
     });

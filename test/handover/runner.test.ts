@@ -25,7 +25,7 @@ const errorOf = (verb: Promise<unknown>): Promise<HandoverError> =>
     },
     (error: HandoverError) => error,
   );
-/** One LiteLLM runs, in `slot`, with the key that its file and the traffic have. */
+/** Waits until one LiteLLM alone runs, in `slot`, with the key that its file and the traffic have. */
 const expectRest = async (life: Life, slot: 'a' | 'b'): Promise<void> => {
   await soon(() => {
     expect(stage.list('slots')).toEqual([slot]);
@@ -160,10 +160,10 @@ describe('an edit of the configuration', () => {
     life.runner.onConfigChanged({ digest: broken });
     expect(await life.ended('handover-2')).toMatchObject({ state: 'rolled_back' });
     life.runner.onConfigChanged({ digest: broken });
-    // It is awake: what is asked for now is the next one.
+    // A configuration that was refused begins nothing: the rotation is the next handover.
     await life.admin.rotate('cli');
     expect((await life.ended('handover-3')).kind).toBe('rotate');
-    // Somebody asks: it is tried.
+    // A reload that somebody asks for tries the refused configuration all the same.
     await life.admin.reload({ dryRun: false }, 'cli');
     expect(await life.ended('handover-4')).toMatchObject({ fault: { code: 'died' } });
   });
