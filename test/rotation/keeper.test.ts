@@ -1,59 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
-import { digestOf } from '../../src/keyring/key.ts';
-import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
-import { createKeeper, type Keeper } from '../../src/rotation/keeper.ts';
-import { createFirstUses } from '../../src/rotation/use.ts';
-import { StoreError } from '../../src/store/key-store.ts';
-import { createMemoryStore } from '../support/memory-store.ts';
+import type { Keeper } from '../../src/rotation/keeper.ts';
+import { commit, diskFull, keeperWith, stage } from '../support/keeper.ts';
 
-const HOUR = 3_600_000;
-const full = () => new StoreError('unavailable', 'the disk is full', { hint: 'free some space' });
-
-/** A keeper on a store in memory, with one client and one key. */
-async function keeperWith(mayWrite = () => true) {
-  const time = { now: 1_000_000 };
-  const store = createMemoryStore();
-  const told: string[] = [];
-  const faults: (string | undefined)[] = [];
-  const keeper = createKeeper({
-    store,
-    stored: { keyring: EMPTY_KEYRING, version: 0 },
-    now: () => time.now,
-    onStore: (error) => faults.push(error?.message),
-    mayWrite,
-  });
-  keeper.subscribe((events, by) => void told.push(...events.map(({ kind }) => `${by} ${kind}`)));
-  await keeper.change(
-    [
-      {
-        kind: 'addClient',
-        client: 'master',
-        scopes: ['full'],
-        allowFrom: [],
-        expiresAt: undefined,
-      },
-      stage('first'),
-      { kind: 'commit', client: 'master', published: true },
-    ],
-    'cli:a',
-  );
-  return { keeper, store, told, faults, time };
-}
-
-const stage = (key: string) =>
-  ({
-    kind: 'stage',
-    client: 'master',
-    digest: digestOf(key),
-    origin: 'made',
-    source: undefined,
-    graceMs: HOUR,
-    maxGraceMs: 24 * HOUR,
-    compromised: false,
-    idempotency: undefined,
-  }) as const;
-const commit = { kind: 'commit', client: 'master', published: true } as const;
 const revoke = { kind: 'revoke', generation: 'master-1', compromised: true } as const;
 
 const faultOf = (keeper: Keeper, key: string) =>
@@ -73,7 +22,7 @@ describe('a keeper', () => {
   it('refuses a change that hands a key out where it cannot be saved', async () => {
     const { keeper, store, told, faults } = await keeperWith();
     const before = keeper.keyring();
-    store.failNext(full());
+    store.failNext(diskFull());
     await expect(keeper.change([stage('second')], 'cli:a')).rejects.toMatchObject({
       code: 'store_unavailable',
       message: 'nothing was changed: the disk is full',
@@ -90,7 +39,7 @@ describe('a keeper', () => {
   it('takes a key away at once, and goes on until that is saved', async () => {
     const { keeper, store } = await keeperWith();
     await keeper.change([stage('second'), commit], 'cli:a');
-    store.failNext(full());
+    store.failNext(diskFull());
     await keeper.change([revoke], 'cli:a', 'at-once');
     expect(faultOf(keeper, 'first')).toBe('revoked_key');
     expect(store.stored?.keyring.clients.get('master')?.generations[0]?.state).toBe('retiring');
@@ -101,7 +50,7 @@ describe('a keeper', () => {
 
   it('loses no line of the audit where a save failed in between', async () => {
     const { keeper, store } = await keeperWith();
-    store.failNext(full());
+    store.failNext(diskFull());
     await keeper.note({ by: 'sidecar', action: 'tombstone-used' });
     await keeper.change([stage('second'), commit], 'cli:a');
     const actions = store.audit.map((line) => (JSON.parse(line) as { action: string }).action);
@@ -138,44 +87,5 @@ describe('a keeper', () => {
       message: expect.stringContaining('another sidecar'),
     });
     expect(store.stored?.version).toBe(1);
-  });
-});
-
-describe('the first use of a newer key', () => {
-  it('is saved once, however many answers come while it is', async () => {
-    const { keeper, store, time } = await keeperWith();
-    await keeper.change([stage('second'), commit], 'cli:a');
-    const uses = createFirstUses(keeper, () => time.now);
-    const second = keeper.snapshot().byDigest.get(digestOf('second'));
-    if (second === undefined) throw new Error('it is not there');
-    expect(second.startsClock).toBe(true);
-    for (let answer = 0; answer < 1000; answer++) uses.note(second);
-    await vi.waitFor(() =>
-      expect(keeper.keyring().clients.get('master')?.generations[0]?.retirement?.deadline).toBe(
-        1_000_000 + HOUR,
-      ),
-    );
-    expect(store.stored?.version).toBe(3);
-    expect(keeper.snapshot().byDigest.get(digestOf('second'))?.startsClock).toBe(false);
-  });
-
-  it('is tried again with a later answer where it could not be saved', async () => {
-    const { keeper, store, time } = await keeperWith();
-    await keeper.change([stage('second'), commit], 'cli:a');
-    const uses = createFirstUses(keeper, () => time.now);
-    const second = keeper.snapshot().byDigest.get(digestOf('second'));
-    if (second === undefined) throw new Error('it is not there');
-    store.failNext(full());
-    uses.note(second);
-    await vi.waitFor(() => expect(keeper.storeError()).toBeDefined());
-    await keeper.change([], 'sidecar');
-    uses.note(second);
-    expect(store.stored?.version).toBe(2);
-    time.now += 1001;
-    uses.note(second);
-    await vi.waitFor(() => expect(store.stored?.version).toBe(3));
-    expect(keeper.keyring().clients.get('master')?.generations[0]?.retirement?.deadline).toBe(
-      time.now + HOUR,
-    );
   });
 });

@@ -1,0 +1,66 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type App, startApp } from '../../src/app/app.ts';
+import { systemClock } from '../../src/clock.ts';
+import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
+import { generateKey } from '../../src/keyring/key.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+
+const LOOPBACK = '127.0.0.1';
+
+let cwd = '';
+beforeEach(async () => {
+  cwd = await mkdtemp(join(tmpdir(), 'app-'));
+});
+afterEach(() => rm(cwd, { recursive: true }));
+
+function start(port: number): Promise<App> {
+  const env = {
+    SIDECAR_UPSTREAM: `http://${LOOPBACK}:9`,
+    SIDECAR_UPSTREAM_KEY: generateKey(),
+    SIDECAR_STATE: join(cwd, 'state'),
+    SIDECAR_HOST: LOOPBACK,
+    SIDECAR_PORT: String(port),
+    SIDECAR_OPS_HOST: LOOPBACK,
+    SIDECAR_OPS_PORT: '0',
+    SIDECAR_DRAIN_DELAY: '0',
+  };
+  const loaded = loadConfig({ env, cwd });
+  if (!loaded.ok) throw new Error('a setting is wrong');
+  return startApp({
+    config: loaded.config,
+    log: createLog({
+      level: 'info',
+      format: 'json',
+      destination: { write: () => undefined },
+      clock: systemClock,
+    }),
+    clock: systemClock,
+    version: '0.0.0-test',
+    nodeVersion: process.versions.node,
+    places: openDeclaredPlaces({ env, cwd }),
+    upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd }),
+  });
+}
+
+it('a start that fails at its last step lets go of all that was begun', async () => {
+  const other = createServer();
+  await new Promise<void>((resolve) => {
+    other.listen(0, LOOPBACK, resolve);
+  });
+  const { port } = other.address() as { port: number };
+  await expect(start(port)).rejects.toMatchObject({ kind: 'port' });
+  await new Promise((resolve) => {
+    other.close(resolve);
+  });
+  // The state folder is free, and so is every port.
+  const app = await start(port);
+  expect(app.port).toBe(port);
+  await expect(start(0)).rejects.toMatchObject({ kind: 'locked' });
+  await app.drain();
+  const next = await start(0);
+  await next.drain();
+});
