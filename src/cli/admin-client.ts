@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import type { HandoverView } from '../handover/views.ts';
 import type { WhoView } from '../rotation/admin.ts';
 import {
+  type AdminRoute,
   type AnswerOf,
   ENDPOINTS,
   type Endpoint,
   type Method,
   type PathOf,
-  type Route,
   type SentOf,
 } from '../servers/admin/endpoints.ts';
 import { oneLine } from '../text/safe.ts';
@@ -16,12 +16,12 @@ import type { SocketReply, SocketRequest } from './admin-socket.ts';
 import { CommandError, EXIT, type ExitCode, type Time } from './terminal.ts';
 
 /** What fills the place in a path: `{ name }` for `/api/clients/{name}`. */
-type Names<R extends Route> = R extends `${string}{${infer Name}}${string}`
+type Names<R extends AdminRoute> = R extends `${string}{${infer Name}}${string}`
   ? { readonly [N in Name]: string }
   : unknown;
 
 /** A body or a query, where the route takes one; it may be left out where all of it may. */
-type Part<R extends Route, Name extends 'body' | 'query'> =
+type Part<R extends AdminRoute, Name extends 'body' | 'query'> =
   SentOf<R, Name> extends Readonly<Record<string, never>>
     ? unknown
     : object extends SentOf<R, Name>
@@ -29,11 +29,11 @@ type Part<R extends Route, Name extends 'body' | 'query'> =
       : { readonly [N in Name]: SentOf<R, Name> };
 
 /** What a question to a route holds. An aborted signal ends it; there is no answer then. */
-type Question<R extends Route> = Names<R> &
+type Question<R extends AdminRoute> = Names<R> &
   Part<R, 'body'> &
   Part<R, 'query'> & { readonly signal?: AbortSignal };
 
-type RouteAt<M extends Method, Path extends string> = Extract<Route, `${M} ${Path}`>;
+type RouteAt<M extends Method, Path extends string> = Extract<AdminRoute, `${M} ${Path}`>;
 
 type Ask<M extends Method> = <P extends PathOf<M>>(
   path: P,
@@ -52,7 +52,7 @@ export interface AdminClient {
   readonly delete: Ask<'DELETE'>;
 }
 
-export interface AdminClientOptions {
+interface AdminClientOptions {
   /** Absolute. */
   readonly state: string;
   /** The OS user, for the audit. */
@@ -131,7 +131,7 @@ function requestOf(
   { body, query, signal, ...names }: AnyQuestion,
   actor: string,
 ): AnyRequest {
-  const row: Endpoint = ENDPOINTS[`${method} ${pattern}` as Route];
+  const row: Endpoint = ENDPOINTS[`${method} ${pattern}` as AdminRoute];
   const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
     encodeURIComponent(String(Reflect.get(names, name))),
   );
@@ -194,7 +194,7 @@ const textsIn = (document: object, name: string): readonly string[] => {
 const mistakesIn = (document: object): readonly string[] => textsIn(document, 'mistakes');
 
 /** An answer that is a problem (RFC 9457). */
-export function refusalOf({ status, body }: SocketReply): AdminRefusal {
+function refusalOf({ status, body }: SocketReply): AdminRefusal {
   const code = textIn(body, 'code') ?? '';
   const detail = textIn(body, 'detail') ?? textIn(body, 'title') ?? `it answered ${status}`;
   const hints = [...textsIn(body, 'hints')];

@@ -61,7 +61,7 @@ export function createScene(base: Pick<Scene, 'terminal' | 'time' | 'interrupts'
 }
 
 /** A command's result on stdout: with `--json` the document that the sidecar gave, else a text. */
-export async function show(
+export async function showResult(
   { terminal }: AdminSession,
   { json = false }: JsonFlag,
   document: unknown,

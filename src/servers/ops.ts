@@ -6,8 +6,8 @@ import { createTokenGuard } from './admin/token.ts';
 import { createPendingAnswers, listen } from './listener.ts';
 
 /**
- * The ops port. Each answers GET and HEAD; anything else is 404 with this list. What is below
- * `/api/` is in admin-api.ts, and there only where a token opens it.
+ * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
+ * Where a token is set, `/api/` is the admin API (`admin/endpoints.ts`).
  */
 const ENDPOINTS = {
   '/livez': 'the process is there',
@@ -45,13 +45,13 @@ interface OpsAnswer {
 const TEXT = 'text/plain; charset=utf-8';
 const ALLOWED = 'GET, HEAD';
 
-/** Probes and scrapers have no body, few headers, and take milliseconds: these are wide. */
+/** Wide limits: a probe or a scraper sends no body and few fields, within milliseconds. */
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 3_000,
   requestTimeout: 10_000,
   connectionsCheckingInterval: 1_000,
-  // above the common scrape interval of 60 s, so that a scraper's connection is kept
+  // Above the usual scrape interval of 60 s, so that a scraper's connection is kept.
   keepAliveTimeout: 75_000,
 } as const;
 /** A reader that takes nothing of its answer for so long is cut. */
@@ -105,7 +105,7 @@ const send = (response: ServerResponse, answer: OpsAnswer, last: boolean): void 
 const close = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS);
-    // the one error there is says that it was not listening: closed already
+    // Its only error is that the server was not listening: then it is closed already.
     server.close(() => {
       clearTimeout(cut);
       resolve();
@@ -113,7 +113,7 @@ const close = (server: Server): Promise<void> =>
     server.closeIdleConnections();
   });
 
-/** What is below `/api/`, for callers with the token. */
+/** Lets callers with the token through to the admin API. */
 const createAdminDoor = ({ tokenDigest, api }: NonNullable<OpsOptions['admin']>) => {
   const guard = createTokenGuard(tokenDigest);
   return async (request: IncomingMessage, response: ServerResponse, expects: boolean) => {
@@ -160,12 +160,13 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
         });
         return;
       }
-      // Its body is not read: the connection ends with the answer, or it would be the next request.
+      // A body is not read: the connection ends with the answer, or the body would be taken for the
+      // next request.
       if (carriesBody(request)) serveNoMore(request.socket);
       void answerTo(request).then((answer) => send(response, answer, carriesBody(request)));
     };
   const server = createServer(LIMITS, serve(false));
-  // an expected 100 is given where a body is read, and nowhere else
+  // `100 Continue` is sent where the body is read, by the admin API, and nowhere else.
   server.on('checkContinue', serve(true));
   server.maxConnections = MAX_CONNECTIONS;
   server.setTimeout(IDLE_MS);

@@ -14,6 +14,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
 const PROCESSES = 20;
 const ROUNDS = 15;
+/** Who neither gives up nor takes the folder for so long counts as its owner (`socket.ts`). */
+const PATIENCE_MS = 5_000;
 
 let built: string;
 const folders: string[] = [];
@@ -50,8 +52,13 @@ afterAll(async () => {
   await Promise.all(folders.map((each) => rm(each, { recursive: true, force: true })));
 });
 
+/** The next message of a process; rejects where it ends without one. */
 const heard = async (child: ChildProcess): Promise<Record<string, unknown>> => {
-  const [message] = await once(child, 'message');
+  const ended = new AbortController();
+  const onExit = (): void => ended.abort(new Error('the process ended without a word'));
+  child.once('exit', onExit);
+  const [message] = await once(child, 'message', { signal: ended.signal });
+  child.off('exit', onExit);
   return message;
 };
 
@@ -73,14 +80,19 @@ describe('processes that want one state folder', () => {
   it('at the same instant, on a socket whose owner was killed: one gets it', async () => {
     const path = join(await folder(), 'admin.sock');
     const crowd = await Promise.all(Array.from({ length: PROCESSES }, contender));
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < ROUNDS; ) {
       const at = Date.now() + 30;
       const results = await Promise.all(crowd.map((child) => contend(child, path, at)));
       const won = crowd.filter((_, index) => results[index] === 'won');
-      expect([round, won.length]).toEqual([round, 1]);
+      expect([round, won.length > 1]).toEqual([round, false]);
       expect(results.filter((result) => result !== 'won' && result !== 'locked')).toEqual([]);
       const [owner] = won;
-      if (owner === undefined) return;
+      if (owner === undefined) {
+        // On a machine so busy that one of them stood still for the whole patience of the others.
+        expect([round, Date.now() - at >= PATIENCE_MS]).toEqual([round, true]);
+        continue;
+      }
+      round += 1;
       const still = heard(owner);
       owner.send('still?');
       expect(await still).toEqual({ still: true });
@@ -89,7 +101,7 @@ describe('processes that want one state folder', () => {
       await once(owner, 'exit');
       crowd.splice(crowd.indexOf(owner), 1);
     }
-  }, 60_000);
+  }, 120_000);
 
   it('one whose name is swept away before it looks for it is told who has the folder', async () => {
     const state = await folder();

@@ -6,7 +6,7 @@ import { nearest } from '../../text/nearest.ts';
 import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, parseSpan, wants } from '../options.ts';
 import { showAgo, showUntil } from '../phrases.ts';
-import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import { type Cell, renderColumns } from '../table.ts';
 import type { ExitCode, Terminal } from '../terminal.ts';
 
@@ -132,7 +132,7 @@ function parseBlock(text: string, before: readonly string[] | undefined = []): r
 async function list(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api, time } = session;
   const view = await api.get('/api/clients');
-  return show(session, flags, view, () => renderClients(terminal, view.clients, time.now()));
+  return showResult(session, flags, view, () => renderClients(terminal, view.clients, time.now()));
 }
 
 const HEAD = ['client', 'state', 'key', 'scopes', 'last used', 'expires', 'from'] as const;
@@ -168,7 +168,7 @@ async function add(session: AdminSession, name: string, flags: AddFlags): Promis
   const { scope = ['inference'], expires, allowFrom = [] } = flags;
   const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
   const view = await api.post('/api/clients', { body });
-  return show(session, flags, view, () => renderRotation(terminal, view, time.now()));
+  return showResult(session, flags, view, () => renderRotation(terminal, view, time.now()));
 }
 
 async function switchTo(
@@ -180,7 +180,7 @@ async function switchTo(
   const { terminal, api, time } = session;
   const view = await api.post(`/api/clients/{name}/${to}`, { name });
   const said = `${name} is ${SWITCHES[to].done}`;
-  return show(session, flags, view, () => renderChange(terminal, said, view, time.now()));
+  return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
 }
 
 async function remove(session: AdminSession, name: string, flags: RemoveFlags): Promise<ExitCode> {
@@ -189,5 +189,5 @@ async function remove(session: AdminSession, name: string, flags: RemoveFlags): 
     session.api.delete('/api/clients/{name}', { name, query }),
   );
   const lines = [`${name} is removed, and all of its keys are revoked`, ...notesOf(view, false)];
-  return show(session, flags, view, () => `${lines.join('\n  ')}\n`);
+  return showResult(session, flags, view, () => `${lines.join('\n  ')}\n`);
 }

@@ -2,7 +2,7 @@ import { MASTER } from '../../client-name.ts';
 import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, parseGeneration, parseSpan } from '../options.ts';
-import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import type { ExitCode } from '../terminal.ts';
 
 const ROTATE_HELP = `
@@ -119,7 +119,7 @@ async function rotate(session: AdminSession, name: string, flags: RotateFlags): 
   const view = await sayingWho(session, () =>
     api.post('/api/clients/{name}/rotate', { name, body }),
   );
-  const code = await show(session, flags, view, () =>
+  const code = await showResult(session, flags, view, () =>
     renderRotation(terminal, view, time.now(), compromised),
   );
   // Ctrl-C is asked for once there is something to wait for.
@@ -131,7 +131,7 @@ async function rollback(session: AdminSession, name: string, flags: JsonFlag): P
   const view = await api.post('/api/clients/{name}/rollback', { name });
   const active = view.client.generations.find(({ state }) => state === 'active');
   const said = `${active?.id ?? name} is the key of ${name} again`;
-  return show(session, flags, view, () => renderChange(terminal, said, view, time.now()));
+  return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
 }
 
 async function revoke(session: AdminSession, id: string, flags: RevokeFlags): Promise<ExitCode> {
@@ -142,7 +142,7 @@ async function revoke(session: AdminSession, id: string, flags: RevokeFlags): Pr
     api.post('/api/generations/{id}/revoke', { id, body }),
   );
   const said = `${id} is revoked: it opens nothing any more`;
-  return show(session, flags, view, () =>
+  return showResult(session, flags, view, () =>
     renderChange(terminal, said, view, time.now(), compromised),
   );
 }

@@ -15,7 +15,7 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
-import { type CommandDefinition, show } from '../scene.ts';
+import { type CommandDefinition, showResult } from '../scene.ts';
 import {
   type Cell,
   type LabelledLine,
@@ -50,7 +50,9 @@ export const statusCommand: CommandDefinition = (program, { ask }) => {
         const view = await session.api.get('/api/status');
         const upstream = await session.api.get('/api/upstream');
         const document = { ...view, upstream };
-        return show(session, flags, document, () => renderStatus(session.terminal, view, upstream));
+        return showResult(session, flags, document, () =>
+          renderStatus(session.terminal, view, upstream),
+        );
       }),
     );
 };

@@ -14,7 +14,7 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
-import { type AdminSession, type CommandDefinition, show } from '../scene.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import {
   type Cell,
   type LabelledLine,
@@ -94,7 +94,7 @@ export const upstreamCommand: CommandDefinition = (program, scene) => {
     .action((flags: JsonFlag) =>
       ask(flags, async (session) => {
         const view = await session.api.get('/api/upstream');
-        return show(session, flags, view, () => renderUpstream(session.terminal, view));
+        return showResult(session, flags, view, () => renderUpstream(session.terminal, view));
       }),
     );
   handoverCommands(upstream, scene);
@@ -263,7 +263,9 @@ async function history(session: AdminSession, flags: JsonFlag): Promise<ExitCode
     say(terminal, 'there was no handover so far');
     return EXIT.ok;
   }
-  return show(session, flags, view, () => renderHistory(terminal, view.handovers, time.now()));
+  return showResult(session, flags, view, () =>
+    renderHistory(terminal, view.handovers, time.now()),
+  );
 }
 
 const renderHistory = (
@@ -289,7 +291,7 @@ async function saltKey(session: AdminSession, flags: JsonFlag): Promise<ExitCode
   const { terminal, api } = session;
   const view = await api.post('/api/upstream/salt-key');
   const lines = `LITELLM_SALT_KEY=${view.saltKey}\nSIDECAR_LITELLM_SALT_KEY=set\n`;
-  const code = await show(session, flags, view, () => lines);
+  const code = await showResult(session, flags, view, () => lines);
   say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [
     'both lines belong into .env, and a copy with your backups',
     'without it nothing that LiteLLM has stored can be read; it must never change',

@@ -2,7 +2,7 @@ import type { WhoView } from '../../rotation/admin.ts';
 import { renderCallers } from '../key-report.ts';
 import { JSON_FLAG, type JsonFlag, parseGeneration } from '../options.ts';
 import { goodUntil, showCount } from '../phrases.ts';
-import { type CommandDefinition, show } from '../scene.ts';
+import { type CommandDefinition, showResult } from '../scene.ts';
 import type { Terminal } from '../terminal.ts';
 
 const HELP = `
@@ -27,7 +27,7 @@ export const whoCommand: CommandDefinition = (program, { ask }) => {
       ask(flags, async (session) => {
         const { terminal, api, time } = session;
         const view = await api.get('/api/generations/{id}/who', { id });
-        return show(session, flags, view, () => renderWho(terminal, view, time.now()));
+        return showResult(session, flags, view, () => renderWho(terminal, view, time.now()));
       }),
     );
 };

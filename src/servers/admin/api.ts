@@ -3,12 +3,12 @@ import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
 import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
 import {
+  type AdminRoute,
   type AnswerOf,
   ENDPOINTS,
   type Endpoint,
   type Method,
   type ReadOf,
-  type Route,
 } from './endpoints.ts';
 import { FIELDS, readBodyFields, readIdempotencyKey, readQuery } from './fields.ts';
 import {
@@ -37,7 +37,7 @@ interface AdminParts {
 }
 
 /** A request to an endpoint, read and found good. */
-interface AdminCall<R extends Route> {
+interface AdminCall<R extends AdminRoute> {
   /** What `{name}` or `{id}` stands for; '' where the path has neither. */
   readonly target: string;
   readonly body: ReadOf<R, 'body'>;
@@ -48,12 +48,12 @@ interface AdminCall<R extends Route> {
 }
 
 /** Carries out what a route asks for; rejects with `AdminError` or `HandoverError`. */
-type Handler<R extends Route> = (
+type Handler<R extends AdminRoute> = (
   parts: AdminParts,
   call: AdminCall<R>,
 ) => AnswerOf<R> | Promise<AnswerOf<R>>;
 
-const HANDLERS: { readonly [R in Route]: Handler<R> } = {
+const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
@@ -88,7 +88,7 @@ const HANDLERS: { readonly [R in Route]: Handler<R> } = {
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
 };
 
-export interface AdminApiOptions extends AdminParts {
+interface AdminApiOptions extends AdminParts {
   /** Told of a verb that failed for an unknown reason; its caller gets 500 without it. */
   readonly onError: (error: unknown) => void;
 }
@@ -165,7 +165,7 @@ interface UnreadCall {
 }
 
 /** Calls the handler of a route, unless a part of the request is a mistake. */
-async function carryOut<R extends Route>(
+async function carryOut<R extends AdminRoute>(
   parts: AdminParts,
   route: R,
   { target, by, ...unread }: UnreadCall,
@@ -193,13 +193,13 @@ function mistaken(mistakes: readonly string[]): Problem {
 }
 
 interface RoutePattern {
-  readonly route: Route;
+  readonly route: AdminRoute;
   readonly method: Method;
   /** `['', 'api', 'clients', '{name}']` */
   readonly parts: readonly string[];
 }
 
-const PATTERNS: readonly RoutePattern[] = (Object.keys(ENDPOINTS) as Route[]).map((route) => {
+const PATTERNS: readonly RoutePattern[] = (Object.keys(ENDPOINTS) as AdminRoute[]).map((route) => {
   const [method, path] = route.split(' ') as [Method, string];
   return { route, method, parts: path.split('/') };
 });
@@ -208,7 +208,7 @@ const PATTERNS: readonly RoutePattern[] = (Object.keys(ENDPOINTS) as Route[]).ma
 function findRoute(
   method: string,
   path: string,
-): { readonly route: Route; readonly target: string } | Problem {
+): { readonly route: AdminRoute; readonly target: string } | Problem {
   const segments = decodeSegments(path);
   if (segments === undefined) {
     return { code: 'bad_request', detail: 'the path holds a % that encodes nothing' };

@@ -118,26 +118,30 @@ export const ENDPOINTS = {
 } as const satisfies Readonly<Record<`${Method} /api/${string}`, Endpoint>>;
 
 /** `POST /api/clients` */
-export type Route = keyof typeof ENDPOINTS;
+export type AdminRoute = keyof typeof ENDPOINTS;
 
 /** The paths that a method is answered at. */
-export type PathOf<M extends Method> = Route extends infer R
+export type PathOf<M extends Method> = AdminRoute extends infer R
   ? R extends `${M} ${infer Path}`
     ? Path
     : never
   : never;
 
 /** The document that a route answers. */
-export type AnswerOf<R extends Route> =
+export type AnswerOf<R extends AdminRoute> =
   (typeof ENDPOINTS)[R]['answers'] extends Shape<infer T> ? T : never;
 
-type SchemaOf<R extends Route, Part extends 'body' | 'query'> =
+type SchemaOf<R extends AdminRoute, Part extends 'body' | 'query'> =
   (typeof ENDPOINTS)[R] extends Readonly<Record<Part, infer Name extends FieldSet>>
     ? (typeof FIELDS)[Name]
     : (typeof FIELDS)['nothing'];
 
 /** Body or query of a route as a client writes them: `24h`. */
-export type SentOf<R extends Route, Part extends 'body' | 'query'> = z.input<SchemaOf<R, Part>>;
+export type SentOf<R extends AdminRoute, Part extends 'body' | 'query'> = z.input<
+  SchemaOf<R, Part>
+>;
 
 /** Body or query of a route as they were read: 86,400,000 ms. */
-export type ReadOf<R extends Route, Part extends 'body' | 'query'> = z.output<SchemaOf<R, Part>>;
+export type ReadOf<R extends AdminRoute, Part extends 'body' | 'query'> = z.output<
+  SchemaOf<R, Part>
+>;

@@ -87,7 +87,7 @@ export const FIELDS = {
 } as const;
 
 /** What a part of a request holds, or every mistake in it. */
-export type PartRead<T> = { readonly value: T } | { readonly mistakes: readonly string[] };
+type PartRead<T> = { readonly value: T } | { readonly mistakes: readonly string[] };
 
 /** Reads the fields of a JSON body. */
 export const readBodyFields = <T extends z.ZodObject>(

@@ -4,7 +4,7 @@ import type { HandoverView } from '../../handover/views.ts';
 import { discardRest, serveNoMore } from '../../proxy/client-connection.ts';
 import type { AdminError, AdminErrorCode, WhoView } from '../../rotation/admin.ts';
 
-/** The status of each code that the admin API says no with. */
+/** The HTTP status of each code that the admin API refuses with. */
 const STATUS_OF = {
   bad_request: 400,
   bad_client_name: 400,
@@ -54,17 +54,17 @@ const STATUS_OF = {
 
 export type ProblemCode = keyof typeof STATUS_OF;
 
-/** Why the admin API did nothing; a value, never thrown. Holds no key. */
+/** Why the admin API did nothing; a value, never thrown. It holds no key. */
 export interface Problem {
   readonly code: ProblemCode;
   readonly detail: string;
-  /** What to do, each a line. */
+  /** What the caller can do, each a line. */
   readonly hints?: readonly string[];
-  /** Of `in_use`: who would break. */
+  /** Of `in_use`: who used the key, and would be refused. */
   readonly who?: WhoView;
-  /** Of `handover_under_way`: which. */
+  /** Of `handover_under_way`: that handover. */
   readonly handover?: HandoverView;
-  /** Each with the name of its field. */
+  /** Of `bad_request`: every mistake, each with the name of its field. */
   readonly mistakes?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -77,7 +77,7 @@ export interface AdminAnswer {
   readonly body: unknown;
 }
 
-/** Seconds; what passes by itself is soon over. */
+/** Seconds, for `Retry-After`: these refusals end by themselves. */
 const RETRY_AFTER: Partial<Record<ProblemCode, string>> = {
   starting: '1',
   stopping: '5',
@@ -95,7 +95,7 @@ export const jsonAnswer = (status: number, body: unknown): AdminAnswer => ({
   body,
 });
 
-/** RFC 9457; of `about:blank` the title is that of the status (§4.2.1). */
+/** RFC 9457; where the type is `about:blank`, the title is that of the status (§4.2.1). */
 export function problemAnswer(problem: Problem): AdminAnswer {
   const { code, detail, hints = [], who, handover, mistakes, headers } = problem;
   const status = STATUS_OF[code];
@@ -133,12 +133,13 @@ export function problemOf(error: AdminError | HandoverError): Problem {
   };
 }
 
+/** Whether a request has a body, by its head. */
 export const carriesBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 
 /**
- * Sends an answer; of HEAD, its head. A body that is still coming is not wanted: the connection
- * ends, but only after the client had the time to read why.
+ * Sends an answer, or to HEAD its head alone. Where the body of the request is still coming, nobody
+ * reads it: the connection ends, but only after the client had the time to read why.
  */
 export function sendAnswer(
   request: IncomingMessage,
@@ -164,7 +165,7 @@ export function sendAnswer(
   discardRest(request, () => response.end());
 }
 
-/** Of bytes: the longest request is a list of addresses. */
+/** The longest body is a new client's, with its list of addresses. */
 const MOST_BYTES = 64 * 1024;
 
 const unsupported = (detail: string): Problem => ({
@@ -181,7 +182,7 @@ export async function readBody(
   request: IncomingMessage,
 ): Promise<{ readonly fields: object } | Problem | undefined> {
   const { 'content-type': type, 'content-encoding': encoding } = request.headers;
-  // A page of another site can send a form or plain text without being asked for leave; not JSON.
+  // A page of another site can send a form or plain text without a CORS preflight, but not JSON.
   if (type === undefined ? carriesBody(request) : !isJson(type)) {
     return unsupported('only application/json is read here');
   }
@@ -216,7 +217,7 @@ function readBytes(request: IncomingMessage): Promise<Buffer | Problem | undefin
       resolve(result);
     }
     request.on('data', onData).on('end', onEnd).on('close', onClose);
-    // A client that leaves is told of here, too; `close` follows.
+    // Where a client leaves there is an `error` too; without a listener it would end the process.
     request.on('error', () => undefined);
   });
 }
@@ -229,7 +230,7 @@ function parse(bytes: Buffer): { fields: object } | Problem {
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    // Not the parser's words: they quote what was sent.
+    // Not in the words of the parser, which quote what was sent: that may be a key.
     return bad('the body is not JSON in UTF-8');
   }
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -11,25 +11,25 @@ import { createPendingAnswers } from '../listener.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
-/** Bytes that a socket's name may have on any system: Linux takes 107, macOS and the BSDs 103. */
+/** How many bytes the path of a socket may have: Linux takes 107, macOS and the BSDs 103. */
 const MOST_BYTES = 103;
 
-/** A folder, by a name that is short enough for the sockets in it. */
-export interface SocketFolder {
+/** A folder under a name that is short enough for the paths of its sockets. */
+interface SocketFolder {
   /** What to listen on or to connect to. */
   at(name: string): string;
-  /** The names that `at` gave are of no use any more. */
+  /** After this the paths that `at` gave lead nowhere. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a folder for sockets. Node cuts a name that is too long without a word, and listens on
- * another; Linux has each open folder under a short name, too.
+ * Opens a folder for sockets. Node cuts a path that is too long, in silence, and listens at another
+ * one. On Linux a folder that is open has a second, short name: `/proc/self/fd/<number>`.
  *
- * @param longest the longest name that `at` is asked for
- * @throws Error of Node's fs; with the code ENAMETOOLONG where there is no short name
+ * @param longest the longest name that `at` will be asked for
+ * @throws Error of Node's fs; with the code ENAMETOOLONG where the folder has no short name
  */
-export async function openSocketFolder(folder: string, longest: string): Promise<SocketFolder> {
+async function openSocketFolder(folder: string, longest: string): Promise<SocketFolder> {
   if (Buffer.byteLength(join(folder, longest)) <= MOST_BYTES) {
     return { at: (name) => join(folder, name), close: () => Promise.resolve() };
   }
@@ -49,8 +49,8 @@ export async function openSocketFolder(folder: string, longest: string): Promise
 }
 
 /**
- * A name by which a socket can be connected to, however long its path is; `close` once that is
- * done. Does not look whether it is there.
+ * A path by which a client can connect to a socket, however long the socket's own path is; to be
+ * closed after the connection is made. Does not look whether the socket is there.
  *
  * @throws as `openSocketFolder`
  */
@@ -63,7 +63,7 @@ export async function reachSocket(
 }
 
 /** What stands under a name. */
-export async function kindAt(path: string): Promise<'socket' | 'nothing' | 'other'> {
+async function kindAt(path: string): Promise<'socket' | 'nothing' | 'other'> {
   try {
     return (await lstat(path)).isSocket() ? 'socket' : 'other';
   } catch (error) {
@@ -73,29 +73,30 @@ export async function kindAt(path: string): Promise<'socket' | 'nothing' | 'othe
 }
 
 /**
- * The lock on a state folder is a listening socket: a kernel closes it however its process ends, so
- * that a connection tells a live owner from one that is gone. Taking over from one that is gone
- * must not be two steps that two can do at once (look, then rename). So everybody who wants the
- * lock first listens under a name of its own, which is never used again, and only then looks:
+ * The lock on a state folder is a listening socket: the kernel closes it however its process ends,
+ * so whoever can connect knows that the owner lives. To take over from a dead owner is two steps,
+ * look and rename, and two processes must not do both at once. So every process that wants the lock
+ * first listens under a waiting name of its own, which is never used again, and then looks:
  *
- * 1. at the others who want it. One with a lower name goes before: give up. One with a higher name
- *    may have looked before we were there: wait until it has given up or has the lock.
- * 2. at the lock itself. It answers: give up. Nobody does: rename our own name to it.
+ * 1. at the other waiting names. Where a lower one is alive, it gives up. Where a higher one is,
+ *    that process may have looked before this one listened: wait until it gives up or has the lock.
+ * 2. at the lock itself. Where somebody listens, it gives up; where nobody does, it renames its
+ *    waiting name to that of the lock.
  *
- * Of two, one listened first, and the other sees it, as one who wants the lock or as its owner. The
- * other goes on only once that one has given up. Where nobody has the lock, the lowest gets it.
+ * Of two processes one listened first, and the other sees it, waiting or as the owner, and goes on
+ * only once that one has given up. Where nobody has the lock, the lowest name gets it.
  */
 const WAITING = /^\.admin-[0-9a-f]{16}\.sock$/;
 const waitingName = (): string => `.admin-${randomBytes(8).toString('hex')}.sock`;
 
 const LOOK_EVERY_MS = 20;
-/** Who neither gives up nor takes the lock for so long hangs, and counts as its owner. */
+/** Whoever neither gives up nor takes the lock for so long hangs, and counts as its owner. */
 const PATIENCE_MS = 5_000;
 
-export interface SocketLock {
-  /** Whether the name still is that of our socket. */
+interface SocketLock {
+  /** Whether the path still leads to our own socket. */
   isStillOurs(): boolean;
-  /** Gives the name back, where it is ours; then stops to listen. */
+  /** Removes the path, where it is still ours, and then stops listening. */
   release(): Promise<void>;
 }
 
@@ -109,7 +110,7 @@ export async function lockSocket(path: string, server: Server): Promise<SocketLo
   const own = waitingName();
   const state = dirname(path);
   const folder = await openFolder(path, own);
-  // Who connected before the permissions were set may be anybody; nobody needs an answer then.
+  // Before the permissions are set anybody may connect, and nobody has a reason to.
   const turnAway = (socket: Socket): unknown => socket.destroy();
   server.on('connection', turnAway);
   try {
@@ -126,8 +127,8 @@ export async function lockSocket(path: string, server: Server): Promise<SocketLo
     return {
       isStillOurs,
       async release() {
-        // While it still listens: who finds the name gone may have the folder. A name that cannot
-        // be taken away is one that nobody listens at.
+        // The path goes while the server still listens: whoever finds no path may take the folder.
+        // A path that cannot be removed does no harm, as nobody listens there from now on.
         if (isStillOurs()) await rm(path, { force: true }).catch(() => undefined);
         await stop(server, folder);
       },
@@ -140,7 +141,7 @@ export async function lockSocket(path: string, server: Server): Promise<SocketLo
 
 async function openFolder(path: string, longest: string): Promise<SocketFolder> {
   try {
-    // To `bind` a folder that is missing is one without permission.
+    // `bind` fails with EACCES where the folder is missing; `stat` tells the two apart.
     await stat(`${dirname(path)}/.`);
     return await openSocketFolder(dirname(path), longest);
   } catch (cause) {
@@ -148,15 +149,16 @@ async function openFolder(path: string, longest: string): Promise<SocketFolder> 
   }
 }
 
-/** @returns which file our own name is that of */
+/** Lets no other user connect. Resolves to the identity of the file, by inode and device. */
 async function closeToOthers(file: string): Promise<BigIntStats> {
   await chmod(file, 0o600);
   return lstat(file, { bigint: true });
 }
 
 /**
- * What needs our own name. Only an owner takes the names of others away, where they seem dead, as
- * one does that is bound and not listened at yet.
+ * Does what needs our own waiting name. Where that is gone, another process has the lock: only an
+ * owner removes the names of others, those that nobody listens at, and one that is bound and not
+ * listened at yet looks like them.
  */
 async function whileOurs<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -169,7 +171,7 @@ async function whileOurs<T>(path: string, work: () => Promise<T>): Promise<T> {
 async function waitForTurn(path: string, own: string, folder: SocketFolder): Promise<void> {
   const lastLook = Date.now() + PATIENCE_MS;
   for (;;) {
-    // In this order: who gets the lock in between is seen as its owner.
+    // First the others, then the lock: whoever gets the lock in between is seen as its owner.
     const others = (await waiting(dirname(path), folder)).filter((name) => name !== own);
     await checkOwner(path, folder);
     if (others.length === 0) return;
@@ -178,7 +180,7 @@ async function waitForTurn(path: string, own: string, folder: SocketFolder): Pro
   }
 }
 
-/** Those who listen and want the lock. */
+/** The waiting names that somebody listens at. */
 async function waiting(state: string, folder: SocketFolder): Promise<string[]> {
   const names = (await readdir(state)).filter((name) => WAITING.test(name));
   const alive = await Promise.all(names.map((name) => isAlive(folder.at(name))));
@@ -196,7 +198,7 @@ async function checkOwner(path: string, folder: SocketFolder): Promise<void> {
   if (await isAlive(folder.at(basename(path)))) throw locked(path);
 }
 
-/** Whether somebody listens; what it answers does not matter, it may hang. */
+/** Whether a process listens there. Its answer does not matter, as it may hang. */
 function isAlive(address: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect(address);
@@ -207,14 +209,14 @@ function isAlive(address: string): Promise<boolean> {
     socket.once('error', (error) => {
       const code = codeOf(error);
       if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false);
-      // It is asked by more than the kernel queues (EAGAIN), or stopped to listen this moment.
+      // More processes connect than the kernel queues (EAGAIN), or the listener stops just now.
       else if (code === 'EAGAIN' || code === 'ECONNRESET' || code === 'EPIPE') resolve(true);
       else reject(error);
     });
   });
 }
 
-/** Takes away the names of those who died while they waited. */
+/** Removes the waiting names of processes that died. */
 async function sweep(state: string, folder: SocketFolder): Promise<void> {
   const names = (await readdir(state)).filter((name) => WAITING.test(name));
   await Promise.all(
@@ -234,7 +236,7 @@ function listen(server: Server, address: string): Promise<void> {
   });
 }
 
-/** Libuv takes away the name that it bound; that one is never another's. */
+/** libuv removes the waiting name that it bound; no other process ever has that name. */
 async function stop(server: Server, folder: SocketFolder): Promise<void> {
   if (server.listening) {
     const closed = new Promise((resolve) => {
@@ -276,7 +278,7 @@ function cannotListen(path: string, cause: unknown): StartupError {
   );
 }
 
-export interface AdminSocketOptions {
+interface AdminSocketOptions {
   /** `admin.sock` in the state folder, which must be there; any length. */
   readonly path: string;
   /** Told of errors of the listening socket. */

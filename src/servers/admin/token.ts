@@ -4,13 +4,13 @@ import { digestOf } from '../../keyring/key.ts';
 import { createFailureLimiter, plainAddress } from '../../proxy/address.ts';
 import type { Problem } from './http.ts';
 
-/** Guesses an address may make in a minute; with the right token nobody is ever locked out. */
+/** Wrong tokens in a minute from one address; who has the right one is never locked out. */
 const FAILURES_PER_MINUTE = 10;
 
-/** Resolves to who asks, `api:10.0.0.7`, or to why that one may not. */
-export type TokenGuard = (request: IncomingMessage) => Promise<string | Problem>;
+/** Resolves to who asks, such as `api:10.0.0.7`, or to why that caller may not. */
+type TokenGuard = (request: IncomingMessage) => Promise<string | Problem>;
 
-/** @param tokenDigest `digestOf` the token that opens the admin API */
+/** @param tokenDigest `digestOf` of the token that opens the admin API */
 export function createTokenGuard(tokenDigest: string): TokenGuard {
   const expected = Buffer.from(tokenDigest);
   const limiter = createFailureLimiter(FAILURES_PER_MINUTE);
@@ -18,7 +18,7 @@ export function createTokenGuard(tokenDigest: string): TokenGuard {
     const address = plainAddress(socket.remoteAddress ?? '');
     const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
     if (token === undefined) return missing;
-    // Of digests, which have one length, and of which an attacker chooses no byte.
+    // Digests are compared: they have one length, and a caller cannot choose their bytes.
     if (timingSafeEqual(Buffer.from(digestOf(token)), expected)) return `api:${address}`;
     const wait = await limiter.count(address);
     return wait === undefined ? wrong : tooMany(wait);
