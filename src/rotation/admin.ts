@@ -140,7 +140,7 @@ export interface AddClientRequest {
   readonly idempotencyKey: string | undefined;
 }
 
-export interface RevokeRequest {
+interface RevokeRequest {
   readonly generation: string;
   readonly force: boolean;
   readonly compromised: boolean;

@@ -14,7 +14,7 @@ import { createTurns } from '../turns.ts';
 import { type Actor, AdminError } from './admin.ts';
 
 /** Told of the events of a change once it rules, in the order of the changes; must not throw. */
-export type KeyringListener = (events: readonly KeyringEvent[], by: Actor) => void;
+type KeyringListener = (events: readonly KeyringEvent[], by: Actor) => void;
 
 interface KeeperOptions {
   readonly store: KeyStore;

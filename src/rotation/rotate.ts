@@ -28,7 +28,7 @@ export interface Rotation {
 }
 
 /** A rotation to a key that the sidecar makes. */
-export type RotationToNewKey = Omit<Rotation, 'key' | 'origin' | 'source'>;
+type RotationToNewKey = Omit<Rotation, 'key' | 'origin' | 'source'>;
 
 /** What a rotation made, or made before for the same `Idempotency-Key`. */
 export interface RotationResult {

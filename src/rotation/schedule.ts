@@ -53,7 +53,7 @@ interface KeyTimerOptions {
 }
 
 /** Does to keys what time alone does. */
-export interface KeyTimer {
+interface KeyTimer {
   /** Nothing happens by itself any more; use that was not saved yet is saved. */
   close(): Promise<void>;
 }

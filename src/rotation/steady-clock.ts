@@ -17,7 +17,7 @@ export interface SteadyClock {
   jump(): ClockJump | undefined;
 }
 
-export interface SteadyClockOptions {
+interface SteadyClockOptions {
   readonly clock: Clock;
   /** What the keyring saw last: time does not begin before it. */
   readonly notBefore: number;
