@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
-import { type CheckOptions, check } from '../../src/cli/commands/check.ts';
-import { Secret } from '../../src/secret.ts';
-import { capturedTerminal } from './captured-terminal.ts';
-import { type Answer, CHAT, json, modelList, startFakeGateway } from './fake-gateway.ts';
+import { type CheckOptions, check } from '../../../src/cli/commands/check.ts';
+import { Secret } from '../../../src/secret.ts';
+import { capturedTerminal } from '../captured-terminal.ts';
+import { type Answer, CHAT, json, modelList, startFakeGateway } from '../fake-gateway.ts';
 
 const KEY = 'sk-a-key-for-the-tests';
 const USUAL: CheckOptions = { models: [], stream: false, json: false, timeoutMs: 5000 };
@@ -55,12 +55,14 @@ test('no more than eight are asked at once', async () => {
   const names = Array.from({ length: 20 }, (_, n) => `model-${n}`);
   const waiting: ServerResponse[] = [];
   const counts: number[] = [];
+  let left = names.length;
   const { code } = await run(({ path }, response) => {
     if (path === '/v1/models') return json(response, 200, modelList(...names));
     waiting.push(response);
+    if (waiting.length !== Math.min(8, left)) return undefined;
     // A ninth would come within this time, since nothing else is awaited.
-    if (waiting.length > 1) return undefined;
     return void setTimeout(() => {
+      left -= waiting.length;
       counts.push(waiting.length);
       for (const one of waiting.splice(0)) json(one, 200, CHAT);
     }, 150);

@@ -8,7 +8,7 @@ import {
   problem,
   rotateView,
   runAgainst,
-} from './fake-admin.ts';
+} from '../fake-admin.ts';
 
 const CLIENTS = [
   client(),
@@ -27,7 +27,7 @@ test('clients list', async () => {
   const { code, stdout, asked } = await runAgainst([200, view], 'clients list');
   expect(code).toBe(0);
   expect(asked[0]?.what).toBe('GET /api/clients');
-  await expect(stdout).toMatchFileSnapshot('transcripts/clients-list.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/clients-list.txt');
   const json = await runAgainst([200, view], 'clients list --json');
   expect(JSON.parse(json.stdout)).toEqual(view);
 });
@@ -47,7 +47,7 @@ test('clients add: its scope is inference where none is named', async () => {
   });
   expect(asked[0]?.headers['idempotency-key']).toMatch(/./);
   expect(stdout).not.toContain(ADDED.key);
-  await expect(stdout).toMatchFileSnapshot('transcripts/clients-add.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/clients-add.txt');
 });
 
 test('clients add: everything that can be said, several times where that makes sense', async () => {

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { HandoverView } from '../../src/handover/views.ts';
+import type { HandoverView } from '../../../src/handover/views.ts';
 import {
   type Asked,
   ago,
@@ -14,8 +14,8 @@ import {
   runAgainst,
   SECOND,
   stopping,
-} from './fake-admin.ts';
-import { EVIL, fault, handoverView, MODELS, rolledBack, STEPS } from './upstream-views.ts';
+} from '../fake-admin.ts';
+import { EVIL, fault, handoverView, MODELS, rolledBack, STEPS } from '../upstream-views.ts';
 
 type Look = HandoverView | Reply;
 
@@ -46,8 +46,8 @@ test('rotate stays until new requests have gone over, a line for each step', asy
   ]);
   expect(asked[0]?.headers['x-sidecar-actor']).toMatch(/^[\x21-\x7e]+$/);
   expect(slept).toEqual(Array(6).fill(SECOND));
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-rotate.txt');
-  await expect(stderr).toMatchFileSnapshot('transcripts/upstream-rotate-stderr.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-rotate.txt');
+  await expect(stderr).toMatchFileSnapshot('../transcripts/upstream-rotate-stderr.txt');
 });
 
 test('with --wait it stays until the one before has ended', async () => {
@@ -55,7 +55,7 @@ test('with --wait it stays until the one before has ended', async () => {
   const answers = WHOLE.map((each) => ({ ...each, cut: each.state === 'done' ? 2 : 0 }));
   const { code, stdout, stderr } = await run(script(...answers), 'rotate --wait', { time });
   expect(code).toBe(0);
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-rotate-wait.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-rotate-wait.txt');
   expect(stderr).toMatch(/handover-12: draining since 14:03:19 UTC \(\d s\); waits for 3 requests/);
 });
 
@@ -120,7 +120,7 @@ const FAILED = rolledBack({ id: 'handover-12', kind: 'rotate', by: 'cli:alice' }
 test('a roll-back is 1, with the reason, what to do, and the last words', async () => {
   const { code, stdout, stderr } = await run(script(STEPS[1] as HandoverView, FAILED), 'rotate');
   expect([code, stdout]).toEqual([1, '']);
-  await expect(stderr).toMatchFileSnapshot('transcripts/upstream-rolled-back.txt');
+  await expect(stderr).toMatchFileSnapshot('../transcripts/upstream-rolled-back.txt');
 });
 
 test('one that dies after the switch is no success of --wait', async () => {
@@ -181,7 +181,7 @@ test('refused because of another one: which, by whom, in which step', async () =
   });
   const { code, stdout, stderr, asked } = await run(script(refusal), 'rotate', { time });
   expect([code, stdout, asked.length]).toEqual([1, '', 1]);
-  await expect(stderr).toMatchFileSnapshot('transcripts/handover-under-way.txt');
+  await expect(stderr).toMatchFileSnapshot('../transcripts/handover-under-way.txt');
   const json = await run(script(refusal), 'reload --json', { time });
   expect([json.code, JSON.parse(json.stdout)]).toMatchObject([
     1,
@@ -293,7 +293,7 @@ test('on a terminal the steps change in place, and go at the end', async () => {
   for (const frame of drawn) {
     for (const line of frame.split('\n')) expect(line.length).toBeLessThan(60);
   }
-  await expect(`${drawn[3]?.trimStart()}`).toMatchFileSnapshot('transcripts/handover-tty.txt');
+  await expect(`${drawn[3]?.trimStart()}`).toMatchFileSnapshot('../transcripts/handover-tty.txt');
   expect(drawn.at(-1)?.trim()).toBe('');
 });
 

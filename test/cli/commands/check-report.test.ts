@@ -6,7 +6,7 @@ import {
   renderSummary,
   renderTable,
   summarise,
-} from '../../src/cli/commands/check.ts';
+} from '../../../src/cli/commands/check.ts';
 
 const rows = [
   { model: 'mock', result: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { UpstreamView } from '../../src/handover/views.ts';
-import type { StatusView } from '../../src/rotation/admin.ts';
+import type { UpstreamView } from '../../../src/handover/views.ts';
+import type { StatusView } from '../../../src/rotation/admin.ts';
 import {
   type Asked,
   ago,
@@ -18,8 +18,8 @@ import {
   SECOND,
   statusView,
   whoView,
-} from './fake-admin.ts';
-import { EMPTY, EVIL, handoverView, slot, upstreamView } from './upstream-views.ts';
+} from '../fake-admin.ts';
+import { EMPTY, EVIL, handoverView, slot, upstreamView } from '../upstream-views.ts';
 
 const LOOKED = { isTTY: true, columns: 90 } as const;
 
@@ -68,7 +68,7 @@ test('status is one screen, with whatever an operator should know', async () => 
   const { code, stdout, stderr, asked } = await runAgainst(answering(FULL), 'status');
   expect([code, stderr]).toEqual([0, '']);
   expect(asked.map(({ what }) => what)).toEqual(['GET /api/status', 'GET /api/upstream']);
-  await expect(stdout).toMatchFileSnapshot('transcripts/status.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/status.txt');
 });
 
 test('on a terminal it has colours and keeps to the width', async () => {
@@ -77,7 +77,9 @@ test('on a terminal it has colours and keeps to the width', async () => {
   expect(stdout).toContain('\u001b[32mactive\u001b[39m');
   const [table = ''] = stripVTControlCharacters(stdout).split('\npending');
   for (const line of table.split('\n')) expect(line.length).toBeLessThanOrEqual(90);
-  await expect(stripVTControlCharacters(stdout)).toMatchFileSnapshot('transcripts/status-tty.txt');
+  await expect(stripVTControlCharacters(stdout)).toMatchFileSnapshot(
+    '../transcripts/status-tty.txt',
+  );
 });
 
 test('NO_COLOR has the layout of a pipe', async () => {
@@ -158,7 +160,7 @@ test('who shows the callers of a key', async () => {
   const { code, stdout, asked } = await runAgainst([200, view], 'who master-2');
   expect(code).toBe(0);
   expect(asked[0]?.what).toBe('GET /api/generations/master-2/who');
-  await expect(stdout).toMatchFileSnapshot('transcripts/who.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/who.txt');
   const json = await runAgainst([200, view], 'who master-2 --json');
   expect(JSON.parse(json.stdout)).toEqual(view);
 });

@@ -9,10 +9,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type AuditEntry, appendLine } from '../../src/keyring/audit.ts';
-import { EMPTY_KEYRING, type Keyring } from '../../src/keyring/keyring.ts';
-import { createFileStore } from '../../src/store/file-store.ts';
-import { ago, MINUTE, NOW, runIn } from './fake-admin.ts';
+import { type AuditEntry, appendLine } from '../../../src/keyring/audit.ts';
+import { EMPTY_KEYRING, type Keyring } from '../../../src/keyring/keyring.ts';
+import { createFileStore } from '../../../src/store/file-store.ts';
+import { ago, MINUTE, NOW, runIn } from '../fake-admin.ts';
 
 let cwd: string;
 let state: string;
@@ -66,7 +66,7 @@ test('audit prints a line for each thing that was done', async () => {
   await record(ENTRIES);
   const { code, stdout, stderr } = await runIn(cwd, 'audit');
   expect([code, stderr]).toEqual([0, '']);
-  await expect(stdout).toMatchFileSnapshot('transcripts/audit.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/audit.txt');
 });
 
 test('--limit is the last lines, the oldest of them first', async () => {

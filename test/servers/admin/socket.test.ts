@@ -14,10 +14,14 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createAdminApi } from '../../src/servers/admin/api.ts';
-import { type AdminSocket, openAdminSocket, reachSocket } from '../../src/servers/admin/socket.ts';
-import { StartupError } from '../../src/startup-error.ts';
-import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
+import { createAdminApi } from '../../../src/servers/admin/api.ts';
+import {
+  type AdminSocket,
+  openAdminSocket,
+  reachSocket,
+} from '../../../src/servers/admin/socket.ts';
+import { StartupError } from '../../../src/startup-error.ts';
+import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from '../fake-admin.ts';
 
 let state: string;
 let path: string;

@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { renderConfig } from '../../src/cli/commands/config.ts';
-import { parseConfig } from '../../src/config/parse.ts';
-import { EVERY_SETTING } from '../../src/config/settings.ts';
+import { renderConfig } from '../../../src/cli/commands/config.ts';
+import { parseConfig } from '../../../src/config/parse.ts';
+import { EVERY_SETTING } from '../../../src/config/settings.ts';
 
 const DENIED = '/first/quite/long/path/*,/second/quite/long/path/*,/third';
 const KEY_FILE = '/run/secrets/a-long-name-for-a-file/with-an-even-longer-name/master.key';

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { UpstreamView } from '../../src/handover/views.ts';
-import { ago, ahead, DAY, HOUR, MINUTE, problem, runAgainst, SECOND } from './fake-admin.ts';
+import type { UpstreamView } from '../../../src/handover/views.ts';
+import { ago, ahead, DAY, HOUR, MINUTE, problem, runAgainst, SECOND } from '../fake-admin.ts';
 import {
   EMPTY,
   EVIL,
@@ -11,7 +11,7 @@ import {
   rolledBack,
   slot,
   upstreamView,
-} from './upstream-views.ts';
+} from '../upstream-views.ts';
 
 const LOOKED = { isTTY: true, columns: 90 } as const;
 const CONTROLS = ['\u001b]', '\u0007', '\u009b'] as const;
@@ -58,7 +58,7 @@ test('status is one screen, with whatever an operator should know', async () => 
   const { code, stdout, stderr, asked } = await runAgainst([200, FULL], 'upstream status');
   expect([code, stderr]).toEqual([0, '']);
   expect(asked.map(({ what }) => what)).toEqual(['GET /api/upstream']);
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-status.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-status.txt');
 });
 
 test('on a terminal it has colours, and the same words', async () => {
@@ -72,7 +72,7 @@ test('on a terminal it has colours, and the same words', async () => {
 
 test('where nothing is wrong it says little', async () => {
   const stdout = await textOf({ last: handoverView({ state: 'done', endedAt: ago(2 * HOUR) }) });
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-status-calm.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-status-calm.txt');
 });
 
 test('a LiteLLM of somebody else: both keys are live while its key changes', async () => {
@@ -87,7 +87,7 @@ test('a LiteLLM of somebody else: both keys are live while its key changes', asy
       oldAcceptedAt: ago(3 * SECOND),
     },
   });
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-status-unmanaged.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-status-unmanaged.txt');
 });
 
 test('one slot cannot hand over, and no rotation is proposed', async () => {
@@ -175,7 +175,7 @@ const HISTORY = {
 test('history lists the last ones', async () => {
   const { code, stdout, asked } = await runAgainst([200, HISTORY], 'upstream history');
   expect([code, asked[0]?.what]).toEqual([0, 'GET /api/upstream/handovers']);
-  await expect(stdout).toMatchFileSnapshot('transcripts/upstream-history.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/upstream-history.txt');
   const json = await runAgainst([200, HISTORY], 'upstream history --json');
   expect(JSON.parse(json.stdout)).toEqual(HISTORY);
 });
@@ -191,7 +191,7 @@ test('salt-key prints two lines for .env, and says elsewhere what they are', asy
   expect([code, asked.map(({ what }) => what)]).toEqual([0, ['POST /api/upstream/salt-key']]);
   expect(stdout).toBe('LITELLM_SALT_KEY=sk-salt-0123456789\nSIDECAR_LITELLM_SALT_KEY=set\n');
   expect(stderr).not.toContain(view.saltKey);
-  await expect(stderr).toMatchFileSnapshot('transcripts/salt-key.txt');
+  await expect(stderr).toMatchFileSnapshot('../transcripts/salt-key.txt');
   const json = await runAgainst([200, view], 'upstream salt-key --json');
   expect(JSON.parse(json.stdout)).toEqual(view);
   expect(json.stderr).toBe(stderr);

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lockSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
+import { lockSocket, openAdminSocket } from '../../../src/servers/admin/socket.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
 const PROCESSES = 20;
 const ROUNDS = 15;

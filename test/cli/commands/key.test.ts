@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runIn } from './fake-admin.ts';
+import { runIn } from '../fake-admin.ts';
 
 const MADE = 'sk-the-key-that-the-sidecar-made-at-first';
 const DECLARED = 'sk-the-key-that-the-operator-declared-here';

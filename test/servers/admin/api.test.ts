@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.ts';
-import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
-import { createAdminApi } from '../../src/servers/admin/api.ts';
+import { HandoverError, type UpstreamAdmin } from '../../../src/handover/contracts.ts';
+import { AdminError, type KeyAdmin } from '../../../src/rotation/admin.ts';
+import { createAdminApi } from '../../../src/servers/admin/api.ts';
 import {
   ask,
   askRaw,
@@ -20,7 +20,7 @@ import {
   STATUS,
   UPSTREAM,
   WHO,
-} from './fake-admin.ts';
+} from '../fake-admin.ts';
 
 const servers: Server[] = [];
 afterEach(() => {

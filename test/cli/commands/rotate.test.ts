@@ -13,7 +13,7 @@ import {
   runAgainst,
   SECOND,
   whoView,
-} from './fake-admin.ts';
+} from '../fake-admin.ts';
 
 test('rotate says what happened, and never the key', async () => {
   const { code, stdout, stderr, asked } = await runAgainst([200, rotateView()], 'rotate');
@@ -25,7 +25,7 @@ test('rotate says what happened, and never the key', async () => {
   });
   expect(asked[0]?.body).not.toHaveProperty('grace');
   expect(stdout).not.toContain(rotateView().key);
-  await expect(stdout).toMatchFileSnapshot('transcripts/rotate.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/rotate.txt');
 });
 
 test('each rotation says who asks, and has an Idempotency-Key of its own', async () => {
@@ -101,7 +101,7 @@ test.each([
   const { code, stdout, stderr, asked } = await runAgainst(IN_USE, line);
   expect([code, stdout]).toEqual([1, '']);
   expect(asked.map((one) => one.what)).toEqual([what]);
-  await expect(stderr).toMatchFileSnapshot('transcripts/in-use.txt');
+  await expect(stderr).toMatchFileSnapshot('../transcripts/in-use.txt');
   const json = await runAgainst(IN_USE, `${line} --json`);
   expect(JSON.parse(json.stdout)).toMatchObject({ code: 'in_use', who: whoView() });
 });
@@ -110,7 +110,7 @@ test('revoke', async () => {
   const { code, stdout, asked } = await runAgainst([200, changeView()], 'revoke master-2 --force');
   expect(code).toBe(0);
   expect(asked[0]?.body).toEqual({ force: true, compromised: false });
-  await expect(stdout).toMatchFileSnapshot('transcripts/revoke.txt');
+  await expect(stdout).toMatchFileSnapshot('../transcripts/revoke.txt');
   const json = await runAgainst([200, changeView()], 'revoke master-2 --json');
   expect(JSON.parse(json.stdout)).toEqual(changeView());
 });
