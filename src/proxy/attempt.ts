@@ -48,7 +48,7 @@ const isProtocolError = (code: string): boolean =>
 /** Who hears what comes of an attempt: the exchange, or whoever listens in front of it. */
 export interface AttemptOwner {
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void;
-  /** False: the client is slower than LiteLLM; `resume` goes on. */
+  /** Returns false where the client is slower than LiteLLM: `resume` lets the answer go on. */
   onAnswerData(chunk: Buffer): boolean;
   onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void;
   onAttemptError(attempt: Attempt, error: Error): void;
@@ -62,7 +62,10 @@ interface AttemptRequest {
   readonly body: Buffer | Readable | null;
 }
 
-/** After so long on a connection LiteLLM may have begun the work, and somebody has paid for it. */
+/**
+ * Milliseconds after the send: on a connection that dies later LiteLLM may have begun to work on the
+ * request, and somebody pays for that.
+ */
 const RETRY_WITHIN_MS = 1000;
 
 const isLength = (field: Buffer): boolean =>

@@ -10,7 +10,7 @@ import type { Hold, Waiter } from './hold.ts';
 import { McpAnswer } from './mcp-sessions.ts';
 import {
   type CallerRecord,
-  type Ended,
+  type ExchangeEnd,
   type Outcome,
   recordOf,
   type TrafficEvents,
@@ -59,7 +59,7 @@ const RETRY_AFTER_MS = 100;
  * one attempt or a second, answered or refused, and recorded. A class, because ten thousand may be
  * open: its methods stand once, on the prototype.
  */
-export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, Ended {
+export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeEnd {
   readonly websocket = false;
   eventStream = false;
   overheadMs = -1;

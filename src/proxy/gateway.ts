@@ -10,10 +10,10 @@ import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
 import { SESSION_HEADER, sessionOf } from './mcp-sessions.ts';
 import {
-  answeredHere,
   type CallerRecord,
   callerRecord,
   newRequestId,
+  recordOfOwnAnswer,
   requestIdOf,
   tellKeyUse,
 } from './record.ts';
@@ -228,7 +228,9 @@ function answerHealth(
   response.writeHead(status, headers);
   response.end(body);
   const durationMs = exchange.elapsed() - startedAt;
-  exchange.events.onExchangeEnd(answeredHere(caller, { status, refusal: undefined, durationMs }));
+  exchange.events.onExchangeEnd(
+    recordOfOwnAnswer(caller, { status, refusal: undefined, durationMs }),
+  );
 }
 
 /** After these nobody can be sure where the next request begins, or there shall be none. */
@@ -292,7 +294,7 @@ function sayRefusal(
     const { code } = final;
     const durationMs = exchange.elapsed() - judged.startedAt;
     exchange.events.onExchangeEnd(
-      answeredHere(judged.caller, { status: statusOf(code), refusal: code, durationMs }),
+      recordOfOwnAnswer(judged.caller, { status: statusOf(code), refusal: code, durationMs }),
     );
   };
   const finishGuess = async (): Promise<void> => {
@@ -317,7 +319,9 @@ function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOpt
   const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
   refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
   const status = statusOf(no.code);
-  exchange.events.onExchangeEnd(answeredHere(caller, { status, refusal: no.code, durationMs: 0 }));
+  exchange.events.onExchangeEnd(
+    recordOfOwnAnswer(caller, { status, refusal: no.code, durationMs: 0 }),
+  );
 }
 
 /** @returns undefined where nobody is there to be told */

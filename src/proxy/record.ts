@@ -30,7 +30,7 @@ export interface CallerRecord {
 }
 
 /** What an exchange knows of itself at its end. */
-export interface Ended {
+export interface ExchangeEnd {
   /** `a` or `b`: the slot whose LiteLLM had it last; '' (in the record `-`): none had. */
   readonly slot: string;
   readonly refusal: RefusalCode | undefined;
@@ -46,7 +46,7 @@ export interface Ended {
 }
 
 /** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
-export interface ExchangeRecord extends CallerRecord, Ended {
+export interface ExchangeRecord extends CallerRecord, ExchangeEnd {
   /** 0: nothing was answered. */
   readonly status: number;
   /** Milliseconds, from the head of the request to the end of the answer. */
@@ -86,7 +86,7 @@ export interface TrafficGauges {
 /** The record of an exchange or a tunnel that is over. */
 export const recordOf = (
   caller: CallerRecord,
-  ended: Ended,
+  ended: ExchangeEnd,
   seen: Pick<ExchangeRecord, 'status' | 'durationMs' | 'requestBytes'>,
 ): ExchangeRecord => ({
   // Named one by one: a spread here costs more than all the rest of the record.
@@ -112,7 +112,7 @@ export const recordOf = (
 });
 
 /** The record of a request that was answered here at once, and never reached LiteLLM. */
-export const answeredHere = (
+export const recordOfOwnAnswer = (
   caller: CallerRecord,
   answer: { status: number; refusal: RefusalCode | undefined; durationMs: number },
 ): ExchangeRecord => ({

@@ -8,7 +8,7 @@ import { addressTo } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
 import {
   type CallerRecord,
-  type Ended,
+  type ExchangeEnd,
   type Outcome,
   recordOf,
   tellFirstAnswer,
@@ -36,7 +36,7 @@ interface TunnelRequest extends UpgradeRequest {
 }
 
 /** One WebSocket from its admission to the end of both sockets. */
-export class Tunnel implements Live, Waiter, Ended {
+export class Tunnel implements Live, Waiter, ExchangeEnd {
   readonly websocket = true;
   readonly eventStream = false;
   readonly model = '';
