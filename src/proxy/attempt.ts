@@ -63,8 +63,8 @@ interface AttemptRequest {
 }
 
 /**
- * Milliseconds after the send: on a connection that dies later LiteLLM may have begun to work on the
- * request, and somebody pays for that.
+ * Milliseconds after the send: on a connection that dies later LiteLLM may have begun to work on
+ * the request, and somebody pays for that.
  */
 const RETRY_WITHIN_MS = 1000;
 
