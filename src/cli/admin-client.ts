@@ -11,6 +11,7 @@ import {
   type PathOf,
   type SentOf,
 } from '../servers/admin/endpoints.ts';
+import { fieldOf } from '../text/json.ts';
 import { oneLine } from '../text/safe.ts';
 import type { SocketReply, SocketRequest } from './admin-socket.ts';
 import { CommandError, EXIT, type ExitCode, type Time } from './terminal.ts';
@@ -53,14 +54,14 @@ export interface AdminClient {
 }
 
 interface AdminClientOptions {
-  /** Absolute. */
+  /** The state folder, absolute. */
   readonly state: string;
-  /** The OS user, for the audit. */
+  /** The user at the keyboard, for the audit. */
   readonly actor: string;
   readonly time: Time;
   /** Told once, when the sidecar has to be waited for. */
   readonly onStarting: (waitMs: number) => void;
-  /** Of one answer; the default is a minute. */
+  /** How long one answer may take; the default is a minute. */
   readonly timeoutMs?: number;
 }
 
@@ -109,7 +110,7 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
   };
 }
 
-/** A question whose route is known at run time alone; beside these it holds names of the path. */
+/** A question to any route; beside these fields it holds the names that its path wants. */
 interface AnyQuestion {
   readonly body?: object;
   readonly query?: Readonly<Record<string, string | undefined>>;
@@ -118,8 +119,8 @@ interface AnyQuestion {
 
 interface AnyRequest extends SocketRequest {
   /**
-   * Whether it may be sent a second time where the connection broke before the answer. Not where
-   * the first one may have been carried out, and the second would be refused or do it again.
+   * Whether it may be sent a second time where the connection broke before the answer: the first
+   * one may have been carried out, and most changes must not be made twice.
    */
   readonly again: boolean;
 }
@@ -135,7 +136,9 @@ function requestOf(
   const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
     encodeURIComponent(String(Reflect.get(names, name))),
   );
-  const parameters = new URLSearchParams(query as Record<string, string>).toString();
+  const parameters = new URLSearchParams(
+    Object.entries(query ?? {}).filter((pair): pair is [string, string] => pair[1] !== undefined),
+  ).toString();
   const headers = {
     'x-sidecar-actor': actor,
     ...(row.idempotencyKey && { 'idempotency-key': randomUUID() }),
@@ -148,30 +151,30 @@ function requestOf(
   };
 }
 
-/** The sidecar said no, and changed nothing. */
+/** The sidecar refused, and changed nothing. */
 export class AdminRefusal extends CommandError {
   /** A word for programs, such as `in_use`. */
   readonly code: string;
-  /** As it came, for `--json`. */
+  /** The sidecar's answer as it came, for `--json`. */
   readonly document: object;
-  /** Of `in_use`: who would break. */
+  /** Of `in_use`: who used the key, and would be refused. */
   readonly who: WhoView | undefined;
-  /** Of `handover_under_way`: which. */
+  /** Of `handover_under_way`: that handover. */
   readonly handover: HandoverView | undefined;
 
   constructor(code: string, message: string, document: object, hints: readonly string[]) {
-    super(message, exitCodeOf(code), hints, mistakesIn(document));
+    super(message, exitCodeOf(code), hints, textsIn(document, 'mistakes'));
     this.code = code;
     this.document = document;
-    this.who = Reflect.get(document, 'who') as WhoView | undefined;
-    this.handover = Reflect.get(document, 'handover') as HandoverView | undefined;
+    this.who = fieldOf(document, 'who') as WhoView | undefined;
+    this.handover = fieldOf(document, 'handover') as HandoverView | undefined;
   }
 }
 
-/** What was asked for is wrong, rather than not possible now. */
+/** The codes of a request that is wrong, rather than not possible now. */
 const USAGE = /^(?:unknown_|bad_)/;
 
-/** It is there, and not for long or not yet. */
+/** The codes of a sidecar that does not serve yet, or not for long. */
 const AWAY = ['starting', 'stopping', 'stopping_upstream'];
 
 function exitCodeOf(code: string): ExitCode {
@@ -181,19 +184,17 @@ function exitCodeOf(code: string): ExitCode {
 }
 
 const textIn = (document: object, name: string): string | undefined => {
-  const value: unknown = Reflect.get(document, name);
+  const value = fieldOf(document, name);
   return typeof value === 'string' ? oneLine(value) : undefined;
 };
 
 const textsIn = (document: object, name: string): readonly string[] => {
-  const value: unknown = Reflect.get(document, name);
+  const value = fieldOf(document, name);
   const texts = Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
   return texts.map((each) => oneLine(each));
 };
 
-const mistakesIn = (document: object): readonly string[] => textsIn(document, 'mistakes');
-
-/** An answer that is a problem (RFC 9457). */
+/** The refusal that an answer tells of: a problem (RFC 9457). */
 function refusalOf({ status, body }: SocketReply): AdminRefusal {
   const code = textIn(body, 'code') ?? '';
   const detail = textIn(body, 'detail') ?? textIn(body, 'title') ?? `it answered ${status}`;

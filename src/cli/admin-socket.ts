@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import type { Method } from '../servers/admin/endpoints.ts';
 import { reachSocket } from '../servers/admin/socket.ts';
+import { parseJson } from '../text/json.ts';
 import { CommandError, currentUser, EXIT } from './terminal.ts';
 
 /** One request to the admin API, over its socket. */
@@ -16,11 +17,11 @@ export interface SocketRequest {
 
 export interface SocketReply {
   readonly status: number;
-  /** Parsed JSON, always an object. */
+  /** The parsed JSON, always an object. */
   readonly body: object;
 }
 
-/** There is no answer. */
+/** No answer came to a request. */
 export class Unanswered extends Error {
   override readonly name = 'Unanswered';
   /**
@@ -98,12 +99,9 @@ async function readJson(response: IncomingMessage): Promise<SocketReply> {
   let text = '';
   for await (const piece of response) text += piece as string;
   const { statusCode: status = 0 } = response;
-  try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === 'object' && body !== null) return { status, body };
-  } catch {
-    // The error below says so, without the text: it may hold anything.
-  }
+  const body = parseJson(text);
+  if (typeof body === 'object' && body !== null) return { status, body };
+  // Without the text, which may hold anything.
   throw new Unanswered('unusable', 'what listens there is no sidecar: it does not answer in json');
 }
 

@@ -118,16 +118,16 @@ function revoice(text: string): { readonly message: string; readonly hints: read
     .replace(/^error: /, '')
     .replace(/\.+$/, '')
     .replace(/\. ([A-Za-z])/, (_, start: string) => `: ${start.toLowerCase()}`)
-    // Commander's two ways to say where a value stands.
+    // Commander names the argument of a bad value and not its option: here both read alike.
     .replace(/^command-argument value '(.*)' is invalid for argument '.*?':/, "'$1' is invalid:");
-  // The parsers of options say it in brackets at their end.
+  // A parser's error ends with its hint in brackets (`wants` in options.ts).
   const [, message = said, own] = / is invalid: /.test(said)
     ? (/^(.*) \((.+)\)$/.exec(said) ?? [])
     : [];
   if (own !== undefined) return { message, hints: [own] };
   const [, nearest] = /^\(Did you mean (.+)\?\)$/.exec(rest.join(' ').trim()) ?? [];
   if (nearest !== undefined) return { message, hints: [`did you mean ${nearest}?`] };
-  // What is wrong with an argument says itself what is right.
+  // The error of a parser says what it wants.
   const hints = / is invalid: /.test(message) ? [] : ['sidecar --help lists them all'];
   return { message, hints };
 }

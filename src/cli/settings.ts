@@ -7,8 +7,8 @@ import { formatMistakes } from '../config/sources.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /**
- * A URL for this machine to use, of an address to listen on: 0.0.0.0 means "all", and is no
- * address.
+ * The URL at which this machine reaches a listener, by the address that it listens on. 0.0.0.0 and
+ * :: mean "all addresses", and nobody can connect to them.
  */
 export function localUrl(host: string, port: number): string {
   if (host === '0.0.0.0') return `http://127.0.0.1:${port}`;
@@ -30,7 +30,7 @@ export interface SettingsInForce {
   readonly config: Config;
   readonly origins: Origins;
   readonly warnings: readonly string[];
-  /** Absolute, there or not. */
+  /** The `.env` that was looked for, absolute, whether or not it is there. */
   readonly envFile: string;
   readonly cwd: string;
 }
@@ -43,9 +43,8 @@ export function readSettings(places: ConfigPlaces): SettingsInForce {
 }
 
 /**
- * The settings for a command that only calls a gateway. It may run where none of the sidecar's own
- * are set, beside the containers: where LiteLLM is does not matter to it, and must not be asked
- * for.
+ * The settings for a command that talks to a sidecar or to a gateway. Such a command may run beside
+ * the containers, where nothing says where LiteLLM is: it does not need to know.
  */
 export function readClientSettings({ env, cwd }: ConfigPlaces): SettingsInForce {
   const upstream = env['SIDECAR_UPSTREAM'] || 'http://127.0.0.1:4002';

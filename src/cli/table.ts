@@ -4,12 +4,6 @@ import { hasColours, type Output, paint, type Style, type Terminal } from './ter
 /** A text, or one in a style. Control characters in it do not reach the terminal. */
 export type Cell = string | { readonly text: string; readonly style: Style };
 
-const NO_BORDER = {
-  ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '', mid: '', 'left-mid': '' },
-  ...{ 'mid-mid': '', 'right-mid': '', bottom: '', 'bottom-mid': '', 'bottom-left': '' },
-  ...{ 'bottom-right': '', left: '', right: '', middle: '  ' },
-};
-
 /** The last column is never narrower than this, however narrow the terminal is. */
 const NARROWEST = 24;
 
@@ -23,19 +17,36 @@ export async function renderColumns(
   head: readonly string[],
   rows: readonly (readonly Cell[])[],
 ): Promise<string> {
-  // Loaded where a table is drawn: `sidecar --help` loads this file.
-  const { default: Table } = await import('cli-table3');
   const width = roomForLast(head, rows, hasColours(terminal, output) ? output.columns : undefined);
   const show = (cell: Cell, isLast: boolean): string =>
     brokenAt(isLast ? width : Infinity, textOf(cell))
       .map((line) => (typeof cell === 'string' ? line : paint(terminal, output, cell.style, line)))
       .join('\n');
+  return await alignColumns(
+    head.map((title) => paint(terminal, output, 'bold', title)),
+    rows.map((row) => row.map((cell, at) => show(cell, at === row.length - 1))),
+  );
+}
+
+const NO_BORDER = {
+  ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '', mid: '', 'left-mid': '' },
+  ...{ 'mid-mid': '', 'right-mid': '', bottom: '', 'bottom-mid': '', 'bottom-left': '' },
+  ...{ 'bottom-right': '', left: '', right: '', middle: '  ' },
+};
+
+/** Texts in columns, as they are, with their line breaks and colours. Ends with a line feed. */
+export async function alignColumns(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): Promise<string> {
+  // Loaded where a table is drawn: `sidecar --help` loads this file.
+  const { default: Table } = await import('cli-table3');
   const table = new Table({
-    head: head.map((title) => paint(terminal, output, 'bold', title)),
+    head: [...head],
     chars: NO_BORDER,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
   });
-  for (const row of rows) table.push(row.map((cell, at) => show(cell, at === row.length - 1)));
+  table.push(...rows.map((row) => [...row]));
   return `${table.toString().replaceAll(/ +$/gm, '')}\n`;
 }
 

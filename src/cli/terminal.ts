@@ -118,7 +118,7 @@ export function writeJson({ stdout }: Terminal, document: unknown): void {
 export const escapeControls = (text: string): string =>
   text.replaceAll(/[\u007f-\u009f]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
 
-/** The person at the keyboard; a container's user may have no name. */
+/** The user of this process; in a container that user may have no name. */
 export function currentUser(): { readonly name: string; readonly uid: number } {
   try {
     const { username, uid } = userInfo();

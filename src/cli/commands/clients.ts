@@ -63,7 +63,7 @@ const SWITCHES = {
   enable: { about: 'take its keys again', done: 'enabled: its keys count' },
 } as const;
 
-/** `sidecar clients`: the holders of keys. */
+/** `sidecar clients`: the named holders of keys. */
 export const clientsCommand: CommandDefinition = (program, { ask }) => {
   const clients = program
     .command('clients')
@@ -113,7 +113,7 @@ function parseScope(text: string, before: readonly Scope[] | undefined = []): re
   throw wants(`one of ${SCOPES.join(', ')}`, didYouMean(nearest(text, SCOPES)));
 }
 
-/** `90d` */
+/** A span from now, `90d`. */
 function parseExpiry(text: string): string {
   const what = 'a duration from now with its unit, such as 12h or 90d';
   if (/^0(?:ms|s|m|h|d)?$/.test(text))
@@ -121,7 +121,7 @@ function parseExpiry(text: string): string {
   return parseSpan(text, what);
 }
 
-/** One block each, written as the settings do; an address alone is a block of one. */
+/** Blocks as the settings write them, one or a list; an address alone is a block of one. */
 function parseBlock(text: string, before: readonly string[] | undefined = []): readonly string[] {
   const reading = readAs(blocks, text);
   if ('value' in reading && reading.value.length > 0) return [...before, ...reading.value];

@@ -1,5 +1,3 @@
-import { styleText } from 'node:util';
-import type { Origins } from '../../config/parse.ts';
 import {
   type AnySetting,
   type Config,
@@ -10,8 +8,9 @@ import {
 import { DEFAULT } from '../../config/sources.ts';
 import type { JsonFlag } from '../options.ts';
 import type { CommandDefinition } from '../scene.ts';
-import { readSettings } from '../settings.ts';
-import { hasColours, say } from '../terminal.ts';
+import { readSettings, type SettingsInForce } from '../settings.ts';
+import { alignColumns } from '../table.ts';
+import { paint, say, type Terminal } from '../terminal.ts';
 
 /** `sidecar config` */
 export const configCommand: CommandDefinition = (program, { terminal }) => {
@@ -19,29 +18,12 @@ export const configCommand: CommandDefinition = (program, { terminal }) => {
     .command('config')
     .description('show the settings in force and where each came from; secrets stay hidden')
     .option('--json', 'one json document instead of the table')
-    .action(async ({ json = false }: JsonFlag) => {
+    .action(async (flags: JsonFlag) => {
       const settings = readSettings(terminal);
       for (const warning of settings.warnings) say(terminal, warning);
-      const { stdout } = terminal;
-      const view = { json, color: hasColours(terminal, stdout), width: stdout.columns };
-      stdout.write(await renderConfig(settings, view));
+      terminal.stdout.write(await renderConfig(terminal, settings, flags));
     });
 };
-
-/** What is in force, as `loadConfig` gives it. */
-interface InForce {
-  readonly config: Config;
-  readonly origins: Origins;
-  /** The `.env` that was looked for. */
-  readonly envFile: string;
-}
-
-interface ConfigView {
-  readonly json: boolean;
-  readonly color: boolean;
-  /** Columns of the terminal; undefined: as wide as the longest values. */
-  readonly width?: number | undefined;
-}
 
 interface Row {
   readonly name: string;
@@ -54,13 +36,21 @@ interface Row {
 const HIDDEN = '(set, hidden)';
 const NOT_SET = '(not set)';
 
-/** The text of `sidecar config`: each setting, its value, where it came from. No secret's value. */
-export async function renderConfig(inForce: InForce, view: ConfigView): Promise<string> {
-  const rows = rowsOf(inForce);
-  return view.json ? asJson(rows) : await asTable(rows, view);
+/** Each setting, its value, and where it came from; of a secret, whether it is set. */
+export async function renderConfig(
+  terminal: Terminal,
+  settings: Pick<SettingsInForce, 'config' | 'origins' | 'envFile'>,
+  { json = false }: JsonFlag,
+): Promise<string> {
+  const rows = rowsOf(settings);
+  return json ? asJson(rows) : await asTable(terminal, rows);
 }
 
-function rowsOf({ config, origins, envFile }: InForce): Row[] {
+function rowsOf({
+  config,
+  origins,
+  envFile,
+}: Pick<SettingsInForce, 'config' | 'origins' | 'envFile'>): Row[] {
   const rows = Object.entries<AnySetting>(SETTINGS).map(([key, setting]): Row => {
     const field = key as keyof Config;
     const secret = fileNameOf(setting) !== undefined;
@@ -71,9 +61,7 @@ function rowsOf({ config, origins, envFile }: InForce): Row[] {
   return [...rows, { name: ENV_FILE.name, value: envFile, secret: false, origin: '' }];
 }
 
-/**
- * For programs: an object by name; `value` is null where nothing is set and where it is a secret.
- */
+/** By name; `value` is null where nothing is set, and where what is set is a secret. */
 function asJson(rows: readonly Row[]): string {
   const entries = rows.map(({ name, value, secret, origin }) => {
     const common = { value: secret || value === '' ? null : value, origin };
@@ -82,34 +70,22 @@ function asJson(rows: readonly Row[]): string {
   return `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`;
 }
 
-const PLAIN_BORDER = {
-  ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '', mid: '', 'left-mid': '' },
-  ...{ 'mid-mid': '', 'right-mid': '', bottom: '', 'bottom-mid': '', 'bottom-left': '' },
-  ...{ 'bottom-right': '', left: '', right: '', middle: '  ' },
-};
-
-async function asTable(rows: readonly Row[], { color, width }: ConfigView): Promise<string> {
-  const { default: Table } = await import('cli-table3');
-  const paint = (style: 'bold' | 'dim', text: string): string =>
-    color ? styleText(style, text, { validateStream: false }) : text;
-  const [values, origins] = widthsOf(rows, width);
-  const table = new Table({
-    head: ['setting', 'value', 'from'].map((title) => paint('bold', title)),
-    chars: PLAIN_BORDER,
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
-  });
-  for (const { name, value, origin } of rows) {
-    // Broken here: the table itself would break the escapes of a colour, too.
+async function asTable(terminal: Terminal, rows: readonly Row[]): Promise<string> {
+  const { stdout } = terminal;
+  const [values, origins] = widthsOf(rows, stdout.columns);
+  const cells = rows.map(({ name, value, origin }) => {
+    // Broken into lines here: the table would break the escapes of a colour, too.
     const cell = (text: string, columns: number): string =>
       brokenAt(columns, text)
-        .map((line) => (origin === DEFAULT ? paint('dim', line) : line))
+        .map((line) => (origin === DEFAULT ? paint(terminal, stdout, 'dim', line) : line))
         .join('\n');
-    table.push([name, cell(value === '' ? NOT_SET : value, values), cell(origin, origins)]);
-  }
-  return `${table.toString().replaceAll(/ +$/gm, '')}\n`;
+    return [name, cell(value === '' ? NOT_SET : value, values), cell(origin, origins)];
+  });
+  const head = ['setting', 'value', 'from'].map((title) => paint(terminal, stdout, 'bold', title));
+  return await alignColumns(head, cells);
 }
 
-/** Columns for values and for origins; names are never broken, nor anything to less than 16. */
+/** How wide values and origins are: 16 columns at least. Names are never broken. */
 function widthsOf(rows: readonly Row[], width = Infinity): readonly [number, number] {
   const longest = (texts: readonly string[]): number =>
     Math.max(...texts.map((text) => text.length));

@@ -91,7 +91,7 @@ function cellsOf(generation: GenerationView, now: number): readonly Cell[] {
 
   function used(at: string | null): Cell {
     const text = showAgo(at, now);
-    // Somebody will be cut off when it ends.
+    // Whoever still uses a retiring key is refused when the key ends.
     return state === 'retiring' && generation.recentCallers > 0 ? { text, style: 'yellow' } : text;
   }
 }
@@ -174,7 +174,7 @@ const pendingLines = ({ name, publish }: ClientView, now: number): readonly Labe
       text: `the newest key of ${name} is not in ${pendingWords(target, now)}`,
     }));
 
-/** The earliest date alone: with a hundred clients the others are in `--json`. */
+/** Only the next rotation: there may be a hundred clients, and `--json` has the dates of all. */
 function scheduleOf({ rotateEveryMs, clients }: StatusView, now: number): string {
   if (rotateEveryMs === null)
     return 'none; rotate with `sidecar rotate`, or set SIDECAR_ROTATE_EVERY';

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { renderConfig } from '../../../src/cli/commands/config.ts';
 import { parseConfig } from '../../../src/config/parse.ts';
 import { EVERY_SETTING } from '../../../src/config/settings.ts';
+import { capturedTerminal } from '../captured-terminal.ts';
 
 const DENIED = '/first/quite/long/path/*,/second/quite/long/path/*,/third';
 const KEY_FILE = '/run/secrets/a-long-name-for-a-file/with-an-even-longer-name/master.key';
@@ -20,9 +21,15 @@ function inForce() {
   return { ...parsed, envFile: '/config/.env' };
 }
 
+/** On a terminal of so many columns with colours, or where nobody looks. */
+const render = (json: boolean, columns?: number, env = {}) => {
+  const looked = columns === undefined ? undefined : ({ isTTY: true, columns } as const);
+  return renderConfig(capturedTerminal(env, '.', looked).terminal, inForce(), { json });
+};
+
 describe('sidecar config', () => {
   it('is a table of name, value and origin', async () => {
-    const text = await renderConfig(inForce(), { json: false, color: false });
+    const text = await render(false);
     const cells = text.split('\n').map((line) => line.trim().split(/ {2,}/));
     expect(cells[0]).toEqual(['setting', 'value', 'from']);
     expect(cells.slice(1, -1).map(([name]) => name)).toEqual(EVERY_SETTING.map(({ name }) => name));
@@ -37,7 +44,7 @@ describe('sidecar config', () => {
   });
 
   it.each([60, 80, 100])('fits into %i columns, with every letter still there', async (width) => {
-    const text = await renderConfig(inForce(), { json: false, color: true, width });
+    const text = await render(false, width);
     const lines = stripVTControlCharacters(text).split('\n');
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(Math.max(width, 66));
     const first = lines.findIndex((line) => line.startsWith('SIDECAR_DENY_PATHS'));
@@ -48,15 +55,15 @@ describe('sidecar config', () => {
   });
 
   it('is coloured where that is asked for, and every line by itself', async () => {
-    const plain = await renderConfig(inForce(), { json: false, color: false, width: 70 });
-    const colored = await renderConfig(inForce(), { json: false, color: true, width: 70 });
+    const plain = await render(false, 70, { NO_COLOR: '1' });
+    const colored = await render(false, 70);
     expect(plain).not.toContain('\u001b');
     expect(colored).toContain('\u001b[2m0.0.0.0\u001b[22m');
     expect(stripVTControlCharacters(colored)).toBe(plain);
   });
 
   it('is JSON where that is asked for', async () => {
-    const values = JSON.parse(await renderConfig(inForce(), { json: true, color: true }));
+    const values = JSON.parse(await render(true, 100));
     expect(Object.keys(values)).toEqual(EVERY_SETTING.map(({ name }) => name));
     expect(values).toMatchObject({
       LITELLM_MASTER_KEY: { value: null, origin: KEY_FILE, secret: true, set: true },
@@ -67,6 +74,6 @@ describe('sidecar config', () => {
   });
 
   it.each([true, false])('shows no secret (json: %s)', async (json) => {
-    expect(await renderConfig(inForce(), { json, color: false })).not.toContain('hush');
+    expect(await render(json)).not.toContain('hush');
   });
 });
