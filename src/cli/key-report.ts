@@ -2,8 +2,8 @@ import { MASTER } from '../client-name.ts';
 import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import { AdminRefusal } from './admin-client.ts';
+import type { AdminSession } from './command.ts';
 import { cutWords, goodUntil, pendingWords, showAgo, showInstant } from './phrases.ts';
-import type { AdminSession } from './scene.ts';
 import { type Cell, renderColumns } from './table.ts';
 import { type Output, paint, type Terminal } from './terminal.ts';
 

@@ -1,8 +1,8 @@
 import type { CallerView, GenerationView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
+import type { AdminSession } from './command.ts';
 import { goodUntil, showAgo, showCount } from './phrases.ts';
 import { createLiveLines, watch } from './progress.ts';
-import type { AdminSession } from './scene.ts';
 import { EXIT, type ExitCode, paint, say, type Terminal } from './terminal.ts';
 
 /**

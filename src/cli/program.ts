@@ -1,5 +1,5 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
-import { type CommandDefinition, createScene } from './scene.ts';
+import { type CommandDefinition, createCommandContext } from './command.ts';
 import { readVersion } from './settings.ts';
 import {
   CommandError,
@@ -72,7 +72,7 @@ export async function runCommandLine(
   const end = (exitCode: ExitCode | undefined): void => {
     code = exitCode;
   };
-  const scene = createScene({ terminal, time, interrupts, end });
+  const context = createCommandContext({ terminal, time, interrupts, end });
   const program = new Command('sidecar')
     .description('a reverse proxy in front of an unmodified LiteLLM that enforces its master key')
     .version(readVersion(), '-V, --version', 'print the version')
@@ -83,7 +83,7 @@ export async function runCommandLine(
     .configureOutput(voiceOf(terminal));
   const named = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
   const loading = (named.length > 0 ? named : Object.entries(COMMANDS)).map(([, load]) => load());
-  for (const add of await Promise.all(loading)) add(program, scene);
+  for (const add of await Promise.all(loading)) add(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return code;

@@ -3,9 +3,9 @@ import { type Command, Option } from 'commander';
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
 import { StoreError } from '../../store/key-store.ts';
 import { oneLine } from '../../text/safe.ts';
+import type { CommandContext, CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag, wants } from '../options.ts';
 import { showCount, showSecond, showSetting } from '../phrases.ts';
-import type { CommandDefinition, Scene } from '../scene.ts';
 import {
   CommandError,
   EXIT,
@@ -43,7 +43,7 @@ interface AuditFlags extends JsonFlag {
 }
 
 /** `sidecar audit`, and `sidecar audit verify`. */
-export const auditCommand: CommandDefinition = (program, scene) => {
+export const auditCommand: CommandDefinition = (program, context) => {
   const audit = program
     .command('audit')
     .description('show what was done to keys, when and by whom')
@@ -55,7 +55,9 @@ export const auditCommand: CommandDefinition = (program, scene) => {
     )
     .option(...JSON_FLAG)
     .addHelpText('after', HELP)
-    .action(async (flags: AuditFlags) => scene.end(await showAudit(scene, scene.state(), flags)));
+    .action(async (flags: AuditFlags) =>
+      context.end(await showAudit(context, context.state(), flags)),
+    );
   audit
     .command('verify')
     .description('check that no line of it was changed')
@@ -64,7 +66,7 @@ export const auditCommand: CommandDefinition = (program, scene) => {
     .action(async (_flags: object, command: Command) => {
       // A --json before `verify` is one of `audit`.
       const { json = false } = command.optsWithGlobals<JsonFlag>();
-      scene.end(await verify(scene.terminal, scene.state(), json));
+      context.end(await verify(context.terminal, context.state(), json));
     });
 };
 
@@ -82,7 +84,7 @@ const PAGE = 1000;
  * also whatever comes until Ctrl-C, and in JSON each line is a document of its own then.
  */
 async function showAudit(
-  { terminal, time, interrupts }: Scene,
+  { terminal, time, interrupts }: CommandContext,
   state: string,
   { follow = false, limit, json = false }: AuditFlags,
 ): Promise<ExitCode> {

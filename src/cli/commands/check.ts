@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { readDuration } from '../../config/units.ts';
 import type { Secret } from '../../secret.ts';
 import { oneLine } from '../../text/safe.ts';
+import type { CommandDefinition } from '../command.ts';
 import {
   createGatewayProbe,
   type GatewayProbe,
@@ -12,7 +13,6 @@ import {
 import { findMasterKey, keyFromFile, noKeyYet } from '../key-place.ts';
 import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
-import type { CommandDefinition } from '../scene.ts';
 import { localUrl, readClientSettings, readVersion, type SettingsInForce } from '../settings.ts';
 import {
   CommandError,

@@ -3,10 +3,10 @@ import { readAs } from '../../config/units.ts';
 import { SCOPES, type Scope } from '../../keyring/keyring.ts';
 import type { ClientView } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
 import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, parseSpan, wants } from '../options.ts';
 import { showAgo, showUntil } from '../phrases.ts';
-import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import { type Cell, renderColumns } from '../table.ts';
 import type { ExitCode, Terminal } from '../terminal.ts';
 

@@ -6,8 +6,8 @@ import {
   SETTINGS,
 } from '../../config/settings.ts';
 import { DEFAULT } from '../../config/sources.ts';
+import type { CommandDefinition } from '../command.ts';
 import type { JsonFlag } from '../options.ts';
-import type { CommandDefinition } from '../scene.ts';
 import { readSettings, type SettingsInForce } from '../settings.ts';
 import { alignColumns } from '../table.ts';
 import { paint, say, type Terminal } from '../terminal.ts';

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { HANDOVER_STEPS, type HandoverStep, type HandoverView } from '../../handover/views.ts';
 import { oneLine } from '../../text/safe.ts';
 import { AdminRefusal } from '../admin-client.ts';
+import type { AdminSession, CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   cutWords,
@@ -13,7 +14,6 @@ import {
   stepWords,
 } from '../phrases.ts';
 import { createLiveLines, stopped, watch } from '../progress.ts';
-import type { AdminSession, CommandDefinition } from '../scene.ts';
 import {
   CommandError,
   EXIT,

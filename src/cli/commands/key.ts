@@ -1,9 +1,9 @@
 import { MASTER } from '../../client-name.ts';
 import { generateKey } from '../../keyring/key.ts';
 import type { Secret } from '../../secret.ts';
+import type { CommandDefinition } from '../command.ts';
 import { findClientKey, findMasterKey, noKeyYet } from '../key-place.ts';
 import { parseClient } from '../options.ts';
-import type { CommandDefinition } from '../scene.ts';
 import { readClientSettings, stateFolder } from '../settings.ts';
 import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 

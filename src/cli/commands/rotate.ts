@@ -1,8 +1,8 @@
 import { MASTER } from '../../client-name.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
 import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, parseGeneration, parseSpan } from '../options.ts';
-import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import type { ExitCode } from '../terminal.ts';
 
 const ROTATE_HELP = `

@@ -9,7 +9,7 @@ import type { Config } from '../../config/settings.ts';
 import { formatMistakes } from '../../config/sources.ts';
 import { StartupError } from '../../startup-error.ts';
 import type { LogOptions } from '../../telemetry/log.ts';
-import type { CommandDefinition } from '../scene.ts';
+import type { CommandDefinition } from '../command.ts';
 import { readVersion } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
 

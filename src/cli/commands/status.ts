@@ -1,6 +1,7 @@
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../../rotation/admin.ts';
 import { oneLine } from '../../text/safe.ts';
+import { type CommandDefinition, showResult } from '../command.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   goodUntil,
@@ -15,7 +16,6 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
-import { type CommandDefinition, showResult } from '../scene.ts';
 import {
   type Cell,
   type LabelledLine,

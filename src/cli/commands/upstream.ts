@@ -1,4 +1,5 @@
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
+import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   handoverName,
@@ -14,7 +15,6 @@ import {
   showUntil,
   stepWords,
 } from '../phrases.ts';
-import { type AdminSession, type CommandDefinition, showResult } from '../scene.ts';
 import {
   type Cell,
   type LabelledLine,
@@ -80,8 +80,8 @@ Exit codes: 0 done, 1 refused, 69 no sidecar runs
 `;
 
 /** `sidecar upstream`: LiteLLM's own key and configuration. */
-export const upstreamCommand: CommandDefinition = (program, scene) => {
-  const { ask } = scene;
+export const upstreamCommand: CommandDefinition = (program, context) => {
+  const { ask } = context;
   const upstream = program
     .command('upstream')
     .description("LiteLLM's own key and configuration: show them, replace them")
@@ -97,7 +97,7 @@ export const upstreamCommand: CommandDefinition = (program, scene) => {
         return showResult(session, flags, view, () => renderUpstream(session.terminal, view));
       }),
     );
-  handoverCommands(upstream, scene);
+  handoverCommands(upstream, context);
   upstream
     .command('history')
     .description('list the last 20 handovers')

@@ -1,8 +1,8 @@
 import type { WhoView } from '../../rotation/admin.ts';
+import { type CommandDefinition, showResult } from '../command.ts';
 import { renderCallers } from '../key-report.ts';
 import { JSON_FLAG, type JsonFlag, parseGeneration } from '../options.ts';
 import { goodUntil, showCount } from '../phrases.ts';
-import { type CommandDefinition, showResult } from '../scene.ts';
 import type { Terminal } from '../terminal.ts';
 
 const HELP = `

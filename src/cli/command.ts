@@ -13,7 +13,7 @@ import {
 } from './terminal.ts';
 
 /** What every command works with; `program.ts` has one made for each command line. */
-export interface Scene {
+export interface CommandContext {
   readonly terminal: Terminal;
   readonly time: Time;
   /** A signal for Ctrl-C; as long as nobody asks for it, Ctrl-C ends the process. */
@@ -27,7 +27,7 @@ export interface Scene {
 }
 
 /** What a command that asks the running sidecar works with. */
-export interface AdminSession extends Pick<Scene, 'terminal' | 'time' | 'interrupts'> {
+export interface AdminSession extends Pick<CommandContext, 'terminal' | 'time' | 'interrupts'> {
   /** Connects with each question, and not before. */
   readonly api: AdminClient;
 }
@@ -36,9 +36,11 @@ export interface AdminSession extends Pick<Scene, 'terminal' | 'time' | 'interru
  * Adds one command, with its flags, help and action. `sidecar --help` loads the files of all
  * commands, so a command imports in its action what is large: a library, the app.
  */
-export type CommandDefinition = (program: Command, scene: Scene) => void;
+export type CommandDefinition = (program: Command, context: CommandContext) => void;
 
-export function createScene(base: Pick<Scene, 'terminal' | 'time' | 'interrupts' | 'end'>): Scene {
+export function createCommandContext(
+  base: Pick<CommandContext, 'terminal' | 'time' | 'interrupts' | 'end'>,
+): CommandContext {
   const { terminal, time, interrupts, end } = base;
   const state = (): string => stateFolder(readClientSettings(terminal));
   const onStarting = (waitMs: number): void =>
