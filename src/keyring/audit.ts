@@ -15,7 +15,7 @@ export interface AuditLine {
   /** The ids of the generation before and of the one after. */
   readonly from?: string | undefined;
   readonly to?: string | undefined;
-  /** The reason, and what else is to be known. */
+  /** What the action does not say by itself, such as the grace of a rotation. */
   readonly detail?: Readonly<Record<string, string | number | boolean>> | undefined;
   /** SHA-256 of the line before, base64url; '' in the first. */
   readonly prev: string;
@@ -36,7 +36,7 @@ export function appendLine(head: AuditHead, entry: AuditEntry): AuditHead {
   return { count: seq, head: digestOfLine(text), pending: [...head.pending, text] };
 }
 
-/** Reads a line and checks no more than its place in the chain; undefined: the text is none. */
+/** Reads a line, and checks its place in the chain alone; undefined: the text is no such line. */
 export function parseLine(text: string): AuditLine | undefined {
   try {
     const line = JSON.parse(text) as Partial<AuditLine> | null;
@@ -121,10 +121,10 @@ export function createChainVerifier(): ChainVerifier {
   };
 }
 
-function follow(so: Progress, text: string): Progress {
-  const count = so.count + 1;
+function follow(before: Progress, text: string): Progress {
+  const count = before.count + 1;
   const digest = digestOfLine(text);
-  return { count, text, digest, broken: breakAt(so, count, digest, parseLine(text)) };
+  return { count, text, digest, broken: breakAt(before, count, digest, parseLine(text)) };
 }
 
 function breakAt(
@@ -181,7 +181,7 @@ const MESSAGES: Readonly<Record<AuditProblem, (line: number) => string>> = {
   reordered: (line) => `line ${line} stands further down: lines were moved`,
   added: (line) => `line ${line} is not the sidecar's: it was added`,
   cut_off: (line) => `the audit ends before line ${line}, which was written`,
-  torn: (line) => `line ${line} is not whole`,
+  torn: (line) => `line ${line} is incomplete: its end is missing`,
 };
 
 const problem = (line: number, kind: AuditProblem): AuditVerdict => ({

@@ -189,7 +189,7 @@ export const firstUse = (keyring: Keyring, command: Numbered, now: number): Tran
       : changed(keyring, replaced(client, pairs), events);
   });
 
-/** Does `next` with one generation of a client, removed or not; a staged one changes nothing. */
+/** Calls `next` with a generation, of a removed client too; of a staged one it notes nothing. */
 function withNumber(
   keyring: Keyring,
   { client: name, number }: Numbered,

@@ -163,7 +163,7 @@ export const refuse = (
   ...hints: readonly string[]
 ): Refused => ({ ok: false, fault: { code, message, hints } });
 
-/** Does `next` with a client that is there and was not removed; refuses where there is none. */
+/** Calls `next` with a client that was not removed; refuses where there is no such client. */
 export function withClient(
   keyring: Keyring,
   name: string,

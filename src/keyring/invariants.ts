@@ -42,20 +42,20 @@ function lookAtAll(clients: Clients): Known | undefined {
 }
 
 /** Adds the digests that are new in `clients`; false: one of them is there already, or may be. */
-function follow(of: Known, clients: Clients): boolean {
+function follow(last: Known, clients: Clients): boolean {
   const ends = [...clients].flatMap(([name, client]) => {
-    const before = of.clients.get(name);
+    const before = last.clients.get(name);
     return before === client ? [] : [endsOf(before, client)];
   });
   // The digests of a client that is gone stay; a key with one of them makes `lookAtAll` look again.
-  for (const { old } of ends) for (const digest of old) of.digests.delete(digest);
+  for (const { old } of ends) for (const digest of old) last.digests.delete(digest);
   for (const { fresh } of ends) {
     for (const digest of fresh) {
-      if (of.digests.has(digest)) return false;
-      of.digests.add(digest);
+      if (last.digests.has(digest)) return false;
+      last.digests.add(digest);
     }
   }
-  of.clients = clients;
+  last.clients = clients;
   return true;
 }
 
@@ -85,7 +85,7 @@ function digestsFrom(row: readonly Digested[], at: number, staged: Digested): st
 type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
 
 /** SHA-256 in base64url. Nothing else may stand where a digest belongs, above all no key. */
-const DIGEST = /^[\w-]{43}$/;
+export const DIGEST = /^[\w-]{43}$/;
 
 const isInstant = (at: number | undefined, from: number, to: number): boolean =>
   at === undefined || (Number.isSafeInteger(at) && at >= from && at <= to);
@@ -94,7 +94,7 @@ const isInstant = (at: number | undefined, from: number, to: number): boolean =>
 const GENERATION_RULES: readonly Rule<[Generation]>[] = [
   ['has no digest', ({ digest }) => DIGEST.test(digest)],
   [
-    'has a date that is none, or one before it was made',
+    'has a date that is not valid, or lies before it was made',
     ({ createdAt, publishedAt, retirement, endedAt }) =>
       isInstant(createdAt, 0, Infinity) &&
       [publishedAt, retirement?.rotatedAt, endedAt].every((at) =>
@@ -115,8 +115,11 @@ const GENERATION_RULES: readonly Rule<[Generation]>[] = [
     'is retired and never was retiring',
     ({ state, retirement }) => state !== 'retired' || retirement !== undefined,
   ],
-  ['has ended, but not when', (each) => isValid(each) || each.endedAt !== undefined],
-  ['has a grace that cannot be', ({ retirement }) => isRetirement(retirement)],
+  [
+    'has ended, and the date of its end is missing',
+    (each) => isValid(each) || each.endedAt !== undefined,
+  ],
+  ['has a grace that is out of range', ({ retirement }) => isRetirement(retirement)],
 ];
 
 const isRetirement = (retirement: Generation['retirement']): boolean => {
@@ -132,18 +135,21 @@ const isRetirement = (retirement: Generation['retirement']): boolean => {
 /** `recent` is the client without the tombstones that were found sound before, but for the last. */
 const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = [
   [
-    'has scopes that are none, or one twice',
+    'has no scopes, an unknown one, or one twice',
     ({ scopes }) =>
       scopes.length > 0 &&
       new Set(scopes).size === scopes.length &&
       scopes.every((scope) => SCOPES.includes(scope)),
   ],
   [
-    'has a date that is none',
+    'has a date that is not valid',
     ({ createdAt, staged }) =>
       isInstant(createdAt, 0, Infinity) && isInstant(staged?.stagedAt, createdAt, Infinity),
   ],
-  ['was changed after the last change', (client, { changedAt }) => latestOf(client) <= changedAt],
+  [
+    'has a date after the last change of the keyring',
+    (client, { changedAt }) => latestOf(client) <= changedAt,
+  ],
   [
     'expires before it was made',
     ({ createdAt, expiresAt }) => expiresAt === undefined || expiresAt > createdAt,
@@ -199,7 +205,7 @@ const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = 
       idempotency === undefined || generations.some(({ number }) => number === idempotency.number),
   ],
   [
-    'must be there, with every scope and without an end',
+    'must exist, with the scope full and without an end',
     ({ name, removed, scopes, expiresAt }) =>
       name !== MASTER || (!removed && scopes.includes('full') && expiresAt === undefined),
   ],
@@ -234,10 +240,10 @@ const soundAt = new WeakMap<Client, number>();
  */
 export function checkInvariants(keyring: Keyring): string | undefined {
   const { clients, audit, changedAt } = keyring;
-  if (!isInstant(changedAt, 0, Infinity)) return 'the date of the last change is none';
+  if (!isInstant(changedAt, 0, Infinity)) return 'the date of the last change is not valid';
   const { count, head, pending } = audit;
   if (!Number.isSafeInteger(count) || count < pending.length || (count === 0) !== (head === '')) {
-    return 'the count of audit lines and what is known of the last one do not fit';
+    return 'the count of audit lines does not fit what is known of the last ones';
   }
   for (const [name, client] of clients) {
     const broken = clientBroken(name, client, keyring);
@@ -248,7 +254,7 @@ export function checkInvariants(keyring: Keyring): string | undefined {
 
 function clientBroken(name: string, client: Client, keyring: Keyring): string | undefined {
   // The message does not repeat the name: what stands there may be anything, a key too.
-  if (!isClientName(name)) return 'a client has a name that none can have';
+  if (!isClientName(name)) return 'a client has a name that is not allowed';
   if (client.name !== name) return `client ${name} stands under another name`;
   // A client that is the same object and was sound at an earlier `changedAt` is sound at this one.
   if ((soundAt.get(client) ?? Infinity) <= keyring.changedAt) return undefined;

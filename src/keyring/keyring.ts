@@ -41,7 +41,7 @@ export interface Generation {
 interface Retirement {
   /** When a newer generation took its place. */
   readonly rotatedAt: number;
-  /** Counted from the first use of a later generation; 0: no longer than that is published. */
+  /** Counted from the first use of a later generation; 0: it ends once that one is published. */
   readonly graceMs: number;
   /** `rotatedAt` plus the longest grace: the end where no later generation is ever used. */
   readonly latestEnd: number;
@@ -61,7 +61,7 @@ export interface Staged {
   readonly compromised: boolean;
   /** Where the key was declared; that place's digest is remembered when it becomes active. */
   readonly source: DeclaredSource | undefined;
-  /** Of the call that asked for the rotation, where it may be repeated. */
+  /** Set where the call that asked for the rotation may be repeated. */
   readonly idempotency: Idempotency | undefined;
 }
 
@@ -89,7 +89,7 @@ export interface Client {
   /** By number, tombstones included. */
   readonly generations: readonly Generation[];
   readonly staged: Staged | undefined;
-  /** Of the rotation that made the newest generation. */
+  /** The call that made the newest generation, where that call may be repeated. */
   readonly idempotency: (Idempotency & { readonly number: number }) | undefined;
 }
 
@@ -98,7 +98,7 @@ export interface AuditHead {
   readonly count: number;
   /** '' where there is no line. */
   readonly head: string;
-  /** The newest of them, without line feeds: appended again where the file lacks them. */
+  /** The newest lines, without line feeds; whichever of them the file lacks are appended. */
   readonly pending: readonly string[];
 }
 
@@ -152,7 +152,7 @@ export function readId(id: string): { client: string; number: number } | undefin
   return isClientName(client) ? { client, number: Number(number) } : undefined;
 }
 
-/** Whether a generation is accepted, as far as its state says; its end is another question. */
+/** Whether the state of a generation lets it be accepted; its end (`endOf`) may be over. */
 export const isValid = ({ state }: Pick<Generation, 'state'>): boolean =>
   state === 'active' || state === 'retiring';
 

@@ -80,7 +80,7 @@ function countFault({ name, generations }: Client): Refused | undefined {
   return refuse(
     'too_many_generations',
     `${name} has ${valid.length} valid keys, and may have no more`,
-    `\`sidecar revoke ${id}\` lets go of the oldest; \`sidecar who ${id}\` says who uses it`,
+    `\`sidecar revoke ${id}\` revokes the oldest; \`sidecar who ${id}\` says who uses it`,
     ...(end === undefined ? [] : [`or wait: ${id} ends at ${showDate(end)} at the latest`]),
   );
 }

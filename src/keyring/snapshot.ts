@@ -41,7 +41,7 @@ export interface KeyringSnapshot {
 export type KeyFault = 'malformed_key' | 'unknown_key' | 'expired_key' | 'revoked_key';
 
 interface KeyLookup {
-  /** The key as the keyring knows it, valid or not; undefined: the keyring does not. */
+  /** The key as the keyring knows it, valid or not; undefined: the keyring does not know it. */
   readonly generation: KnownKey | undefined;
   /** Undefined: the key is valid. */
   readonly fault: KeyFault | undefined;

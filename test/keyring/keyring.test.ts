@@ -189,7 +189,7 @@ describe('a keyring that was found sound', () => {
   it('is looked at again where one of its tombstones is another', () => {
     expect(checkInvariants(keyring)).toBeUndefined();
     expect(checkInvariants(put(1, { endedAt: undefined }))).toBe(
-      'master-1 has ended, but not when',
+      'master-1 has ended, and the date of its end is missing',
     );
     expect(checkInvariants(put(2, { number: 1 }))).toBe(
       'client master has numbers that are not in order',
@@ -199,7 +199,7 @@ describe('a keyring that was found sound', () => {
 
   it('is looked at again where it is said to be older than what is in it', () => {
     expect(checkInvariants(keyring)).toBeUndefined();
-    const broken = 'client master was changed after the last change';
+    const broken = 'client master has a date after the last change of the keyring';
     expect(checkInvariants({ ...keyring, changedAt: keyring.changedAt - HOUR })).toBe(broken);
     // The same where it is the first of them that ended last, and its client is another object.
     const changedAt = keyring.changedAt + HOUR;

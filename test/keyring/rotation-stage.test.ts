@@ -65,7 +65,7 @@ describe('a rotation cannot begin', () => {
       code: 'too_many_generations',
       message: 'master has 8 valid keys, and may have no more',
       hints: [
-        '`sidecar revoke master-1` lets go of the oldest; `sidecar who master-1` says who uses it',
+        '`sidecar revoke master-1` revokes the oldest; `sidecar who master-1` says who uses it',
         'or wait: master-1 ends at 2026-01-31T00:00:00.000Z at the latest',
       ],
     });
