@@ -62,7 +62,7 @@ export function createAuditLog(
       owed = due;
       const error = restoreError(result.failure);
       const { message } = storeFault('the audit cannot be written', path, error) as Error;
-      failure = `${message}; its lines are kept beside the keyring until it can`;
+      failure = `${message}; its new lines are kept in keyring.json until it can be written`;
       return;
     }
     owed = [];
@@ -145,7 +145,7 @@ function compare(head: AuditHead, tail: Tail): Finding {
   const first = firstPending(head);
   const owed = [...complete, ...head.pending.slice(Math.max(0, seq + 1 - first))];
   if (owed.length > 0) {
-    const message = `${owed.length} lines were appended that the audit lacked`;
+    const message = `${owed.length} lines were lacking in the audit, and were appended`;
     repairs.push({ kind: 'appended', lines: owed.length, message });
   }
   const digest = last === undefined ? '' : digestOfLine(last);

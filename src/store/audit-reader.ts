@@ -44,7 +44,7 @@ export function verifyAudit(folder: string): Promise<AuditVerdict> {
   return withAuditFile(auditPath(folder), (file) => verifyAgainst(folder, file));
 }
 
-/** A sidecar that saves all the time never shows the same keyring twice; then this many decide. */
+/** After so many rounds the last keyring decides: a busy sidecar never shows the same one twice. */
 const MOST_ROUNDS = 50;
 
 /**
@@ -65,7 +65,7 @@ async function verifyAgainst(folder: string, file: FileHandle | undefined): Prom
   }
 }
 
-/** Reads on where it stopped, and gives the verifier as many lines as it may see. */
+/** Each `upTo` reads on where the one before stopped; the verifier gets `count` lines in all. */
 function createFeed(file: FileHandle | undefined) {
   const verifier = createChainVerifier();
   const waiting: string[] = [];
@@ -198,7 +198,7 @@ export interface Tail {
   readonly rest: string;
 }
 
-/** @param upTo as if the file ended there */
+/** @param upTo the byte that counts as the end of the file; undefined: its real end */
 export async function readTail(file: FileHandle, upTo?: number): Promise<Tail> {
   const size = upTo ?? (await file.stat()).size;
   for (let length = Math.min(size, BLOCK); ; length = Math.min(size, length * 2)) {

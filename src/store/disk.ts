@@ -76,7 +76,7 @@ function startDiskThread(script: URL, fault: FaultPoint | undefined): DiskLink {
     }
   });
   worker.on('error', onEnd);
-  worker.on('exit', () => onEnd(new Error('the thread that writes has ended')));
+  worker.on('exit', () => onEnd(new Error('the thread that writes to the disk has ended')));
 
   return {
     ask: (question) =>
@@ -110,7 +110,7 @@ function open(gate: SharedArrayBuffer): void {
 
 interface DiskOptions {
   readonly fault?: FaultPoint;
-  /** `later`: while nobody is served yet, jobs are done here; `allowThread` ends that. */
+  /** `later`: until `allowThread` is called, jobs are done by the caller's thread. */
   readonly thread?: 'now' | 'later';
 }
 

@@ -142,13 +142,13 @@ const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
  * Removes the temporary files that a crash in `replaceFile` left in a folder, as they may hold
  * keys. To be called while no file is written there. Never rejects: a missing folder has none.
  *
- * @param of the name of the one file whose temporary files are removed; without it those of all
+ * @param name the one file whose temporary files are removed; undefined: those of all files
  */
-export async function sweepLeftovers(folder: string, of?: string): Promise<void> {
+export async function sweepLeftovers(folder: string, name?: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  const begin = of === undefined ? '.' : `.${of}.`;
-  const left = names.filter((name) => name.startsWith(begin) && LEFTOVER.test(name));
-  for (const name of left) await rm(join(folder, name), { force: true }).catch(() => undefined);
+  const begin = name === undefined ? '.' : `.${name}.`;
+  const left = names.filter((each) => each.startsWith(begin) && LEFTOVER.test(each));
+  for (const each of left) await rm(join(folder, each), { force: true }).catch(() => undefined);
 }
 
 /** What a call of Node's fs resolves to; undefined where the file or folder is not there. */

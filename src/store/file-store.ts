@@ -14,9 +14,9 @@ interface FileStoreOptions {
   /** The state folder; it exists. */
   readonly folder: string;
   readonly fault?: FaultPoint;
-  /** One that others write to the folder with, too; the default is one of its own, with `fault`. */
+  /** The disk by which others write to the folder, too; by default the store opens its own. */
   readonly disk?: Disk;
-  /** Told of what was mended in the audit, in `load` or as soon as it can be written again. */
+  /** Called with each repair of the audit: in `load`, or once the audit can be written again. */
   readonly onRepair?: (repair: AuditRepair) => void;
 }
 

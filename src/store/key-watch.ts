@@ -7,7 +7,7 @@ export interface KeyWatchOptions
   readonly places: DeclaredPlaces;
 }
 
-/** A key is one short line: its writing does not stand still halfway for so long. */
+/** A key is one short line: whoever writes it does not pause for so long in the middle. */
 const SETTLE_MS = 250;
 
 /** Follows a key that the operator declared, in all places where it may stand. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { checkInvariants } from '../keyring/invariants.ts';
+import { checkInvariants, DIGEST } from '../keyring/invariants.ts';
 import {
   type Client,
   DECLARED_SOURCES,
@@ -14,7 +14,7 @@ import { collect, unseal } from './sealed.ts';
 /** The format of `keyring.json`; one field more or less is another format. */
 const FORMAT = 1;
 
-const digest = z.string().regex(/^[\w-]{43}$/);
+const digest = z.string().regex(DIGEST);
 const number = z.int().positive();
 const source = z.enum(DECLARED_SOURCES);
 const origin = z.enum(['made', 'declared']);
@@ -205,7 +205,7 @@ function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyr
 /** The text of some generations in a row that have ended, and so will hardly change again. */
 interface Block {
   readonly first: number;
-  readonly of: readonly Generation[];
+  readonly generations: readonly Generation[];
   /** The text of these generations, after a comma where the block is not the first of its row. */
   readonly text: Uint8Array;
 }
@@ -227,7 +227,7 @@ export function* rowText(generations: readonly Generation[]): Generator<string |
   for (let first = 0; first < generations.length; first += BLOCK) {
     const last = generations[first + BLOCK - 1];
     const known = last && blocks.get(last);
-    if (known?.first === first && isOf(known, generations)) yield known.text;
+    if (known?.first === first && standsIn(known, generations)) yield known.text;
     else yield textFrom(generations, first);
   }
 }
@@ -237,15 +237,15 @@ function textFrom(generations: readonly Generation[], first: number): string | U
   const text = (first === 0 ? '' : ',') + row.map(cachedText).join();
   const last = row[BLOCK - 1];
   if (last === undefined || !row.every(({ endedAt }) => endedAt !== undefined)) return text;
-  const block = { first, of: row, text: shared(text) };
+  const block = { first, generations: row, text: shared(text) };
   blocks.set(last, block);
   for (const each of row) rowTexts.delete(each);
   return block.text;
 }
 
-function isOf({ first, of }: Block, generations: readonly Generation[]): boolean {
-  for (let at = 0; at < of.length; at++) if (of[at] !== generations[first + at]) return false;
-  return true;
+/** Whether the row holds just the generations of the block, at its place. */
+function standsIn({ first, generations }: Block, row: readonly Generation[]): boolean {
+  return generations.every((each, at) => each === row[first + at]);
 }
 
 function cachedText(generation: Generation): string {

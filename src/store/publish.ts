@@ -69,7 +69,7 @@ export async function publishToDotenv(
     let target = path;
     try {
       target = await behindLinks(path);
-      return await setIn(target, variable, key, disk);
+      return await setInFile(target, variable, key, disk);
     } catch (cause) {
       const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
       if (!overtaken) throw publishError(target, cause);
@@ -78,7 +78,7 @@ export async function publishToDotenv(
   }
 }
 
-async function setIn(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
+async function setInFile(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
   const before = await ifThere(readWhole(path));
   const text = decode(path, before?.bytes);
   const changed = setVariable(text, name, key.reveal());
@@ -163,7 +163,7 @@ export function setVariable(text: string, name: string, value: string): string {
   const { values, places } = readPlaces(text, name);
   for (const quote of [undefined, ...QUOTES]) {
     for (const changed of candidates(text, places, name, value, quote)) {
-      if (changed !== undefined && isRight(changed, values, name, value)) return changed;
+      if (isRight(changed, values, name, value)) return changed;
     }
   }
   throw new RangeError(`${name} cannot be set in that dotenv file without changing other lines`);

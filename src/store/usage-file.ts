@@ -74,9 +74,9 @@ export function createUsageFile(path: string, disk: Disk): UsageFile {
         const bytes = await ifThere(readFile(path));
         const usage = bytes === undefined ? new Map() : decodeUsage(bytes);
         if (usage !== undefined) return usage;
-        warning = `${path} is damaged: who used which key starts anew`;
+        warning = `${path} is damaged: the record of who used which key begins anew`;
       } catch {
-        warning = `${path} cannot be read: who used which key starts anew`;
+        warning = `${path} cannot be read: the record of who used which key begins anew`;
       }
       return new Map();
     },

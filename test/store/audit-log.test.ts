@@ -127,7 +127,7 @@ describe('an append that fails', () => {
       log.settle(lines, 0, request && appendLines(request, fault));
     };
     append(['one']);
-    expect(log.warnings.join()).toMatch(/^sync audit.jsonl; its lines are kept/);
+    expect(log.warnings.join()).toMatch(/^sync audit.jsonl; its new lines are kept/);
     expect(await readFile(path, 'utf8')).toBe('one\n');
     failing = [];
     append(['one', 'two']);
@@ -149,7 +149,7 @@ describe('an audit that cannot be written', () => {
     const store = createFileStore({ folder: folder(), fault });
     let keyring = withLines(master(1), ['one']);
     expect(await store.save(keyring, 0)).toBe(1);
-    expect(store.warnings.join()).toMatch(/audit cannot be written.*ENOSPC.*kept beside/);
+    expect(store.warnings.join()).toMatch(/audit cannot be written.*ENOSPC.*kept in keyring.json/);
     expect(await linesOf(folder())).toEqual([]);
     expect(await verifyAudit(folder())).toEqual({ ok: true, count: 1 });
     keyring = withLines(keyring, ['two']);
@@ -174,7 +174,7 @@ describe('an audit that cannot be written', () => {
     const next = createFileStore({ folder: folder(), onRepair: (repair) => repairs.push(repair) });
     expect(await next.load()).toStrictEqual({ keyring: settledOf(two), version: 2 });
     expect(repairs).toMatchObject([{ kind: 'appended', lines: 3 }]);
-    expect(next.warnings).toEqual(['3 lines were appended that the audit lacked']);
+    expect(next.warnings).toEqual(['3 lines were lacking in the audit, and were appended']);
     expect(await linesOf(folder())).toHaveLength(3);
     expect(await verifyAudit(folder())).toEqual({ ok: true, count: 3 });
   });
