@@ -35,7 +35,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   try {
     return await build(options, begun);
   } catch (error) {
-    // Whatever was begun would keep the process alive.
+    // Each part that was begun before the failure would keep the process alive.
     for (const end of begun.reverse()) await end();
     throw error;
   }
@@ -68,7 +68,7 @@ async function build(options: AppOptions, begun: (() => void | Promise<void>)[])
   const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
 
   const drain = async (): Promise<void> => {
-    // The next process goes on with what is under way; what LiteLLM has in hand is finished here.
+    // The next process goes on with a handover; the requests under way are finished by this one.
     await litellm.close();
     await traffic.drain();
     // The folder is let go when nothing is written to it any more.

@@ -18,7 +18,7 @@ export interface AppOptions {
   readonly places: DeclaredPlaces;
   /** Where the key of somebody else's LiteLLM may be set, now and later. */
   readonly upstreamKeyPlaces: DeclaredPlaces;
-  /** For tests that move the traffic themselves: nothing is handed over, nor looked at for that. */
+  /** For tests that move the traffic themselves: the sidecar begins no handover of its own. */
   readonly handover?: 'by-hand';
   /** For tests that end the process in the middle of a change. */
   readonly fault?: FaultPoint;
@@ -26,7 +26,7 @@ export interface AppOptions {
 
 /** What every other part is built on. */
 export interface Base {
-  /** What is under way. */
+  /** The requests and WebSockets under way. */
   readonly exchanges: Exchanges;
   /** The counters; what is read at a scrape joins them once everything is built. */
   readonly metrics: Metrics;

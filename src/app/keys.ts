@@ -98,7 +98,7 @@ function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
     },
     onStore(error) {
       if (error === undefined) log.info({}, 'the state folder can be written again');
-      else log.error({ hint: error.hint }, `keys are not saved: ${error.message}`);
+      else log.error({ hint: error.hint }, `changes of keys are not saved: ${error.message}`);
     },
     onPublishFailure(target, error) {
       const where = target === 'state' ? 'the state folder' : target.path;
@@ -109,17 +109,18 @@ function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
       if (outcome.kind === 'stale') log.warn({}, outcome.message);
       if (outcome.kind === 'refused') {
         const { code, hint, message } = outcome.warning;
-        log.error({ code, hint }, `refused: ${message}`);
+        log.error({ code, hint }, `a declared key is not used: ${message}`);
       }
     },
     onClockJump(jump) {
       const { message, hint } = clockWords(jump.byMs);
-      if (jump.followed) log.info({ byMs: jump.byMs }, 'the clock moved forward, and keys with it');
+      if (jump.followed)
+        log.info({ byMs: jump.byMs }, 'the clock moved forward, and the ends of keys follow it');
       else log.warn({ byMs: jump.byMs, hint }, message);
     },
     onScheduleFailure: (client, err) =>
       log.error({ client, err }, 'a scheduled rotation failed; it is tried again in a minute'),
-    onTombstone: (use) => log.warn({ ...use }, 'a key that ended came back'),
+    onTombstone: (use) => log.warn({ ...use }, 'a retired or revoked key was used'),
   };
 }
 

@@ -205,7 +205,11 @@ function toLogAnd(events: LitellmEvents, log: Log): HandoverEvents {
     onVerified: (slot) => log.info({ slot }, 'LiteLLM came up: it takes its key, and no other'),
     onStore(error) {
       if (error === undefined) log.info({}, 'the state of the slots can be stored again');
-      else log.error({ hint: error.hint }, `the slots stay as they are: ${error.message}`);
+      else
+        log.error(
+          { hint: error.hint },
+          `no handover goes on, as its state is not saved: ${error.message}`,
+        );
     },
     onTrouble(trouble) {
       if (trouble === undefined) log.info({}, 'the slots can be written again');

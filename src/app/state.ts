@@ -17,7 +17,7 @@ import type { KeyStore } from '../store/key-store.ts';
 import { behindLinks } from '../store/publish.ts';
 import type { AppOptions } from './base.ts';
 
-/** The state folder, which is this process's own, and the stores in it. */
+/** The state folder, which this process has locked for itself, and the stores in it. */
 export interface State {
   readonly store: KeyStore;
   readonly keyFiles: KeyFiles;
@@ -44,7 +44,7 @@ export async function openState({ config, log, fault }: AppOptions): Promise<Sta
   await makeStateFolder(state);
   const socket = await openAdminSocket({
     path: join(state, 'admin.sock'),
-    onError: (err) => log.error({ err }, 'an admin request failed'),
+    onError: (err) => log.error({ err }, 'the admin socket failed'),
   });
   const disk = createDisk({ thread: 'later', ...(fault !== undefined && { fault }) });
   const close = async (): Promise<void> => {
@@ -92,7 +92,7 @@ function createRepairs() {
   };
 }
 
-/** A process that was killed while it wrote a key may have left half a file with it. */
+/** Removes the half-written files that a process leaves which is killed while it writes a key. */
 async function sweepAll({ state, publish }: Config): Promise<void> {
   await sweepLeftovers(dirname(clientKeyPath(state, 'master')));
   for (const { path } of publish) {

@@ -22,14 +22,14 @@ interface UpstreamStart {
   readonly slot: SlotName;
   /** What the LiteLLM of that slot runs with. */
   readonly keys: { readonly first: Secret };
-  /** LiteLLM took one of two live keys; told as `LiveKeys` says. */
+  /** Told that LiteLLM took one of two live keys, as often as `createLiveKeys` says. */
   readonly onKeyAccepted: (rank: KeyRank) => void;
 }
 
 /** Milliseconds: what a check of the connection may take while requests wait for it. */
 const RECONNECT_TIMEOUT_MS = 1000;
 
-/** The slots of which a launcher is told, or the one LiteLLM of somebody else's, as slot `a`. */
+/** Where the LiteLLM of each slot listens; one that somebody else runs counts as slot `a`. */
 function originsIn({ upstreams: [a, b], slots }: AppOptions['config']): Map<SlotName, URL> {
   const origins = new Map<SlotName, URL>([['a', a]]);
   if (slots !== undefined && b !== undefined) origins.set('b', b);
@@ -188,11 +188,17 @@ async function finish(
   phase: Phase,
 ): Promise<void> {
   phase.isStopping = true;
-  log.info({ ms: config.drainDelayMs }, 'not ready any more, serving on for load balancers');
+  log.info(
+    { ms: config.drainDelayMs },
+    'stopping: serving on until load balancers see that it is not ready',
+  );
   await sleep(config.drainDelayMs);
   phase.isDraining = true;
   server.stopListening();
-  log.info({ left: exchanges.count('all') }, 'finishing what is under way');
+  log.info(
+    { left: exchanges.count('all') },
+    'stopping: new requests are refused, those under way are finished',
+  );
   const cut = await exchanges.drain(config.drainMs);
-  if (cut > 0) log.warn({ cut }, 'time is up: some exchanges were cut');
+  if (cut > 0) log.warn({ cut }, 'SIDECAR_DRAIN is over: some exchanges were cut');
 }

@@ -46,7 +46,9 @@ describe('a key that ended and comes back', () => {
       const { response } = await get(sidecar);
       expect(response.headers['x-sidecar-refusal']).toBe('revoked_key');
     }
-    const warned = sidecar.logLines().filter(({ msg }) => msg === 'a key that ended came back');
+    const warned = sidecar
+      .logLines()
+      .filter(({ msg }) => msg === 'a retired or revoked key was used');
     expect(warned).toMatchObject([{ level: 'warn', generation: 'master-1', address: '127.0.0.1' }]);
     const metrics = await sidecar.metrics();
     expect(metrics).toContain(

@@ -44,7 +44,7 @@ describe('SIGTERM', () => {
     const kept = await callWith(sidecar, 'GET /health/liveliness');
     await kept.until('alive');
     process.signal('SIGTERM');
-    await process.says(/not ready any more/);
+    await process.says(/serving on until load balancers/);
     expect(await statusOf(sidecar.opsPort, '/readyz')).toBe(503);
     expect(await statusOf(sidecar.port, '/health/readiness')).toBe(503);
     expect(await statusOf(sidecar.port, '/health/liveliness')).toBe(200);
@@ -52,7 +52,7 @@ describe('SIGTERM', () => {
     (await upstream.next()).answer('200 OK', 'served late');
     expect((await late).text).toBe('served late');
 
-    await process.says(/finishing what is under way/);
+    await process.says(/those under way are finished/);
     await expect(callRaw(sidecar.port)).rejects.toThrow('ECONNREFUSED');
     expect(await statusOf(sidecar.opsPort, '/readyz')).toBe(503);
     for (const { peer } of streams) {
@@ -80,7 +80,7 @@ describe('SIGTERM', () => {
     halfway.send(bytes.slice(0, -2));
     await afterARead(sidecar);
     process.signal('SIGTERM');
-    await process.says(/finishing what is under way/);
+    await process.says(/those under way are finished/);
     halfway.send(bytes.slice(-2));
     await refusedAsDraining(halfway);
     peer.write('0\r\n\r\n');
@@ -99,7 +99,7 @@ describe('SIGTERM', () => {
     expect(caller.received).not.toContain('0\r\n\r\n');
     expect(await process.ended).toBe(0);
     expect(process.stderr()).toContain('"outcome":"cut"');
-    expect(process.stderr()).toContain('time is up');
+    expect(process.stderr()).toContain('SIDECAR_DRAIN is over');
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)('and then %s: it ends at once', async (second) => {
@@ -109,7 +109,7 @@ describe('SIGTERM', () => {
     });
     const { caller, peer } = await beginStream(sidecar, upstream);
     process.signal('SIGTERM');
-    await process.says(/finishing what is under way/);
+    await process.says(/those under way are finished/);
     process.signal(second);
     expect(await process.ended).toBe(1);
     await Promise.all([caller.ended, peer.gone]);
@@ -119,7 +119,7 @@ describe('SIGTERM', () => {
   it('in the delay, and then another: it ends at once', async () => {
     const { process } = await start({ SIDECAR_DRAIN_DELAY: '30s' });
     process.signal('SIGTERM');
-    await process.says(/not ready any more/);
+    await process.says(/serving on until load balancers/);
     process.signal('SIGTERM');
     expect(await process.ended).toBe(1);
   });
