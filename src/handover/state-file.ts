@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { type FileData, sweepLeftovers } from '../store/durable-file.ts';
-import { createSaves, type StoreError, storeFault } from '../store/key-store.ts';
+import { createSaves, type SavesOptions, type StoreError, storeFault } from '../store/key-store.ts';
 import { unseal } from '../store/sealed.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS, HANDOVER_KINDS } from './views.ts';
@@ -77,7 +77,7 @@ function decodeState(
   if (!unsealed.ok) return { ok: false, reason: unsealed.reason };
   const parsed = document.safeParse(unsealed.content);
   if (parsed.success) return { ok: true, state: parsed.data.state };
-  return { ok: false, reason: 'it is of another version of the sidecar, or was changed' };
+  return { ok: false, reason: 'another version of the sidecar wrote it, or somebody changed it' };
 }
 
 /** What is known of the slots, in `upstream.json` of the state folder. */
@@ -154,13 +154,9 @@ export interface StoredState {
   onChange(listener: (next: UpstreamState, before: UpstreamState) => void): void;
 }
 
-interface StoredStateOptions {
+interface StoredStateOptions extends SavesOptions {
   readonly file: StateFile;
   readonly state: UpstreamState;
-  /** Whether this process may still write: another one may have taken the state folder. */
-  readonly mayWrite: () => boolean;
-  /** The state file cannot be written; undefined: the file can be written again. */
-  readonly onStore: (error: StoreError | undefined) => void;
 }
 
 export function createStoredState(options: StoredStateOptions): StoredState {

@@ -39,7 +39,7 @@ export interface ClientView {
   readonly state: 'enabled' | 'disabled' | 'expired';
   /** Newest first: those that are valid, and the three that ended last. */
   readonly generations: readonly GenerationView[];
-  /** Retired and revoked ones in all. */
+  /** How many of the client's generations are retired or revoked. */
   readonly tombstones: number;
   /** Where the client's newest key is published, beside the state folder's own file. */
   readonly publish: readonly TargetView[];

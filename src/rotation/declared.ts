@@ -15,7 +15,7 @@ import type { Keeper } from './keeper.ts';
 import type { Rotator } from './rotate.ts';
 
 const MASTER_ROTATION = { client: MASTER, compromised: false, idempotency: undefined } as const;
-/** What `master` is made with. */
+/** The scopes and limits that the first start gives to `master`. */
 const NEW_MASTER = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
 
 /** What became of a declared value. */
@@ -23,7 +23,7 @@ export type DeclaredOutcome =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'stale'; readonly message: string }
   | { readonly kind: 'rotated'; readonly where: string }
-  /** The value does not count; the key that counted before still does. */
+  /** The declared value is not used; the key that was active before stays active. */
   | { readonly kind: 'refused'; readonly warning: WarningView };
 
 export interface DeclaredKeys {
@@ -93,8 +93,8 @@ async function actOn(
   if (plan.kind === 'nothing') return plan;
   if (plan.kind === 'stale') {
     const { generation, state } = plan;
-    const message = `${where} holds an older key (${generation}, ${state}); newer ones rule`;
-    return { kind: 'stale', message };
+    const older = `${where} holds an older key (${generation}, ${state})`;
+    return { kind: 'stale', message: `${older}; the newer one stays active` };
   }
   if (plan.kind === 'remember') {
     await keeper.change([{ kind: 'remember', source, digest }], by);
@@ -143,13 +143,13 @@ const refused = (code: string, message: string, hint: string): DeclaredOutcome =
 });
 
 const unreadable = (fault: string): DeclaredOutcome =>
-  refused('declared_key_unreadable', fault, 'until it can be read, the key before it counts');
+  refused('declared_key_unreadable', fault, 'until it can be read, the previous key stays active');
 
 const tooWeak = (where: string, reason: string): DeclaredOutcome =>
   refused(
     'declared_key_refused',
     `${where} cannot guard the gateway: ${reason}`,
-    'make a good one with `sidecar key new`; until then the key before it counts',
+    'make a good one with `sidecar key new`; until then the previous key stays active',
   );
 
 const notTaken = (where: string, { code, message, hints }: AdminError): DeclaredOutcome =>
@@ -181,8 +181,8 @@ interface FirstKeyFound {
 }
 
 /**
- * Sees to it that `master` has a key when requests come: the declared one, the one that a sidecar
- * before the keyring left in its state folder, or a new one.
+ * Sees to it that `master` has a key when requests come: the declared one, the one that an older
+ * sidecar, which had no keyring yet, left in the state folder, or a new one.
  *
  * @throws AdminError where a first key cannot be made
  */

@@ -166,11 +166,13 @@ function nextSteps(clients: readonly ClientView[]): readonly string[] {
   return clients.flatMap(({ name, state, generations, publish }) => {
     const steps: string[] = [];
     const pending = publish.filter((target) => target.state === 'pending');
-    for (const { target } of pending) steps.push(`make ${target} writable: ${name} waits for it`);
+    for (const { target } of pending) {
+      steps.push(`make ${target} writable: it lacks the newest key of ${name}`);
+    }
     const keyless = !generations.some((generation) => generation.state === 'active');
     if (state === 'disabled' && keyless) steps.push(`sidecar rotate ${name}: it has no active key`);
-    for (const { id, state: of, recentCallers } of generations) {
-      if (of !== 'retiring' || recentCallers === 0) continue;
+    for (const { id, state: keyState, recentCallers } of generations) {
+      if (keyState !== 'retiring' || recentCallers === 0) continue;
       steps.push(
         `sidecar who ${id}: it retires, and ${callerCount(recentCallers)} used it this hour`,
       );

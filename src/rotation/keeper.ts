@@ -7,6 +7,7 @@ import {
   asStoreError,
   createSaves,
   type KeyStore,
+  type SavesOptions,
   type StoredKeyring,
   type StoreError,
 } from '../store/key-store.ts';
@@ -16,15 +17,11 @@ import { type Actor, AdminError } from './admin.ts';
 /** Told of the events of a change once it rules, in the order of the changes; must not throw. */
 type KeyringListener = (events: readonly KeyringEvent[], by: Actor) => void;
 
-interface KeeperOptions {
+interface KeeperOptions extends SavesOptions {
   readonly store: KeyStore;
   readonly stored: StoredKeyring;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** The store failed, or works again (undefined). */
-  readonly onStore: (error: StoreError | undefined) => void;
-  /** Whether this process may still write: another one may have taken the state folder. */
-  readonly mayWrite: () => boolean;
 }
 
 /**

@@ -47,9 +47,9 @@ interface KeyAdminOptions {
   readonly status: StatusFacts;
   /** Milliseconds: the grace where a rotation names none. */
   readonly graceMs: number;
-  /** What was cut because a generation was revoked as compromised; asked once for each. */
+  /** How many exchanges were cut for a compromised generation; each number is given once. */
   readonly takeCut: (generation: string) => number;
-  /** A rotation was asked for and not done; the keeper tells of those that were. */
+  /** Told of a rotation that was asked for and not done; the keeper tells of the others. */
   readonly onNotRotated: (by: Actor, outcome: Exclude<RotationOutcome, 'done'>) => void;
 }
 
@@ -82,8 +82,8 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     },
     async revoke({ generation: id, force, compromised }, by) {
       const { client, generation } = generationNamed(keeper, id);
-      const asks = isValid(generation) && !force && !compromised;
-      if (asks) refuseInUse(client, [generation], sources);
+      const mayBreakCallers = isValid(generation) && !force && !compromised;
+      if (mayBreakCallers) refuseInUse(client, [generation], sources);
       const command = { kind: 'revoke', generation: id, compromised } as const;
       return await change(options, [command], client.name, by);
     },
@@ -99,7 +99,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
   };
 }
 
-/** Codes of a rotation that was right to ask for and did not succeed. */
+/** The codes of a rotation that failed; with every other code it was refused. */
 const FAILURES: ReadonlySet<AdminErrorCode> = new Set(['publish_failed', 'store_unavailable']);
 
 async function tellUnlessDone<T>(
@@ -199,7 +199,7 @@ function previousOf(client: Client, made: Generation): readonly Generation[] {
   return before === undefined ? [] : [before];
 }
 
-/** Takes something away, or gives back what was there: that rules at once, saved or not. */
+/** Makes a change that takes keys away or gives them back: it holds at once, saved or not. */
 async function change(
   { keeper, sources, takeCut }: KeyAdminOptions,
   commands: readonly Command[],
@@ -210,7 +210,8 @@ async function change(
   const client = keeper.keyring().clients.get(name) ?? clientNamed(keeper, name);
   const cut = compromisedIn(events).reduce((sum, id) => sum + takeCut(id), 0);
   const failed = keeper.storeError();
-  const notes = failed === undefined ? [] : [`it rules now, and is not saved: ${failed.message}`];
+  const notes =
+    failed === undefined ? [] : [`it holds now, and is not saved yet: ${failed.message}`];
   return { client: clientView(client, sources), cut, notes };
 }
 

@@ -46,7 +46,7 @@ export interface KeyEvents {
   /** The store failed; undefined: it works again. */
   onStore(error: StoreError | undefined): void;
   onPublishFailure(target: PublishTarget | 'state', error: Error): void;
-  /** Something that was mended or gone on with at the start. */
+  /** A fault that was mended at the start, or a rotation that was finished there. */
   onNote(message: string): void;
   onDeclared(outcome: DeclaredOutcome): void;
   onClockJump(jump: ClockJump): void;
@@ -171,7 +171,7 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   };
 }
 
-/** What is stored, with the clock that goes on where it stands. */
+/** Loads what is stored, and starts a clock that never goes back behind it. */
 async function loadKeeper(options: KeysOptions) {
   const { store, events } = options;
   const stored = (await store.load()) ?? { keyring: EMPTY_KEYRING, version: 0 };
@@ -193,7 +193,7 @@ function openPublisher(
   return createPublisher({
     targets: config.publish,
     now,
-    // By then a newer key may have come, or the client may be gone: the keeper refuses it.
+    // By then a newer key may have come, or the client may be gone: the keeper refuses the command.
     onPublished: (client, number) =>
       void keeper
         .change([{ kind: 'published', client, number }], 'sidecar', 'at-once')
@@ -247,7 +247,7 @@ function isNewest(
   return number !== undefined && idOf(client, number) === generation;
 }
 
-/** Acts on what is declared from now on. */
+/** Acts from now on whenever the declared key changes. */
 function watchDeclared(
   { places, events }: KeysOptions,
   declared: DeclaredKeys,
@@ -261,7 +261,7 @@ function watchDeclared(
   return createKeyWatch({ places, settled, onSettled: (reading) => void act(reading) });
 }
 
-/** Generations that ended, of each client, whose use is kept. */
+/** For how many ended generations of each client the record of their use is kept. */
 const ENDED_KEPT = 8;
 
 /** Resolves to whether the usage was saved. */

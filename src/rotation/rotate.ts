@@ -101,7 +101,7 @@ export function createRotator(options: RotatorOptions): Rotator {
 }
 
 function rotateOnce(options: RotatorOptions): Rotator['rotate'] {
-  /** By client: who asks the same again, while it is being answered, waits for that answer. */
+  /** By client: a call that repeats the one under way waits for the answer to that one. */
   const underWay = new Map<string, { digest: string; result: Promise<RotationResult> }>();
   return async (rotation, by) => {
     const { client, idempotency } = rotation;
@@ -129,7 +129,7 @@ async function rotateToNew(
   const key = new Secret(generateKey());
   const made = { ...rotation, key, origin: 'made', source: undefined } as const;
   const events = await activate(options, made, by);
-  const number = newestOf(options.keeper.keyring().clients.get(client));
+  const number = newestNumber(options.keeper.keyring().clients.get(client));
   return { client, number, key, replayed: false, revoked: compromisedIn(events) };
 }
 
@@ -181,7 +181,7 @@ const idempotencyMismatch = (): AdminError =>
     hints: ['make a new one for each rotation; use it again only to try the same one again'],
   });
 
-const newestOf = (client: Client | undefined): number => {
+const newestNumber = (client: Client | undefined): number => {
   const active = client && activeOf(client);
   return active?.number ?? client?.generations.at(-1)?.number ?? 0;
 };
@@ -204,10 +204,14 @@ async function writeOrUnstage(
   } catch (cause) {
     await keeper.change([{ kind: 'unstage', client }], by, 'at-once');
     const reason = (cause as Error).message;
-    throw new AdminError('publish_failed', `nothing was changed: no key file: ${reason}`, {
-      hints: ['let the sidecar write its state folder, or free space on that disk'],
-      cause,
-    });
+    throw new AdminError(
+      'publish_failed',
+      `nothing was changed: the key file cannot be written: ${reason}`,
+      {
+        hints: ['let the sidecar write its state folder, or free space on that disk'],
+        cause,
+      },
+    );
   }
 }
 
@@ -237,5 +241,5 @@ async function finishStaged(
     return `a rotation of ${client} that was cut off is complete now`;
   }
   await keeper.change([{ kind: 'unstage', client }], 'sidecar', 'at-once');
-  return `a rotation of ${client} that was cut off had shown its key to nobody: it was undone`;
+  return `a rotation of ${client} that was cut off was undone: nobody had seen its key`;
 }

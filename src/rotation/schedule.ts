@@ -52,7 +52,7 @@ interface KeyTimerOptions {
   readonly rotate: (client: string) => Promise<void>;
 }
 
-/** Does to keys what time alone does. */
+/** Changes keys where nobody asks for it and only their time has come. */
 interface KeyTimer {
   /** Nothing happens by itself any more; use that was not saved yet is saved. */
   close(): Promise<void>;
@@ -60,7 +60,7 @@ interface KeyTimer {
 
 /** The longest wait: the wall clock may jump, and a machine that slept wakes late. */
 const LOOK_EVERY_MS = 1000;
-/** What a crash may lose of who used which key. */
+/** So many milliseconds of the record of who used which key a crash may lose. */
 const SAVE_USAGE_MS = 30_000;
 /** A scheduled rotation that failed is tried again after so many milliseconds. */
 const TRY_AGAIN_MS = 60_000;
@@ -68,7 +68,7 @@ const TRY_AGAIN_MS = 60_000;
 /** Retires keys at their ends, rotates by the schedule, and saves who used which key. */
 export function createKeyTimer(options: KeyTimerOptions): KeyTimer {
   const { keeper, clock, schedule, usage } = options;
-  /** By client: no scheduled rotation is begun before it. */
+  /** By client: the instant before which no scheduled rotation is begun. */
   const notBefore = new Map<string, number>();
   let usageSavedAt = clock.now();
   let isUsageOwed = false;

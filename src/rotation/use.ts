@@ -65,7 +65,7 @@ export function createUsageTracker(options: {
   let isChanged = false;
 
   const begin = (id: string): Tracked => {
-    const made = takeApart(stored.get(id));
+    const made = trackedFrom(stored.get(id));
     stored.delete(id);
     tracked.set(id, made);
     return made;
@@ -80,7 +80,7 @@ export function createUsageTracker(options: {
       const at = now();
       const use = tracked.get(id) ?? begin(id);
       const caller =
-        use.byAddress.get(address)?.get(userAgent) ?? takeIn(use, { address, userAgent, at });
+        use.byAddress.get(address)?.get(userAgent) ?? addCaller(use, { address, userAgent, at });
       caller.lastAt = at;
       caller.count += 1;
       use.lastAt = at;
@@ -106,7 +106,7 @@ export function createUsageTracker(options: {
   };
 }
 
-function takeApart(use: GenerationUse | undefined): Tracked {
+function trackedFrom(use: GenerationUse | undefined): Tracked {
   const made: Tracked = {
     lastAt: use?.lastAt ?? 0,
     count: use?.count ?? 0,
@@ -121,7 +121,7 @@ function takeApart(use: GenerationUse | undefined): Tracked {
 }
 
 /** Adds a caller that was not seen yet; where there is no room, in place of the least recent. */
-function takeIn(use: Tracked, by: { address: string; userAgent: string; at: number }): Caller {
+function addCaller(use: Tracked, by: { address: string; userAgent: string; at: number }): Caller {
   const { address, userAgent, at } = by;
   const caller: Caller = {
     address,
@@ -194,7 +194,7 @@ const SAVE_AGAIN_MS = 1000;
 
 /** Starts the grace of older keys when a newer one is first used, and saves that at once. */
 export function createFirstUses(keeper: Keeper, now: () => number): { note(key: KnownKey): void } {
-  /** By generation id: no save is begun before it. */
+  /** By generation id: the instant before which no save is begun. */
   const notBefore = new Map<string, number>();
   return {
     note({ id, client }) {

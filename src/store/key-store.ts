@@ -93,7 +93,7 @@ export const asStoreError = (cause: unknown): StoreError =>
     ? cause
     : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
 
-interface SavesOptions {
+export interface SavesOptions {
   /** Whether this process may still write: another one may have taken the state folder. */
   readonly mayWrite: () => boolean;
   /** Told why a save failed, once for all failures alike; undefined: saves succeed again. */
