@@ -1,6 +1,16 @@
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+/** Wide limits for operators, probes and scrapers: their requests are short and come at once. */
+export const OPERATOR_LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 3_000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 1_000,
+} as const;
+/** How many connections of operators, probes and scrapers are open at most. */
+export const MOST_OPERATORS = 256;
+
 /**
  * @param port 0 takes a free one
  * @returns the port that was taken; rejects with the listener's error (EADDRINUSE, EACCES …)

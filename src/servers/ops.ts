@@ -3,7 +3,7 @@ import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
-import { createPendingAnswers, listen } from './listener.ts';
+import { createPendingAnswers, listen, MOST_OPERATORS, OPERATOR_LIMITS } from './listener.ts';
 
 /**
  * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
@@ -45,18 +45,13 @@ interface OpsAnswer {
 const TEXT = 'text/plain; charset=utf-8';
 const ALLOWED = 'GET, HEAD';
 
-/** Wide limits: a probe or a scraper sends no body and few fields, within milliseconds. */
 const LIMITS = {
-  maxHeaderSize: 8 * 1024,
-  headersTimeout: 3_000,
-  requestTimeout: 10_000,
-  connectionsCheckingInterval: 1_000,
+  ...OPERATOR_LIMITS,
   // Above the usual scrape interval of 60 s, so that a scraper's connection is kept.
   keepAliveTimeout: 75_000,
 } as const;
 /** A reader that takes nothing of its answer for so long is cut. */
 const IDLE_MS = 30_000;
-const MAX_CONNECTIONS = 256;
 const CLOSE_WITHIN_MS = 1_000;
 
 const text = (status: number, body: string): OpsAnswer => ({
@@ -168,7 +163,7 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
   const server = createServer(LIMITS, serve(false));
   // `100 Continue` is sent where the body is read, by the admin API, and nowhere else.
   server.on('checkContinue', serve(true));
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = MOST_OPERATORS;
   server.setTimeout(IDLE_MS);
 
   return {

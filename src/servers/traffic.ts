@@ -99,9 +99,9 @@ function createErrorListener(
     const unused = code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0;
     if (unused || code === 'ECONNRESET') socket.destroy();
     else if (response === undefined) gateway.onUnreadable(socket, code);
-    // What cannot be read stands behind a whole request: the answer to that is the last one.
+    // A whole request came before what cannot be read: its answer is the last on the connection.
     else if (response.req.complete) response.once('close', () => socket.destroySoon());
-    // It stands in the body of a request whose turn has not come, or whose answer has begun.
+    // The body cannot be read of a request whose answer waits its turn or has begun: too late.
     else if (response.socket === null || response.headersSent) socket.destroy();
     else gateway.onUnreadable(socket, code);
   };

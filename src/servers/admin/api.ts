@@ -101,7 +101,7 @@ export interface AdminApi {
   handle(request: IncomingMessage, response: ServerResponse, actor: Actor): void;
 }
 
-const FAILED: Problem = { code: 'failed', detail: 'it failed; the log of the sidecar says why' };
+const FAILED: Problem = { code: 'failed', detail: 'this request failed; the log says why' };
 
 /** A page in a browser has no business here, and would act with its reader's rights. */
 const FROM_A_PAGE: Problem = {

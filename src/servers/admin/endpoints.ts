@@ -59,7 +59,7 @@ export const ENDPOINTS = {
   },
   'GET /api/clients/{name}': { about: 'one client', answers: shape<ClientView>() },
   'DELETE /api/clients/{name}': {
-    about: 'ends its keys and removes it: ?force=true',
+    about: 'ends the keys of a client and removes it: ?force=true',
     query: 'removal',
     answers: shape<ChangeView>(),
   },
@@ -74,47 +74,50 @@ export const ENDPOINTS = {
     answers: shape<ChangeView>(),
   },
   'POST /api/clients/{name}/disable': {
-    about: 'refuses its keys from now on',
+    about: 'refuses the keys of a client from now on',
     answers: shape<ChangeView>(),
   },
-  'POST /api/clients/{name}/enable': { about: 'takes them again', answers: shape<ChangeView>() },
+  'POST /api/clients/{name}/enable': {
+    about: 'accepts the keys of a client again',
+    answers: shape<ChangeView>(),
+  },
   'POST /api/generations/{id}/revoke': {
     about: 'ends one key at once: force, compromised',
     body: 'revocation',
     answers: shape<ChangeView>(),
   },
-  'GET /api/generations/{id}/who': { about: 'who uses it', answers: shape<WhoView>() },
+  'GET /api/generations/{id}/who': { about: 'who uses a key', answers: shape<WhoView>() },
   'GET /api/upstream': {
     about: "LiteLLM's own key and configuration",
     answers: shape<UpstreamView>(),
   },
   'POST /api/upstream/rotate': {
-    about: 'a LiteLLM with a new key takes over; its handover tells how it goes on',
+    about: 'a LiteLLM with a new key takes over; the handover that is answered tells how far it is',
     status: 202,
     answers: shape<HandoverView>(),
   },
   'POST /api/upstream/reload': {
-    about: 'one with the configuration as it is now: dryRun',
+    about: 'a LiteLLM with the configuration as it is now takes over: dryRun',
     body: 'reload',
     status: 202,
     answers: shape<HandoverView>(),
   },
   'GET /api/upstream/handovers': {
-    about: 'the last 20, the latest first',
+    about: 'the last 20 handovers, the latest first',
     answers: shape<{ readonly handovers: readonly HandoverView[] }>(),
   },
-  'GET /api/upstream/handovers/{id}': { about: 'one of them', answers: shape<HandoverView>() },
+  'GET /api/upstream/handovers/{id}': { about: 'one handover', answers: shape<HandoverView>() },
   'POST /api/upstream/salt-key': {
     about: 'a new LITELLM_SALT_KEY, which is stored nowhere',
     repeatable: true,
     answers: shape<SaltKeyView>(),
   },
   'GET /api/audit': {
-    about: 'its lines, the oldest first: ?after=0&limit=200',
+    about: 'lines of the audit, the oldest first: ?after=0&limit=200',
     query: 'auditPage',
     answers: shape<{ readonly lines: readonly AuditLine[]; readonly count: number }>(),
   },
-  'GET /api/audit/verify': { about: 'whether its chain is whole', answers: shape<AuditVerdict>() },
+  'GET /api/audit/verify': { about: 'whether the audit is whole', answers: shape<AuditVerdict>() },
 } as const satisfies Readonly<Record<`${Method} /api/${string}`, Endpoint>>;
 
 /** `POST /api/clients` */

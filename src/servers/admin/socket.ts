@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
-import { createPendingAnswers } from '../listener.ts';
+import { createPendingAnswers, MOST_OPERATORS, OPERATOR_LIMITS } from '../listener.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
@@ -62,7 +62,7 @@ export async function reachSocket(
   return { path: folder.at(name), close: folder.close };
 }
 
-/** What stands under a name. */
+/** What kind of file a path leads to. */
 async function kindAt(path: string): Promise<'socket' | 'nothing' | 'other'> {
   try {
     return (await lstat(path)).isSocket() ? 'socket' : 'other';
@@ -156,9 +156,9 @@ async function closeToOthers(file: string): Promise<BigIntStats> {
 }
 
 /**
- * Does what needs our own waiting name. Where that is gone, another process has the lock: only an
- * owner removes the names of others, those that nobody listens at, and one that is bound and not
- * listened at yet looks like them.
+ * Does what needs our own waiting name, and reports the lock as taken where that name is gone. Only
+ * the owner of the lock removes names of others, where nobody listens at them. One that is bound
+ * and not listened at yet looks like one of these.
  */
 async function whileOurs<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -287,11 +287,11 @@ interface AdminSocketOptions {
 
 /** The way in for the command line, and the lock on the state folder. */
 export interface AdminSocket {
-  /** Until then every request is answered 503 `starting`. */
+  /** Serves from now on; before this call every request is answered 503 `starting`. */
   serve(api: AdminApi): void;
   /**
-   * Whether this process still has the state folder: asked before each save. A file call; it is
-   * false for good once another took the name or somebody removed it.
+   * Whether this process still has the state folder; asked before each save, it costs a system
+   * call. False for good once another process took the socket's name or somebody removed it.
    */
   isStillOurs(): boolean;
   /**
@@ -299,17 +299,10 @@ export interface AdminSocket {
    * after 2 s at most. The folder stays locked until `close`.
    */
   drain(): Promise<void>;
-  /** The same; then the name goes, if it is ours, and the lock with it. */
+  /** Drains; then removes the socket's name, if it is still ours, and so gives up the lock. */
   close(): Promise<void>;
 }
 
-const LIMITS = {
-  maxHeaderSize: 8 * 1024,
-  headersTimeout: 3_000,
-  requestTimeout: 10_000,
-  connectionsCheckingInterval: 1_000,
-} as const;
-const MAX_CONNECTIONS = 256;
 const DRAIN_WITHIN_MS = 2_000;
 
 const CLOSED = {
@@ -325,13 +318,13 @@ const CLOSED = {
 export async function openAdminSocket(options: AdminSocketOptions): Promise<AdminSocket> {
   const pending = createPendingAnswers();
   let serving: AdminApi | keyof typeof CLOSED = 'starting';
-  const server = createServer(LIMITS, (request, response) => {
+  const server = createServer(OPERATOR_LIMITS, (request, response) => {
     if (isServedNoMore(request.socket)) return;
     pending.add(response);
     if (typeof serving === 'object') serving.handle(request, response, actorOf(request));
     else sendClosed(request, response, serving);
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = MOST_OPERATORS;
   const lock = await lockSocket(options.path, server);
   server.on('error', options.onError);
 

@@ -36,7 +36,7 @@ const missing: Problem = {
 const wrong: Problem = {
   code: 'unauthorized',
   detail: 'that is not the token of the admin API',
-  hints: ['it is the value of SIDECAR_ADMIN_TOKEN; a client key is none'],
+  hints: ['it is the value of SIDECAR_ADMIN_TOKEN; a client key does not open this API'],
   headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
 };
 
