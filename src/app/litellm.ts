@@ -20,9 +20,8 @@ import type { SlotName } from '../litellm/slots.ts';
 import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
-import { StartupError } from '../startup-error.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
-import { readKeyFile, readUpstreamKey, slotKeyPath } from '../store/key-files.ts';
+import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 
@@ -170,9 +169,7 @@ async function openSomebodyElses(options: LitellmOptions): Promise<Litellm> {
     isShared: warnings.length > 0,
     events: keyChangeToLogAnd(events, log),
   }).catch((cause: unknown) => {
-    const message = `the state folder cannot be used: ${(cause as Error).message}`;
-    const hint = `let the user that the sidecar runs as read and write ${config.state}`;
-    throw new StartupError('state', message, { hint, cause });
+    throw stateError(config.state, cause);
   });
   return {
     ...{ admin, start, onKeyAccepted, close },

@@ -65,7 +65,7 @@ export const unknownHandover = (id: string): HandoverError =>
 
 export const noSlots = (message: string): HandoverError =>
   new HandoverError('no_slots', message, {
-    hints: ['see SIDECAR_SLOTS, and two places in SIDECAR_UPSTREAM'],
+    hints: ['set SIDECAR_SLOTS, and name two places in SIDECAR_UPSTREAM'],
   });
 
 /** What log, metrics and audit are told of LiteLLM's slots as it happens; none may throw. */

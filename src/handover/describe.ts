@@ -1,7 +1,7 @@
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import { isIdle, type Observation } from './observation.ts';
-import type { EndedHandover, Handover, HandoverRequest } from './state.ts';
+import { type EndedHandover, type Handover, type HandoverRequest, otherSlot } from './state.ts';
 import type { HandoverView } from './views.ts';
 
 /** What LiteLLM has to do yet, by the last verdict on it. */
@@ -78,7 +78,7 @@ export function viewOfWaiting(
     id: handoverId(number),
     ...{ kind, by },
     from: active,
-    to: active === 'a' ? 'b' : 'a',
+    to: otherSlot(active),
     state: 'waiting',
     startedAt: iso(at),
     stateSince: iso(at),

@@ -47,7 +47,7 @@ function wordsOf(
       'is model_list spelt right in config.yaml, and is there a model in it?',
     ],
     not_litellm: [
-      `something else than LiteLLM answers for slot ${slot}`,
+      `something other than LiteLLM answers for slot ${slot}`,
       'look at what listens at its address in SIDECAR_UPSTREAM, and at SIDECAR_ROOT_PATH',
     ],
     config_unusable: ['the configuration cannot be copied', 'see SIDECAR_LITELLM_CONFIG'],

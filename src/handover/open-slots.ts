@@ -7,7 +7,7 @@ import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
-import { readOrMakeKey, slotKeyPath } from '../store/key-files.ts';
+import { readOrMakeKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { ConfigSeen } from './automatic.ts';
 import type { HandoverEvents, LitellmChecks, SlotTraffic, UpstreamAdmin } from './contracts.ts';
 import { isIntact, type Limits } from './observation.ts';
@@ -142,7 +142,7 @@ function inOneSlot(state: UpstreamState, now: number): UpstreamState {
   const { handover } = state;
   const fault = {
     code: 'not_up',
-    message: 'LiteLLM has one place only now',
+    message: 'SIDECAR_UPSTREAM names one place only now',
     hint: 'name two places in SIDECAR_UPSTREAM for a handover',
     lastWords: [],
   } as const;
@@ -208,9 +208,6 @@ async function orExplain(folder: string, act: () => Promise<unknown>): Promise<v
   try {
     await act();
   } catch (cause) {
-    if (cause instanceof StartupError) throw cause;
-    const message = `the state folder cannot be used: ${(cause as Error).message}`;
-    const hint = `let the user that the sidecar runs as write ${folder}, or set SIDECAR_STATE`;
-    throw new StartupError('state', message, { hint, cause });
+    throw cause instanceof StartupError ? cause : stateError(folder, cause);
   }
 }

@@ -31,7 +31,7 @@ import {
 import { type Action, plan } from './plan.ts';
 import { createHandoverRequests, type HandoverRequests } from './requests.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
-import { otherSlot, type UpstreamState } from './state.ts';
+import { type EndedHandover, otherSlot, type UpstreamState } from './state.ts';
 import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
 import type { HandoverKind, HandoverView } from './views.ts';
 
@@ -100,8 +100,8 @@ export function createRunner(options: RunnerOptions): Runner {
   const wakes = createWakes(() =>
     inTurn(async () => {
       const succeeded = await ticks.tick(wakeNow);
+      // `trouble` tells of what failed, and the next tick tries that again.
       return succeeded ? ticks.sleepMs() : pace.troubleMs;
-      // What failed is told by `trouble`, and tried again.
     }).catch(() => pace.troubleMs),
   );
   const wakeNow = (): void => wakes.wakeIn(0);
@@ -177,11 +177,17 @@ function createParts(options: RunnerOptions): Parts {
   const automatic = createAutomaticHandovers({ ...options, onNotBegun: events.onNotBegun });
   stored.onChange((next, before) => {
     if (next.handover?.number !== before.handover?.number) executor.forget();
-    const last = next.ended.at(-1);
-    if (last !== undefined && last.number !== before.ended.at(-1)?.number) automatic.onEnd(last);
+    const ended = endedBetween(before, next);
+    if (ended !== undefined) automatic.onEnd(ended);
     tellOfChange(events, next, before, observeSlots);
   });
   return { stored, executor, checks, requests, automatic, observe };
+}
+
+/** The handover that ended between two states that were stored one after the other. */
+function endedBetween(before: UpstreamState, next: UpstreamState): EndedHandover | undefined {
+  const last = next.ended.at(-1);
+  return last?.number === before.ended.at(-1)?.number ? undefined : last;
 }
 
 /** Tells what changed between two states that were stored one after the other. */
@@ -194,9 +200,9 @@ function tellOfChange(
   const { handover } = next;
   const isStep = handover?.step !== before.handover?.step;
   if (handover !== undefined && isStep) events.onStep(viewOf(handover, observeSlots()));
-  const last = next.ended.at(-1);
-  if (last !== undefined && last.number !== before.ended.at(-1)?.number) {
-    events.onEnd(viewOfEnded(last));
+  const ended = endedBetween(before, next);
+  if (ended !== undefined) {
+    events.onEnd(viewOfEnded(ended));
   } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
     events.onVerified(next.active);
   }

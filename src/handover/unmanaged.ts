@@ -3,7 +3,7 @@ import type { Config } from '../config/settings.ts';
 import type { Secret } from '../secret.ts';
 import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
-import { acceptedKeyPath } from '../store/key-files.ts';
+import { acceptedKeyPath, SHARED_KEY } from '../store/key-files.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
 import {
   type KeyTraffic,
@@ -109,20 +109,16 @@ function placesOf({ places, config }: UnmanagedOptions): DeclaredPlaces {
   };
 }
 
-/** A setting that was emptied or cannot be read changes nothing: the key before counts. */
+/** A setting that was emptied or cannot be read changes nothing: the previous key is used on. */
 function warningOf(reading: DeclaredReading): UpstreamWarning | undefined {
-  const hint = 'until it can be read, the key before it counts';
+  const hint = 'mend the setting; until then the previous key stays in use';
   if ('fault' in reading) return { code: 'upstream_key_unreadable', message: reading.fault, hint };
   if (reading.value !== undefined) return undefined;
   const message = 'SIDECAR_UPSTREAM_KEY is not set any more';
   return { code: 'upstream_key_unreadable', message, hint };
 }
 
-const SHARED: UpstreamWarning = {
-  code: 'shared_key',
-  message: 'LiteLLM runs with the key that clients hold',
-  hint: 'give it one of its own, and SIDECAR_UPSTREAM_KEY',
-};
+const SHARED: UpstreamWarning = { code: 'shared_key', ...SHARED_KEY };
 
 function notAccepted(
   keyChange: KeyChange,
@@ -157,7 +153,8 @@ function adminOf(
     keyFile: () => acceptedKeyPath(config.state),
   });
   const [{ origin }] = config.upstreams;
-  const refuse = () => Promise.reject(noSlots('somebody else runs LiteLLM, and hands it over'));
+  const refuse = () =>
+    Promise.reject(noSlots('somebody else runs LiteLLM, so only they can restart it'));
   return {
     status(): UpstreamView {
       if (saltKey.database() === undefined) void saltKey.askDatabase('a');

@@ -144,12 +144,15 @@ function nextSteps(
 ): readonly string[] {
   const { verifiedAt, handover } = runner.state();
   if (handover !== undefined) return [];
-  if (urls.length === 1) return config === 'changed' ? ['restart the sidecar to place it'] : [];
+  if (urls.length === 1)
+    return config === 'changed'
+      ? ['restart the sidecar: that gives LiteLLM the edited configuration']
+      : [];
   if (config === 'refused') return ['mend the configuration, then `sidecar upstream reload`'];
   if (config !== 'changed' || autoReload) return [];
   return verifiedAt === undefined
     ? ['`sidecar upstream reload` puts the edited configuration in place']
-    : ['`sidecar upstream reload --dry-run` tries the edited configuration, then without it'];
+    : ['`sidecar upstream reload` takes the edited configuration; --dry-run tries it first'];
 }
 
 /** What an operator of slots should mend, the worst first. */
@@ -209,7 +212,7 @@ function configWarnings(
 ): readonly UpstreamWarning[] {
   const seen = runner.automatic.config();
   if (seen !== undefined && 'error' in seen) {
-    const hint = 'until it can be copied, LiteLLM runs with the configuration before';
+    const hint = 'until it can be copied, LiteLLM runs with the previous configuration';
     return [{ code: 'config_unusable', message: seen.error, hint }];
   }
   if (config !== 'refused') return [];
@@ -219,7 +222,7 @@ function configWarnings(
     {
       code: 'config_refused',
       message: `the configuration was tried and did not come up${why}`,
-      hint: tried?.fault?.hint ?? 'mend it; LiteLLM runs with the one before',
+      hint: tried?.fault?.hint ?? 'mend the configuration; LiteLLM runs with the previous one',
     },
   ];
 }

@@ -102,6 +102,12 @@ export function checkDeclared(key: Secret): { readonly warning?: string } {
   return check.warning === undefined ? {} : { warning: `LITELLM_MASTER_KEY: ${check.warning}` };
 }
 
+/** What is said where LiteLLM runs with the declared client key. */
+export const SHARED_KEY = {
+  message: 'LiteLLM runs with the key that clients hold',
+  hint: 'give LiteLLM another LITELLM_MASTER_KEY, and put that into SIDECAR_UPSTREAM_KEY',
+} as const;
+
 /**
  * Finds the key that LiteLLM runs with at the start; with a launcher, makes the first one. The
  * warnings are for the log: what an operator should change, without any key.
@@ -122,10 +128,7 @@ export async function readUpstreamKey(
   }
   return {
     key: config.declaredKey,
-    warnings: [
-      'LiteLLM runs with the key that clients hold: ' +
-        'give it one of its own, and SIDECAR_UPSTREAM_KEY',
-    ],
+    warnings: [`${SHARED_KEY.message}: ${SHARED_KEY.hint}`],
   };
 }
 
@@ -150,7 +153,8 @@ async function slotKey(path: string): Promise<Secret> {
   }
 }
 
-function stateError(path: string, cause: unknown): StartupError {
+/** Why the sidecar cannot start with its state folder, of which `path` cannot be used. */
+export function stateError(path: string, cause: unknown): StartupError {
   return new StartupError('state', `the state folder cannot be used: ${(cause as Error).message}`, {
     hint: `let the user that the sidecar runs as write ${path}, or set SIDECAR_STATE`,
     cause,
