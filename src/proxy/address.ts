@@ -39,7 +39,7 @@ function readBlock(cidr: string): Block {
   return [address, address.kind() === 'ipv4' ? 32 : 128];
 }
 
-/** The same test for many lists of blocks, which are CIDR and checked already. */
+/** Whether an address lies in any block of a list; the blocks were checked when they were read. */
 type BlockLists = (blocks: readonly string[], address: string) => boolean;
 
 /** Each list is compiled once: a list is known by its identity. */

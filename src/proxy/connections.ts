@@ -25,8 +25,9 @@ export interface Connection {
 
 export interface Connections {
   /**
-   * An idle connection, or a new one. The youngest: what it needs is still in the processor's
-   * caches, here and at LiteLLM; but first one that would close soon, unless there are many.
+   * An idle connection, or a new one. The youngest is taken, because what it needs is still in the
+   * processor's caches, here and at LiteLLM; one that would close soon is taken before it, unless
+   * many are idle.
    */
   take(): Connection;
   /** A connection that was never used, for a second try. */

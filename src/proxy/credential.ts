@@ -71,7 +71,7 @@ export function readCredential(
 const NOWHERE: readonly Credential[][] = [];
 
 function outsideHeaders({ query, subprotocols }: OtherPlaces): readonly Credential[][] {
-  // So it is on nearly every route: no list is made there.
+  // On nearly every route there is neither, so that no list is made.
   if (query === undefined && subprotocols === undefined) return NOWHERE;
   return [
     query === undefined ? [] : keysInQuery(query).map(asCarrier('?key')),

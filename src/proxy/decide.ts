@@ -76,11 +76,11 @@ function decideOrThrow(
   caller: { address: string; websocket: boolean },
   policy: Policy,
 ): Decision {
-  const refuse = (no: Refusal, route = UNROUTED, generation?: KnownKey): Decision => ({
+  const refuse = (reason: Refusal, route = UNROUTED, generation?: KnownKey): Decision => ({
     kind: 'refuse',
     route,
     generation,
-    refusal: no,
+    refusal: reason,
   });
   const unsafe = checkFraming(head);
   if (unsafe !== undefined) return refuse(unsafe);
@@ -156,7 +156,7 @@ interface Admitted {
   readonly generation: KnownKey | undefined;
 }
 
-/** The refusal of a key that is known, or was, says whose key it is. */
+/** A refusal; of a key that the keyring knows, with that key, so that it is told whose it is. */
 interface Denied {
   readonly refusal: Refusal;
   readonly generation: KnownKey | undefined;
@@ -192,7 +192,10 @@ export function admit(
   rules: AdmissionRules,
 ): Admitted | Denied {
   const { route } = request;
-  const deny = (no: Refusal, generation?: KnownKey): Denied => ({ refusal: no, generation });
+  const deny = (reason: Refusal, generation?: KnownKey): Denied => ({
+    refusal: reason,
+    generation,
+  });
   if (route.class === 'denied') {
     return deny(refusal('route_denied', 'this route is closed at this gateway'));
   }
@@ -205,7 +208,10 @@ export function admit(
   if (generation === undefined) return deny(refusal('unknown_key', MESSAGE_OF.unknown_key));
   const { allowFrom } = generation;
   if (allowFrom.length > 0 && !rules.mayComeFrom(allowFrom, request.address)) {
-    return deny(refusal('address_denied', 'this key is not for this address'), generation);
+    return deny(
+      refusal('address_denied', 'this key may not be used from this address'),
+      generation,
+    );
   }
   if (route.class === 'health') return { generation };
   const scope = SCOPE_OF[route.class];

@@ -102,7 +102,6 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   /** Sends the request, or lets it wait where LiteLLM is known to be away. */
   start(): void {
     if (this.#isDecided) return;
-    // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
     if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#admitted.startedAt;
     const upstream = this.#context.upstreams.pick(this.#admitted.session);
     if (upstream.hold.away()) this.#waitFor(upstream);
@@ -268,10 +267,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
 
   tick(now: number): void {
     if (this.firstByteMs >= 0) return;
-    const no = this.#overdue(now);
-    if (no === undefined) return;
-    if (no.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
-    this.abandon(no);
+    const reason = this.#overdue(now);
+    if (reason === undefined) return;
+    if (reason.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
+    this.abandon(reason);
   }
 
   /** Why a request without an answer has had its time; undefined: there is time left. */
@@ -288,11 +287,11 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   }
 
   /** Gives up on LiteLLM; the client is told when undici has let go. */
-  abandon(no: Refusal): void {
+  abandon(reason: Refusal): void {
     if (this.#isDecided) return;
-    this.#verdict = no;
-    if (this.#attempt === undefined) this.#refuse(no);
-    else this.#attempt.cancel(new Error(no.code));
+    this.#verdict = reason;
+    if (this.#attempt === undefined) this.#refuse(reason);
+    else this.#attempt.cancel(new Error(reason.code));
   }
 
   /** A request that is under way is finished; the deadline is the caller's. */
@@ -307,15 +306,15 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     this.#onClose();
   }
 
-  /** @param unsent LiteLLM never had the request: no share of its time is the sidecar's own */
-  #refuse(no: Refusal, unsent = false): void {
+  /** @param unsent whether LiteLLM never had the request: then it has no `overheadMs` */
+  #refuse(reason: Refusal, unsent = false): void {
     const { request, response, decision, caller, origin } = this.#admitted;
     if (this.#closed || response.headersSent) return;
     if (unsent) this.overheadMs = -1;
-    this.refusal = no.code;
+    this.refusal = reason.code;
     const { dialect } = decision.route;
     const context = { dialect, requestId: caller.id, origin, close: false };
-    refuseRequest(request, response, no, { ...context, whole: request.complete });
+    refuseRequest(request, response, reason, { ...context, whole: request.complete });
   }
 
   #onClose(): void {

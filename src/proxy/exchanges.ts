@@ -8,13 +8,13 @@ export interface Live {
   readonly slot: string;
   /** Called about each second with the monotonic time, for limits on time. */
   tick(now: number): void;
-  /** The sidecar, or its LiteLLM, is going (`why`): it shall end once that cuts nothing short. */
+  /** Asks it to end once that cuts nothing short; `why` tells its client what goes away. */
   drain(why: string): void;
   /** Ends it now, so that the client sees a broken connection and no complete answer. */
   cut(): void;
 }
 
-/** All that is under way. Registering returns the undo. */
+/** All that is under way. `add` returns what takes its argument out again. */
 export interface Exchanges {
   add(live: Live): () => void;
   count(kind: 'all' | 'streams' | 'websockets'): number;
@@ -27,11 +27,11 @@ export interface Exchanges {
    * What begins in the meantime is asked to end as well.
    */
   drain(deadlineMs: number): Promise<number>;
-  /** Asks what a test picks to end, and cuts the rest a second later. Resolves to how many. */
+  /** Asks what a test picks to end, and cuts the rest a second later. Resolves to their number. */
   end(test: (live: Live) => boolean): Promise<number>;
   /** Ends at once what a test picks. Returns how many. */
   cut(test: (live: Live) => boolean): number;
-  /** Stops the clock of the limits. */
+  /** Calls no `tick` any more. */
   close(): void;
 }
 

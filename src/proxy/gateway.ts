@@ -56,9 +56,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (isServedNoMore(request.socket)) return;
       const judged = judge(request, false, options);
       const { decision } = judged;
-      const no = reasonToRefuse(decision, options.isDraining(), expect);
-      if (no !== undefined) {
-        refuseJudged(judged, no, { request, response }, options);
+      const reason = reasonToRefuse(decision, options.isDraining(), expect);
+      if (reason !== undefined) {
+        refuseJudged(judged, reason, { request, response }, options);
       } else if (decision.kind === 'forward') {
         if (expect === 'continue') response.writeContinue();
         forward(judged, decision, { request, response }, options);
@@ -70,20 +70,20 @@ export function createGateway(options: GatewayOptions): Gateway {
     onUpgrade(request, socket, head) {
       const judged = judge(request, true, options);
       const { decision } = judged;
-      const no = reasonToRefuse(decision, options.isDraining(), 'none');
-      if (no === undefined && decision.kind === 'forward') {
+      const reason = reasonToRefuse(decision, options.isDraining(), 'none');
+      if (reason === undefined && decision.kind === 'forward') {
         if (head.length > 0) socket.unshift(head);
         openTunnel(judged, decision, { request, socket }, options);
       } else {
-        const reason = no ?? refusal('bad_request', 'this route is no WebSocket');
-        refuseJudgedSocket(judged, reason, socket, options);
+        const why = reason ?? refusal('bad_request', 'this route is no WebSocket');
+        refuseJudgedSocket(judged, why, socket, options);
       }
     },
 
     onConnect(request, socket) {
       const judged = judge(request, false, options);
-      const no = reasonToRefuse(judged.decision, false, 'none') ?? refusals.unknownExpectation();
-      refuseJudgedSocket(judged, no, socket, options);
+      const reason = reasonToRefuse(judged.decision, false, 'none');
+      refuseJudgedSocket(judged, reason ?? refusals.unknownExpectation(), socket, options);
     },
 
     onUnreadable: (socket, code) => refuseUnreadable(socket, code, options),
@@ -233,7 +233,10 @@ function answerHealth(
   );
 }
 
-/** After these nobody can be sure where the next request begins, or there shall be none. */
+/**
+ * A connection ends with these refusals: nobody can be sure where its next request begins, or the
+ * sidecar is stopping.
+ */
 const ENDS_CONNECTION: ReadonlySet<RefusalCode> = new Set([
   'bad_request',
   'headers_too_large',
@@ -242,14 +245,14 @@ const ENDS_CONNECTION: ReadonlySet<RefusalCode> = new Set([
 
 function refuseJudged(
   judged: Judged,
-  no: Refusal,
+  reason: Refusal,
   { request, response }: RequestEnds,
   options: GatewayOptions,
 ): void {
-  const close = ENDS_CONNECTION.has(no.code);
+  const close = ENDS_CONNECTION.has(reason.code);
   if (close) serveNoMore(request.socket);
   const context = { ...refusalContextOf(judged), close };
-  sayRefusal(judged, no, options, (final) => {
+  sayRefusal(judged, reason, options, (final) => {
     const whole = isAllHere(request, judged.head.contentLength);
     refuseRequest(request, response, final, { ...context, whole });
   });
@@ -257,12 +260,12 @@ function refuseJudged(
 
 function refuseJudgedSocket(
   judged: Judged,
-  no: Refusal,
+  reason: Refusal,
   socket: Socket,
   options: GatewayOptions,
 ): void {
   const context = refusalContextOf(judged);
-  sayRefusal(judged, no, options, (final) => refuseSocket(socket, final, context));
+  sayRefusal(judged, reason, options, (final) => refuseSocket(socket, final, context));
 }
 
 const refusalContextOf = ({ head, decision, caller }: Judged): RefusalContext => ({
@@ -280,12 +283,12 @@ const GUESSES: ReadonlySet<RefusalCode> = new Set([
 ]);
 
 /**
- * Says a refusal by `say`, and records it. A guess is counted first: an address that made too many
- * is told so instead.
+ * Answers with a refusal, which `say` sends, and records it. A guess is counted first: an address
+ * that made too many of them is told so instead.
  */
 function sayRefusal(
   judged: Judged,
-  no: Refusal,
+  reason: Refusal,
   { failures, exchange }: GatewayOptions,
   say: (final: Refusal) => void,
 ): void {
@@ -299,17 +302,17 @@ function sayRefusal(
   };
   const finishGuess = async (): Promise<void> => {
     const retryAfter = await failures.count(judged.from.address);
-    finish(retryAfter === undefined ? no : refusals.tooManyFailures(retryAfter));
+    finish(retryAfter === undefined ? reason : refusals.tooManyFailures(retryAfter));
   };
-  if (GUESSES.has(no.code)) void finishGuess();
+  if (GUESSES.has(reason.code)) void finishGuess();
   // One turn later a body that came with the head is read, and its connection can be kept.
-  else queueMicrotask(() => finish(no));
+  else queueMicrotask(() => finish(reason));
 }
 
 /** Answers what could not be read as HTTP, where somebody is there to be told, and records it. */
 function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOptions): void {
-  const no = unreadable(code);
-  if (no === undefined) {
+  const reason = unreadable(code);
+  if (reason === undefined) {
     socket.destroy();
     return;
   }
@@ -317,10 +320,10 @@ function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOpt
   const address = plainAddress(socket.remoteAddress ?? '');
   const unread = { method: '-', userAgent: undefined };
   const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
-  refuseSocket(socket, no, { dialect: 'openai', requestId, origin: undefined });
-  const status = statusOf(no.code);
+  refuseSocket(socket, reason, { dialect: 'openai', requestId, origin: undefined });
+  const status = statusOf(reason.code);
   exchange.events.onExchangeEnd(
-    recordOfOwnAnswer(caller, { status, refusal: no.code, durationMs: 0 }),
+    recordOfOwnAnswer(caller, { status, refusal: reason.code, durationMs: 0 }),
   );
 }
 

@@ -54,8 +54,8 @@ interface RequestHead {
 export const MOST_FIELDS = 200;
 
 /**
- * Reads the head of a request in one pass over its raw fields; of more than `MOST_FIELDS` it reads
- * one too many. Never fails.
+ * Reads the head of a request in one pass over its raw fields: at most one field more than
+ * `MOST_FIELDS`, which shows that there are too many. Never fails.
  */
 export function readHead(request: RequestHead): Head {
   const raw = request.rawHeaders;

@@ -90,9 +90,9 @@ export function createHold(options: {
         if (!looking) void look();
       }, RETRY_MS);
     },
-    enter(waiter, before) {
-      if (before === undefined && waiting.size >= options.most) return false;
-      const deadline = before ?? options.elapsed() + options.holdMs;
+    enter(waiter, firstDeadline) {
+      if (firstDeadline === undefined && waiting.size >= options.most) return false;
+      const deadline = firstDeadline ?? options.elapsed() + options.holdMs;
       if (deadline <= options.elapsed()) {
         waiter.expire();
         return deadline;

@@ -1,4 +1,5 @@
 import type { Attempt, AttemptOwner } from './attempt.ts';
+import { isSuccess } from './record.ts';
 
 /**
  * Which LiteLLM issued which MCP session: a session lives in the memory of that LiteLLM alone.
@@ -115,7 +116,7 @@ export class McpAnswer<Owner> implements AttemptOwner {
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     const { method, target, session } = this.#asked;
-    const taken = status >= 200 && status < 300;
+    const taken = isSuccess(status);
     const issued = sessionIn(raw);
     if (method === 'DELETE' && session !== undefined) {
       if (taken || status === 404) this.#sessions.forget(session);

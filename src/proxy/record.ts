@@ -40,7 +40,10 @@ export interface ExchangeEnd {
   readonly model: string;
   /** Milliseconds from the request's head to the head of the answer; -1: no answer came. */
   readonly firstByteMs: number;
-  /** Milliseconds of the sidecar's own before the request was sent on; -1: it never was. */
+  /**
+   * Milliseconds that the sidecar itself took before it sent the request on, without any wait for
+   * LiteLLM and without a second try; -1: it never sent the request.
+   */
   readonly overheadMs: number;
   readonly responseBytes: number;
 }
@@ -165,7 +168,7 @@ export function callerRecord(
   };
 }
 
-/** What `sidecar check` calls itself: it tries a key, which is no use of the key. */
+/** How the user agent of `sidecar check` begins: a key that it tries does not count as used. */
 const OWN_CHECK = 'litellm-sidecar-check/';
 
 const isOwnCheck = ({ userAgent }: CallerRecord): boolean => userAgent.startsWith(OWN_CHECK);
@@ -178,6 +181,9 @@ export function tellKeyUse(events: TrafficEvents, key: KnownKey, caller: CallerR
   if (key.fault === undefined && isOwnCheck(caller)) return;
   events.onKeyUse(key, caller);
 }
+
+/** Whether a status is one of the 2xx: LiteLLM did what it was asked for. */
+export const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
 /**
  * Tells that LiteLLM took a request (2xx, or 101 to an upgrade) with a key whose first use starts
@@ -192,6 +198,6 @@ export function tellFirstAnswer(
   caller: CallerRecord,
 ): void {
   if (key === undefined || !key.startsClock) return;
-  const taken = status === 101 || (status >= 200 && status < 300);
+  const taken = status === 101 || isSuccess(status);
   if (taken && !isOwnCheck(caller)) events.onFirstAnswer(key, caller);
 }

@@ -77,29 +77,30 @@ function withoutRoot(path: string, rootPath: string): string {
  * some of these by itself; all of them stand here, so that no change of Node's opens one.
  */
 export function checkFraming(head: Head): Refusal | undefined {
-  const no = (message: string): Refusal => refusal('bad_request', message);
+  const refuse = (message: string): Refusal => refusal('bad_request', message);
   const { transferEncoding } = head;
   // Beyond its own limit Node hides fields by which its parser frames the body all the same.
   if (head.names.length > MOST_FIELDS) {
     return refusal('headers_too_large', `the head has more than ${MOST_FIELDS} fields`);
   }
-  if (!head.http1) return no('only HTTP/1.0 and HTTP/1.1 are served');
-  if (head.method === 'CONNECT') return no('this is not a forward proxy: CONNECT is not served');
+  if (!head.http1) return refuse('only HTTP/1.0 and HTTP/1.1 are served');
+  if (head.method === 'CONNECT')
+    return refuse('this is not a forward proxy: CONNECT is not served');
   // The answer to TRACE repeats the request, with LiteLLM's key in it (RFC 9110 §9.3.8).
-  if (head.method === 'TRACE') return no('TRACE is not served');
-  if (head.repeated.has('host')) return no('Host stands twice');
-  if (head.host === undefined && !head.http10) return no('HTTP/1.1 wants a Host');
-  if (head.repeated.has('content-length')) return no('Content-Length stands twice');
+  if (head.method === 'TRACE') return refuse('TRACE is not served');
+  if (head.repeated.has('host')) return refuse('Host stands twice');
+  if (head.host === undefined && !head.http10) return refuse('HTTP/1.1 wants a Host');
+  if (head.repeated.has('content-length')) return refuse('Content-Length stands twice');
   if (transferEncoding === undefined) return undefined;
   if (head.contentLength !== undefined) {
-    return no('Content-Length and Transfer-Encoding stand together');
+    return refuse('Content-Length and Transfer-Encoding stand together');
   }
   if (head.repeated.has('transfer-encoding') || transferEncoding.toLowerCase() !== 'chunked') {
-    return no('only the transfer coding "chunked", once, is served');
+    return refuse('only the transfer coding "chunked", once, is served');
   }
-  if (head.http10) return no('HTTP/1.0 knows no Transfer-Encoding');
+  if (head.http10) return refuse('HTTP/1.0 knows no Transfer-Encoding');
   if (CARRIES_NO_CHUNKED_BODY.has(head.method)) {
-    return no(`a ${head.method} request with a chunked body is not served`);
+    return refuse(`a ${head.method} request with a chunked body is not served`);
   }
   return undefined;
 }

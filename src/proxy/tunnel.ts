@@ -23,7 +23,7 @@ type TunnelContext = Pick<ExchangeContext, 'upstreams' | 'exchanges' | 'events' 
 
 /** One admitted upgrade. */
 interface TunnelRequest extends UpgradeRequest {
-  /** As of an exchange: Host and key are filled in when the request is sent. */
+  /** Host and key are filled in only when the request is sent, as those of an exchange are. */
   readonly headers: string[];
   readonly refusal: RefusalContext;
   /** Never undefined: no upgrade is a preflight; but the type of a decision does not say so. */
@@ -88,7 +88,6 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   /** Asks LiteLLM, or waits where it is known to be away. */
   start(): void {
     if (this.#admitted.socket.destroyed) return;
-    // Neither a wait for LiteLLM nor a second try is the sidecar's own share.
     if (this.overheadMs < 0) this.overheadMs = this.#context.elapsed() - this.#admitted.startedAt;
     const { active } = this.#context.upstreams;
     if (active.hold.away()) this.#waitFor(active);
@@ -131,29 +130,29 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     const { headers, key, keyPlace, keepAuthorization } = this.#admitted;
     this.#upstream = upstream;
     this.#sent = false;
-    const ours = upstream.keys.pick(this.#refusedKey);
-    const field = key === undefined ? undefined : ours.field(keyPlace, keepAuthorization);
+    const upstreamKey = upstream.keys.pick(this.#refusedKey);
+    const field = key === undefined ? undefined : upstreamKey.field(keyPlace, keepAuthorization);
     addressTo(headers, upstream.rules.host, field);
     this.#attempt = upstream.askUpgrade(this.#admitted, {
       onSent: () => {
         this.#sent = true;
       },
-      onAnswer: (status) => this.#onAnswer(upstream, ours, status),
+      onAnswer: (status) => this.#onAnswer(upstream, upstreamKey, status),
       onError: (error) => this.#onError(upstream, error),
     });
   }
 
-  #onAnswer(upstream: Upstream, ours: UpstreamKey, status: number): boolean {
+  #onAnswer(upstream: Upstream, upstreamKey: UpstreamKey, status: number): boolean {
     const { elapsed, events } = this.#context;
     // LiteLLM refuses a wrong key before it accepts, with no other word than a 403.
-    const isKnown = upstream.keys.other === undefined || this.#refusedKey !== undefined;
-    if (status === 403 && !isKnown) {
-      this.#refusedKey = ours;
+    const isLastKey = upstream.keys.other === undefined || this.#refusedKey !== undefined;
+    if (status === 403 && !isLastKey) {
+      this.#refusedKey = upstreamKey;
       events.onRetry('other_key');
       queueMicrotask(() => this.start());
       return false;
     }
-    if (status === 101) upstream.keys.noteAccepted(ours);
+    if (status === 101) upstream.keys.noteAccepted(upstreamKey);
     this.#status = status;
     this.firstByteMs = elapsed() - this.#admitted.startedAt;
     tellFirstAnswer(events, status, this.#admitted.key, this.#admitted.caller);
@@ -183,13 +182,13 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     }
   }
 
-  /** @param unsent LiteLLM never had the request: no share of its time is the sidecar's own */
-  #refuse(no: Refusal, unsent = false): void {
+  /** @param unsent whether LiteLLM never had the request: then it has no `overheadMs` */
+  #refuse(reason: Refusal, unsent = false): void {
     if (unsent) this.overheadMs = -1;
     const { socket, refusal } = this.#admitted;
-    this.refusal = no.code;
-    this.#status = statusOf(no.code);
-    refuseSocket(socket, no, refusal);
+    this.refusal = reason.code;
+    this.#status = statusOf(reason.code);
+    refuseSocket(socket, reason, refusal);
     socket.resume();
   }
 

@@ -163,7 +163,7 @@ class RequestBody extends Readable {
       this.push(null);
     };
     const onClose = (): void => {
-      if (!source.complete) this.destroy(new Error('the client left in its body'));
+      if (!source.complete) this.destroy(new Error('the client left in the middle of its body'));
     };
     this.#detach = () => {
       source.off('data', onData).off('end', onEnd).off('close', onClose);

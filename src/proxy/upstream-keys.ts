@@ -1,6 +1,7 @@
 import type { KeyPlace, Route } from '../litellm/routes-table.ts';
 import type { Secret } from '../secret.ts';
 import type { Attempt, AttemptOwner } from './attempt.ts';
+import { isSuccess } from './record.ts';
 
 type Field = readonly [name: string, value: string];
 
@@ -165,7 +166,7 @@ export class KeyTry implements AttemptOwner {
     } else if (status === 400 && isJson(raw)) {
       this.#keptBack = { status, statusText, raw, chunks: [], bytes: 0 };
     } else {
-      if (this.#last ? status !== 401 : this.#proves && isGood(status)) this.#accept();
+      if (this.#last ? status !== 401 : this.#proves && isSuccess(status)) this.#accept();
       this.#owner.onAnswerHead(status, statusText, raw);
     }
   }
@@ -215,8 +216,6 @@ export class KeyTry implements AttemptOwner {
     this.#trier.onKeyRefused(this.#key);
   }
 }
-
-const isGood = (status: number): boolean => status >= 200 && status < 300;
 
 /** Parameters may follow; the fields are as undici read them. */
 function isJson(raw: readonly Buffer[]): boolean {

@@ -31,7 +31,7 @@ export interface Upstreams {
   /** Where new requests go. */
   readonly active: Upstream;
   readonly sessions: McpSessions<Upstream>;
-  /** Those that traffic may go to, the active one among them. */
+  /** Every LiteLLM that traffic may go to, the active one too. */
   all(): readonly Upstream[];
   /**
    * Where a request goes that is about to be sent. An MCP session stays with the LiteLLM that has
@@ -92,7 +92,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const sessions = createMcpSessions<Upstream>(options);
   const first = openUpstream(options.active, options.key, false, options);
   if (first === undefined) throw new RangeError(`slot ${options.active} has no address`);
-  const there = new Map([[first.name, first]]);
+  const bySlot = new Map([[first.name, first]]);
   let active = first;
 
   const mayStay = (upstream: Upstream): boolean =>
@@ -103,7 +103,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       return active;
     },
     sessions,
-    all: () => [...there.values()],
+    all: () => [...bySlot.values()],
     pick(session) {
       if (session === undefined) return active;
       const owner = sessions.ownerOf(session);
@@ -112,23 +112,23 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       return active;
     },
     mayStay,
-    held: () => [...there.values()].reduce((sum, { hold }) => sum + hold.size(), 0),
+    held: () => [...bySlot.values()].reduce((sum, { hold }) => sum + hold.size(), 0),
     switchTo(slot, key) {
-      const known = there.get(slot);
+      const known = bySlot.get(slot);
       known?.keys.use(key, undefined);
       const next = known ?? openUpstream(slot, key, true, options);
       if (next === undefined) return;
-      there.set(slot, next);
+      bySlot.set(slot, next);
       next.ended = false;
       active = next;
-      for (const other of there.values()) if (other !== next) other.hold.releaseAll();
+      for (const other of bySlot.values()) if (other !== next) other.hold.releaseAll();
     },
     load: (slot) => ({
       ...options.exchanges.countOn(slot),
-      mcpSessions: sessions.countOf(there.get(slot)),
+      mcpSessions: sessions.countOf(bySlot.get(slot)),
     }),
     async end(slot) {
-      const upstream = there.get(slot);
+      const upstream = bySlot.get(slot);
       if (upstream === undefined || upstream === active) return 0;
       upstream.ended = true;
       sessions.forgetAllOf(upstream);
@@ -136,15 +136,15 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       const isOver = (): boolean => upstream !== active;
       const cut = await options.exchanges.end((live) => live.slot === slot && isOver());
       if (!isOver()) return cut;
-      there.delete(slot);
+      bySlot.delete(slot);
       sessions.forgetAllOf(upstream);
       upstream.close();
       return cut;
     },
-    isUp: (slot) => there.get(slot)?.isUp() ?? false,
+    isUp: (slot) => bySlot.get(slot)?.isUp() ?? false,
     useKeys: (one, two) => active.keys.use(one, two),
     close() {
-      for (const upstream of there.values()) upstream.close();
+      for (const upstream of bySlot.values()) upstream.close();
     },
   };
 }

@@ -145,7 +145,7 @@ export class Gate extends Duplex {
   #why = '';
   /** The client has got that close frame: nothing follows. */
   #closed = false;
-  /** The socket is somebody else's again. */
+  /** The gate has given the socket back to the tunnel. */
   #released = false;
   readonly #detach: () => void;
 
@@ -186,7 +186,7 @@ export class Gate extends Duplex {
     if (this.#open === 'yes' && this.#frames.atBoundary()) this.#sayGoodbye();
   }
 
-  /** Leaves the socket to somebody else: what http-proxy-3 still does to the gate stays here. */
+  /** Gives the socket back to the tunnel: what http-proxy-3 still does to the gate stays here. */
   release(): void {
     this.#released = true;
     this.#detach();
@@ -235,11 +235,7 @@ export class Gate extends Duplex {
     done();
   }
 
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    done(error);
-  }
-
-  // What else http-proxy-3 asks of a socket.
+  // The other methods of a socket that http-proxy-3 calls.
   setTimeout(ms: number): this {
     this.#socket.setTimeout(ms);
     return this;
