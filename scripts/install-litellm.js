@@ -5,8 +5,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { layoutOf } from '../dist/local/child.js';
+
 import { installSteps, isInstalled } from '../dist/local/install.js';
+import { layoutOf } from '../dist/local/prepare.js';
 
 /** The SDK that the tests run; OpenAI's comes with LiteLLM, which needs it. */
 const ANTHROPIC = 'anthropic==2.12.0';

@@ -5,11 +5,11 @@ import { describe, expect, it } from 'vitest';
 
 /** The rules that ARCHITECTURE.md states, held here so that nobody has to remember them. */
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const SRC = join(ROOT, 'src');
 
-const walk = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+const walk = (ending: string, ...folders: readonly string[]): string[] =>
+  folders
+    .flatMap((folder) => readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 
 interface Source {
@@ -31,8 +31,8 @@ const read = (path: string): Source => {
   return { path, text, lines: text.trimEnd().split('\n'), imports };
 };
 
-const sources = walk(SRC).map(read);
-const tests = walk(join(ROOT, 'test')).map(read);
+const sources = walk('.ts', 'src').map(read);
+const tests = walk('.ts', 'test').map(read);
 
 /** Floor by floor; a file may import from lower floors only, and from its own folder. */
 const FLOORS: readonly (readonly RegExp[])[] = [
@@ -158,6 +158,29 @@ describe('the code is tidy', () => {
 
   it('has functions to 60 lines', () => {
     expect(sources.flatMap(longFunctions)).toEqual([]);
+  });
+
+  it('imports from the built output what src has: programs outside it are not type-checked', () => {
+    const programs = walk('.js', 'bench', 'scripts', 'test').map(read);
+    const wanted = programs.flatMap(({ path, imports, text }) =>
+      imports
+        .filter((name) => name.startsWith('dist/'))
+        .map((name) => ({ path, text, name, source: `src/${name.slice(5, -3)}.ts` })),
+    );
+    expect(wanted.length).toBeGreaterThan(5);
+    const wrong = wanted.flatMap(({ path, text, name, source }) => {
+      const there = sources.find((each) => each.path === source);
+      if (there === undefined) return [`${path} imports ${name}`];
+      const [, names = ''] =
+        new RegExp(`import \\{([^}]*)\\} from '[./]*${name}'`).exec(text) ?? [];
+      return names
+        .split(',')
+        .map((each) => each.trim())
+        .filter((each) => each !== '')
+        .filter((each) => !new RegExp(`^export .*\\b${each}\\b`, 'm').test(there.text))
+        .map((each) => `${path} imports ${each} of ${name}`);
+    });
+    expect(wrong).toEqual([]);
   });
 
   it('has rooms, not walls: a few short files, and a median of 110 lines', () => {
