@@ -146,7 +146,7 @@ export const idOf = (client: string, number: number): string => `${client}-${num
 
 const ID = /^(.+)-([1-9]\d{0,14})$/;
 
-/** The two parts of a generation's id, such as `master-3`; undefined: `id` is none. */
+/** The two parts of a generation's id, such as `master-3`; undefined: `id` has no such form. */
 export function readId(id: string): { client: string; number: number } | undefined {
   const [, client = '', number] = ID.exec(id) ?? [];
   return isClientName(client) ? { client, number: Number(number) } : undefined;

@@ -84,8 +84,8 @@ function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
 }
 
 /**
- * Makes what the traffic path reads of one keyring after the other. A snapshot admits a staged key,
- * because it may be read from a publish target an instant before the rotation is done.
+ * Makes a snapshot of each new keyring, for the traffic path to read. It admits a staged key, too,
+ * which may be read from a publish target an instant before the rotation is done.
  *
  * Tombstones are many and final, so all snapshots share them. Valid keys are taken anew for each
  * snapshot, but of a client that did not change they are taken from the snapshot before.

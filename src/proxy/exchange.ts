@@ -146,7 +146,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
    * Prepares the request for this LiteLLM: fills in Host and key, only now that they are sent,
    * because traffic may have been switched while the request waited.
    *
-   * @returns who hears the answer: this exchange, behind whoever learns from the answer
+   * @returns who hears the answer: this exchange, or a listener before it that learns from it
    */
   #prepare(upstream: Upstream): AttemptOwner {
     const { method, headers, session, decision } = this.#admitted;
@@ -258,7 +258,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     return this.#admitted.upload?.replayable ?? true;
   }
 
-  /** The next try stays with the LiteLLM of the one before, unless that is gone. */
+  /** Tries once more, at the LiteLLM of the try before unless that LiteLLM is gone. */
   #sendAgain(upstream: Upstream): void {
     if (this.#isDecided) return;
     if (this.#context.upstreams.mayStay(upstream)) this.#send(upstream, true);

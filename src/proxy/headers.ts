@@ -65,8 +65,8 @@ export interface ForwardFacts {
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /**
- * The fields that LiteLLM gets: name, value, name, value. Which LiteLLM that is is known when they
- * are sent: `addressTo` fills in its Host and its key; without these the list cannot be sent.
+ * The fields for LiteLLM: name, value, name, value. Which LiteLLM gets them is known only when they
+ * are sent: `addressTo` then fills in its Host and its key, without which they cannot be sent.
  */
 export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFacts): string[] {
   const out: string[] = ['host', ''];

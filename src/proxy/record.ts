@@ -70,7 +70,7 @@ export interface TrafficEvents {
   onUpstreamError(kind: UpstreamErrorKind): void;
 }
 
-/** The connection had died of old age, or LiteLLM takes the other one of two live keys. */
+/** Why a request is sent again: its idle connection had died, or LiteLLM takes the other key. */
 export const RETRY_KINDS = ['reused_connection', 'other_key'] as const;
 type RetryKind = (typeof RETRY_KINDS)[number];
 

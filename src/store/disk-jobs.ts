@@ -115,7 +115,7 @@ interface SaveRequest {
   readonly backup: string;
   /** The new keyring, not sealed yet. */
   readonly data: FileData;
-  /** The stamp of what is to be replaced (undefined: nothing); with another, nothing is done. */
+  /** The stamp of the file to be replaced; undefined: there is none. Any other file stays. */
   readonly known: FileStamp | undefined;
   /** Lines for the audit, once the keyring is saved. */
   readonly audit: AppendRequest | undefined;

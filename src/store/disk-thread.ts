@@ -17,7 +17,7 @@ if (platform() === 'linux') quietly(() => setPriority(GIVES_WAY));
 
 const answer = (message: DiskAnswer): void => port.postMessage(message);
 
-/** Waits at a fault point until the other thread, which has its function, has called that. */
+/** Waits at a fault point until the thread that has the fault point's function has called it. */
 const faultAcross =
   (flag: Int32Array): FaultPoint =>
   (name) => {
