@@ -2,6 +2,7 @@ import { digestOf } from '../keyring/key.ts';
 import type { Upstreams } from '../proxy/upstreams.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
+import type { Listener } from '../servers/listener.ts';
 import { createOpsServer, type OpsServer } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
@@ -109,7 +110,7 @@ function buildOps(
 
 /** Listens, or says why it cannot, and which setting helps. */
 async function listenOrExplain(
-  server: { listen(host: string, port: number): Promise<{ readonly port: number }> },
+  server: Listener,
   host: string,
   port: number,
   prefix: string,

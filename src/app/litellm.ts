@@ -124,7 +124,7 @@ export interface Litellm {
   readonly keys: { readonly first: Secret; readonly second: Secret | undefined };
   /** From now on the traffic serves, with `slot` and `keys`; a handover under way goes on. */
   start(traffic: SlotTraffic & KeyTraffic): void;
-  /** LiteLLM answered a request that carried this one of the keys that `useKeys` named last. */
+  /** LiteLLM took the first or the second of the keys that `useKeys` named last. */
   onKeyAccepted(which: 'first' | 'second'): void;
   /** The digest of what SIDECAR_LITELLM_CONFIG names by now, or why it cannot be copied. */
   onConfigChanged(seen: string | Error): void;

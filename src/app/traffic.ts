@@ -180,7 +180,7 @@ function readiness({ active }: Upstreams, isStopping: boolean) {
   return { ready: waitingFor.length === 0, waitingFor };
 }
 
-/** Is not ready any more, takes nothing new a while later, and lets what is under way end. */
+/** Tells load balancers, refuses new requests a while later, and lets those under way end. */
 async function finish(
   { config, log }: AppOptions,
   exchanges: Exchanges,

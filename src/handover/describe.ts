@@ -1,3 +1,4 @@
+import { isoOrNull } from '../clock.ts';
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import { isIdle, type Observation } from './observation.ts';
@@ -42,8 +43,6 @@ function waitsFor({ step, from, to }: Handover, slots: Observation['slots']): st
 }
 
 const iso = (at: number): string => new Date(at).toISOString();
-export const isoOrNull = (at: number | undefined): string | null =>
-  at === undefined ? null : iso(at);
 
 export const handoverId = (number: number): string => `handover-${number}`;
 

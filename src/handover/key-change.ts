@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path';
+import { isoOrNull } from '../clock.ts';
 import { digestOf } from '../keyring/key.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
@@ -7,7 +8,6 @@ import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
 import type { KeyTraffic } from './contracts.ts';
-import { isoOrNull } from './describe.ts';
 import type { UpstreamView } from './views.ts';
 
 /** What a check shows of a key; `unknown`: LiteLLM was silent, or something else answered. */

@@ -44,7 +44,7 @@ interface OpenSlotsOptions {
 }
 
 /** LiteLLM in slots that a launcher reads. */
-export interface OpenSlots {
+export interface OpenSlots extends Pick<Runner, 'close'> {
   readonly admin: UpstreamAdmin;
   readonly runner: Omit<Runner, 'start' | 'close'>;
   /** Where new requests go at the start, and with which key. */
@@ -52,8 +52,6 @@ export interface OpenSlots {
   readonly key: Secret;
   /** From now on the traffic serves, at `active` with `key`. */
   start(traffic: SlotTraffic): void;
-  /** Stops; the next process goes on with the handover under way. */
-  close(): Promise<void>;
 }
 
 /**

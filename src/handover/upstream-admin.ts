@@ -1,3 +1,4 @@
+import { isoOrNull } from '../clock.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { isChanged, isRefused } from './automatic.ts';
 import {
@@ -7,7 +8,7 @@ import {
   type UpstreamAdmin,
   unknownHandover,
 } from './contracts.ts';
-import { handoverId, isoOrNull, viewOf, viewOfEnded } from './describe.ts';
+import { handoverId, viewOf, viewOfEnded } from './describe.ts';
 import { faultOf, obviousFault } from './faults.ts';
 import { configDigestOf, type Limits, type Observation } from './observation.ts';
 import type { Runner } from './runner.ts';

@@ -1,3 +1,4 @@
+import { isoOrNull } from '../clock.ts';
 import {
   activeOf,
   type Client,
@@ -38,9 +39,6 @@ const IN_USE_MS = 3_600_000;
 /** How many ended generations a client's view shows. */
 const ENDED_SHOWN = 3;
 
-const iso = (at: number | undefined): string | null =>
-  at === undefined ? null : new Date(at).toISOString();
-
 export function generationView(
   client: string,
   generation: Generation,
@@ -56,11 +54,11 @@ export function generationView(
     state,
     origin,
     createdAt: new Date(generation.createdAt).toISOString(),
-    publishedAt: iso(generation.publishedAt),
+    publishedAt: isoOrNull(generation.publishedAt),
     graceMs: state === 'retiring' ? (retirement?.graceMs ?? null) : null,
-    validUntil: iso(endOf(generation)),
+    validUntil: isoOrNull(endOf(generation)),
     clockStarted: retirement?.deadline !== undefined,
-    lastUsedAt: iso(use?.lastAt),
+    lastUsedAt: isoOrNull(use?.lastAt),
     uses: use?.count ?? 0,
     recentCallers: use?.callers.filter(({ lastAt }) => lastAt > recent).length ?? 0,
     inFlight: sources.inFlight(id),
@@ -76,14 +74,14 @@ export function clientView(client: Client, sources: ViewSources): ClientView {
     scopes: client.scopes,
     allowFrom: client.allowFrom,
     createdAt: new Date(client.createdAt).toISOString(),
-    expiresAt: iso(client.expiresAt),
+    expiresAt: isoOrNull(client.expiresAt),
     state: stateOf(client, sources.now()),
     generations: newestFirst
       .filter((generation) => shown.has(generation))
       .map((generation) => generationView(client.name, generation, sources)),
     tombstones: ended.length,
     publish: sources.targets(client.name),
-    nextRotationAt: iso(nextRotationAt(client, sources.schedule)),
+    nextRotationAt: isoOrNull(nextRotationAt(client, sources.schedule)),
   };
 }
 

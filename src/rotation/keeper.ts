@@ -48,11 +48,11 @@ export interface Keeper {
   ): Promise<readonly KeyringEvent[]>;
   /** Calls the listener after each change from now on, after the listeners before it. */
   subscribe(listener: KeyringListener): void;
-  /** Writes into the audit what is no change of the keyring; never rejects. */
+  /** Writes into the audit what happened without a change of the keyring; never rejects. */
   note(entry: Omit<AuditEntry, 'at'>): Promise<void>;
   /** The store's last error; undefined: what rules is saved. */
   storeError(): StoreError | undefined;
-  /** Waits for what is under way. */
+  /** Waits for the changes under way, and saves what is not saved yet. */
   close(): Promise<void>;
 }
 

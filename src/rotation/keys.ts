@@ -96,7 +96,7 @@ export interface Keys {
   onKeyUse(key: KnownKey, address: string, userAgent: string): void;
   onFirstAnswer(key: KnownKey): void;
   lastUsedAt(generation: string): number | undefined;
-  /** Writes into the audit what is no change of a key; neither waits nor throws. */
+  /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
   note(entry: Omit<AuditEntry, 'at'>): void;
   /** How many publish targets lack the newest key. */
   publishPending(): number;

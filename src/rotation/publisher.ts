@@ -63,8 +63,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
       ...(options.waits !== undefined && { waits: options.waits }),
     }),
   );
-  const of = (client: string) => all.filter(({ target }) => target.client === client);
-  const allHave = (client: string): boolean => of(client).every(({ hasKey }) => hasKey());
+  const targetsOf = (client: string) => all.filter(({ target }) => target.client === client);
+  const allHave = (client: string): boolean => targetsOf(client).every(({ hasKey }) => hasKey());
   const tellIfLate = (client: string): void => {
     const last = newest.get(client);
     if (last?.late !== true || !allHave(client)) return;
@@ -75,16 +75,16 @@ export function createPublisher(options: PublisherOptions): Publisher {
     async publish(client, number, key) {
       const mine = { number, late: false };
       newest.set(client, mine);
-      await Promise.all(of(client).map((each) => each.publish(key)));
+      await Promise.all(targetsOf(client).map((each) => each.publish(key)));
       // A newer generation was published meanwhile: whether targets have this one is moot.
       if (newest.get(client) !== mine) return false;
       mine.late = !allHave(client);
       return !mine.late;
     },
-    targets: (client) => of(client).map(({ view }) => view()),
+    targets: (client) => targetsOf(client).map(({ view }) => view()),
     forget(client) {
       newest.delete(client);
-      for (const each of of(client)) each.forget();
+      for (const each of targetsOf(client)) each.forget();
     },
     close() {
       for (const each of all) each.close();

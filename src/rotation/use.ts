@@ -41,7 +41,7 @@ interface Tracked {
   copy: GenerationUse | undefined;
 }
 
-/** A key that a client put into its User-Agent: what is kept here is written to a disk. */
+/** A key that stands in a User-Agent by mistake: it is redacted, as callers go to the disk. */
 const KEY_LIKE = /sk-[\w-]{8,}/gi;
 
 const latestFirst = (one: CallerUse, other: CallerUse): number => other.lastAt - one.lastAt;

@@ -11,10 +11,13 @@ export const OPERATOR_LIMITS = {
 /** How many connections of operators, probes and scrapers are open at most. */
 export const MOST_OPERATORS = 256;
 
-/**
- * @param port 0 takes a free one
- * @returns the port that was taken; rejects with the listener's error (EADDRINUSE, EACCES …)
- */
+/** A server that listens once it is told where. */
+export interface Listener {
+  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
+  listen(host: string, port: number): Promise<{ readonly port: number }>;
+}
+
+/** What `Listener` says, for a server of Node's. */
 export async function listen(
   server: Server,
   host: string,

@@ -3,7 +3,13 @@ import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
-import { createPendingAnswers, listen, MOST_OPERATORS, OPERATOR_LIMITS } from './listener.ts';
+import {
+  createPendingAnswers,
+  type Listener,
+  listen,
+  MOST_OPERATORS,
+  OPERATOR_LIMITS,
+} from './listener.ts';
 
 /**
  * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
@@ -28,9 +34,7 @@ export interface OpsOptions {
   readonly admin?: { readonly tokenDigest: string; readonly api: AdminApi };
 }
 
-export interface OpsServer {
-  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
-  listen(host: string, port: number): Promise<{ readonly port: number }>;
+export interface OpsServer extends Listener {
   /** Answers under way are finished within a second; then everything is closed. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Gateway } from '../proxy/gateway.ts';
-import { listen } from './listener.ts';
+import { type Listener, listen } from './listener.ts';
 
 interface TrafficServerOptions {
   readonly gateway: Gateway;
@@ -9,9 +9,7 @@ interface TrafficServerOptions {
   readonly headersTimeoutMs: number;
 }
 
-export interface TrafficServer {
-  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
-  listen(host: string, port: number): Promise<{ readonly port: number }>;
+export interface TrafficServer extends Listener {
   /** Takes no new connections; those with nothing under way are closed, now and at each call. */
   stopListening(): void;
   /** Closes what is left. */

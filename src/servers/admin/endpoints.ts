@@ -24,7 +24,7 @@ const shape = <T>(): Shape<T> => ({});
 
 /** A row of the table below. */
 export interface Endpoint {
-  /** For whoever asks for a path that is not there. */
+  /** What the endpoint does, in the list that a request for an unknown path is answered with. */
   readonly about: string;
   readonly answers: Shape<unknown>;
   /** The fields of the request's JSON body; without it a body has none. */
