@@ -87,7 +87,7 @@ describe('a key declared in .env', () => {
       WITHIN,
     );
     expect(
-      sidecar.logLines().some(({ level, msg }) => level === 'error' && /refused/.test(msg)),
+      sidecar.logLines().some(({ level, msg }) => level === 'error' && /not used/.test(msg)),
     ).toBe(true);
     expect(await tried(sidecar, first)).toBe('revoked_key');
     expect(await statesOf(sidecar)).toEqual(before);
