@@ -64,22 +64,22 @@ function sayWhichKey({ state }: Config, { from }: Keys, log: Log): void {
     log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
     return;
   }
-  const made = from === 'made' ? 'a key was made for clients' : 'clients present the key';
-  log.info({ file: madeKeyPath(state) }, `${made}: read it with \`sidecar key show\``);
+  const sentence = from === 'made' ? 'a key was made for clients' : 'clients present the key';
+  log.info({ file: madeKeyPath(state) }, `${sentence}: read it with \`sidecar key show\``);
 }
 
 function tellLogAndMetrics(log: Log, counted: KeyMetrics): KeyEvents {
-  const told = logKeyEvents(log);
+  const logged = logKeyEvents(log);
   return {
-    ...told,
+    ...logged,
     onRotation: counted.onRotation,
     onStore(error) {
       counted.onStore(error);
-      told.onStore(error);
+      logged.onStore(error);
     },
     onPublishFailure(target, error) {
       counted.onPublishFailure(target, error);
-      told.onPublishFailure(target, error);
+      logged.onPublishFailure(target, error);
     },
   };
 }

@@ -141,12 +141,12 @@ type Revoke = Extract<Command, { kind: 'revoke' }>;
 /** Ends one generation; a client whose active generation ends is disabled. */
 export function revoke(keyring: Keyring, command: Revoke, now: number): Transition {
   const { generation: id, compromised } = command;
-  const asked = readId(id);
-  const client = asked && keyring.clients.get(asked.client);
+  const parsed = readId(id);
+  const client = parsed && keyring.clients.get(parsed.client);
   if (client === undefined) return unknownGeneration(keyring, id);
   const { name, staged } = client;
-  if (staged?.number === asked?.number) return underWay(client);
-  const generation = client.generations.find(({ number }) => number === asked?.number);
+  if (staged?.number === parsed?.number) return underWay(client);
+  const generation = client.generations.find(({ number }) => number === parsed?.number);
   if (generation === undefined) return unknownGeneration(keyring, id);
   if (!isValid(generation)) {
     return refuse('already_ended', `${id} was ${generation.state} before, and opens nothing`);

@@ -181,12 +181,12 @@ export function unknownClient(keyring: Keyring, name: string): Refused {
 }
 
 export function unknownGeneration(keyring: Keyring, id: string): Refused {
-  const asked = readId(id) ?? { client: id, number: 0 };
-  const near = keyring.clients.has(asked.client)
-    ? asked.client
-    : nearest(asked.client, namesOf(keyring));
+  const parsed = readId(id) ?? { client: id, number: 0 };
+  const near = keyring.clients.has(parsed.client)
+    ? parsed.client
+    : nearest(parsed.client, namesOf(keyring));
   const client = keyring.clients.get(near ?? '');
-  const hint = client && nearGenerations(client, asked.number);
+  const hint = client && nearGenerations(client, parsed.number);
   return refuse(
     'unknown_generation',
     'there is no generation of that name',

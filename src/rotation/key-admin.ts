@@ -129,8 +129,8 @@ async function rotate(
   if (endsAtOnce && !force && active !== undefined) refuseInUse(entry, [active], sources);
   const { name: client } = entry;
   const idempotency = idempotencyOf(idempotencyKey, [client, graceMs, compromised]);
-  const asked = { client, graceMs, compromised, idempotency, newClient: undefined };
-  return rotateView(options, await rotator.rotate(asked, by));
+  const rotation = { client, graceMs, compromised, idempotency, newClient: undefined };
+  return rotateView(options, await rotator.rotate(rotation, by));
 }
 
 async function addClient(
@@ -144,8 +144,8 @@ async function addClient(
   const idempotency = idempotencyOf(idempotencyKey, fields);
   const expiresAt = expiresInMs === undefined ? undefined : sources.now() + expiresInMs;
   const newClient = { scopes, allowFrom, expiresAt };
-  const asked = { client, graceMs, compromised: false, idempotency, newClient };
-  return rotateView(options, await rotator.rotate(asked, by));
+  const rotation = { client, graceMs, compromised: false, idempotency, newClient };
+  return rotateView(options, await rotator.rotate(rotation, by));
 }
 
 function idempotencyOf(key: string | undefined, request: unknown): Idempotency | undefined {

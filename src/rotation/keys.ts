@@ -281,9 +281,9 @@ async function rotateOnSchedule(
   graceMs: number,
   events: KeyEvents,
 ): Promise<void> {
-  const asked = { client, graceMs, compromised: false, idempotency: undefined };
+  const rotation = { client, graceMs, compromised: false, idempotency: undefined };
   try {
-    await rotator.rotate({ ...asked, newClient: undefined }, 'schedule');
+    await rotator.rotate({ ...rotation, newClient: undefined }, 'schedule');
   } catch (error) {
     events.onRotation('schedule', error instanceof AdminError ? 'refused' : 'failed');
     events.onScheduleFailure(client, error as Error);

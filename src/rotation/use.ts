@@ -65,10 +65,10 @@ export function createUsageTracker(options: {
   let isChanged = false;
 
   const begin = (id: string): Tracked => {
-    const made = trackedFrom(stored.get(id));
+    const tracking = trackedFrom(stored.get(id));
     stored.delete(id);
-    tracked.set(id, made);
-    return made;
+    tracked.set(id, tracking);
+    return tracking;
   };
   const useOf = (id: string): GenerationUse | undefined => {
     const use = tracked.get(id);
@@ -107,7 +107,7 @@ export function createUsageTracker(options: {
 }
 
 function trackedFrom(use: GenerationUse | undefined): Tracked {
-  const made: Tracked = {
+  const tracking: Tracked = {
     lastAt: use?.lastAt ?? 0,
     count: use?.count ?? 0,
     byAddress: new Map(),
@@ -116,8 +116,9 @@ function trackedFrom(use: GenerationUse | undefined): Tracked {
     copy: undefined,
   };
   const latest = [...(use?.callers ?? [])].sort(latestFirst).slice(0, MOST_CALLERS);
-  for (const caller of latest) put(made, { ...caller }, caller.userAgent, made.callers.length);
-  return made;
+  for (const caller of latest)
+    put(tracking, { ...caller }, caller.userAgent, tracking.callers.length);
+  return tracking;
 }
 
 /** Adds a caller that was not seen yet; where there is no room, in place of the least recent. */

@@ -58,10 +58,10 @@ function startDiskThread(script: URL, fault: FaultPoint | undefined): DiskLink {
   let waiting: { resolve(result: unknown): void; reject(error: Error): void } | undefined;
   let ended: Error | undefined;
   const settle = (): typeof waiting => {
-    const asked = waiting;
+    const question = waiting;
     waiting = undefined;
     worker.unref();
-    return asked;
+    return question;
   };
   const onEnd = (error: Error): void => {
     ended ??= error;

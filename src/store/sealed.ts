@@ -11,16 +11,16 @@ const SLICE = 256 * 1024;
 
 /** Makes the pieces of a file, and lets other work of the thread have its turn after each slice. */
 export async function collect(pieces: Iterable<string | Uint8Array>): Promise<FileData> {
-  const made: (string | Uint8Array)[] = [];
+  const collected: (string | Uint8Array)[] = [];
   let slice = 0;
   for (const piece of pieces) {
-    made.push(piece);
+    collected.push(piece);
     slice += piece.length;
     if (slice < SLICE) continue;
     slice = 0;
     await setImmediate();
   }
-  return made;
+  return collected;
 }
 
 /**
