@@ -10,7 +10,3 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
 };
-
-/** An instant in milliseconds since the epoch as ISO 8601 in UTC; null where there is none. */
-export const isoOrNull = (at: number | undefined): string | null =>
-  at === undefined ? null : new Date(at).toISOString();

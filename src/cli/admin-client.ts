@@ -11,8 +11,7 @@ import {
   type PathOf,
   type SentOf,
 } from '../servers/admin/endpoints.ts';
-import { fieldOf } from '../text/json.ts';
-import { oneLine } from '../text/safe.ts';
+import { fieldOf, oneLine } from '../text/safe.ts';
 import type { SocketReply, SocketRequest } from './admin-socket.ts';
 import { CommandError, EXIT, type ExitCode, type Time } from './terminal.ts';
 

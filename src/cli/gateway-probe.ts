@@ -1,6 +1,5 @@
 import type { Secret } from '../secret.ts';
-import { fieldOf, parseJson } from '../text/json.ts';
-import { oneLine } from '../text/safe.ts';
+import { fieldOf, oneLine, parseJson } from '../text/safe.ts';
 
 /** A gateway as its client sees it: nothing in this file knows what stands behind the gateway. */
 export interface GatewayProbe {

@@ -138,6 +138,10 @@ export const span = ({ least, zero }: SpanBounds): Kind<number> => ({
   show: showDuration,
 });
 
+/** An instant in milliseconds since the epoch as ISO 8601 in UTC; null where there is none. */
+export const isoOrNull = (at: number | undefined): string | null =>
+  at === undefined ? null : new Date(at).toISOString();
+
 /** IEC 80000-13: KiB is 1024, KB (and the kB of SI) is 1000. From large to small. */
 const SIZE_UNITS: readonly (readonly [string, number])[] = [
   ['TiB', 1024 ** 4],

@@ -1,4 +1,4 @@
-import { isoOrNull } from '../clock.ts';
+import { isoOrNull } from '../config/units.ts';
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import { isIdle, type Observation } from './observation.ts';

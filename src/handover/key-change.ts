@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import { isoOrNull } from '../clock.ts';
+import { isoOrNull } from '../config/units.ts';
 import { digestOf } from '../keyring/key.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';

@@ -1,4 +1,4 @@
-import { isoOrNull } from '../clock.ts';
+import { isoOrNull } from '../config/units.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { isChanged, isRefused } from './automatic.ts';
 import {

@@ -1,8 +1,7 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
-import { fieldOf, parseJson } from '../text/json.ts';
-import { cut, printable } from '../text/safe.ts';
+import { cut, fieldOf, parseJson, printable } from '../text/safe.ts';
 
 /** What one look at a LiteLLM shows, with the key that it was given and with one made up. */
 export type Verdict =

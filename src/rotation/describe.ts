@@ -1,4 +1,4 @@
-import { isoOrNull } from '../clock.ts';
+import { isoOrNull } from '../config/units.ts';
 import {
   activeOf,
   type Client,

@@ -69,3 +69,16 @@ export const withoutKeys = (line: string): string =>
     .replace(IN_URL, '$1[redacted]@')
     .replace(NAMED, '$1[redacted]')
     .replace(PREFIXED, '[redacted]');
+
+/** The value of a JSON text; undefined where the text is no JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A field of a value that may be no object, or an object without that field. */
+export const fieldOf = (value: unknown, name: string): unknown =>
+  typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
