@@ -155,8 +155,13 @@ async function slotKey(path: string): Promise<Secret> {
 
 /** Why the sidecar cannot start with its state folder, of which `path` cannot be used. */
 export function stateError(path: string, cause: unknown): StartupError {
-  return new StartupError('state', `the state folder cannot be used: ${(cause as Error).message}`, {
-    hint: `let the user that the sidecar runs as write ${path}, or set SIDECAR_STATE`,
+  const { message, code } = cause as NodeJS.ErrnoException;
+  return new StartupError('state', `the state folder cannot be used: ${message}`, {
+    // A file that was read and holds no key is not a matter of permissions.
+    hint:
+      code === undefined
+        ? 'put back what was in that file, or delete the file'
+        : `let the user that the sidecar runs as write ${path}, or set SIDECAR_STATE`,
     cause,
   });
 }

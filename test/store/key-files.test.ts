@@ -150,12 +150,26 @@ describe('the key that LiteLLM runs with', () => {
     expect(hint).toContain('SIDECAR_UPSTREAM_KEY');
   });
 
-  it('is not made anew where its file is empty', async () => {
+  it.each([
+    ['is empty', Buffer.from('\n'), 'is empty'],
+    ['is not text', Buffer.from([0xff, 0xfe, 0x41]), 'it is not UTF-8'],
+    ['is far too large', Buffer.alloc(2 * 1024 * 1024, 'x'), 'it is larger than 1MiB'],
+  ])('is not made anew where its file %s', async (_, bytes, words) => {
     await mkdir(join(state(), 'upstream'), { recursive: true });
-    await writeFile(slotKeyPath(state(), 'a'), '\n');
-    const { kind, message } = await failure(upstream({ slots: '/slots' }));
+    await writeFile(slotKeyPath(state(), 'a'), bytes);
+    const { kind, message, hint } = await failure(upstream({ slots: '/slots' }));
     expect(kind).toBe('state');
-    expect(message).toContain('is empty');
+    expect(message).toContain(words);
+    expect(message).toContain('a.key');
+    expect(hint).toContain('delete the file');
+  });
+
+  it('is not read where its folder may not be', async () => {
+    await mkdir(state(), { recursive: true });
+    await writeFile(join(state(), 'upstream'), 'a file in the place of the folder');
+    const { kind, hint } = await failure(upstream({ slots: '/slots' }));
+    expect(kind).toBe('state');
+    expect(hint).toContain('let the user that the sidecar runs as write');
   });
 
   it('is printed by nothing that prints it', async () => {
