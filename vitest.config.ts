@@ -18,13 +18,13 @@ const ONE_BY_ONE = { fileParallelism: false } as const;
 
 export default defineConfig({
   test: {
-    // Most of a run is waiting: for processes that start, clocks, disks. By default two cores have
-    // one worker, with which that takes 5 minutes; with four it is CHECKED.
-    maxWorkers: 4,
     // and at the end of the run none of them may stand in a log, or in any other place it must not be.
     globalSetup: ['test/support/key-ledger-run.ts'],
     // A run that is ended before that search is over would pass.
     teardownTimeout: 120_000,
+    // Most of a run is waiting: for processes that start, clocks, disks. By default two cores have
+    // one worker, with which that takes 5 minutes; with four it is CHECKED.
+    maxWorkers: 4,
     projects: [
       {
         test: {

@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { ConfigTreeError } from '../../src/litellm/config.ts';
 import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
+import { writeTree } from '../support/tree.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');
@@ -26,17 +27,8 @@ afterEach(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
-/** Writes a tree of files below the test's own folder and returns its path. */
-const tree = async (name: string, files: Record<string, string>): Promise<string> => {
-  const root = join(base, name);
-  await mkdir(root, { recursive: true });
-  const write = async ([path, content]: [string, string]): Promise<void> => {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), content);
-  };
-  await Promise.all(Object.entries(files).map(write));
-  return root;
-};
+const tree = (name: string, files: Record<string, string>): Promise<string> =>
+  writeTree(join(base, name), files);
 
 describe('a configuration that cannot be used', () => {
   const refused = async (config: string): Promise<string> => {

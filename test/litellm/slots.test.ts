@@ -14,11 +14,12 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
+import { writeTree } from '../support/tree.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');
@@ -37,17 +38,8 @@ afterEach(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
-/** Writes a tree of files below the test's own folder and returns its path. */
-const tree = async (name: string, files: Record<string, string>): Promise<string> => {
-  const root = join(base, name);
-  await mkdir(root, { recursive: true });
-  const write = async ([path, content]: [string, string]): Promise<void> => {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), content);
-  };
-  await Promise.all(Object.entries(files).map(write));
-  return root;
-};
+const tree = (name: string, files: Record<string, string>): Promise<string> =>
+  writeTree(join(base, name), files);
 
 const modeOf = async (path: string): Promise<string> =>
   ((await stat(path)).mode & 0o7777).toString(8);

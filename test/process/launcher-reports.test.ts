@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
@@ -30,16 +30,31 @@ const reportOf = (slot: SlotName): string[] => {
   }
 };
 
-const soon = { timeout: 20_000, interval: 10 };
+const soon = { timeout: 50_000, interval: 20 };
+
+/** The last bytes of a report: a look at all of a long one, each few milliseconds, slows it down. */
+const endOf = (slot: SlotName): string => {
+  const file = openSync(join(stage.reports, `${slot}.log`), 'r');
+  try {
+    const { size } = fstatSync(file);
+    const end = Buffer.alloc(Math.min(size, 32));
+    readSync(file, end, 0, end.length, size - end.length);
+    return String(end);
+  } finally {
+    closeSync(file);
+  }
+};
 
 /** Resolves to a report's lines once it is complete. */
-const ended = (slot: SlotName, status: number, tries = 1): Promise<string[]> =>
-  vi.waitFor(() => {
+const ended = async (slot: SlotName, status: number, tries = 1): Promise<string[]> => {
+  await vi.waitFor(() => expect(endOf(slot)).toMatch(new RegExp(`\nended ${status}\n$`)), soon);
+  return await vi.waitFor(() => {
     const lines = reportOf(slot);
     expect(lines[1]).toBe(`try ${tries}`);
     expect(lines.slice(-2)).toEqual([`ended ${status}`, '']);
     return lines.slice(0, -1);
   }, soon);
+};
 
 const gone = (slot: SlotName): Promise<void> =>
   vi.waitFor(() => expect(reportOf(slot)).toEqual([]), soon);
