@@ -23,7 +23,7 @@ export default defineConfig({
     // A run that is ended before that search is over would pass.
     teardownTimeout: 120_000,
     // Most of a run is waiting: for processes that start, clocks, disks. By default two cores have
-    // one worker, with which that takes 5 minutes; with four it is CHECKED.
+    // one worker, with which that takes 5 minutes; with four it takes 2.
     maxWorkers: 4,
     projects: [
       {
