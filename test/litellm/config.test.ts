@@ -1,34 +1,28 @@
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { ConfigTreeError } from '../../src/litellm/config.ts';
 import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { writeTree } from '../support/tree.ts';
+import { eachInFolder, writeTree } from '../support/folder.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');
 const isRoot = process.getuid?.() === 0;
 
-let base: string;
+const base = eachInFolder('config-tree');
 let folder: string;
 
 beforeEach(async () => {
-  base = await mkdtemp(join(tmpdir(), 'config-tree-'));
-  folder = join(base, 'slots');
+  folder = join(base(), 'slots');
   await mkdir(folder);
 });
 
-afterEach(async () => {
-  await rm(base, { recursive: true, force: true });
-});
-
 const tree = (name: string, files: Record<string, string>): Promise<string> =>
-  writeTree(join(base, name), files);
+  writeTree(join(base(), name), files);
 
 describe('a configuration that cannot be used', () => {
   const refused = async (config: string): Promise<string> => {
@@ -41,11 +35,11 @@ describe('a configuration that cannot be used', () => {
     // The slot is as it was, and nothing half-made stands beside it.
     expect(await readdir(folder)).toEqual(['a']);
     expect((await stat(join(folder, 'a'))).ino).toBe(before);
-    return error.message.replaceAll(base, '');
+    return error.message.replaceAll(base(), '');
   };
 
   it('is not there', async () => {
-    expect(await refused(join(base, 'none.yaml'))).toBe('/none.yaml does not exist');
+    expect(await refused(join(base(), 'none.yaml'))).toBe('/none.yaml does not exist');
   });
 
   it('stands below a file', async () => {

@@ -3,7 +3,6 @@ import {
   chmod,
   chown,
   mkdir,
-  mkdtemp,
   readdir,
   readFile,
   rename,
@@ -13,33 +12,27 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { createSlots } from '../../src/litellm/slots.ts';
 import { Secret } from '../../src/secret.ts';
-import { writeTree } from '../support/tree.ts';
+import { eachInFolder, writeTree } from '../support/folder.ts';
 
 const KEY = new Secret('sk-a-key-of-the-upstream');
 const OTHER_KEY = new Secret('sk-another-key-of-the-upstream');
 const isRoot = process.getuid?.() === 0;
 
-let base: string;
+const base = eachInFolder('slots');
 let folder: string;
 
 beforeEach(async () => {
-  base = await mkdtemp(join(tmpdir(), 'slots-'));
-  folder = join(base, 'slots');
+  folder = join(base(), 'slots');
   await mkdir(folder);
 });
 
-afterEach(async () => {
-  await rm(base, { recursive: true, force: true });
-});
-
 const tree = (name: string, files: Record<string, string>): Promise<string> =>
-  writeTree(join(base, name), files);
+  writeTree(join(base(), name), files);
 
 const modeOf = async (path: string): Promise<string> =>
   ((await stat(path)).mode & 0o7777).toString(8);

@@ -1,45 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import {
-  EMPTY_KEYRING,
-  type Generation,
-  type GenerationState,
-  type Keyring,
-} from '../../src/keyring/keyring.ts';
+import { EMPTY_KEYRING, type GenerationState, type Keyring } from '../../src/keyring/keyring.ts';
 import { planDeclared } from '../../src/rotation/declared.ts';
+import { clientOf, generationOf, keyringOf } from '../support/keyrings.ts';
 
-const generation = (number: number, state: GenerationState): Generation => ({
-  number,
-  digest: `digest-${number}`,
-  state,
-  origin: 'made',
-  createdAt: 0,
-  publishedAt: 0,
-  afterCompromise: false,
-  retirement: undefined,
-  endedAt: undefined,
-});
-
-const keyring = (declared: Keyring['declared'], ...states: GenerationState[]): Keyring => ({
-  ...EMPTY_KEYRING,
-  declared,
-  clients: new Map([
-    [
-      'master',
-      {
-        name: 'master',
-        scopes: ['full'],
-        allowFrom: [],
-        createdAt: 0,
-        expiresAt: undefined,
-        disabled: false,
-        removed: false,
-        generations: states.map((state, at) => generation(at + 1, state)),
-        staged: undefined,
-        idempotency: undefined,
-      },
-    ],
-  ]),
-});
+const keyring = (declared: Keyring['declared'], ...states: GenerationState[]): Keyring => {
+  const generations = states.map((state, at) =>
+    generationOf('master', at + 1, { state, digest: `digest-${at + 1}` }),
+  );
+  return keyringOf([clientOf('master', 0, { generations })], { declared });
+};
 
 describe('a declared key', () => {
   it('that is the active one is nothing, and is remembered where it was not', () => {

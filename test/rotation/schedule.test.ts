@@ -1,45 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type Client,
-  EMPTY_KEYRING,
-  type Generation,
-  type Keyring,
-} from '../../src/keyring/keyring.ts';
+import type { Client, Generation } from '../../src/keyring/keyring.ts';
 import { dueClients, nextEnd, nextRotationAt, type Schedule } from '../../src/rotation/schedule.ts';
+import { clientOf, generationOf, keyringOf } from '../support/keyrings.ts';
 
 const DAY = 86_400_000;
 
-const generation = (number: number, more: Partial<Generation> = {}): Generation => ({
-  number,
-  digest: `digest-${number}`,
-  state: 'active',
-  origin: 'made',
-  createdAt: 0,
-  publishedAt: 0,
-  afterCompromise: false,
-  retirement: undefined,
-  endedAt: undefined,
-  ...more,
-});
+const generation = (number: number, more: Partial<Generation> = {}): Generation =>
+  generationOf('master', number, { createdAt: 0, ...more });
 
-const client = (name: string, more: Partial<Client> = {}): Client => ({
-  name,
-  scopes: ['full'],
-  allowFrom: [],
-  createdAt: 0,
-  expiresAt: undefined,
-  disabled: false,
-  removed: false,
-  generations: [generation(1)],
-  staged: undefined,
-  idempotency: undefined,
-  ...more,
-});
-
-const keyringOf = (...clients: Client[]): Keyring => ({
-  ...EMPTY_KEYRING,
-  clients: new Map(clients.map((each) => [each.name, each])),
-});
+const client = (name: string, more: Partial<Client> = {}): Client =>
+  clientOf(name, 0, { generations: [generation(1)], ...more });
 
 const schedule: Schedule = { everyMs: 30 * DAY, clients: new Set(['master', 'ci']) };
 
@@ -60,11 +30,11 @@ describe('the schedule', () => {
     ['an end before it', client('ci', { expiresAt: 20 * DAY }), schedule],
   ])('has no date for a client with: %s', (_, each, by) => {
     expect(nextRotationAt(each, by)).toBeUndefined();
-    expect(dueClients(keyringOf(each), by, 99 * DAY)).toEqual([]);
+    expect(dueClients(keyringOf([each]), by, 99 * DAY)).toEqual([]);
   });
 
   it('is due once its time has come, and once however late it is', () => {
-    const keyring = keyringOf(client('master'), client('ci'), client('staging'));
+    const keyring = keyringOf([client('master'), client('ci'), client('staging')]);
     expect(dueClients(keyring, schedule, 30 * DAY - 1)).toEqual([]);
     expect(dueClients(keyring, schedule, 30 * DAY)).toEqual(['master', 'ci']);
     expect(dueClients(keyring, schedule, 300 * DAY)).toEqual(['master', 'ci']);
@@ -79,16 +49,16 @@ describe('the next end of a key', () => {
     });
 
   it('is the first of all deadlines, or of the latest ends where no clock runs', () => {
-    const keyring = keyringOf(
+    const keyring = keyringOf([
       client('master', { generations: [retiring(1, 9 * DAY), generation(2)] }),
       client('ci', { generations: [retiring(1, 9 * DAY, 2 * DAY), generation(2)] }),
-    );
+    ]);
     expect(nextEnd(keyring)).toBe(2 * DAY);
   });
 
   it('is never where nothing retires', () => {
     const ended = generation(1, { state: 'retired', endedAt: 5 });
-    const keyring = keyringOf(client('master', { generations: [ended, generation(2)] }));
+    const keyring = keyringOf([client('master', { generations: [ended, generation(2)] })]);
     expect(nextEnd(keyring)).toBe(Infinity);
   });
 });

@@ -6,8 +6,9 @@ import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { appendLines } from '../../src/store/disk-jobs.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { eachInFolder } from '../support/folder.ts';
 import { settledOf, withLines } from '../support/keyrings.ts';
-import { eachInFolder, failAt, first, linesOf, master, saveBoth, second } from './stage.ts';
+import { failAt, first, linesOf, master, saveBoth, second } from './stage.ts';
 
 const folder = eachInFolder('audit-log');
 const path = (): string => join(folder(), 'keyring.json');

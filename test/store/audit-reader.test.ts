@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { Keyring } from '../../src/keyring/keyring.ts';
 import { readAudit, verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { eachInFolder } from '../support/folder.ts';
 import { entryOf, keyringOf, withLines } from '../support/keyrings.ts';
-import { eachInFolder } from './stage.ts';
 
 const folder = eachInFolder('audit-reader');
 const path = (): string => join(folder(), 'audit.jsonl');

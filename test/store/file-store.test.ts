@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { eachInFolder } from '../support/folder.ts';
 import { settledOf, withLines } from '../support/keyrings.ts';
 import { describeKeyStore } from './key-store-contract.ts';
-import { eachInFolder, failAt, first, linesOf, master, second } from './stage.ts';
+import { failAt, first, linesOf, master, second } from './stage.ts';
 
 const folder = eachInFolder('file-store');
 

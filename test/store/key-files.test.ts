@@ -17,7 +17,7 @@ import {
   slotKeyPath,
   writeKeyFile,
 } from '../../src/store/key-files.ts';
-import { eachInFolder } from './stage.ts';
+import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('key-files');
 const state = (): string => join(folder(), 'state');

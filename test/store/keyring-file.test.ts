@@ -4,8 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { seal } from '../../src/store/sealed.ts';
+import { eachInFolder } from '../support/folder.ts';
 import { clientOf, generationOf, keyringOf } from '../support/keyrings.ts';
-import { eachInFolder, first, saveBoth } from './stage.ts';
+import { first, saveBoth } from './stage.ts';
 
 const folder = eachInFolder('keyring-file');
 const path = (): string => join(folder(), 'keyring.json');

@@ -15,7 +15,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { publishToDotenv } from '../../src/store/publish.ts';
-import { eachInFolder } from './stage.ts';
+import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('publish-dotenv');
 let path = '';

@@ -13,7 +13,7 @@ import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { behindLinks, publishToFile } from '../../src/store/publish.ts';
-import { eachInFolder } from './stage.ts';
+import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('publish-file');
 

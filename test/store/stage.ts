@@ -1,22 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach } from 'vitest';
 import type { Keyring } from '../../src/keyring/keyring.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { clientOf, keyringOf, withLines } from '../support/keyrings.ts';
-
-/** Makes a folder for each test of a file, and removes it afterwards; tells which it is. */
-export function eachInFolder(name: string): () => string {
-  let folder = '';
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), `${name}-`));
-  });
-  afterEach(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
-  return () => folder;
-}
 
 /** The lines of the audit in a folder; none where it is not there. */
 export const linesOf = async (folder: string): Promise<readonly string[]> => {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createFileStore } from '../../src/store/file-store.ts';
-import { eachInFolder } from './stage.ts';
+import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('usage-file');
 
