@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
-import { type FileData, sweepLeftovers } from '../store/durable-file.ts';
+import { sweepLeftovers } from '../store/durable-file.ts';
 import { createSaves, type SavesOptions, type StoreError, storeFault } from '../store/key-store.ts';
-import { unseal } from '../store/sealed.ts';
+import { seal, unseal } from '../store/sealed.ts';
 import { otherSlot, type UpstreamState } from './state.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS, HANDOVER_KINDS } from './views.ts';
 
@@ -62,12 +62,9 @@ const state = z
   }, 'its active slot and its handover do not agree');
 const document = z.strictObject({ format: z.literal(1), state, sum: z.string() });
 
-/** The text of `upstream.json`, without its checksum. */
-function encodeState(content: UpstreamState): FileData {
-  const [first = '', ...rest] = JSON.stringify(content, undefined, 2).split('\n');
-  const indented = [first, ...rest.map((line) => `  ${line}`)].join('\n');
-  return [`{\n  "format": 1,\n  "state": ${indented}`];
-}
+/** The text of `upstream.json`, sealed. */
+const encodeState = (content: UpstreamState): string =>
+  seal(JSON.stringify({ format: 1, state: content }, undefined, 2).slice(0, -'\n}'.length));
 
 /** Never throws, and quotes nothing of what stands in the file. */
 function decodeState(
@@ -112,7 +109,7 @@ export function createStateFile(folder: string, disk: Disk): StateFile {
     },
     async save(content) {
       try {
-        await disk.run('replaceSealed', { path, data: encodeState(content) });
+        await disk.run('replace', { path, data: encodeState(content) });
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

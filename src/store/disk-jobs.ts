@@ -11,11 +11,11 @@ import {
   rmSync,
   statSync,
   unlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import {
   type FaultPoint,
-  type FileData,
   type FileStamp,
   noFaults,
   quietly,
@@ -23,9 +23,7 @@ import {
   replaceFile,
   stampOf,
   syncPath,
-  writeAll,
 } from './durable-file.ts';
-import { seal } from './sealed.ts';
 
 /** An error as one thread sends it to another: Node's own copy of an error lacks its `code`. */
 export interface CopiedError {
@@ -97,7 +95,7 @@ function write(
   const { size } = fstatSync(file);
   state.cutAt = size;
   fault(`append to ${name}`);
-  writeAll(file, [lines.map((line) => `${line}\n`).join('')]);
+  writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
   fault(`sync ${name}`);
   fsyncSync(file);
   if (size === 0) syncPath(dirname(path));
@@ -113,8 +111,7 @@ function cut(file: number, path: string, { cutAt }: State, fault: FaultPoint): v
 interface SaveRequest {
   readonly path: string;
   readonly backup: string;
-  /** The new keyring, not sealed yet. */
-  readonly data: FileData;
+  readonly data: string;
   /** The stamp of the file to be replaced; undefined: there is none. Any other file stays. */
   readonly known: FileStamp | undefined;
   /** Lines for the audit, once the keyring is saved. */
@@ -135,7 +132,7 @@ export function saveKeyring(request: SaveRequest, fault: FaultPoint): SaveResult
     fault(`link ${basename(backup)}`);
     copyOver(path, backup, fault);
   };
-  const stamp = replaceFile({ path, data: seal(data) }, fault, backUp);
+  const stamp = replaceFile({ path, data }, fault, backUp);
   return { saved: true, stamp, appended: audit && appendLines(audit, fault) };
 }
 
@@ -199,9 +196,6 @@ function copyOver(from: string, to: string, fault: FaultPoint): void {
  */
 export const JOBS = {
   replace: (request: ReplaceRequest, fault: FaultPoint) => replaceFile(request, fault),
-  /** Replaces a file as `replace` does, with a checksum at its end. */
-  replaceSealed: (request: ReplaceRequest, fault: FaultPoint) =>
-    replaceFile({ ...request, data: seal(request.data) }, fault),
   /** Makes sure that what a file holds already is on the disk. */
   sync: (path: string) => syncPath(path),
   saveKeyring,

@@ -11,7 +11,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writevSync,
+  writeFileSync,
 } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -24,12 +24,9 @@ export const noFaults: FaultPoint = () => undefined;
 /** Tells one file from another that took its place, and from itself after a change. */
 export type FileStamp = string;
 
-/** Pieces of one file, in order. */
-export type FileData = readonly (string | Uint8Array)[];
-
 export interface ReplaceRequest {
   readonly path: string;
-  readonly data: FileData;
+  readonly data: string;
   /** The mode of the new file; the default is 0600. */
   readonly mode?: number;
   /** The owner of the new file, where this process may give it away; the default is its user. */
@@ -91,7 +88,7 @@ function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): Fil
     // The umask took bits for the group and others away that are meant to be there.
     if ((mode & 0o077) !== 0) fchmodSync(file, mode);
     fault(`write ${basename(path)}`);
-    writeAll(file, data);
+    writeFileSync(file, data);
     fault(`sync ${basename(path)}`);
     fsyncSync(file);
     return stampOf(fstatSync(file, { bigint: true }));
@@ -99,29 +96,6 @@ function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): Fil
     closeSync(file);
   }
 }
-
-/** Writes all pieces, in one system call where the disk takes them all at once. */
-export function writeAll(file: number, data: FileData): void {
-  let rest: readonly Uint8Array[] = data.map((piece) =>
-    typeof piece === 'string' ? Buffer.from(piece) : piece,
-  );
-  while (rest.length > 0) rest = after(rest, writevSync(file, rest.slice(0, MOST_VECTORS)));
-}
-
-/** The chunks without their first `bytes` bytes. */
-function after(chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
-  let gone = bytes;
-  let at = 0;
-  for (let chunk = chunks[at]; chunk !== undefined && gone >= chunk.length; chunk = chunks[at]) {
-    gone -= chunk.length;
-    at += 1;
-  }
-  const [first, ...others] = chunks.slice(at);
-  return first === undefined || gone === 0 ? chunks.slice(at) : [first.subarray(gone), ...others];
-}
-
-/** IOV_MAX of Linux. */
-const MOST_VECTORS = 1024;
 
 function expectOld(path: string, bytes: Uint8Array | undefined): void {
   let found: Buffer | undefined;

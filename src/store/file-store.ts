@@ -49,7 +49,7 @@ export function createFileStore(options: FileStoreOptions): KeyStore {
     const pending = audit.linesDue(keyring.audit);
     const version = expected + 1;
     const next = { ...keyring, audit: { ...keyring.audit, pending } };
-    const data = await encodeKeyring({ keyring: next, version });
+    const data = encodeKeyring({ keyring: next, version });
     const appended = await file.replace(data, expected, audit.appendOf(pending));
     audit.settle(pending, keyring.audit.count, appended);
     return version;

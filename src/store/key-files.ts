@@ -15,7 +15,7 @@ import { readStamp } from './durable-file.ts';
  * @throws Error of Node's fs
  */
 export async function writeKeyFile(path: string, key: Secret, disk: Disk): Promise<void> {
-  await disk.run('replace', { path, data: [`${key.reveal()}\n`], makeFolder: true });
+  await disk.run('replace', { path, data: `${key.reveal()}\n`, makeFolder: true });
 }
 
 /**

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Disk } from './disk.ts';
 import type { AppendRequest, AppendResult } from './disk-jobs.ts';
-import { type FileData, type FileStamp, ifThere, readStamp } from './durable-file.ts';
+import { type FileStamp, ifThere, readStamp } from './durable-file.ts';
 import { type StoredKeyring, StoreError, storeFault } from './key-store.ts';
 import { type Decoded, decodeKeyring } from './keyring-format.ts';
 
@@ -23,7 +23,7 @@ interface KeyringFile {
    * @returns what became of the audit's lines, where there were any
    */
   replace(
-    data: FileData,
+    data: string,
     before: number,
     audit: AppendRequest | undefined,
   ): Promise<AppendResult | undefined>;
@@ -45,7 +45,7 @@ export function createKeyringFile(folder: string, disk: Disk): KeyringFile {
     known = { version: stored.version, stamp };
     return stored;
   };
-  const save = async (data: FileData, audit: AppendRequest | undefined) => {
+  const save = async (data: string, audit: AppendRequest | undefined) => {
     try {
       return await disk.run('saveKeyring', { path, backup, data, known: known?.stamp, audit });
     } catch (error) {

@@ -7,9 +7,8 @@ import {
   type Keyring,
   SCOPES,
 } from '../keyring/keyring.ts';
-import type { FileData } from './durable-file.ts';
 import type { StoredKeyring } from './key-store.ts';
-import { collect, unseal } from './sealed.ts';
+import { seal, unseal } from './sealed.ts';
 
 /** The format of `keyring.json`; one field more or less is another format. */
 const FORMAT = 1;
@@ -80,35 +79,20 @@ const document = z.strictObject({
   sum: z.string(),
 });
 
-/** The text of each client: clients are immutable, and few of them change between two saves. */
-const texts = new WeakMap<Client, FileData>();
-
-/** The text of `keyring.json`, to be sealed: a line for each client. */
-export function encodeKeyring(stored: StoredKeyring): Promise<FileData> {
-  const { keyring, version } = stored;
-  return collect(partsOf(keyring, version));
-}
-
-function* partsOf(keyring: Keyring, version: number): Generator<string | Uint8Array> {
+/** The text of `keyring.json`, sealed: a line for each client. */
+export function encodeKeyring({ keyring, version }: StoredKeyring): string {
   const { changedAt, declared, audit, clients } = keyring;
-  yield `{\n  "format": ${FORMAT},\n  "version": ${version},\n  "keyring": {\n`;
-  yield `    "changedAt": ${textOf(changedAt)},\n    "declared": ${textOf(declared)},\n`;
-  yield `    "audit": ${textOf(audit)},\n    "clients": [`;
-  let separator = '';
-  for (const each of clients.values()) {
-    const text = texts.get(each) ?? [...clientText(each)];
-    texts.set(each, text);
-    yield `${separator}\n      `;
-    yield* text;
-    separator = ',';
-  }
-  yield '\n    ]\n  }';
-}
-
-function* clientText({ generations, ...client }: Client): Generator<string | Uint8Array> {
-  yield `${textOf(client).slice(0, -1)},"generations":[`;
-  yield* rowText(generations);
-  yield ']}';
+  const lines = [...clients.values()].map((each) => `\n      ${textOf(each)}`);
+  return seal(`{
+  "format": ${FORMAT},
+  "version": ${version},
+  "keyring": {
+    "changedAt": ${textOf(changedAt)},
+    "declared": ${textOf(declared)},
+    "audit": ${textOf(audit)},
+    "clients": [${lines.join()}
+    ]
+  }`);
 }
 
 /** JSON has no Infinity; such a number would come back as null. */
@@ -127,7 +111,7 @@ export type Decoded =
       readonly reason: string;
     };
 
-/** Reads what `encodeKeyring` made, once sealed, and nothing else. Never throws. */
+/** Reads what `encodeKeyring` made, and nothing else. Never throws. */
 export function decodeKeyring(bytes: Buffer): Decoded {
   const unsealed = unseal(bytes);
   if (isNewer(unsealed.content)) {
@@ -200,62 +184,4 @@ function generationOf(read: z.infer<typeof generation>): Generation {
 function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyring['declared'] {
   const known = DECLARED_SOURCES.filter((each) => read[each] !== undefined);
   return Object.fromEntries(known.map((each) => [each, read[each]]));
-}
-
-/** The text of some generations in a row that have ended, and so will hardly change again. */
-interface Block {
-  readonly first: number;
-  readonly generations: readonly Generation[];
-  /** The text of these generations, after a comma where the block is not the first of its row. */
-  readonly text: Uint8Array;
-}
-
-/** The blocks, by the last generation in each. */
-const blocks = new WeakMap<Generation, Block>();
-/** The texts of generations that are in no block. */
-const rowTexts = new WeakMap<Generation, string>();
-
-/** How many generations make a block. */
-const BLOCK = 64;
-
-/**
- * The texts of a row of generations, with commas between them. A client that rotates has a thousand
- * tombstones, and changes only at the end of its row. So the texts before the end are made once, in
- * blocks, in memory that another thread reads without a copy.
- */
-export function* rowText(generations: readonly Generation[]): Generator<string | Uint8Array> {
-  for (let first = 0; first < generations.length; first += BLOCK) {
-    const last = generations[first + BLOCK - 1];
-    const known = last && blocks.get(last);
-    if (known?.first === first && standsIn(known, generations)) yield known.text;
-    else yield textFrom(generations, first);
-  }
-}
-
-function textFrom(generations: readonly Generation[], first: number): string | Uint8Array {
-  const row = generations.slice(first, first + BLOCK);
-  const text = (first === 0 ? '' : ',') + row.map(cachedText).join();
-  const last = row[BLOCK - 1];
-  if (last === undefined || !row.every(({ endedAt }) => endedAt !== undefined)) return text;
-  const block = { first, generations: row, text: shared(text) };
-  blocks.set(last, block);
-  for (const each of row) rowTexts.delete(each);
-  return block.text;
-}
-
-/** Whether the row holds just the generations of the block, at its place. */
-function standsIn({ first, generations }: Block, row: readonly Generation[]): boolean {
-  return generations.every((each, at) => each === row[first + at]);
-}
-
-function cachedText(generation: Generation): string {
-  const text = rowTexts.get(generation) ?? textOf(generation);
-  rowTexts.set(generation, text);
-  return text;
-}
-
-function shared(text: string): Uint8Array {
-  const bytes = Buffer.from(new SharedArrayBuffer(Buffer.byteLength(text)));
-  bytes.write(text);
-  return bytes;
 }

@@ -17,7 +17,7 @@ export async function publishToFile(path: string, key: Secret, disk: Disk): Prom
   let target = path;
   try {
     target = await behindLinks(path);
-    await disk.run('replace', { path: target, data: [`${key.reveal()}\n`] });
+    await disk.run('replace', { path: target, data: `${key.reveal()}\n` });
   } catch (cause) {
     throw publishError(target, cause);
   }
@@ -86,7 +86,7 @@ async function setInFile(path: string, name: string, key: Secret, disk: Disk): P
   if (before !== undefined && changed === text) return disk.run('sync', path);
   await disk.run('replace', {
     path,
-    data: [changed],
+    data: changed,
     mode: before?.mode ?? 0o600,
     ...(before === undefined ? {} : { owner: before.owner }),
     over: { bytes: before?.bytes },

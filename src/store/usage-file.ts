@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { GenerationUse, GenerationUses } from '../keyring/keyring.ts';
+import type { GenerationUses } from '../keyring/keyring.ts';
 import type { Disk } from './disk.ts';
-import { type FileData, ifThere } from './durable-file.ts';
+import { ifThere } from './durable-file.ts';
 import { storeFault } from './key-store.ts';
-import { collect, unseal } from './sealed.ts';
+import { seal, unseal } from './sealed.ts';
 
 const use = z.strictObject({
   lastAt: z.number(),
@@ -25,27 +25,13 @@ const document = z.strictObject({
   sum: z.string(),
 });
 
-/** The text of each use: most generations were not used between two saves. */
-const texts = new WeakMap<GenerationUse, string>();
-
-/** The text of `usage.json`, to be sealed: a line for each generation. */
-function encodeUsage(usage: GenerationUses): Promise<FileData> {
-  return collect(partsOf(usage));
+/** The text of `usage.json`, sealed: a line for each generation. */
+function encodeUsage(usage: GenerationUses): string {
+  const lines = [...usage].map((each) => `\n    ${JSON.stringify(each)}`);
+  return seal(`{\n  "format": 1,\n  "usage": [${lines.join()}\n  ]`);
 }
 
-function* partsOf(usage: GenerationUses): Generator<string> {
-  yield '{\n  "format": 1,\n  "usage": [';
-  let separator = '';
-  for (const [id, each] of usage) {
-    const text = texts.get(each) ?? JSON.stringify(each);
-    texts.set(each, text);
-    yield `${separator}\n    [${JSON.stringify(id)},${text}]`;
-    separator = ',';
-  }
-  yield '\n  ]';
-}
-
-/** The use of each generation; undefined: the bytes are not a sealed text of `encodeUsage`. */
+/** The use of each generation; undefined: the bytes are not what `encodeUsage` made. */
 function decodeUsage(bytes: Buffer): GenerationUses | undefined {
   const unsealed = unseal(bytes);
   if (!unsealed.ok) return undefined;
@@ -82,7 +68,7 @@ export function createUsageFile(path: string, disk: Disk): UsageFile {
     },
     async save(usage) {
       try {
-        await disk.run('replaceSealed', { path, data: await encodeUsage(usage) });
+        await disk.run('replace', { path, data: encodeUsage(usage) });
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

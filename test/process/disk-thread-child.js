@@ -8,7 +8,7 @@ import { createDisk } from '../../dist/store/disk.js';
 const [, , folder = '', what = ''] = process.argv;
 const say = (/** @type {object} */ line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const write = (/** @type {import('../../src/store/disk.ts').Disk} */ disk, text = 'x') =>
-  disk.run('replace', { path: `${folder}/file`, data: [text] });
+  disk.run('replace', { path: `${folder}/file`, data: text });
 
 /** @type {Record<string, () => Promise<void>>} */
 const DEEDS = {

@@ -39,7 +39,7 @@ describe('the thread that writes', () => {
 
   it('stands still at each fault point, in the order of the work', async () => {
     const steps: string[] = [];
-    replaceFile({ path: join(folder, 'file'), data: ['x'] }, (name) => steps.push(name));
+    replaceFile({ path: join(folder, 'file'), data: 'x' }, (name) => steps.push(name));
     expect(steps.length).toBeGreaterThan(4);
     expect(await run('faults')).toEqual({ code: 0, said: { steps } });
     expect(await written()).toBe('two');

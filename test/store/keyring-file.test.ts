@@ -88,8 +88,7 @@ describe('a keyring file that was damaged', () => {
       clients: [] as unknown[],
     },
   };
-  const sealed = (content: unknown) =>
-    Buffer.concat(seal([JSON.stringify(content, null, 2).slice(0, -2)]));
+  const sealed = (content: unknown) => seal(JSON.stringify(content, null, 2).slice(0, -2));
 
   it.each([
     ['a field that is missing', { ...whole, version: undefined }, /its field version is wrong/],
