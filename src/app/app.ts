@@ -9,7 +9,7 @@ import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
 import { openLitellmService } from './litellm.ts';
-import { openState } from './state.ts';
+import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
 /** A sidecar that runs. */
@@ -44,12 +44,27 @@ export async function startApp(options: AppOptions): Promise<App> {
 
 /** Builds each part from those before it; `begun` gets what ends it. */
 async function build(options: AppOptions, begun: (() => void | Promise<void>)[]): Promise<App> {
-  const { config, log } = options;
   refuseWeakKey(options);
   const base = buildBase(options);
   begun.push(base.exchanges.close);
   const state = await openState(options);
   begun.push(state.close);
+  try {
+    return await buildOn(options, base, state, begun);
+  } catch (error) {
+    // Whatever else fails where the folder is lost fails because of that.
+    state.checkLock();
+    throw error;
+  }
+}
+
+async function buildOn(
+  options: AppOptions,
+  base: Base,
+  state: State,
+  begun: (() => void | Promise<void>)[],
+): Promise<App> {
+  const { config, log } = options;
   const keys = await buildKeys(options, base, state);
   begun.push(keys.close);
   const litellm = await openLitellmService(options, base, keys, state.mayWrite);
@@ -63,6 +78,7 @@ async function build(options: AppOptions, begun: (() => void | Promise<void>)[])
   const ops = buildOps(options, base, { keys, traffic, api });
   begun.push(ops.close);
 
+  state.checkLock();
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
   const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');

@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import type { AdminApi, AuditReader } from '../servers/admin/api.ts';
-import { openAdminSocket } from '../servers/admin/socket.ts';
+import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
 import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
 import { createDisk } from '../store/disk.ts';
@@ -26,6 +26,8 @@ export interface State {
   onRepair(listener: (repair: AuditRepair) => void): void;
   /** Whether the folder is still this process's. */
   readonly mayWrite: () => boolean;
+  /** Throws StartupError `locked` where another process has taken the folder. */
+  checkLock(): void;
   /** Opens the admin API on `admin.sock`; until then each request there is told to wait. */
   serveAdmin(api: AdminApi): void;
   /** The admin API takes no more requests; resolves once those under way are answered. */
@@ -42,8 +44,9 @@ export interface State {
 export async function openState({ config, log, fault }: AppOptions): Promise<State> {
   const { state } = config;
   await makeStateFolder(state);
+  const path = join(state, 'admin.sock');
   const socket = await openAdminSocket({
-    path: join(state, 'admin.sock'),
+    path,
     onError: (err) => log.error({ err }, 'the admin socket failed'),
   });
   const disk = createDisk({ thread: 'later', ...(fault !== undefined && { fault }) });
@@ -67,6 +70,9 @@ export async function openState({ config, log, fault }: AppOptions): Promise<Sta
     },
     onRepair: repairs.subscribe,
     mayWrite: socket.isStillOurs,
+    checkLock() {
+      if (!socket.isStillOurs()) throw lockedState(dirname(path));
+    },
     serveAdmin(api) {
       disk.allowThread();
       socket.serve(api);

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import type { Method } from '../servers/admin/endpoints.ts';
-import { reachSocket } from '../servers/admin/socket.ts';
+import { reachSocket } from '../store/socket-folder.ts';
 import { parseJson } from '../text/safe.ts';
 import { CommandError, currentUser, EXIT } from './terminal.ts';
 

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Wide limits for operators, probes and scrapers: their requests are short and come at once. */
 export const OPERATOR_LIMITS = {
@@ -23,13 +25,8 @@ export async function listen(
   host: string,
   port: number,
 ): Promise<{ readonly port: number }> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  server.listen(port, host);
+  await once(server, 'listening');
   return { port: (server.address() as AddressInfo).port };
 }
 
@@ -44,7 +41,6 @@ interface PendingAnswers {
 
 export function createPendingAnswers(): PendingAnswers {
   const responses = new Set<ServerResponse>();
-  const waiting = new Set<() => void>();
   let ending = false;
   const endWith = (response: ServerResponse): void => {
     if (!response.headersSent) response.setHeader('connection', 'close');
@@ -53,26 +49,15 @@ export function createPendingAnswers(): PendingAnswers {
     add(response) {
       responses.add(response);
       if (ending) endWith(response);
-      response.once('close', () => {
-        responses.delete(response);
-        if (responses.size === 0) for (const tell of waiting) tell();
-      });
+      response.once('close', () => responses.delete(response));
     },
     endConnections() {
       ending = true;
       for (const response of responses) endWith(response);
     },
     async settled(withinMs) {
-      if (responses.size === 0) return;
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          clearTimeout(timer);
-          waiting.delete(done);
-          resolve();
-        };
-        const timer = setTimeout(done, withinMs);
-        waiting.add(done);
-      });
+      const closed = [...responses].map((response) => once(response, 'close'));
+      await Promise.race([Promise.allSettled(closed), sleep(withinMs, undefined, { ref: false })]);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(cwd, { recursive: true }));
 
-function start(port: number): Promise<App> {
+function start(port: number, fault: () => void = () => undefined): Promise<App> {
   const env = {
     SIDECAR_UPSTREAM: `http://${LOOPBACK}:9`,
     SIDECAR_UPSTREAM_KEY: generateKey(),
@@ -43,6 +44,7 @@ function start(port: number): Promise<App> {
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd }),
+    fault,
   });
 }
 
@@ -64,3 +66,32 @@ it('a start that fails at its last step lets go of all that was begun', async ()
   const next = await start(0);
   await next.drain();
 });
+
+it.each(['first', 'last'])(
+  'a process that took the folder after our look has it, from the %s write on',
+  async (which) => {
+    let writes = 0;
+    const before = await start(0, () => {
+      writes += 1;
+    });
+    const chosen = which === 'first' ? 1 : writes;
+    await before.drain();
+    await rm(join(cwd, 'state'), { recursive: true });
+    const other = createServer();
+    await new Promise<void>((resolve) => {
+      other.listen(join(cwd, 'other'), resolve);
+    });
+    writes = 0;
+    const late = start(0, () => {
+      writes += 1;
+      if (writes === chosen) renameSync(join(cwd, 'other'), join(cwd, 'state', 'admin.sock'));
+    });
+    await expect(late).rejects.toMatchObject({
+      kind: 'locked',
+      message: `another sidecar runs with the state folder ${join(cwd, 'state')}`,
+    });
+    await new Promise((resolve) => {
+      other.close(resolve);
+    });
+  },
+);

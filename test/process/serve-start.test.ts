@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { get } from '../support/ask.ts';
@@ -181,5 +182,38 @@ describe('npm start that cannot', () => {
     const { code, stderr } = await fails({ SIDECAR_UPSTREAM: NOWHERE, LITELLM_MASTER_KEY: '' });
     expect(code).toBe(64);
     expect(stderr).toContain('SIDECAR_UPSTREAM_KEY');
+  });
+});
+
+describe('many that start at the same instant with one state folder', () => {
+  const AT_ONCE = 8;
+
+  it('one serves, and the others end with exit code 69 and who has it', async () => {
+    const upstream = await startUpstream();
+    const folder = await mkdtemp(join(tmpdir(), 'sidecar-serve-at-once-'));
+    ends.push(() => rm(folder, { recursive: true }));
+    const settings = {
+      SIDECAR_UPSTREAM: upstream.url,
+      SIDECAR_UPSTREAM_KEY: 'sk-of-litellm-itself-0123456789',
+      LITELLM_MASTER_KEY: '',
+      SIDECAR_STATE: join(folder, 'state'),
+      SIDECAR_DRAIN_DELAY: '0',
+    };
+    // The first time there is no folder, the second time what a killed process left.
+    for (let round = 0; round < 2; round += 1) {
+      const all = await Promise.all(Array.from({ length: AT_ONCE }, () => serve(settings)));
+      const ready = all.map((each) => each.ready().then(() => each));
+      const owner = await Promise.any(ready);
+      const others = all.filter((each) => each !== owner);
+      expect(await Promise.all(others.map(({ ended }) => ended))).toEqual(others.map(() => 69));
+      for (const { stderr } of others) {
+        expect(stderr()).toContain(`another sidecar runs with the state folder ${folder}/state`);
+      }
+      await Promise.allSettled(ready);
+      const key = (await readFile(join(folder, 'state', 'keys', 'master'), 'utf8')).trim();
+      expect((await get({ ...(await owner.ready()), key })).text).toBe('served');
+      owner.signal('SIGKILL');
+      expect(await owner.ended).toBe('SIGKILL');
+    }
   });
 });

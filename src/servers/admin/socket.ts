@@ -1,97 +1,35 @@
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, lstatSync } from 'node:fs';
-import { chmod, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { lstatSync, renameSync } from 'node:fs';
+import { chmod, lstat, readdir, rm, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
+import { openSocketFolder, type SocketFolder } from '../../store/socket-folder.ts';
 import { createPendingAnswers, MOST_OPERATORS, OPERATOR_LIMITS } from '../listener.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
-/** How many bytes the path of a socket may have: Linux takes 107, macOS and the BSDs 103. */
-const MOST_BYTES = 103;
-
-/** A folder under a name that is short enough for the paths of its sockets. */
-interface SocketFolder {
-  /** What to listen on or to connect to. */
-  at(name: string): string;
-  /** After this the paths that `at` gave lead nowhere. */
-  close(): Promise<void>;
-}
-
-/**
- * Opens a folder for sockets. Node cuts a path that is too long, in silence, and listens at another
- * one. On Linux a folder that is open has a second, short name: `/proc/self/fd/<number>`.
- *
- * @param longest the longest name that `at` will be asked for
- * @throws Error of Node's fs; with the code ENAMETOOLONG where the folder has no short name
- */
-async function openSocketFolder(folder: string, longest: string): Promise<SocketFolder> {
-  if (Buffer.byteLength(join(folder, longest)) <= MOST_BYTES) {
-    return { at: (name) => join(folder, name), close: () => Promise.resolve() };
-  }
-  const handle = await open(folder);
-  try {
-    const short = `/proc/self/fd/${handle.fd}`;
-    const [own, same] = await Promise.all([handle.stat(), stat(short).catch(() => undefined)]);
-    if (own.ino !== same?.ino || own.dev !== same.dev) {
-      const message = `a socket's name may have ${MOST_BYTES} bytes here`;
-      throw Object.assign(new Error(message), { code: 'ENAMETOOLONG' });
-    }
-    return { at: (name) => `${short}/${name}`, close: () => handle.close() };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
-
-/**
- * A path by which a client can connect to a socket, however long the socket's own path is; to be
- * closed after the connection is made. Does not look whether the socket is there.
- *
- * @throws as `openSocketFolder`
- */
-export async function reachSocket(
-  path: string,
-): Promise<{ readonly path: string; close(): Promise<void> }> {
-  const name = basename(path);
-  const folder = await openSocketFolder(dirname(path), name);
-  return { path: folder.at(name), close: folder.close };
-}
-
-/** What kind of file a path leads to. */
-async function kindAt(path: string): Promise<'socket' | 'nothing' | 'other'> {
-  try {
-    return (await lstat(path)).isSocket() ? 'socket' : 'other';
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'nothing';
-    throw error;
-  }
-}
-
 /**
  * The lock on a state folder is a listening socket: the kernel closes it however its process ends,
- * so whoever can connect knows that the owner lives. To take over from a dead owner is two steps,
- * look and rename, and two processes must not do both at once. So every process that wants the lock
- * first listens under a waiting name of its own, which is never used again, and then looks:
+ * so whoever can connect knows that the owner lives. Who wants the lock listens under a name of its
+ * own, asks whether somebody listens at the lock, and renames its name over it.
  *
- * 1. at the other waiting names. Where a lower one is alive, it gives up. Where a higher one is,
- *    that process may have looked before this one listened: wait until it gives up or has the lock.
- * 2. at the lock itself. Where somebody listens, it gives up; where nobody does, it renames its
- *    waiting name to that of the lock.
- *
- * Of two processes one listened first, and the other sees it, waiting or as the owner, and goes on
- * only once that one has given up. Where nobody has the lock, the lowest name gets it.
+ * Of two that asked before either renamed, the later rename has the lock. The earlier one sees the
+ * other's own name until then, so it waits until no such name is alive, and looks: is the socket at
+ * the path still ours? Who listens only after that wait began also asks later, and finds the owner.
+ * A process that stands still for `PATIENCE_MS` between its question and its rename takes the lock
+ * from its owner, who sees it before it serves (`app/app.ts`) and before each save, behind which
+ * stands the keyring's compare-and-swap.
  */
-const WAITING = /^\.admin-[0-9a-f]{16}\.sock$/;
-const waitingName = (): string => `.admin-${randomBytes(8).toString('hex')}.sock`;
+const OWN_NAME = /^\.admin-[0-9a-f]{16}\.sock$/;
+const makeOwnName = (): string => `.admin-${randomBytes(8).toString('hex')}.sock`;
 
 const LOOK_EVERY_MS = 20;
-/** Whoever neither gives up nor takes the lock for so long hangs, and counts as its owner. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 2_000;
 
 interface SocketLock {
   /** Whether the path still leads to our own socket. */
@@ -107,23 +45,19 @@ interface SocketLock {
  *   The server is closed then
  */
 export async function lockSocket(path: string, server: Server): Promise<SocketLock> {
-  const own = waitingName();
+  const own = makeOwnName();
   const state = dirname(path);
   const folder = await openFolder(path, own);
   // Before the permissions are set anybody may connect, and nobody has a reason to.
   const turnAway = (socket: Socket): unknown => socket.destroy();
   server.on('connection', turnAway);
   try {
-    await listen(server, folder.at(own));
-    const { ino, dev } = await whileOurs(path, () => closeToOthers(join(state, own)));
-    await waitForTurn(path, own, folder);
+    server.listen(folder.at(own));
+    await once(server, 'listening');
+    const isStillOurs = await takeOver(path, join(state, own), folder);
     server.off('connection', turnAway);
-    await whileOurs(path, () => rename(join(state, own), path));
     await sweep(state, folder);
-    const isStillOurs = (): boolean => {
-      const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-      return there !== undefined && there.ino === ino && there.dev === dev;
-    };
+    if (!isStillOurs()) throw lockedState(state);
     return {
       isStillOurs,
       async release() {
@@ -149,53 +83,33 @@ async function openFolder(path: string, longest: string): Promise<SocketFolder> 
   }
 }
 
-/** Lets no other user connect. Resolves to the identity of the file, by inode and device. */
-async function closeToOthers(file: string): Promise<BigIntStats> {
-  await chmod(file, 0o600);
-  return lstat(file, { bigint: true });
-}
-
-/**
- * Does what needs our own waiting name, and reports the lock as taken where that name is gone. Only
- * the owner of the lock removes names of others, where nobody listens at them. One that is bound
- * and not listened at yet looks like one of these.
- */
-async function whileOurs<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** Puts our own name in the place of the lock, unless somebody listens there. */
+async function takeOver(path: string, own: string, folder: SocketFolder): Promise<() => boolean> {
   try {
-    return await work();
-  } catch (cause) {
-    throw codeOf(cause) === 'ENOENT' ? locked(path) : cause;
-  }
-}
-
-async function waitForTurn(path: string, own: string, folder: SocketFolder): Promise<void> {
-  const lastLook = Date.now() + PATIENCE_MS;
-  for (;;) {
-    // First the others, then the lock: whoever gets the lock in between is seen as its owner.
-    const others = (await waiting(dirname(path), folder)).filter((name) => name !== own);
+    await chmod(own, 0o600);
+    const { ino, dev } = await lstat(own, { bigint: true });
     await checkOwner(path, folder);
-    if (others.length === 0) return;
-    if (others.some((name) => name < own) || Date.now() > lastLook) throw locked(path);
-    await sleep(LOOK_EVERY_MS);
+    // In the turn of the answer: the less time between the two, the fewer ask meanwhile.
+    renameSync(own, path);
+    return () => {
+      const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      return there !== undefined && there.ino === ino && there.dev === dev;
+    };
+  } catch (cause) {
+    // The owner removed our name: bound, and not listened at yet, it looks like that of the dead.
+    throw (cause as NodeJS.ErrnoException).code === 'ENOENT' ? lockedState(dirname(path)) : cause;
   }
-}
-
-/** The waiting names that somebody listens at. */
-async function waiting(state: string, folder: SocketFolder): Promise<string[]> {
-  const names = (await readdir(state)).filter((name) => WAITING.test(name));
-  const alive = await Promise.all(names.map((name) => isAlive(folder.at(name))));
-  return names.filter((_, at) => alive[at]);
 }
 
 async function checkOwner(path: string, folder: SocketFolder): Promise<void> {
-  const kind = await kindAt(path);
-  if (kind === 'nothing') return;
-  if (kind === 'other') {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  if (!there.isSocket()) {
     throw new StartupError('state', `${path} is in the way: it is no socket`, {
       hint: 'move it away; the sidecar keeps its admin socket there',
     });
   }
-  if (await isAlive(folder.at(basename(path)))) throw locked(path);
+  if (await isAlive(folder.at(basename(path)))) throw lockedState(dirname(path));
 }
 
 /** Whether a process listens there. Its answer does not matter, as it may hang. */
@@ -206,8 +120,8 @@ function isAlive(address: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', (error) => {
-      const code = codeOf(error);
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      const { code = '' } = error;
       if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false);
       // More processes connect than the kernel queues (EAGAIN), or the listener stops just now.
       else if (code === 'EAGAIN' || code === 'ECONNRESET' || code === 'EPIPE') resolve(true);
@@ -216,43 +130,30 @@ function isAlive(address: string): Promise<boolean> {
   });
 }
 
-/** Removes the waiting names of processes that died. */
+/** Removes the names of processes that died, and waits for those that live to go by themselves. */
 async function sweep(state: string, folder: SocketFolder): Promise<void> {
-  const names = (await readdir(state)).filter((name) => WAITING.test(name));
-  await Promise.all(
-    names.map(async (name) => {
-      if (!(await isAlive(folder.at(name)))) await rm(join(state, name), { force: true });
-    }),
-  );
+  for (const last = Date.now() + PATIENCE_MS; Date.now() < last; await sleep(LOOK_EVERY_MS)) {
+    const names = (await readdir(state)).filter((name) => OWN_NAME.test(name));
+    const alive = await Promise.all(names.map((name) => isAlive(folder.at(name))));
+    const dead = names.filter((_, at) => !alive[at]);
+    await Promise.all(dead.map((name) => rm(join(state, name), { force: true })));
+    if (dead.length === names.length) return;
+  }
 }
 
-function listen(server: Server, address: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(address, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-}
-
-/** libuv removes the waiting name that it bound; no other process ever has that name. */
+/** libuv removes the name that it bound; no other process ever has that name. */
 async function stop(server: Server, folder: SocketFolder): Promise<void> {
   if (server.listening) {
-    const closed = new Promise((resolve) => {
-      server.close(resolve);
-    });
+    server.close();
     server.closeAllConnections();
-    await closed;
+    await once(server, 'close');
   }
   await folder.close();
 }
 
-const codeOf = (error: unknown): unknown =>
-  error instanceof Error && 'code' in error ? error.code : undefined;
-
-const locked = (path: string): StartupError =>
-  new StartupError('locked', `another sidecar runs with the state folder ${dirname(path)}`, {
+/** Another process has the state folder. */
+export const lockedState = (state: string): StartupError =>
+  new StartupError('locked', `another sidecar runs with the state folder ${state}`, {
     hint: 'stop it, or set SIDECAR_STATE to a folder of its own',
   });
 
@@ -269,7 +170,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 function cannotListen(path: string, cause: unknown): StartupError {
-  const code = String(codeOf(cause) ?? 'an unknown error');
+  const { code = 'an unknown error' } = cause as NodeJS.ErrnoException;
   const reason = REASONS[code] ?? code;
   return new StartupError(
     'state',

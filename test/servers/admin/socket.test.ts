@@ -15,12 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAdminApi } from '../../../src/servers/admin/api.ts';
-import {
-  type AdminSocket,
-  openAdminSocket,
-  reachSocket,
-} from '../../../src/servers/admin/socket.ts';
+import { type AdminSocket, openAdminSocket } from '../../../src/servers/admin/socket.ts';
 import { StartupError } from '../../../src/startup-error.ts';
+import { reachSocket } from '../../../src/store/socket-folder.ts';
 import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from '../fake-admin.ts';
 
 let state: string;
@@ -149,7 +146,7 @@ describe('the lock', () => {
     expect((await open()).isStillOurs()).toBe(true);
   });
 
-  it('is taken over from one that is gone, and so are the names of those who died waiting', async () => {
+  it('is taken over from one that is gone, and the names of those who died go', async () => {
     await leaveStale();
     await leaveStale('.admin-00000000000000ff.sock');
     expect((await open()).isStillOurs()).toBe(true);
@@ -166,38 +163,50 @@ describe('the lock', () => {
     await new Promise((resolve) => mute.close(resolve));
   });
 
-  it('goes to who waits with a lower name', async () => {
-    const lowest = createServer();
-    const waiting = join(state, '.admin-0000000000000000.sock');
-    await new Promise<void>((resolve) => lowest.listen(waiting, resolve));
-    expect((await refused()).kind).toBe('locked');
-    expect(await readdir(state)).toEqual(['.admin-0000000000000000.sock']);
-    await new Promise((resolve) => lowest.close(resolve));
+  /** Another process that has asked, and not renamed its own name over the lock so far. */
+  const contend = async () => {
+    const server = createServer();
+    const asked = new Promise((resolve) => server.once('connection', resolve));
+    const own = join(state, '.admin-0123456789abcdef.sock');
+    await new Promise<void>((resolve) => server.listen(own, resolve));
+    const close = () => new Promise((resolve) => server.close(resolve));
+    return { own, asked, close };
+  };
+
+  it('is not believed while another one may take it, and is where that one gives up', async () => {
+    const other = await contend();
+    const opened = vi.fn();
+    const opening = open().then(opened);
+    await other.asked;
+    expect(existsSync(path)).toBe(true);
+    expect(opened).not.toHaveBeenCalled();
+    await other.close();
+    await opening;
+    expect(sockets[0]?.isStillOurs()).toBe(true);
   });
 
-  it('waits for who has a higher name, until that one gives up', async () => {
-    const highest = createServer();
-    const asked = new Promise((resolve) => highest.once('connection', resolve));
-    const waiting = join(state, '.admin-ffffffffffffffff.sock');
-    await new Promise<void>((resolve) => highest.listen(waiting, resolve));
-    const opening = open();
-    await asked;
-    expect(existsSync(path)).toBe(false);
-    await new Promise((resolve) => highest.close(resolve));
-    expect((await opening).isStillOurs()).toBe(true);
-  });
-
-  it('waits for who has a higher name, and gives up where that one gets it', async () => {
-    const highest = createServer();
-    const asked = new Promise((resolve) => highest.once('connection', resolve));
-    const waiting = join(state, '.admin-ffffffffffffffff.sock');
-    await new Promise<void>((resolve) => highest.listen(waiting, resolve));
+  it('goes to who renamed last, and the one before is told so', async () => {
+    const other = await contend();
     const opening = refused();
-    await asked;
-    await rename(waiting, path);
-    expect((await opening).kind).toBe('locked');
+    await other.asked;
+    await rename(other.own, path);
+    expect(await opening).toMatchObject({
+      kind: 'locked',
+      message: `another sidecar runs with the state folder ${state}`,
+    });
     expect(await readdir(state)).toEqual(['admin.sock']);
-    await new Promise((resolve) => highest.close(resolve));
+    await other.close();
+  });
+
+  it('does not wait for ever for one that hangs, and is lost where that one wakes', async () => {
+    const other = await contend();
+    const begin = Date.now();
+    const socket = await open();
+    expect(Date.now() - begin).toBeLessThan(4_000);
+    expect(socket.isStillOurs()).toBe(true);
+    await rename(other.own, path);
+    expect(socket.isStillOurs()).toBe(false);
+    await other.close();
   });
 
   it('is known to be lost where another name took its place, which a close leaves there', async () => {
