@@ -155,9 +155,14 @@ export function createSlotChecks(options: SlotChecksOptions): SlotChecks {
   const checkOnce = async (slot: SlotName, memory: Memory, key: Secret): Promise<void> => {
     note(slot, memory, { isChecking: true, checkedAt: now() });
     const verdict = await verify(slot, key).catch((): Verdict => ({ kind: 'silent' }));
-    const refuses = verdict.kind === 'refuses_key';
-    const masterKeyLine = refuses ? await lineOf(slot) : undefined;
-    const check = nextCheck(recall(slot)?.check, verdict, now());
+    const before = recall(slot)?.check;
+    let masterKeyLine: number | undefined;
+    if (verdict.kind === 'refuses_key') {
+      // The same content has the same line, and a large one takes a while to look through.
+      const isKnown = before?.verdict.kind === 'refuses_key';
+      masterKeyLine = isKnown ? memory.masterKeyLine : await lineOf(slot);
+    }
+    const check = nextCheck(before, verdict, now());
     note(slot, memory, { isChecking: false, check, masterKeyLine });
   };
 

@@ -70,7 +70,10 @@ describe('the line that gives LiteLLM a key of its own', () => {
     'general_settings:\n  master_key: sk-own\ngeneral_settings:\n  a: b',
     // LiteLLM sets it too late for itself.
     'environment_variables:\n  LITELLM_MASTER_KEY: sk-own',
+    // No YAML: LiteLLM does not start with it, and says so itself.
     'general_settings: {a: "',
+    'model_list: [\ngeneral_settings:\n  master_key: sk-own',
+    'general_settings:\n  master_key: sk-own\n---\na: b',
   ])('is in none of %j', async (text) => {
     expect(await lineIn(text)).toBeUndefined();
   });
@@ -110,6 +113,12 @@ describe('the line that gives LiteLLM a key of its own', () => {
         expect(await lineIn(lines.join(s.end))).toBe(expected);
       }),
     );
+  });
+
+  it('is not sought in half a megabyte and more, for which the traffic would wait', async () => {
+    const own = 'general_settings:\n  master_key: sk-own\n# ';
+    expect(await lineIn(own.padEnd(512 * 1024, 'x'))).toBe(2);
+    expect(await lineIn(own.padEnd(512 * 1024 + 1, 'x'))).toBeUndefined();
   });
 
   it('is not known where the configuration cannot be read', async () => {
