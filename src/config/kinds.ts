@@ -1,18 +1,16 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { z } from 'zod';
 import { isClientName, MASTER } from '../client-name.ts';
 import { Secret } from '../secret.ts';
 import { nearest } from '../text/nearest.ts';
-import { got, type Kind, listOf, type Reading, reading, splitList, wrong } from './units.ts';
+import { got, type Kind, listOf, type Reading, readEach, splitList, wrong } from './units.ts';
 
 /** A whole number from `least` to `most`. */
 export const integer = (least: number, most: number): Kind<number> => ({
-  schema: z
-    .string()
-    .regex(/^\d{1,15}$/)
-    .transform(Number)
-    .pipe(z.int().min(least).max(most)),
+  read(text) {
+    const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    return number >= least && number <= most ? got(number) : wrong();
+  },
   allowed: `a whole number from ${least} to ${most}`,
   show: String,
 });
@@ -24,32 +22,29 @@ export const port: Kind<number> = {
 };
 
 export const flag: Kind<boolean> = {
-  schema: z.stringbool({
-    truthy: ['true', '1', 'yes', 'on'],
-    falsy: ['false', '0', 'no', 'off'],
-  }),
+  read(text) {
+    if (/^(?:true|1|yes|on)$/i.test(text)) return got(true);
+    return /^(?:false|0|no|off)$/i.test(text) ? got(false) : wrong();
+  },
   allowed: 'true or false',
   show: String,
 };
 
 /** One word of a closed set, in any case. */
 export const oneOf = <const W extends string>(words: readonly W[]): Kind<W> => ({
-  schema: reading((text) => {
+  read(text) {
     const word = words.find((each) => each === text.toLowerCase());
     if (word !== undefined) return got(word);
     const near = nearest(text.toLowerCase(), words);
     return wrong(near === undefined ? '' : `did you mean ${near}?`);
-  }),
+  },
   allowed: words.join(', '),
-  show: (word) => word,
+  show: String,
 });
 
 /** The word `set`. Who writes a salt key itself there by mistake must not find it in a log. */
 export const wordSet: Kind<boolean> = {
-  schema: z
-    .string()
-    .regex(/^(?:set)?$/i)
-    .transform((text) => text !== ''),
+  read: (text) => (/^(?:set)?$/i.test(text) ? got(text !== '') : wrong()),
   allowed: 'set: the word alone, and not the salt key itself',
   hidden: true,
   show: (isSet) => (isSet ? 'set' : ''),
@@ -57,16 +52,13 @@ export const wordSet: Kind<boolean> = {
 
 /** A file or a folder; relative ones start where the sidecar was started. */
 export const path: Kind<string> = {
-  schema: reading((text) => (text === '' || text.includes('\0') ? wrong() : got(text))),
+  read: (text) => (text === '' || text.includes('\0') ? wrong() : got(text)),
   allowed: 'the path of a file or a folder',
-  show: (text) => text,
+  show: String,
 };
 
 const secretOf = (pattern: RegExp, allowed: string): Kind<Secret> => ({
-  schema: z
-    .string()
-    .regex(pattern)
-    .transform((text) => new Secret(text)),
+  read: (text) => (pattern.test(text) ? got(new Secret(text)) : wrong()),
   allowed,
   secret: true,
   show: String,
@@ -102,9 +94,9 @@ function readHost(text: string): Reading<string> {
 
 /** Where to listen. */
 export const host: Kind<string> = {
-  schema: reading(readHost),
+  read: readHost,
   allowed: 'an IP address or a host name, without a port',
-  show: (text) => text,
+  show: String,
 };
 
 /** A CIDR block in its plain form, `10.0.0.0/8`. */
@@ -134,7 +126,7 @@ function plainBlock(text: string, bits: number): Reading<string> {
 
 /** Blocks of addresses; a bare address is a block of one. */
 export const blocks: Kind<readonly string[]> = listOf(
-  { schema: reading(readBlock), allowed: '', show: (text) => text },
+  { read: readBlock, show: String },
   'addresses and CIDR blocks with commas between them, such as 10.0.0.0/8,192.0.2.7,fd00::/8',
 );
 
@@ -164,12 +156,9 @@ function readUpstream(text: string): Reading<URL> {
 }
 
 function readUpstreams(text: string): Reading<Upstreams> {
-  const urls: URL[] = [];
-  for (const place of splitList(text)) {
-    const result = readUpstream(place);
-    if ('hint' in result) return result;
-    urls.push(result.value);
-  }
+  const places = readEach(splitList(text), readUpstream);
+  if ('hint' in places) return places;
+  const urls = places.value;
   const [first, second, ...more] = urls;
   if (first === undefined) return wrong('such as http://litellm:4000');
   if (more.length > 0) return wrong(`there are two slots, and ${urls.length} URLs`);
@@ -179,14 +168,14 @@ function readUpstreams(text: string): Reading<Upstreams> {
 
 /** Slot `a`, or the slots `a` and `b`. */
 export const upstreams: Kind<Upstreams> = {
-  schema: reading(readUpstreams),
+  read: readUpstreams,
   allowed: 'one http URL, or two with a comma between them, without path, query or credentials',
   show: (urls) => urls.map((url) => url.origin).join(','),
 };
 
 /** Where clients find the gateway. */
 export const publicUrl: Kind<URL> = {
-  schema: reading(readUrl),
+  read: readUrl,
   allowed: 'an http or https URL without query or credentials',
   show: (url) => url.href.replace(/\/$/, ''),
 };
@@ -211,9 +200,9 @@ function readKeyHeader(text: string): Reading<string> {
 
 /** The name of the one header that carries the key, in lower case. */
 export const keyHeader: Kind<string> = {
-  schema: reading(readKeyHeader),
+  read: readKeyHeader,
   allowed: 'the name of a header that HTTP has no other use for',
-  show: (text) => text,
+  show: String,
 };
 
 /** Decoded segments of a path. What two parsers could read in two ways has no place in a rule. */
@@ -228,9 +217,9 @@ function readRootPath(text: string): Reading<string> {
 
 /** LiteLLM's SERVER_ROOT_PATH: '' or '/llm', without a slash at its end. */
 export const rootPath: Kind<string> = {
-  schema: reading(readRootPath),
+  read: readRootPath,
   allowed: 'a path such as /llm',
-  show: (path) => path,
+  show: String,
 };
 
 function readPattern(text: string): Reading<string> {
@@ -248,7 +237,7 @@ function readPattern(text: string): Reading<string> {
 
 /** LiteLLM's paths, decoded, without the root path; `/*` at the end covers what lies below, too. */
 export const pathPatterns: Kind<readonly string[]> = listOf(
-  { schema: reading(readPattern), allowed: '', show: (text) => text },
+  { read: readPattern, show: String },
   'absolute paths with commas between them, each with or without /* at its end',
 );
 
@@ -310,8 +299,7 @@ export const showPlace = ({ kind, path, variable }: PublishTarget): string =>
 /** Where keys are published. */
 export const publishTargets: Kind<readonly PublishTarget[]> = listOf(
   {
-    schema: reading(readTarget),
-    allowed: '',
+    read: readTarget,
     show: (target) => `${target.client === MASTER ? '' : `${target.client}=`}${showPlace(target)}`,
   },
   'file:/path and dotenv:/path/.env#NAME with commas between them, each for master or, with ' +

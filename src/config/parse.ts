@@ -21,7 +21,6 @@ import {
   type Source,
   valueIn,
 } from './sources.ts';
-import { readAs } from './units.ts';
 
 /** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
 export type Origins = { readonly [F in keyof Config]: string };
@@ -80,7 +79,7 @@ function readValue(
   found: Found | undefined,
   mask: Mask,
 ): Mistake | { value: unknown } {
-  const result = readAs(kind, found?.text ?? fallback);
+  const result = kind.read(found?.text ?? fallback);
   if ('value' in result) return result;
   const hides = kind.secret === true || kind.hidden === true;
   const shown = hides ? 'a value that is not shown' : quote(found?.text ?? '', mask);

@@ -1,9 +1,7 @@
-import { z } from 'zod';
-
 /** How a setting's text becomes its value, and back. `read(show(value))` is the value again. */
 export interface Kind<T> {
-  /** From trimmed text; '' is "not set". */
-  readonly schema: z.ZodType<T, string>;
+  /** Of trimmed text; '' is "not set". */
+  readonly read: (text: string) => Reading<T>;
   /** What may be written, as a phrase. */
   readonly allowed: string;
   /** The value is never shown, and may also come from the file that `NAME_FILE` names. */
@@ -19,32 +17,10 @@ export type Reading<T> = { readonly value: T } | { readonly hint: string };
 export const got = <T>(value: T): Reading<T> => ({ value });
 export const wrong = (hint = ''): Reading<never> => ({ hint });
 
-/** A schema of a function that reads text. */
-export const reading = <T>(read: (text: string) => Reading<T>): z.ZodType<T, string> =>
-  z.string().transform((text, context) => {
-    const result = read(text);
-    if ('value' in result) return result.value;
-    // Not the message: zod puts words of its own where that is empty.
-    context.addIssue({ code: 'custom', params: { hint: result.hint } });
-    return z.NEVER;
-  });
-
-/** The value of a text, by its kind. */
-export function readAs<T>(kind: Kind<T>, text: string): Reading<T> {
-  const result = kind.schema.safeParse(text);
-  if (result.success) return got(result.data);
-  const [issue] = result.error.issues;
-  const hint: unknown = issue?.code === 'custom' ? issue.params?.['hint'] : undefined;
-  return wrong(typeof hint === 'string' ? hint : '');
-}
-
 /** The kind of a setting that may be left out. */
 export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
   ...kind,
-  schema: z
-    .string()
-    .transform((text) => (text === '' ? undefined : text))
-    .pipe(kind.schema.optional()),
+  read: (text) => (text === '' ? got(undefined) : kind.read(text)),
   show: (value) => (value === undefined ? '' : kind.show(value)),
 });
 
@@ -52,17 +28,29 @@ export const optional = <T>(kind: Kind<T>): Kind<T | undefined> => ({
  * Several values, with commas between them. Commas alone are a mistake: a list that is empty may
  * mean "everybody".
  */
-export const listOf = <T>(kind: Kind<T>, allowed: string): Kind<readonly T[]> => ({
-  ...kind,
+export const listOf = <T>(
+  kind: Pick<Kind<T>, 'read' | 'show'>,
+  allowed: string,
+): Kind<readonly T[]> => ({
   allowed,
-  schema: reading((text) => {
+  read(text) {
     const places = splitList(text);
-    return places.length === 0 && text !== ''
-      ? wrong('there is nothing between the commas')
-      : got(places);
-  }).pipe(z.array(kind.schema)),
-  show: (values) => values.map((value) => kind.show(value)).join(','),
+    if (places.length > 0 || text === '') return readEach(places, kind.read);
+    return wrong('there is nothing between the commas');
+  },
+  show: (values) => values.map(kind.show).join(','),
 });
+
+/** The value of each text, or the hint of the first that has none. */
+export function readEach<T>(texts: readonly string[], read: Kind<T>['read']): Reading<T[]> {
+  const values: T[] = [];
+  for (const text of texts) {
+    const reading = read(text);
+    if ('hint' in reading) return reading;
+    values.push(reading.value);
+  }
+  return got(values);
+}
 
 /** The places of a comma list that hold something. */
 export const splitList = (text: string): string[] =>
@@ -112,7 +100,7 @@ export function showDuration(milliseconds: number): string {
 
 /** A setting in milliseconds. */
 export const duration: Kind<number> = {
-  schema: reading(readDuration),
+  read: readDuration,
   allowed: 'a duration with its unit, such as 500ms, 30s, 5m, 24h or 7d, or 0; at most 24d',
   show: showDuration,
 };
@@ -126,12 +114,12 @@ interface SpanBounds {
 
 /** A setting in milliseconds that no single timer waits for. */
 export const span = ({ least, zero }: SpanBounds): Kind<number> => ({
-  schema: reading((text) => {
+  read(text) {
     const result = readSpan(text);
     if ('hint' in result) return result;
     if (result.value === 0) return zero === undefined ? result : wrong(zero);
     return result.value < least ? wrong(`that is less than ${showDuration(least)}`) : result;
-  }),
+  },
   allowed:
     `a duration with its unit, such as 90s, 24h or 30d, from ${showDuration(least)} to 3650d` +
     (zero === undefined ? ', or 0' : ''),
@@ -183,7 +171,7 @@ export function showSize(bytes: number): string {
 
 /** A setting in bytes. */
 export const size: Kind<number> = {
-  schema: reading(readSize),
+  read: readSize,
   allowed: 'a size with its unit, such as 100B, 512KiB, 1MiB or 10MB, or 0',
   show: showSize,
 };

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { contradictions } from '../../src/config/checks.ts';
 import { publishTargets } from '../../src/config/kinds.ts';
-import { readAs } from '../../src/config/units.ts';
 
 const names = (config: Parameters<typeof contradictions>[0]): string[] =>
   contradictions(config).map(({ name }) => name);
@@ -132,7 +131,7 @@ describe('one LiteLLM after the other', () => {
 });
 
 const mistakesOf = (text: string, state = './state', cwd = '/srv') => {
-  const targets = readAs(publishTargets, text);
+  const targets = publishTargets.read(text);
   if (!('value' in targets)) throw new Error(targets.hint);
   return contradictions({ publish: targets.value, state }, cwd).map(({ found }) => found);
 };

@@ -2,10 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isClientName } from '../../src/client-name.ts';
 import { publishTargets, showPlace } from '../../src/config/kinds.ts';
-import { readAs } from '../../src/config/units.ts';
 
 const read = (text: string): unknown => {
-  const result = readAs(publishTargets, text);
+  const result = publishTargets.read(text);
   return 'value' in result ? result.value : result;
 };
 const file = (path: string, client = 'master') => ({ client, kind: 'file', path, variable: '' });
@@ -57,7 +56,7 @@ describe('publish targets', () => {
 
   it('are shown as they are read, with the client where it is not master', () => {
     const text = 'file:/k,ci=dotenv:.env#K';
-    const targets = readAs(publishTargets, text);
+    const targets = publishTargets.read(text);
     if (!('value' in targets)) throw new Error('it was not read');
     expect(publishTargets.show(targets.value)).toBe(text);
     expect(targets.value.map(showPlace)).toEqual(['file:/k', 'dotenv:.env#K']);

@@ -17,18 +17,18 @@ import {
   tokenSecret,
   upstreams,
 } from '../../src/config/kinds.ts';
-import { type Kind, listOf, optional, readAs } from '../../src/config/units.ts';
+import { type Kind, listOf, optional } from '../../src/config/units.ts';
 import { createRouteTable } from '../../src/litellm/routes.ts';
 import { Secret } from '../../src/secret.ts';
 
 /** The value, or the hint. */
 const read = <T>(kind: Kind<T>, text: string): unknown => {
-  const result = readAs(kind, text);
+  const result = kind.read(text);
   return 'value' in result ? result.value : result;
 };
 /** The value as it is shown, or the hint. */
 const shown = <T>(kind: Kind<T>, text: string): unknown => {
-  const result = readAs(kind, text);
+  const result = kind.read(text);
   return 'value' in result ? kind.show(result.value) : result;
 };
 const wrong = (hint = '') => ({ hint });

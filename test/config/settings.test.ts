@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/parse.ts';
 import { EVERY_SETTING, SETTINGS } from '../../src/config/settings.ts';
 import { formatMistakes } from '../../src/config/sources.ts';
-import { type Kind, readAs } from '../../src/config/units.ts';
+import type { Kind } from '../../src/config/units.ts';
 
 describe('the table of settings', () => {
   it('has each name once', () => {
@@ -22,9 +22,9 @@ describe('the table of settings', () => {
     '%s has a default that can be read and shown, or none and is required',
     (_name, setting) => {
       const kind: Kind<unknown> = setting.kind;
-      const result = readAs(kind, setting.default);
+      const result = kind.read(setting.default);
       expect('value' in result).toBe(setting.required !== true);
-      if ('value' in result) expect(readAs(kind, kind.show(result.value))).toEqual(result);
+      if ('value' in result) expect(kind.read(kind.show(result.value))).toEqual(result);
     },
   );
 

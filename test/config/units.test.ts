@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  readAs,
   readDuration,
   readSpan,
   showDuration,
@@ -95,7 +94,7 @@ describe('a span', () => {
 
   it('keeps its bounds, and says its own word on 0', () => {
     const some = span({ least: 1000, zero: 'zero is something else' });
-    expect(['999ms', '1s', '0', '0s', '4000d'].map((text) => readAs(some, text))).toEqual([
+    expect(['999ms', '1s', '0', '0s', '4000d'].map((text) => some.read(text))).toEqual([
       { hint: 'that is less than 1s' },
       { value: 1000 },
       { hint: 'zero is something else' },
@@ -103,7 +102,7 @@ describe('a span', () => {
       { hint: 'that is more than 3650d' },
     ]);
     const none = span({ least: 1000 });
-    expect(['0', '1ms'].map((text) => readAs(none, text))).toEqual([
+    expect(['0', '1ms'].map((text) => none.read(text))).toEqual([
       { value: 0 },
       { hint: 'that is less than 1s' },
     ]);
@@ -126,7 +125,7 @@ describe('a size', () => {
     ['1KB', 1000],
     ['2GiB', 2_147_483_648],
   ])('reads %s', (text, bytes) => {
-    expect(readAs(size, text)).toEqual({ value: bytes });
+    expect(size.read(text)).toEqual({ value: bytes });
   });
 
   it.each([
@@ -142,13 +141,13 @@ describe('a size', () => {
     ['-1B', ''],
     ['much', ''],
   ])('refuses %j', (text, hint) => {
-    expect(readAs(size, text)).toEqual({ hint });
+    expect(size.read(text)).toEqual({ hint });
   });
 
   it('is shown as it is read', () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), (bytes) => {
-        expect(readAs(size, showSize(bytes))).toEqual({ value: bytes });
+        expect(size.read(showSize(bytes))).toEqual({ value: bytes });
       }),
     );
   });

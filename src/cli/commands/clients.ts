@@ -1,5 +1,4 @@
 import { blocks } from '../../config/kinds.ts';
-import { readAs } from '../../config/units.ts';
 import { SCOPES, type Scope } from '../../keyring/keyring.ts';
 import type { ClientView } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
@@ -123,7 +122,7 @@ function parseExpiry(text: string): string {
 
 /** Blocks as the settings write them, one or a list; an address alone is a block of one. */
 function parseBlock(text: string, before: readonly string[] | undefined = []): readonly string[] {
-  const reading = readAs(blocks, text);
+  const reading = blocks.read(text);
   if ('value' in reading && reading.value.length > 0) return [...before, ...reading.value];
   const hint = 'hint' in reading ? reading.hint : '';
   throw wants('an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8', hint);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { blocks } from '../../config/kinds.ts';
-import { type Reading, readAs, readSpan } from '../../config/units.ts';
+import { type Reading, readSpan } from '../../config/units.ts';
 import { SCOPES } from '../../keyring/keyring.ts';
 import { nearest } from '../../text/nearest.ts';
 
@@ -38,7 +38,7 @@ const span = read(
 const block = read(
   'must be an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8',
   (text): Reading<string> => {
-    const reading = readAs(blocks, text.trim());
+    const reading = blocks.read(text.trim());
     if ('hint' in reading) return reading;
     const [one, ...more] = reading.value;
     return one === undefined || more.length > 0 ? { hint: '' } : { value: one };
