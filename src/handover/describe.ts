@@ -46,63 +46,43 @@ const iso = (at: number): string => new Date(at).toISOString();
 
 export const handoverId = (number: number): string => `handover-${number}`;
 
-/** The handover under way, as it is now. */
-export function viewOf(handover: Handover, slots: Observation['slots']): HandoverView {
-  const { number, kind, by, step, from, to, startedAt, stateSince, switchedAt, models } = handover;
+type Described = HandoverRequest & Pick<Handover, 'from' | 'to' | 'switchedAt' | 'models'>;
+
+/** A view with what every handover has, and with what is different in this one. */
+function describe(
+  handover: Described,
+  state: HandoverView['state'],
+  since: number,
+  more: Partial<HandoverView>,
+): HandoverView {
+  const { number, kind, by, from, to, startedAt, switchedAt, models = null } = handover;
   return {
-    id: handoverId(number),
-    ...{ kind, by, from, to },
-    state: step,
-    startedAt: iso(startedAt),
-    stateSince: iso(stateSince),
-    endedAt: null,
-    switchedAt: isoOrNull(switchedAt),
-    waitsFor: waitsFor(handover, slots),
-    fault: null,
-    models: models ?? null,
-    cut: 0,
+    ...{ id: handoverId(number), kind, by, from, to, state },
+    ...{ startedAt: iso(startedAt), stateSince: iso(since), endedAt: null },
+    ...{ switchedAt: isoOrNull(switchedAt), waitsFor: null, fault: null, models, cut: 0 },
+    ...more,
   };
 }
+
+/** The handover under way, as it is now. */
+export const viewOf = (handover: Handover, slots: Observation['slots']): HandoverView =>
+  describe(handover, handover.step, handover.stateSince, { waitsFor: waitsFor(handover, slots) });
 
 /**
  * The handover that waits for the end of the one with the number `before`, which moves to the slot
  * `active`.
  */
 export function viewOfWaiting(
-  { number, kind, by, at }: HandoverRequest,
+  request: HandoverRequest,
   active: SlotName,
   before: number,
 ): HandoverView {
-  return {
-    id: handoverId(number),
-    ...{ kind, by },
-    from: active,
-    to: otherSlot(active),
-    state: 'waiting',
-    startedAt: iso(at),
-    stateSince: iso(at),
-    endedAt: null,
-    switchedAt: null,
-    waitsFor: `${handoverId(before)} to end`,
-    fault: null,
-    models: null,
-    cut: 0,
-  };
+  const handover = { ...request, from: active, to: otherSlot(active) };
+  const ends = { waitsFor: `${handoverId(before)} to end` };
+  return describe(handover, 'waiting', request.startedAt, ends);
 }
 
 export function viewOfEnded(handover: EndedHandover): HandoverView {
-  const { number, kind, by, end, from, to, startedAt, endedAt, switchedAt, models, cut, fault } =
-    handover;
-  return {
-    id: handoverId(number),
-    ...{ kind, by, from, to, cut },
-    state: end,
-    startedAt: iso(startedAt),
-    stateSince: iso(endedAt),
-    endedAt: iso(endedAt),
-    switchedAt: isoOrNull(switchedAt),
-    waitsFor: null,
-    fault: fault ?? null,
-    models: models ?? null,
-  };
+  const { end, endedAt, cut, fault = null } = handover;
+  return describe(handover, end, endedAt, { endedAt: iso(endedAt), cut, fault });
 }

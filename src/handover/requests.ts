@@ -61,7 +61,7 @@ export function createHandoverRequests(options: HandoverRequestsOptions): Handov
     waiting: waitingView,
     ask(kind, by) {
       const { handover, counter } = stored.state();
-      const request: HandoverRequest = { number: counter + 1, kind, by, at: now() };
+      const request = { number: counter + 1, kind, by, startedAt: now() };
       if (handover === undefined) return begin(options, request);
       if (handover.step !== 'draining') throw underWay(viewOf(handover, observeSlots()));
       const first = waitingView();
@@ -109,8 +109,7 @@ async function replaceActive(
 ): Promise<HandoverView> {
   const { stored, disk, now } = options;
   const { active } = stored.state();
-  const { number, kind, by, at } = request;
-  const handover = { number, kind, by, from: active, to: active, startedAt: at } as const;
+  const handover = { ...request, from: active, to: active };
   const ending = await disk.place(active, 'setting').then(
     (): Ending => ({ end: 'done' }),
     (cause: unknown): Ending => ({ end: 'rolled_back', fault: faultOfPlace(placeFailure(cause)) }),

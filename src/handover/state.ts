@@ -1,76 +1,96 @@
+import { z } from 'zod';
 import type { SlotName } from '../litellm/slots.ts';
-import type { HandoverEnd, HandoverFault, HandoverKind } from './views.ts';
+import { HANDOVER_ENDS, HANDOVER_FAULTS, HANDOVER_KINDS, type HandoverFault } from './views.ts';
+
+/** In milliseconds since the epoch. */
+const instant = z.number();
+const slot = z.enum(['a', 'b']);
+const names = z.array(z.string()).readonly();
+
+const models = z.strictObject({ listed: z.int(), added: names, vanished: names }).readonly();
+const common = {
+  number: z.int().positive(),
+  kind: z.enum(HANDOVER_KINDS),
+  by: z.string(),
+  from: slot,
+  to: slot,
+  startedAt: instant,
+  /** Probation and drain count from here. */
+  switchedAt: instant.optional(),
+  models: models.optional(),
+};
+
+const handover = z
+  .strictObject({
+    ...common,
+    /** Each is stored before it is acted on. */
+    step: z.enum(['staged', 'starting', 'verified', 'switched', 'draining']),
+    stateSince: instant,
+    /** The models of the LiteLLM before, sorted; undefined: it did not list them. */
+    modelsBefore: names.optional(),
+    /** The id of the slot's content that was found good: traffic is switched to nothing else. */
+    verifiedId: z.string().optional(),
+    /** Which start of that content was found good, where the launcher's report said so. */
+    attempt: z.int().optional(),
+    /** `verifiedAt` of the slot before, for the way back. */
+    fromVerifiedAt: instant.optional(),
+  })
+  .readonly()
+  .refine(({ from, to }) => to === otherSlot(from), 'it goes from a slot to itself');
+
+const fault = z.strictObject({
+  code: z.enum(HANDOVER_FAULTS),
+  message: z.string(),
+  hint: z.string(),
+  lastWords: names,
+});
+const ended = z
+  .strictObject({
+    ...common,
+    end: z.enum(HANDOVER_ENDS),
+    endedAt: instant,
+    cut: z.int().nonnegative(),
+    fault: fault.readonly().optional(),
+  })
+  .readonly();
+
+/** The schema of {@link UpstreamState}. */
+export const upstreamState = z
+  .strictObject({
+    /** New requests go there. */
+    active: slot,
+    /** When the LiteLLM of the active slot was verified first; undefined: never so far. */
+    verifiedAt: instant.optional(),
+    keyMadeAt: z.strictObject({ a: instant.optional(), b: instant.optional() }).readonly(),
+    handover: handover.optional(),
+    /**
+     * The digest of a configuration with which LiteLLM did not come up: the sidecar does not try
+     * that one again by itself.
+     */
+    refusedConfig: z.string().optional(),
+    /** The number of the last handover that was asked for. */
+    counter: z.int().nonnegative(),
+    /** The handovers that ended, the latest last. */
+    ended: z.array(ended).readonly(),
+  })
+  .readonly()
+  .refine(({ active, handover: each }) => {
+    if (each === undefined) return true;
+    const isOver = each.step === 'switched' || each.step === 'draining';
+    return active === (isOver ? each.to : each.from);
+  }, 'its active slot and its handover do not agree');
 
 /**
- * What is known of LiteLLM's slots and outlives the process. Instants are milliseconds since the
- * epoch. Neither a key nor a digest of one stands here, because keys have files of their own. A
- * slot is cleared where it is not active and no handover names it.
+ * What is known of LiteLLM's slots and outlives the process. Neither a key nor a digest of one
+ * stands here, because keys have files of their own. A slot is cleared where it is not active and
+ * no handover names it.
  */
-export interface UpstreamState {
-  /** New requests go there. */
-  readonly active: SlotName;
-  /** When the LiteLLM of the active slot was verified first; undefined: never so far. */
-  readonly verifiedAt?: number | undefined;
-  readonly keyMadeAt: { readonly [slot in SlotName]?: number | undefined };
-  /** The handover under way. */
-  readonly handover?: Handover | undefined;
-  /**
-   * The digest of a configuration with which LiteLLM did not come up: the sidecar does not try that
-   * one again by itself.
-   */
-  readonly refusedConfig?: string | undefined;
-  /** The number of the last handover that was asked for. */
-  readonly counter: number;
-  /** The handovers that ended, the latest last. */
-  readonly ended: readonly EndedHandover[];
-}
-
-/** The steps that are stored; each is stored before it is acted on. */
-export type StoredStep = 'staged' | 'starting' | 'verified' | 'switched' | 'draining';
-
+export type UpstreamState = z.infer<typeof upstreamState>;
 /** A handover under way. */
-export interface Handover {
-  readonly number: number;
-  readonly kind: HandoverKind;
-  readonly by: string;
-  readonly step: StoredStep;
-  readonly from: SlotName;
-  readonly to: SlotName;
-  readonly startedAt: number;
-  readonly stateSince: number;
-  /** Probation and drain count from here. */
-  readonly switchedAt?: number | undefined;
-  /** The models of the LiteLLM before, sorted; undefined: it did not list them. */
-  readonly modelsBefore?: readonly string[] | undefined;
-  readonly models?: Models | undefined;
-  /** The id of the slot's content that was found good: traffic is switched to nothing else. */
-  readonly verifiedId?: string | undefined;
-  /** Which start of that content was found good, where the launcher's report said so. */
-  readonly attempt?: number | undefined;
-  /** `verifiedAt` of the slot before, for the way back. */
-  readonly fromVerifiedAt?: number | undefined;
-}
-
-export interface EndedHandover {
-  readonly number: number;
-  readonly kind: HandoverKind;
-  readonly by: string;
-  readonly end: HandoverEnd;
-  readonly from: SlotName;
-  readonly to: SlotName;
-  readonly startedAt: number;
-  readonly endedAt: number;
-  readonly switchedAt?: number | undefined;
-  readonly models?: Models | undefined;
-  readonly cut: number;
-  readonly fault?: HandoverFault | undefined;
-}
-
-interface Models {
-  readonly listed: number;
-  readonly added: readonly string[];
-  readonly vanished: readonly string[];
-}
+export type Handover = z.infer<typeof handover>;
+export type StoredStep = Handover['step'];
+export type EndedHandover = z.infer<typeof ended>;
+type Models = z.infer<typeof models>;
 
 /** As many as an operator reads. */
 const ENDED_KEPT = 20;
@@ -87,28 +107,18 @@ export const firstState = (active: SlotName): UpstreamState => ({
 
 export const otherSlot = (slot: SlotName): SlotName => (slot === 'a' ? 'b' : 'a');
 
-/** A handover that somebody asked for. */
-export interface HandoverRequest {
-  readonly number: number;
-  readonly kind: HandoverKind;
-  readonly by: string;
-  /** When it was asked for, in milliseconds since the epoch. */
-  readonly at: number;
-}
+/** A handover that somebody asked for at `startedAt`. */
+export type HandoverRequest = Pick<Handover, 'number' | 'kind' | 'by' | 'startedAt'>;
 
 /** The state with a handover at its first step; the idle slot has its key file already. */
-export function beginHandover(
-  state: UpstreamState,
-  { number, kind, by, at }: HandoverRequest,
-  now: number,
-) {
+export function beginHandover(state: UpstreamState, request: HandoverRequest, now: number) {
   const [from, to] = [state.active, otherSlot(state.active)];
-  const keyMadeAt = kind === 'rotate' ? now : state.keyMadeAt[from];
+  const keyMadeAt = request.kind === 'rotate' ? now : state.keyMadeAt[from];
   return {
     ...state,
-    counter: Math.max(state.counter, number),
+    counter: Math.max(state.counter, request.number),
     keyMadeAt: { ...state.keyMadeAt, [to]: keyMadeAt },
-    handover: { number, kind, by, step: 'staged', from, to, startedAt: at, stateSince: now },
+    handover: { ...request, step: 'staged', from, to, stateSince: now },
   } satisfies UpstreamState;
 }
 
@@ -128,11 +138,7 @@ export function switchActive(state: UpstreamState, handover: Handover, now: numb
   return advanceHandover(moved, handover, 'switched', now, back);
 }
 
-export interface Ending {
-  readonly end: HandoverEnd;
-  readonly fault?: HandoverFault | undefined;
-  readonly cut?: number;
-}
+export type Ending = Pick<EndedHandover, 'end' | 'fault'> & { readonly cut?: number };
 
 /** The state after a handover; from now on nobody needs what is left in the idle slot. */
 export function endHandover(

@@ -250,7 +250,7 @@ export function createWorld(planner: Plan = plan) {
         const copyOf = kind === 'rotate' ? undefined : state.active;
         act({ kind: 'makeKey', slot: idle, copyOf }, { ...weather, diskFails: false }, true);
         if (weather.kill?.where === 'before') throw new Killed();
-        const asked = { number: state.counter + 1, kind, by: 'cli', at: now } as const;
+        const asked = { number: state.counter + 1, kind, by: 'cli', startedAt: now } as const;
         delete life.checks[state.active];
         act({ kind: 'store', state: beginHandover(state, asked, now) }, weather, true);
         if (weather.kill !== undefined) throw new Killed();
