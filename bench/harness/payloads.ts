@@ -1,0 +1,131 @@
+/**
+ * The bytes that a bench sends and gets: about 1 KB of JSON each way, SSE chunks the size of
+ * OpenAI's, and the answer's headers. Fixed lengths: upstream and load do as little as can be.
+ */
+
+const words = (count: number): string =>
+  Array.from({ length: count }, (_, at) => `word${at % 10}`).join(' ');
+
+export const PATH = '/v1/chat/completions';
+
+export const REQUEST_BODY = JSON.stringify({
+  model: 'bench',
+  temperature: 0.2,
+  messages: [
+    { role: 'system', content: 'You are a benchmark.' },
+    { role: 'user', content: words(150) },
+  ],
+});
+
+export const ANSWER_BODY = JSON.stringify({
+  id: 'chatcmpl-bench',
+  object: 'chat.completion',
+  created: 1767225600,
+  model: 'bench',
+  choices: [
+    { index: 0, message: { role: 'assistant', content: words(130) }, finish_reason: 'stop' },
+  ],
+  usage: { prompt_tokens: 160, completion_tokens: 130, total_tokens: 290 },
+});
+
+/** Which headers an answer has beside its type and length. */
+export type HeaderSet = 'litellm' | 'three';
+
+/** What LiteLLM 1.104 sends (`get_custom_headers` in its proxy), behind uvicorn: twenty in all. */
+const LITELLM_HEADERS = [
+  'date: Sun, 29 Nov 2026 03:00:00 GMT',
+  'server: uvicorn',
+  'x-litellm-call-id: 5b1f2f0e-6c1d-4b35-9b0e-2f1f0a6d8c11',
+  'x-litellm-model-id: 1f6d3c9a4be0f2d7735c8e21a90b6447d8f1e6a2c05b9d3387e4f612a0c9d5be',
+  'x-litellm-model-name: openai/gpt-5-mini',
+  'x-litellm-model-api-base: https://api.openai.com/v1',
+  'x-litellm-version: 1.104.2',
+  'x-litellm-response-cost: 0.00030200000000000002',
+  'x-litellm-response-cost-original: 0.00030200000000000002',
+  'x-litellm-response-cost-input: 4e-05',
+  'x-litellm-response-cost-output: 0.000262',
+  'x-litellm-key-spend: 0.0',
+  'x-litellm-response-duration-ms: 812.345',
+  'x-litellm-overhead-duration-ms: 3.211',
+  'x-litellm-callback-duration-ms: 0.05',
+  'x-litellm-model-group: bench',
+  'x-litellm-attempted-retries: 0',
+  'x-litellm-attempted-fallbacks: 0',
+];
+
+const HEADERS: Readonly<Record<HeaderSet, readonly string[]>> = {
+  litellm: LITELLM_HEADERS,
+  three: ['x-litellm-model-group: bench'],
+};
+
+const headOf = (set: HeaderSet, status: string, ...framing: string[]): string =>
+  [`HTTP/1.1 ${status}`, ...HEADERS[set], ...framing, '', ''].join('\r\n');
+
+/** A whole answer as it goes over the wire. */
+export const jsonAnswer = (body: string | Buffer, set: HeaderSet, status = '200 OK'): Buffer => {
+  const length = `content-length: ${Buffer.byteLength(body)}`;
+  const head = headOf(set, status, length, 'content-type: application/json');
+  return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
+};
+
+export const SSE_HEAD = headOf(
+  ...(['litellm', '200 OK', 'content-type: text/event-stream; charset=utf-8'] as const),
+  'transfer-encoding: chunked',
+);
+
+/** Microseconds of the machine's monotonic clock, which all processes share: 16 digits. */
+const stamp = (): string => String(process.hrtime.bigint() / 1000n).padStart(16, '0');
+const STAMP_MARK = '"sent":"';
+const STAMP_DIGITS = 16;
+
+const BEFORE =
+  'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1767225600,' +
+  `"model":"bench",${STAMP_MARK}`;
+const AFTER =
+  '","choices":[{"index":0,"delta":{"content":"word "},"logprobs":null,"finish_reason":null}]}\n\n';
+const SIZE = (BEFORE.length + STAMP_DIGITS + AFTER.length).toString(16);
+
+/** One SSE event with the time of its sending, framed as an HTTP chunk. */
+export const sseChunk = (): string => `${SIZE}\r\n${BEFORE}${stamp()}${AFTER}\r\n`;
+
+/** The last event and the end of the chunked body. */
+export const SSE_END = 'e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n';
+
+const MARK = Buffer.from(STAMP_MARK);
+
+/**
+ * Calls back with the milliseconds since each stamped chunk in these bytes was sent. A stamp that
+ * two reads share goes unseen.
+ */
+export function delays(bytes: Buffer, each: (ms: number) => void): void {
+  let at = bytes.indexOf(MARK);
+  if (at < 0) return;
+  const now = Number(process.hrtime.bigint() / 1000n);
+  while (at >= 0) {
+    const from = at + MARK.length;
+    const to = from + STAMP_DIGITS;
+    if (to > bytes.length) return;
+    each((now - Number(bytes.toString('latin1', from, to))) / 1000);
+    at = bytes.indexOf(MARK, from);
+  }
+}
+
+/**
+ * One request as it goes over the wire.
+ * @param options.mode what the upstream shall do: `json litellm`, `json three`, `echo`,
+ *   `sse <chunks> <ms between>`, `hold <ms between, 0: never>`
+ */
+export const rawRequest = (options: { key: string; mode: string; body?: string }): Buffer => {
+  const { key, mode, body = REQUEST_BODY } = options;
+  const lines = [
+    `POST ${PATH} HTTP/1.1`,
+    'Host: bench.test',
+    `Authorization: Bearer ${key}`,
+    'Content-Type: application/json',
+    'User-Agent: bench/1',
+    'Accept: application/json',
+    `X-Bench: ${mode}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  return Buffer.from([...lines, '', body].join('\r\n'));
+};

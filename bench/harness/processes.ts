@@ -1,0 +1,210 @@
+/**
+ * The life of a bench: a folder of its own, processes of its own, and an end that leaves neither.
+ * Helpers are TypeScript programs, which are bundled here and run by whichever Node is wanted.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The checkout: the nearest folder above with a package.json, also above run-ts.js's cache. */
+export const ROOT = (() => {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
+})();
+
+const children = new Set<ChildProcess>();
+/** Called at the end: what would outlive `children`, such as grandchildren. */
+const endings = new Set<() => unknown>();
+/** Once all are told to end, whoever still runs starts no other. */
+let over = false;
+
+export const say = (text: string): void => {
+  process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${text}\n`);
+};
+
+/** What is being done at this moment: one line of a terminal that the next one replaces. */
+export const progress = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+};
+
+export const reason = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
+
+/** Registers what is to be done at the end, also after Ctrl-C. */
+export const atEnd = (end: () => unknown): void => {
+  endings.add(end);
+};
+
+/**
+ * Runs `main` in an empty folder, and ends whatever it started: also after Ctrl-C (exit code 130),
+ * and where it throws, which is said (exit code 1).
+ */
+export async function runBench(main: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
+  const clean = async () => {
+    over = true;
+    await Promise.all([...children].map((child) => stop(child)));
+    for (const end of endings) await end();
+    // Whoever was killed a moment ago may have written last.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void clean().finally(() => process.exit(130)));
+  }
+  try {
+    await main(folder);
+  } catch (error) {
+    if (!over) say(reason(error));
+    process.exitCode = 1;
+  } finally {
+    await clean();
+  }
+}
+
+export interface StartOptions {
+  /** The one core that it may use, by `taskset`; undefined: all. */
+  readonly core?: number | undefined;
+  /** Beside PATH and HOME. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** The file that its stdout and stderr are appended to; without it stderr is shown. */
+  readonly output?: string;
+  readonly ipc?: boolean;
+}
+
+/** Starts a process that ends with the bench. */
+export function start(
+  command: string,
+  args: readonly string[],
+  { core, env, cwd, output, ipc = false }: StartOptions = {},
+): ChildProcess {
+  if (over) throw new Error('the bench has ended');
+  const log = output === undefined ? 'ignore' : openSync(output, 'a');
+  const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
+  const [file = command, ...rest] = [...pinned, command, ...args];
+  const child = spawn(file, rest, {
+    stdio: ['ignore', log, output === undefined ? 'inherit' : log, ipc ? 'ipc' : 'ignore'],
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+  });
+  if (typeof log === 'number') closeSync(log);
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  child.on('error', () => children.delete(child));
+  return child;
+}
+
+/** SIGTERM; SIGKILL 300 ms later: nobody who drains is waited for. */
+export function stop(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+    return Promise.resolve();
+  }
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    // nginx's master takes its worker along on SIGTERM only.
+    child.kill(signal);
+    setTimeout(() => child.kill('SIGKILL'), 300).unref();
+  });
+}
+
+const programs = new Map<string, Promise<string>>();
+
+/** Bundles a TypeScript program of this checkout beside node_modules, whose packages it imports. */
+async function bundle(program: string): Promise<string> {
+  // Not at the top: helper processes import this file, too.
+  const { build } = await import('esbuild');
+  const name = `${process.pid}-${basename(program, '.ts')}.mjs`;
+  const outfile = join(ROOT, 'node_modules/.cache/run-ts', name);
+  process.once('exit', () => rmSync(outfile, { force: true }));
+  await build({
+    ...{ absWorkingDir: ROOT, entryPoints: [program], outfile, logLevel: 'warning' },
+    ...{ bundle: true, packages: 'external', sourcemap: 'inline' },
+    ...{ platform: 'node', format: 'esm', target: 'node20' },
+  });
+  return outfile;
+}
+
+/**
+ * Starts a program such as `bench/harness/load-process.ts` with a channel for messages, and waits
+ * for its first one.
+ * @param options.node the binary that runs it; without it the one that runs this
+ * @throws where it ends before that
+ */
+export async function startProgram<First>(
+  program: string,
+  options: Omit<StartOptions, 'ipc'> & { node?: string; args?: readonly string[] } = {},
+): Promise<{ child: ChildProcess; first: First }> {
+  const { node = process.execPath, args = [], ...rest } = options;
+  const file = programs.get(program) ?? bundle(program);
+  programs.set(program, file);
+  const child = start(node, [await file, ...args], { ...rest, ipc: true });
+  return { child, first: await nextMessage<First>(child) };
+}
+
+/** The next message of a child; rejects where it ends first. */
+export function nextMessage<Message>(child: ChildProcess): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    const gone = (code: number | null, signal: string | null) =>
+      reject(new Error(`${child.spawnargs.join(' ')} ended with ${signal ?? code}`));
+    child.once('exit', gone);
+    child.once('error', reject);
+    child.once('message', (message) => {
+      child.off('exit', gone);
+      child.off('error', reject);
+      resolve(message as Message);
+    });
+  });
+}
+
+/** Gives a child one job, and waits for what it comes to. @throws what it failed with */
+export async function ask<Result>(child: ChildProcess, job: object): Promise<Result> {
+  const answered = nextMessage<{ result: Result; failed?: string }>(child);
+  child.send(job);
+  const { result, failed } = await answered;
+  if (failed !== undefined) throw new Error(failed);
+  return result;
+}
+
+/** In the child: answers each job by its `kind`, and ends with its parent. */
+export function answerJobs(jobs: Readonly<Record<string, (job: never) => unknown>>): void {
+  process.on('message', (job: { kind: string }) => {
+    const carryOut = async () => jobs[job.kind]?.(job as never);
+    carryOut().then(
+      (result) => process.send?.({ result }),
+      (error) => process.send?.({ failed: reason(error) }),
+    );
+  });
+  endWithParent();
+  process.send?.({ ready: true });
+}
+
+/** In a child that answers no jobs. */
+export const endWithParent = (): void => {
+  process.once('disconnect', () => process.exit(0));
+  // Ctrl-C reaches the whole group; the parent decides when its children end.
+  process.on('SIGINT', () => undefined);
+};
+
+/** In a child that serves: a port of its own, which the parent is told. */
+export function serveAndTell(server: import('node:net').Server): void {
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
+    const address = server.address();
+    process.send?.({ port: typeof address === 'object' ? address?.port : undefined });
+  });
+  endWithParent();
+}
+
+/** A port that nobody holds at this moment: not every program takes one by itself and tells. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
