@@ -1,3 +1,4 @@
+import { createParser } from 'eventsource-parser';
 import type { Secret } from '../secret.ts';
 import { fieldOf, oneLine, parseJson } from '../text/safe.ts';
 
@@ -129,21 +130,34 @@ async function judge(
   return { state: 'failed', error: fault, status, ...times };
 }
 
-/** The first event counts as the first byte: the head of a stream comes early and says little. */
-async function readStream(
-  response: Response,
+/**
+ * Reads a streamed answer to its end. A good one has an event with choices, no event with an error,
+ * and `[DONE]` last; `fault` says what is wrong. The first event counts as the first byte: the head
+ * of a stream comes early and says little.
+ */
+export async function readStream(
+  { body }: Response,
   since: () => number,
 ): Promise<{ readonly fault: string | undefined; readonly firstByteMs: number }> {
-  const reader = createEventReader();
-  const verdict = createStreamVerdict();
-  const decoder = new TextDecoder();
+  let fault: string | undefined;
+  let last = '';
+  let choices = false;
   let firstByteMs: number | undefined;
-  for await (const chunk of response.body ?? []) {
-    const events = reader.push(decoder.decode(chunk, { stream: true }));
-    if (events.length > 0) firstByteMs ??= since();
-    events.forEach(verdict.event);
-  }
-  return { fault: verdict.end(), firstByteMs: firstByteMs ?? since() };
+  const onEvent = ({ data }: { readonly data: string }): void => {
+    firstByteMs ??= since();
+    last = data;
+    if (data === '[DONE]') return;
+    const event = parseJson(data);
+    fault ??= event === undefined ? 'an event is not json' : errorUnder200(event);
+    choices ||= hasChoices(event);
+  };
+  const parser = createParser({ onEvent });
+  const decoder = new TextDecoder();
+  for await (const chunk of body ?? []) parser.feed(decoder.decode(chunk, { stream: true }));
+  if (last === '') fault ??= 'the stream holds no event';
+  else if (last !== '[DONE]') fault ??= 'the stream ended without [DONE]';
+  else if (!choices) fault ??= 'the stream holds no choices';
+  return { fault, firstByteMs: firstByteMs ?? since() };
 }
 
 /** What is wrong with the body of a 200; undefined: nothing. */
@@ -162,71 +176,6 @@ const hasChoices = (body: unknown): boolean => {
 function errorUnder200(body: unknown): string | undefined {
   if (!fieldOf(body, 'error')) return undefined;
   return errorMessageIn(body) ?? 'an error without a message';
-}
-
-/** Follows the events of a streamed answer and says at its end what was wrong with the stream. */
-interface StreamVerdict {
-  event(data: string): void;
-  /** What is wrong with the stream, now that it has ended; undefined: nothing. */
-  end(): string | undefined;
-}
-
-/** A good stream has an event with choices, no event with an error, and `[DONE]` last. */
-export function createStreamVerdict(): StreamVerdict {
-  let fault: string | undefined;
-  let last = '';
-  let choices = false;
-  return {
-    event(data) {
-      last = data;
-      if (data === '[DONE]') return;
-      const body = parseJson(data);
-      fault ??= body === undefined ? 'an event is not json' : errorUnder200(body);
-      choices ||= hasChoices(body);
-    },
-    end() {
-      if (fault !== undefined) return fault;
-      if (last === '') return 'the stream holds no event';
-      if (last !== '[DONE]') return 'the stream ended without [DONE]';
-      return choices ? undefined : 'the stream holds no choices';
-    },
-  };
-}
-
-const LINE_END = /\r\n|\n|\r(?!$)/;
-
-/** Reads a server-sent event stream piece by piece. */
-interface EventReader {
-  /** Takes the text that has arrived, cut anywhere; gives the data of the events it completed. */
-  push(text: string): readonly string[];
-}
-
-/**
- * WHATWG HTML §9.2.6: lines end in LF, CR or CRLF, `data` lines add up, an empty line dispatches.
- */
-export function createEventReader(): EventReader {
-  let rest = '';
-  let data: string[] = [];
-
-  const takeLine = (line: string): string | undefined => {
-    if (line === '') {
-      const event = data.length > 0 ? data.join('\n') : undefined;
-      data = [];
-      return event;
-    }
-    const field = /^data(?:: ?(.*))?$/s.exec(line);
-    if (field !== null) data.push(field[1] ?? '');
-    return undefined;
-  };
-
-  return {
-    push(text) {
-      // A CR at the end may be half of a CRLF: LINE_END leaves it for the next piece.
-      const lines = (rest + text).split(LINE_END);
-      rest = lines.pop() ?? '';
-      return lines.map(takeLine).filter((event) => event !== undefined);
-    },
-  };
 }
 
 /** An answer that is no success, in one line. */
