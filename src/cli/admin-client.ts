@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { HandoverView } from '../handover/views.ts';
 import type { WhoView } from '../rotation/admin.ts';
 import {
@@ -8,7 +7,6 @@ import {
   ENDPOINTS,
   type Endpoint,
   type Method,
-  type PathOf,
   type SentOf,
 } from '../servers/admin/endpoints.ts';
 import { fieldOf, oneLine } from '../text/safe.ts';
@@ -33,24 +31,14 @@ type Question<R extends AdminRoute> = Names<R> &
   Part<R, 'body'> &
   Part<R, 'query'> & { readonly signal?: AbortSignal };
 
-type RouteAt<M extends Method, Path extends string> = Extract<AdminRoute, `${M} ${Path}`>;
-
-type Ask<M extends Method> = <P extends PathOf<M>>(
-  path: P,
-  ...question: object extends Question<RouteAt<M, P>>
-    ? [question?: Question<RouteAt<M, P>>]
-    : [question: Question<RouteAt<M, P>>]
-) => Promise<AnswerOf<RouteAt<M, P>>>;
-
 /**
- * The admin API of the sidecar that runs with a state folder; paths, bodies and answers are those
- * of its table, `servers/admin/endpoints.ts`. Each call throws `CommandError`.
+ * Asks the sidecar that runs with a state folder; routes, bodies and answers are those of the table
+ * of its admin API, `servers/admin/endpoints.ts`. Throws `CommandError`.
  */
-export interface AdminClient {
-  readonly get: Ask<'GET'>;
-  readonly post: Ask<'POST'>;
-  readonly delete: Ask<'DELETE'>;
-}
+export type AdminClient = <R extends AdminRoute>(
+  route: R,
+  ...question: object extends Question<R> ? [question?: Question<R>] : [question: Question<R>]
+) => Promise<AnswerOf<R>>;
 
 interface AdminClientOptions {
   /** The state folder, absolute. */
@@ -73,39 +61,30 @@ const RETRY_AFTER_MS = 500;
 
 export function createAdminClient(options: AdminClientOptions): AdminClient {
   const { state, time, timeoutMs = ANSWER_WITHIN_MS } = options;
-  const socket = join(state, 'admin.sock');
   const actor = options.actor.replaceAll(/[^\x21-\x7e]/g, '?');
 
   const answered = async (request: SocketRequest, again: boolean): Promise<SocketReply> => {
     // Loaded with the first question: `sidecar --help` needs no HTTP.
-    const { callSocket, explainUnanswered, Unanswered } = await import('./admin-socket.ts');
+    const { BrokenConnection, callSocket } = await import('./admin-socket.ts');
     try {
-      return await callSocket(socket, request, timeoutMs);
+      return await callSocket(state, request, timeoutMs);
     } catch (error) {
-      if (!(error instanceof Unanswered)) throw error;
-      if (error.kind !== 'broken' || !again || request.signal?.aborted)
-        throw explainUnanswered(error, state, socket);
+      if (!(error instanceof BrokenConnection) || !again || request.signal?.aborted) throw error;
       await time.sleep(RETRY_AFTER_MS);
       return await answered(request, false);
     }
   };
 
-  const ask = async <T>(method: Method, path: string, question: AnyQuestion): Promise<T> => {
-    const { again, ...request } = requestOf(method, path, question, actor);
+  return async <R extends AdminRoute>(route: R, question: AnyQuestion = {}) => {
+    const { again, ...request } = requestOf(route, question, actor);
     for (let waited = 0; ; waited += LOOK_AGAIN_MS) {
       const reply = await answered(request, again);
-      if (reply.status < 300) return reply.body as T;
-      const refusal: AdminRefusal = refusalOf(reply);
+      if (reply.status < 300) return reply.body as AnswerOf<R>;
+      const refusal = refusalOf(reply);
       if (refusal.code !== 'starting' || waited >= STARTS_WITHIN_MS) throw refusal;
       if (waited === 0) options.onStarting(STARTS_WITHIN_MS);
       await time.sleep(LOOK_AGAIN_MS);
     }
-  };
-
-  return {
-    get: (path, ...[question]) => ask('GET', path, question ?? {}),
-    post: (path, ...[question]) => ask('POST', path, question ?? {}),
-    delete: (path, ...[question]) => ask('DELETE', path, question ?? {}),
   };
 }
 
@@ -126,12 +105,12 @@ interface AnyRequest extends SocketRequest {
 
 /** The HTTP request that asks a question, by the row of its route. */
 function requestOf(
-  method: Method,
-  pattern: string,
+  route: AdminRoute,
   { body, query, signal, ...names }: AnyQuestion,
   actor: string,
 ): AnyRequest {
-  const row: Endpoint = ENDPOINTS[`${method} ${pattern}` as AdminRoute];
+  const row: Endpoint = ENDPOINTS[route];
+  const [method, pattern] = route.split(' ') as [Method, string];
   const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
     encodeURIComponent(String(Reflect.get(names, name))),
   );

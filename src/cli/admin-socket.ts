@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
-import { type IncomingMessage, request } from 'node:http';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import type { Method } from '../servers/admin/endpoints.ts';
 import { reachSocket } from '../store/socket-folder.ts';
 import { parseJson } from '../text/safe.ts';
@@ -11,7 +13,7 @@ export interface SocketRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: object | undefined;
-  /** Ends the request, which is `broken` then. */
+  /** Ends the request, which is a `BrokenConnection` then. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -21,59 +23,38 @@ export interface SocketReply {
   readonly body: object;
 }
 
-/** No answer came to a request. */
-export class Unanswered extends Error {
-  override readonly name = 'Unanswered';
-  /**
-   * `absent`: nobody listens; `forbidden`: not for this user; `broken`: the connection ended
-   * before the answer; `silent`: none came in time; `unusable`: no request can be sent there, or
-   * what answers is no sidecar.
-   */
-  readonly kind: 'absent' | 'forbidden' | 'broken' | 'silent' | 'unusable';
+/** The connection ended before the answer: the request may have been carried out, or not. */
+export class BrokenConnection extends CommandError {}
 
-  constructor(kind: Unanswered['kind'], message: string, cause?: unknown) {
-    super(message, { cause });
-    this.kind = kind;
-  }
-}
-
-/** By the code of a system error; one of any other code happened on an open connection. */
-const KIND_OF: Readonly<Record<string, Unanswered['kind']>> = {
-  ENOENT: 'absent',
-  ENOTDIR: 'absent',
-  ECONNREFUSED: 'absent',
-  ENOTSOCK: 'absent',
-  EACCES: 'forbidden',
-  EPERM: 'forbidden',
-  ENAMETOOLONG: 'unusable',
-  EINVAL: 'unusable',
-};
-
-/** Sends one request and reads its answer. Throws `Unanswered`. */
+/** Sends one request to the sidecar that runs with a state folder. Throws `CommandError`. */
 export async function callSocket(
-  socket: string,
+  state: string,
   call: SocketRequest,
   timeoutMs: number,
 ): Promise<SocketReply> {
+  const socket = join(state, 'admin.sock');
   try {
     const reached = await reachSocket(socket);
     try {
-      return await exchange(reached.path, call, timeoutMs);
+      const { status, text } = await exchange(reached.path, call, timeoutMs);
+      const body = parseJson(text);
+      if (typeof body === 'object' && body !== null) return { status, body };
     } finally {
       await reached.close();
     }
   } catch (error) {
-    if (error instanceof Unanswered) throw error;
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    throw new Unanswered(KIND_OF[code] ?? 'broken', code === '' ? message : code, error);
+    if (error instanceof CommandError) throw error;
+    throw explainUnanswered(error as NodeJS.ErrnoException, state, socket);
   }
+  // Without the text, which may hold anything.
+  throw unusable(socket, 'what listens there is no sidecar: it does not answer in json');
 }
 
 function exchange(
   socketPath: string,
   call: SocketRequest,
   timeoutMs: number,
-): Promise<SocketReply> {
+): Promise<{ readonly status: number; readonly text: string }> {
   const { method, path, signal } = call;
   const body = call.body === undefined ? undefined : JSON.stringify(call.body);
   const length = body === undefined ? 0 : Buffer.byteLength(body);
@@ -84,56 +65,52 @@ function exchange(
   return new Promise((resolve, reject) => {
     const options = { socketPath, method, path, headers, agent: false, signal } as const;
     const sent = request(options, (response) => {
-      readJson(response).then(resolve, reject);
+      const { statusCode: status = 0 } = response;
+      readText(response).then((text) => resolve({ status, text }), reject);
     });
     sent.on('error', reject);
     sent.setTimeout(timeoutMs, () => {
-      sent.destroy(new Unanswered('silent', `no answer within ${timeoutMs / 1000} s`));
+      const message = `the sidecar does not answer: no answer within ${timeoutMs / 1000} s`;
+      const hint = 'its log says what it does; sidecar status shows whether this was done';
+      sent.destroy(new CommandError(message, EXIT.unavailable, [hint]));
     });
     sent.end(body);
   });
 }
 
-async function readJson(response: IncomingMessage): Promise<SocketReply> {
-  response.setEncoding('utf8');
-  let text = '';
-  for await (const piece of response) text += piece as string;
-  const { statusCode: status = 0 } = response;
-  const body = parseJson(text);
-  if (typeof body === 'object' && body !== null) return { status, body };
-  // Without the text, which may hold anything.
-  throw new Unanswered('unusable', 'what listens there is no sidecar: it does not answer in json');
-}
-
 /** Why no sidecar answered, and what to do. */
 export function explainUnanswered(
-  { kind, message }: Unanswered,
+  { code = '', message }: NodeJS.ErrnoException,
   state: string,
   socket: string,
 ): CommandError {
-  switch (kind) {
-    case 'absent':
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'ECONNREFUSED':
+    case 'ENOTSOCK':
       return new CommandError(`no sidecar runs with the state folder ${state}`, EXIT.unavailable, [
         'start one: docker compose up -d, or npm start',
         'in Docker, ask inside its container: docker compose exec sidecar sidecar …',
         'if it keeps its state somewhere else, name that folder: SIDECAR_STATE',
       ]);
-    case 'forbidden':
+    case 'EACCES':
+    case 'EPERM':
       return forbidden(socket, state);
-    case 'broken':
-      return new CommandError(
-        `the connection ended before the sidecar answered (${message})`,
+    case 'ENAMETOOLONG':
+    case 'EINVAL':
+      return unusable(socket, code);
+    default:
+      return new BrokenConnection(
+        `the connection ended before the sidecar answered (${code || message})`,
         EXIT.unavailable,
         ['sidecar status shows whether it was done'],
       );
-    case 'silent':
-      return new CommandError(`the sidecar does not answer: ${message}`, EXIT.unavailable, [
-        'its log says what it does; sidecar status shows whether this was done',
-      ]);
-    case 'unusable':
-      return new CommandError(`cannot talk to the sidecar at ${socket}: ${message}`, EXIT.failed);
   }
 }
+
+const unusable = (socket: string, why: string): CommandError =>
+  new CommandError(`cannot talk to the sidecar at ${socket}: ${why}`, EXIT.failed);
 
 function forbidden(socket: string, state: string): CommandError {
   const { name, uid } = currentUser();

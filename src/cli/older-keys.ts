@@ -61,7 +61,7 @@ async function lookAt(
   signal: AbortSignal,
 ): Promise<Seen> {
   const asked = [generation.id, ...ids].map((id) =>
-    api.get('/api/generations/{id}/who', { id, signal }),
+    api('GET /api/generations/{id}/who', { id, signal }),
   );
   const [newest, ...older] = await Promise.all(asked);
   const withNewest = new Set(newest?.callers.map(identityOf));

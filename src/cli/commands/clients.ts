@@ -130,7 +130,7 @@ function parseBlock(text: string, before: readonly string[] | undefined = []): r
 
 async function list(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api, time } = session;
-  const view = await api.get('/api/clients');
+  const view = await api('GET /api/clients');
   return showResult(session, flags, view, () => renderClients(terminal, view.clients, time.now()));
 }
 
@@ -166,7 +166,7 @@ async function add(session: AdminSession, name: string, flags: AddFlags): Promis
   const { terminal, api, time } = session;
   const { scope = ['inference'], expires, allowFrom = [] } = flags;
   const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
-  const view = await api.post('/api/clients', { body });
+  const view = await api('POST /api/clients', { body });
   return showResult(session, flags, view, () => renderRotation(terminal, view, time.now()));
 }
 
@@ -177,7 +177,7 @@ async function switchTo(
   flags: JsonFlag,
 ): Promise<ExitCode> {
   const { terminal, api, time } = session;
-  const view = await api.post(`/api/clients/{name}/${to}`, { name });
+  const view = await api(`POST /api/clients/{name}/${to}`, { name });
   const said = `${name} is ${SWITCHES[to].done}`;
   return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
 }
@@ -185,7 +185,7 @@ async function switchTo(
 async function remove(session: AdminSession, name: string, flags: RemoveFlags): Promise<ExitCode> {
   const query = flags.force === true ? ({ force: 'true' } as const) : {};
   const view = await sayingWho(session, () =>
-    session.api.delete('/api/clients/{name}', { name, query }),
+    session.api('DELETE /api/clients/{name}', { name, query }),
   );
   const lines = [`${name} is removed, and all of its keys are revoked`, ...notesOf(view, false)];
   return showResult(session, flags, view, () => `${lines.join('\n  ')}\n`);

@@ -90,7 +90,7 @@ export const handoverCommands: CommandDefinition = (upstream, { ask }) => {
     .action(({ dryRun, ...flags }: ReloadFlags, command: Command) => {
       if (dryRun === true) command.error(DRY_RUN_OF_ROTATE);
       return ask(flags, (session) =>
-        handOver(session, () => session.api.post('/api/upstream/rotate'), flags),
+        handOver(session, () => session.api('POST /api/upstream/rotate'), flags),
       );
     });
   upstream
@@ -104,7 +104,7 @@ export const handoverCommands: CommandDefinition = (upstream, { ask }) => {
       ask(flags, (session) =>
         handOver(
           session,
-          () => session.api.post('/api/upstream/reload', { body: { dryRun } }),
+          () => session.api('POST /api/upstream/reload', { body: { dryRun } }),
           flags,
         ),
       ),
@@ -209,7 +209,7 @@ async function lookAt(
   signal: AbortSignal,
 ): Promise<HandoverView> {
   try {
-    return await api.get('/api/upstream/handovers/{id}', { id, signal });
+    return await api('GET /api/upstream/handovers/{id}', { id, signal });
   } catch (error) {
     if (!(error instanceof CommandError) || error.exitCode === EXIT.unavailable) throw error;
     if (error instanceof AdminRefusal && error.code === 'unknown_handover') {

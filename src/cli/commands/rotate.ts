@@ -117,7 +117,7 @@ async function rotate(session: AdminSession, name: string, flags: RotateFlags): 
   const { grace, compromised = false, force = false, wait = false } = flags;
   const body = { grace, compromised, force };
   const view = await sayingWho(session, () =>
-    api.post('/api/clients/{name}/rotate', { name, body }),
+    api('POST /api/clients/{name}/rotate', { name, body }),
   );
   const code = await showResult(session, flags, view, () =>
     renderRotation(terminal, view, time.now(), compromised),
@@ -128,7 +128,7 @@ async function rotate(session: AdminSession, name: string, flags: RotateFlags): 
 
 async function rollback(session: AdminSession, name: string, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api, time } = session;
-  const view = await api.post('/api/clients/{name}/rollback', { name });
+  const view = await api('POST /api/clients/{name}/rollback', { name });
   const active = view.client.generations.find(({ state }) => state === 'active');
   const said = `${active?.id ?? name} is the key of ${name} again`;
   return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
@@ -139,7 +139,7 @@ async function revoke(session: AdminSession, id: string, flags: RevokeFlags): Pr
   const { force = false, compromised = false } = flags;
   const body = { force, compromised };
   const view = await sayingWho(session, () =>
-    api.post('/api/generations/{id}/revoke', { id, body }),
+    api('POST /api/generations/{id}/revoke', { id, body }),
   );
   const said = `${id} is revoked: it opens nothing any more`;
   return showResult(session, flags, view, () =>

@@ -47,8 +47,8 @@ export const statusCommand: CommandDefinition = (program, { ask }) => {
     .addHelpText('after', HELP)
     .action((flags: JsonFlag) =>
       ask(flags, async (session) => {
-        const view = await session.api.get('/api/status');
-        const upstream = await session.api.get('/api/upstream');
+        const view = await session.api('GET /api/status');
+        const upstream = await session.api('GET /api/upstream');
         const document = { ...view, upstream };
         return showResult(session, flags, document, () =>
           renderStatus(session.terminal, view, upstream),

@@ -93,7 +93,7 @@ export const upstreamCommand: CommandDefinition = (program, context) => {
     .addHelpText('after', STATUS_HELP)
     .action((flags: JsonFlag) =>
       ask(flags, async (session) => {
-        const view = await session.api.get('/api/upstream');
+        const view = await session.api('GET /api/upstream');
         return showResult(session, flags, view, () => renderUpstream(session.terminal, view));
       }),
     );
@@ -258,7 +258,7 @@ const HISTORY_HEAD = ['handover', 'kind', 'by', 'when', 'took', 'outcome', 'why'
 
 async function history(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api, time } = session;
-  const view = await api.get('/api/upstream/handovers');
+  const view = await api('GET /api/upstream/handovers');
   if (view.handovers.length === 0 && flags.json !== true) {
     say(terminal, 'there was no handover so far');
     return EXIT.ok;
@@ -289,7 +289,7 @@ function historyRow(view: HandoverView, now: number): readonly Cell[] {
 /** Two lines for `.env` go to stdout, and what to do with them to stderr. */
 async function saltKey(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
   const { terminal, api } = session;
-  const view = await api.post('/api/upstream/salt-key');
+  const view = await api('POST /api/upstream/salt-key');
   const lines = `LITELLM_SALT_KEY=${view.saltKey}\nSIDECAR_LITELLM_SALT_KEY=set\n`;
   const code = await showResult(session, flags, view, () => lines);
   say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [

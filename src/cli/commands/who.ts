@@ -26,7 +26,7 @@ export const whoCommand: CommandDefinition = (program, { ask }) => {
     .action((id: string, flags: JsonFlag) =>
       ask(flags, async (session) => {
         const { terminal, api, time } = session;
-        const view = await api.get('/api/generations/{id}/who', { id });
+        const view = await api('GET /api/generations/{id}/who', { id });
         return showResult(session, flags, view, () => renderWho(terminal, view, time.now()));
       }),
     );

@@ -123,13 +123,6 @@ export const ENDPOINTS = {
 /** `POST /api/clients` */
 export type AdminRoute = keyof typeof ENDPOINTS;
 
-/** The paths that a method is answered at. */
-export type PathOf<M extends Method> = AdminRoute extends infer R
-  ? R extends `${M} ${infer Path}`
-    ? Path
-    : never
-  : never;
-
 /** The document that a route answers. */
 export type AnswerOf<R extends AdminRoute> =
   (typeof ENDPOINTS)[R]['answers'] extends Shape<infer T> ? T : never;
