@@ -114,7 +114,7 @@ export function stop(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): P
 const programs = new Map<string, Promise<string>>();
 
 /** Bundles a TypeScript program of this checkout beside node_modules, whose packages it imports. */
-async function bundle(program: string): Promise<string> {
+export async function bundle(program: string): Promise<string> {
   // Not at the top: helper processes import this file, too.
   const { build } = await import('esbuild');
   const name = `${process.pid}-${basename(program, '.ts')}.mjs`;

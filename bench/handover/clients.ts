@@ -1,0 +1,170 @@
+/** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
+import { Agent, request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { residentBytes } from '../harness/machine.ts';
+import { PATH } from '../harness/payloads.ts';
+import { reason } from '../harness/processes.ts';
+import { median, quantile } from '../harness/report.ts';
+
+/** The model of the closed loop, which LiteLLM answers by itself. */
+export const MOCK_MODEL = 'bench';
+export const MOCK_ANSWER = "Hello from the mock of the bench's LiteLLM.";
+
+/** The model behind which the bench's own provider counts, with so many ms between two numbers. */
+export const PACED_MODEL = 'paced';
+export const GAP_MS = 250;
+
+export const word = (number: number): string => `${number} `;
+
+/** Before a client whose connection broke comes back, in milliseconds. */
+const COME_BACK_MS = 50;
+
+/** Milliseconds of the wall clock, as the admin API tells instants, and finer. */
+export const wallMs = (): number => performance.timeOrigin + performance.now();
+
+/** Milliseconds of the wall clock. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Stream extends Span {
+  /** Why it is not whole. */
+  readonly fault: string | undefined;
+}
+
+export interface LoadFigures {
+  readonly requests: number;
+  readonly perSecond: number;
+  readonly faults: ReadonlyMap<string, number>;
+  readonly streams: readonly Stream[];
+  /** Milliseconds, of the requests that were under way in some spans. */
+  latencies(spans: readonly Span[]): {
+    readonly p50: number;
+    readonly p99: number;
+    readonly slowest: number;
+  };
+  /** The sidecar's resident memory in a span, in MB. */
+  memory(span: Span): number;
+}
+
+/** Sends a chat completion, and reads its answer to the end. @throws where it is cut off */
+function complete(port: number, key: string, agent: Agent | false, body: object) {
+  return new Promise<{ status: number; said: string }>((resolve, reject) => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const options = { host: '127.0.0.1', port, method: 'POST', path: PATH, headers, agent };
+    const asked = request(options, (response) => {
+      const { statusCode: status = 0 } = response;
+      text(response).then((said) => resolve({ status, said }), reject);
+    });
+    asked.once('error', reject).end(JSON.stringify(body));
+  });
+}
+
+const question = (content: string) => ({ messages: [{ role: 'user', content }] });
+
+/** Why a stream is not whole: every number, then `[DONE]`; undefined: it is. */
+function faultOf(status: number, said: string, chunks: number): string | undefined {
+  if (status !== 200) return `status ${status}`;
+  const events = [...said.matchAll(/^data: (.*)$/gm)].map(([, data = '']) => data);
+  const counted = events
+    .filter((data) => data !== '[DONE]')
+    .map((data) => JSON.parse(data).choices?.[0]?.delta?.content ?? '')
+    .join('');
+  const whole = Array.from({ length: chunks }, (_, at) => word(at)).join('');
+  if (counted !== whole) return `${counted.split(' ').length - 1} of ${chunks} chunks`;
+  return events.at(-1) === '[DONE]' ? undefined : 'no [DONE]';
+}
+
+/**
+ * Begins both; each client sends its next request when it has the answer to the one before, and
+ * each stream is followed by another one.
+ */
+export function beginLoad(options: {
+  port: number;
+  key: string;
+  clients: number;
+  streams: number;
+  streamSeconds: number;
+  sidecarPid: number;
+}) {
+  const { port, key } = options;
+  const samples: (Span & { ms: number })[] = [];
+  const memory: { at: number; bytes: number }[] = [];
+  const faults = new Map<string, number>();
+  const streams: Stream[] = [];
+  let running = true;
+  let began = wallMs();
+  const fault = (what: string) => faults.set(what, (faults.get(what) ?? 0) + 1);
+
+  const client = async (): Promise<void> => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    while (running) {
+      const from = wallMs();
+      try {
+        const { status, said } = await complete(port, key, agent, {
+          model: MOCK_MODEL,
+          ...question('hello'),
+        });
+        if (status !== 200) fault(`status ${status}`);
+        else if (!said.includes(MOCK_ANSWER)) fault('another answer');
+      } catch (error) {
+        fault(reason(error));
+        await sleep(COME_BACK_MS);
+      }
+      const to = wallMs();
+      samples.push({ from, to, ms: to - from });
+    }
+    agent.destroy();
+  };
+  const chunks = Math.max(1, Math.round((options.streamSeconds * 1000) / GAP_MS));
+  const stream = async (_: unknown, at: number): Promise<void> => {
+    // Spread, so that a few begin and end in every moment.
+    await sleep((at / options.streams) * options.streamSeconds * 1000);
+    while (running) {
+      const from = wallMs();
+      const asked = { model: PACED_MODEL, stream: true, ...question(`count to ${chunks}`) };
+      const why = await complete(port, key, false, asked).then(
+        ({ status, said }) => faultOf(status, said, chunks),
+        reason,
+      );
+      streams.push({ from, to: wallMs(), fault: why });
+      if (why !== undefined) await sleep(COME_BACK_MS);
+    }
+  };
+  const looking = setInterval(() => {
+    memory.push({ at: wallMs(), bytes: residentBytes([options.sidecarPid]) });
+  }, 500);
+  const all = [
+    ...Array.from({ length: options.clients }, client),
+    ...Array.from({ length: options.streams }, stream),
+  ];
+
+  return {
+    failed: () => [...faults.values()].reduce((sum, count) => sum + count, 0),
+    /** What was measured before was warming up; what went wrong in it still counts. */
+    begin(): void {
+      samples.length = 0;
+      began = wallMs();
+    },
+    async end(): Promise<LoadFigures> {
+      const seconds = (wallMs() - began) / 1000;
+      running = false;
+      clearInterval(looking);
+      await Promise.all(all);
+      return {
+        ...{ requests: samples.length, perSecond: samples.length / seconds, faults, streams },
+        latencies(spans) {
+          const some = samples
+            .filter(({ from, to }) => spans.some((span) => from <= span.to && to >= span.from))
+            .map(({ ms }) => ms);
+          const [p50, p99, slowest] = [0.5, 0.99, 1].map((share) => quantile(some, share));
+          return { p50: p50 ?? 0, p99: p99 ?? 0, slowest: slowest ?? 0 };
+        },
+        memory: ({ from, to }) =>
+          median(memory.filter(({ at }) => at >= from && at <= to).map(({ bytes }) => bytes)) / 1e6,
+      };
+    },
+  };
+}

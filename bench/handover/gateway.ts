@@ -1,0 +1,247 @@
+/** One gateway as it is in earnest: launcher, LiteLLM, sidecar, and a provider behind them. */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SlotName } from '../../src/litellm/slots.ts';
+import { family } from '../harness/machine.ts';
+import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
+import { startSidecar } from '../harness/sidecar.ts';
+import { createAdmin, present } from '../rotation/admin.ts';
+import { MOCK_ANSWER, MOCK_MODEL, PACED_MODEL } from './clients.ts';
+
+const CHAT = 'bench/handover/chat.ts';
+
+/** How long a LiteLLM may take to start or to end, in milliseconds. */
+const PATIENCE_MS = 180_000;
+
+/** What has to be true once handovers have ended may take so long to become so. */
+const AFTERMATH_MS = 60_000;
+
+/** Lines of the sidecar's log that are shown where something is wrong. */
+const LAST_WORDS = 15;
+
+const KEY = /sk-[A-Za-z0-9]{16,}/;
+
+/**
+ * The LiteLLM to run: the one that LITELLM_BIN names, or scripts/install-litellm.js made.
+ *
+ * @throws where there is none, with what to do
+ */
+export function findLitellm(): string {
+  const named = process.env['LITELLM_BIN'] ?? '';
+  const bin = named === '' ? join(ROOT, '.local/litellm/bin/litellm') : resolve(named);
+  if (existsSync(bin)) return bin;
+  throw new Error(
+    `there is no litellm at ${bin}: run \`npm run build && node scripts/install-litellm.js\`, ` +
+      'or take --stand-in',
+  );
+}
+
+/** A program that the launcher starts in LiteLLM's place. */
+export async function makeStandIn(folder: string): Promise<string> {
+  const bin = join(folder, 'litellm');
+  const program = await bundle(CHAT);
+  writeFileSync(bin, `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, { mode: 0o755 });
+  return bin;
+}
+
+/** LiteLLM's config.yaml; YAML reads JSON. */
+const litellmConfig = (providerPort: number): string => {
+  const model = (model_name: string, litellm_params: object) => ({
+    model_name,
+    litellm_params: { api_key: 'none', ...litellm_params },
+  });
+  const api_base = `http://127.0.0.1:${providerPort}/v1`;
+  return JSON.stringify({
+    model_list: [
+      model(MOCK_MODEL, { model: 'openai/gpt-4o', mock_response: MOCK_ANSWER }),
+      model(PACED_MODEL, { model: `openai/${PACED_MODEL}`, api_base }),
+    ],
+    router_settings: { num_retries: 0, disable_cooldowns: true },
+    general_settings: { master_key: 'os.environ/LITELLM_MASTER_KEY' },
+  });
+};
+
+/**
+ * The LiteLLMs that were started from a folder, told apart by their configuration; also where their
+ * launcher is gone.
+ */
+function litellmPids(configs: string): number[] {
+  const commandLine = (pid: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && commandLine(name).includes(`--config\0${configs}/`))
+    .map(Number);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+}
+
+async function killChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const from = performance.now();
+  while (!(await holds())) {
+    if (performance.now() - from > PATIENCE_MS) throw new Error(`waited too long: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** What of one slot folder, one file with its key and one LiteLLM is not so. */
+function leftOver(slots: string, upstreamKeys: string): string[] {
+  const keyIn = (path: string) => KEY.exec(readFileSync(path, 'utf8'))?.[0];
+  const present = readdirSync(slots).filter((name) => name === 'a' || name === 'b');
+  const keys = readdirSync(upstreamKeys)
+    .map((name) => keyIn(join(upstreamKeys, name)))
+    .filter((key) => key !== undefined);
+  const running = litellmPids(slots).length;
+  const wrong: string[] = [];
+  if (present.length !== 1) wrong.push(`slot folders: ${present.join(', ') || 'none'}`);
+  if (keys.length !== 1) wrong.push(`files with a key in state/upstream: ${keys.length}`);
+  else if (present.length === 1 && keys[0] !== keyIn(join(slots, present[0] ?? '', 'master.key'))) {
+    wrong.push("the key in state/upstream is not the slot's");
+  }
+  if (running !== 1) wrong.push(`LiteLLMs that run: ${running}`);
+  return wrong;
+}
+
+export type Gateway = Awaited<ReturnType<typeof startGateway>>;
+
+/**
+ * @param folder its own, and empty
+ * @param options.bin what the launcher starts as LiteLLM
+ * @param options.settings of the sidecar
+ */
+export async function startGateway(
+  folder: string,
+  options: { bin: string; key: string; settings: NodeJS.ProcessEnv },
+) {
+  const { bin, key, settings } = options;
+  const [slots, config, log] = ['slots', 'config.yaml', 'litellm.log'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  const reports = `${slots}.reports`;
+  for (const path of [slots, reports]) mkdirSync(path, { recursive: true });
+  const [portA, portB, portBeside] = [await freePort(), await freePort(), await freePort()];
+  const provider = await startProgram<{ port: number }>(CHAT);
+  writeFileSync(config, litellmConfig(provider.first.port));
+
+  const env = {
+    PATH: `${dirname(bin)}:${process.env['PATH']}`,
+    ...{ HOME: folder, LITELLM_BIN: bin, LITELLM_MODE: 'PRODUCTION' },
+    ...{ LITELLM_LOCAL_MODEL_COST_MAP: 'True', LAUNCHER_SLOTS: slots, LAUNCHER_REPORTS: reports },
+    ...{ LAUNCHER_PORT_A: String(portA), LAUNCHER_PORT_B: String(portB) },
+  };
+  const startLauncher = () =>
+    start('sh', [join(ROOT, 'deploy/launch-litellm.sh'), '--host', '127.0.0.1'], {
+      ...{ cwd: folder, output: log, env },
+    });
+  const begin = (port = 0) =>
+    startSidecar({
+      ...{ folder: join(folder, 'sidecar'), upstreamPort: portA, key, port },
+      env: {
+        SIDECAR_UPSTREAM: `http://127.0.0.1:${portA},http://127.0.0.1:${portB}`,
+        ...{ SIDECAR_SLOTS: slots, SIDECAR_REPORTS: reports, SIDECAR_LITELLM_CONFIG: config },
+        SIDECAR_DRAIN_DELAY: '0',
+        ...settings,
+      },
+    });
+
+  let launcher = startLauncher();
+  const end = (): void => {
+    const pids = launcher.pid === undefined ? [] : family(launcher.pid);
+    for (const pid of [...pids, ...litellmPids(folder)]) kill(pid);
+  };
+  atEnd(end);
+  let sidecar = await begin();
+  const { port } = sidecar;
+  let admin = createAdmin(sidecar.socket);
+  const works = async (): Promise<boolean> => {
+    const answer = await present(port, key).catch(() => undefined);
+    return answer?.status === 200 && answer.said.includes(MOCK_ANSWER);
+  };
+  await until('an answer of the first LiteLLM', works);
+
+  return {
+    ...{ key, port },
+    admin: () => admin,
+    sidecarPid: () => sidecar.child.pid ?? 0,
+    async killSidecar(): Promise<void> {
+      admin.close();
+      await killChild(sidecar.child);
+    },
+    /** With the same state and port. */
+    async startSidecarAgain(): Promise<void> {
+      sidecar = await begin(port);
+      admin = createAdmin(sidecar.socket);
+    },
+    killLauncher: () => killChild(launcher),
+    startLauncherAgain(): void {
+      launcher = startLauncher();
+    },
+    /** @returns whether one ran there */
+    killLitellm(slot: SlotName): boolean {
+      const pids = litellmPids(join(slots, slot));
+      for (const pid of pids) kill(pid);
+      return pids.length > 0;
+    },
+    /** A LiteLLM that no request reaches: it starts, answers, stays for a while and is ended. */
+    async startBeside(stayMs: number): Promise<void> {
+      const beside = start(
+        bin,
+        ['--host', '127.0.0.1', '--config', config, '--port', String(portBeside)],
+        {
+          ...{ cwd: folder, output: log, env: { ...env, LITELLM_MASTER_KEY: 'sk-beside' } },
+        },
+      );
+      const url = `http://127.0.0.1:${portBeside}/health/liveliness`;
+      await until('a LiteLLM beside', () =>
+        fetch(url).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      );
+      await sleep(stayMs);
+      await stop(beside);
+    },
+    /** What is not as it has to be, once it has had the time to become so. */
+    async inspect(): Promise<string[]> {
+      const from = performance.now();
+      for (;;) {
+        const wrong = leftOver(slots, join(sidecar.state, 'upstream'));
+        if (wrong.length === 0 && !(await works())) wrong.push('the client key is refused');
+        if (wrong.length === 0 || performance.now() - from > AFTERMATH_MS) return wrong;
+        await sleep(250);
+      }
+    },
+    /** What the sidecar said last, for whoever looks for a reason. */
+    lastWords: (): string[] =>
+      readFileSync(sidecar.log, 'utf8')
+        .split('\n')
+        .filter((line) => !line.includes('"msg":"request"'))
+        .slice(-LAST_WORDS),
+    async stop(): Promise<void> {
+      admin.close();
+      await stop(sidecar.child);
+      end();
+      await Promise.all([launcher, provider.child].map((child) => stop(child)));
+    },
+  };
+}
