@@ -1,11 +1,9 @@
 /** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
-import { Agent, request } from 'node:http';
-import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { residentBytes } from '../harness/machine.ts';
-import { PATH } from '../harness/payloads.ts';
 import { reason } from '../harness/processes.ts';
 import { median, quantile } from '../harness/report.ts';
+import { present } from '../rotation/admin.ts';
 
 /** The model of the closed loop, which LiteLLM answers by itself. */
 export const MOCK_MODEL = 'bench';
@@ -49,20 +47,8 @@ export interface LoadFigures {
   memory(span: Span): number;
 }
 
-/** Sends a chat completion, and reads its answer to the end. @throws where it is cut off */
-function complete(port: number, key: string, agent: Agent | false, body: object) {
-  return new Promise<{ status: number; said: string }>((resolve, reject) => {
-    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-    const options = { host: '127.0.0.1', port, method: 'POST', path: PATH, headers, agent };
-    const asked = request(options, (response) => {
-      const { statusCode: status = 0 } = response;
-      text(response).then((said) => resolve({ status, said }), reject);
-    });
-    asked.once('error', reject).end(JSON.stringify(body));
-  });
-}
-
-const question = (content: string) => ({ messages: [{ role: 'user', content }] });
+const question = (model: string, content: string, stream = false): string =>
+  JSON.stringify({ model, stream, messages: [{ role: 'user', content }] });
 
 /** Why a stream is not whole: every number, then `[DONE]`; undefined: it is. */
 function faultOf(status: number, said: string, chunks: number): string | undefined {
@@ -90,7 +76,7 @@ export function beginLoad(options: {
   sidecarPid: number;
 }) {
   const { port, key } = options;
-  const samples: (Span & { ms: number })[] = [];
+  const samples: Span[] = [];
   const memory: { at: number; bytes: number }[] = [];
   const faults = new Map<string, number>();
   const streams: Stream[] = [];
@@ -99,24 +85,18 @@ export function beginLoad(options: {
   const fault = (what: string) => faults.set(what, (faults.get(what) ?? 0) + 1);
 
   const client = async (): Promise<void> => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     while (running) {
       const from = wallMs();
       try {
-        const { status, said } = await complete(port, key, agent, {
-          model: MOCK_MODEL,
-          ...question('hello'),
-        });
+        const { status, said } = await present(port, key, question(MOCK_MODEL, 'hello'));
         if (status !== 200) fault(`status ${status}`);
         else if (!said.includes(MOCK_ANSWER)) fault('another answer');
       } catch (error) {
         fault(reason(error));
         await sleep(COME_BACK_MS);
       }
-      const to = wallMs();
-      samples.push({ from, to, ms: to - from });
+      samples.push({ from, to: wallMs() });
     }
-    agent.destroy();
   };
   const chunks = Math.max(1, Math.round((options.streamSeconds * 1000) / GAP_MS));
   const stream = async (_: unknown, at: number): Promise<void> => {
@@ -124,8 +104,8 @@ export function beginLoad(options: {
     await sleep((at / options.streams) * options.streamSeconds * 1000);
     while (running) {
       const from = wallMs();
-      const asked = { model: PACED_MODEL, stream: true, ...question(`count to ${chunks}`) };
-      const why = await complete(port, key, false, asked).then(
+      const asked = question(PACED_MODEL, `count to ${chunks}`, true);
+      const why = await present(port, key, asked).then(
         ({ status, said }) => faultOf(status, said, chunks),
         reason,
       );
@@ -158,7 +138,7 @@ export function beginLoad(options: {
         latencies(spans) {
           const some = samples
             .filter(({ from, to }) => spans.some((span) => from <= span.to && to >= span.from))
-            .map(({ ms }) => ms);
+            .map(({ from, to }) => to - from);
           const [p50, p99, slowest] = [0.5, 0.99, 1].map((share) => quantile(some, share));
           return { p50: p50 ?? 0, p99: p99 ?? 0, slowest: slowest ?? 0 };
         },

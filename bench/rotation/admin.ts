@@ -7,36 +7,37 @@ import { PATH, REQUEST_BODY } from '../harness/payloads.ts';
 /** What the admin API answers: the document of a success, or the code of its problem. */
 export type Said<T> =
   | { readonly ok: true; readonly body: T }
-  | { readonly ok: false; readonly status: number; readonly code: string; readonly detail: string };
+  | { readonly ok: false; readonly code: string; readonly detail: string };
 
 export type Admin = ReturnType<typeof createAdmin>;
 
-/** Asks over the socket in the state folder; rejects where the sidecar does not answer. */
+/**
+ * Asks over the socket in the state folder, and never twice: the command line's own client repeats
+ * a question that a kill cut off. Rejects where the sidecar does not answer.
+ */
 export function createAdmin(socketPath: string) {
-  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  const agent = new Agent({ keepAlive: true });
   const ask = <T>(method: string, path: string, fields?: object): Promise<Said<T>> =>
     new Promise((resolve, reject) => {
       const headers = fields === undefined ? {} : { 'content-type': 'application/json' };
       const asked = request({ socketPath, agent, method, path, headers }, (response) => {
-        // A sidecar that is killed in the middle of an answer gave none: `text` rejects.
         text(response).then((said) => {
-          const { statusCode: status = 0 } = response;
           const body = JSON.parse(said);
-          if (status < 300) resolve({ ok: true, body });
-          else resolve({ ok: false, status, code: body.code, detail: body.detail ?? '' });
+          resolve(
+            response.statusCode === 200 || response.statusCode === 202
+              ? { ok: true, body }
+              : { ok: false, ...body },
+          );
         }, reject);
       });
       asked.once('error', reject).end(fields && JSON.stringify(fields));
     });
+  const master = '/api/clients/master';
   return {
     rotate: (fields: { grace: string; compromised?: boolean; force?: boolean }) =>
-      ask<AnswerOf<'POST /api/clients/{name}/rotate'>>(
-        'POST',
-        '/api/clients/master/rotate',
-        fields,
-      ),
+      ask<AnswerOf<'POST /api/clients/{name}/rotate'>>('POST', `${master}/rotate`, fields),
     revoke: (id: string) => ask('POST', `/api/generations/${id}/revoke`, { force: true }),
-    client: () => ask<AnswerOf<'GET /api/clients/{name}'>>('GET', '/api/clients/master'),
+    client: () => ask<AnswerOf<'GET /api/clients/{name}'>>('GET', master),
     verifyAudit: () => ask<AnswerOf<'GET /api/audit/verify'>>('GET', '/api/audit/verify'),
     handOver: (kind: 'rotate' | 'reload') =>
       ask<AnswerOf<'POST /api/upstream/rotate'>>('POST', `/api/upstream/${kind}`),
@@ -49,28 +50,20 @@ export function createAdmin(socketPath: string) {
 /** The document of a success; throws what the sidecar said instead. */
 export function bodyOf<T>(said: Said<T>, what: string): T {
   if (said.ok) return said.body;
-  throw new Error(`${what}: ${said.status} ${said.code} ${said.detail}`);
+  throw new Error(`${what}: ${said.code} ${said.detail}`);
 }
 
-/** What becomes of one request with this key, on a connection of its own. */
-export function present(port: number, key: string) {
-  return new Promise<{ status: number; refusal: string | undefined; said: string }>(
-    (resolve, reject) => {
-      const headers = {
-        authorization: `Bearer ${key}`,
-        'content-type': 'application/json',
-        'x-bench': 'json litellm',
-      };
-      const asked = request(
-        { host: '127.0.0.1', port, method: 'POST', path: PATH, headers, agent: false },
-        (response) => {
-          const refusal = response.headers['x-sidecar-refusal']?.toString();
-          const { statusCode: status = 0 } = response;
-          text(response).then((said) => resolve({ status, refusal, said }), reject);
-        },
-      );
-      asked.setTimeout(10_000, () => asked.destroy(new Error('no answer in 10 s')));
-      asked.once('error', reject).end(REQUEST_BODY);
+/** What becomes of a chat completion with this key; rejects where its answer is cut off. */
+export async function present(port: number, key: string, body: string = REQUEST_BODY) {
+  const response = await fetch(`http://127.0.0.1:${port}${PATH}`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      'x-bench': 'json litellm',
     },
-  );
+    body,
+  });
+  const refusal = response.headers.get('x-sidecar-refusal') ?? '';
+  return { status: response.status, refusal, said: await response.text() };
 }

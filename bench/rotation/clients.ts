@@ -1,10 +1,9 @@
 /** The clients of `bench/rotation.ts`: holders of keys at a fixed pace, and streams that go on. */
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { Agent, type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openConnection } from '../harness/load.ts';
-import { ANSWER_BODY, rawRequest } from '../harness/payloads.ts';
-import { reason } from '../harness/processes.ts';
+import { ANSWER_BODY, PATH, REQUEST_BODY } from '../harness/payloads.ts';
 
 /** Every fourth client reads the published file; the others are told the key. */
 const READERS = 4;
@@ -19,56 +18,32 @@ const PATIENCE_MS = 10_000;
 const GAP_MS = 100;
 const SILENT_MS = 2000;
 
-/** What went wrong for clients, by what was said of it. */
+/** Where the load's own timer is later than this, the machine stood still. Milliseconds. */
+const STALL_MS = 20;
+
+/** What went wrong for clients. */
 export interface Harm {
   /** 401 and 429. */
   refused: number;
   cut: number;
+  /** How often, by what it was. */
   readonly faults: Map<string, number>;
 }
 
-/** Milliseconds of `performance.now()`: when a request was due, and when it was answered. */
+/** A request; milliseconds of `performance.now()`. */
 export interface Sample {
   readonly due: number;
   readonly ms: number;
 }
 
-interface Move {
-  readonly at: number;
-  readonly number: number;
-  readonly key: () => string;
-}
-
-/** A client that holds a key, and moves to each new one at a moment of its own. */
-function createHolder(first: string) {
-  let current = { key: first, number: 1 };
-  let planned: Move[] = [];
-  let moves = 0;
-  return {
-    plan: (move: Move) => planned.push(move),
-    moves: () => moves,
-    /** Asked at the time of a request: a timer that is late makes no client late. */
-    key(): string {
-      const now = performance.now();
-      const due = planned.filter(({ at, number }) => at <= now && number > current.number);
-      const newest = due.reduce<Move | undefined>(
-        (found, move) => (found !== undefined && found.number > move.number ? found : move),
-        undefined,
-      );
-      if (newest === undefined) return current.key;
-      current = { key: newest.key(), number: newest.number };
-      planned = planned.filter(({ number }) => number > newest.number);
-      moves += 1;
-      return current.key;
-    },
-  };
-}
-
-/** Holders that hear of each new key, and move to it within a part of the grace. */
+/** Clients that each hear of a new key, and move to it at a moment of their own in its grace. */
 export function createHolders(count: number, first: string, keyFile: string, graceMs: number) {
-  const holders = Array.from({ length: count }, () => createHolder(first));
-  let number = 1;
-  /** When a key was first read before it was heard of: from then on the grace runs. */
+  const holders = Array.from({ length: count }, () => ({
+    key: first,
+    planned: [] as { readonly at: number; readonly key: () => string }[],
+  }));
+  let moves = 0;
+  /** When a key was first read before it was heard of: from then on it may be in use. */
   const seenAt = new Map<string, number>();
   const read = (): string => {
     const key = readFileSync(keyFile, 'utf8').trim();
@@ -76,156 +51,125 @@ export function createHolders(count: number, first: string, keyFile: string, gra
     return key;
   };
   return {
-    holders,
-    moves: () => holders.reduce((sum, holder) => sum + holder.moves(), 0),
+    moves: () => moves,
+    /** The key that a holder has now: a timer that is late makes no client late. */
+    keyOf(index: number): string {
+      const holder = holders[index % count];
+      if (holder === undefined) return first;
+      for (;;) {
+        const next = holder.planned[0];
+        if (next === undefined || next.at > performance.now()) return holder.key;
+        holder.planned.shift();
+        holder.key = next.key();
+        moves += 1;
+      }
+    },
     heard(key: string): void {
       const now = performance.now();
       const leftMs = Math.max(0, (seenAt.get(key) ?? now) + graceMs * MOVING - now);
       seenAt.clear();
-      number += 1;
-      for (const [at, holder] of holders.entries()) {
-        const reads = at % READERS === 0;
-        const when = now + Math.random() * leftMs;
-        holder.plan({ at: when, number, key: reads ? read : () => key });
+      for (const [index, { planned }] of holders.entries()) {
+        // One after the other: nobody goes back to an older key.
+        const at = Math.max(now + Math.random() * leftMs, planned.at(-1)?.at ?? 0);
+        planned.push({ at, key: index % READERS === 0 ? read : () => key });
       }
     },
   };
 }
 
-const BODY = Buffer.from(ANSWER_BODY);
-
-/** A reader of one connection's answers: the status of one that is whole, 0 where a 200 is wrong. */
-function createStatusReader(): (bytes: Buffer) => number | undefined {
-  let pending: Buffer = Buffer.alloc(0);
-  return (bytes) => {
-    const all = Buffer.concat([pending, bytes]);
-    const end = all.indexOf('\r\n\r\n');
-    const head = all.toString('latin1', 0, Math.max(0, end));
-    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
-    const isWhole = end >= 0 && all.length >= end + 4 + length;
-    pending = isWhole ? Buffer.alloc(0) : all;
-    if (!isWhole) return undefined;
-    const status = Number(head.slice(9, 12));
-    return status === 200 && !all.subarray(end + 4).equals(BODY) ? 0 : status;
-  };
-}
+/** Sends one chat completion. @returns what comes of it; rejects where there is no answer */
+const ask = (agent: Agent, port: number, key: string, mode: string): Promise<IncomingMessage> =>
+  new Promise((resolve, reject) => {
+    const headers = {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      'x-bench': mode,
+      'content-length': Buffer.byteLength(REQUEST_BODY),
+    };
+    const options = { host: '127.0.0.1', port, method: 'POST', path: PATH, headers, agent };
+    request(options, resolve).once('error', reject).end(REQUEST_BODY);
+  });
 
 /**
- * An open loop: each connection has its turn at fixed instants, whatever became of the request
- * before. What is late is sent as soon as the connection is free, and its latency counts from its
- * turn, so that a stall is seen by all whom it would have met. The timer's grain of a millisecond
- * is in every latency.
+ * An open loop: requests leave at fixed instants, whatever became of those before, and a latency
+ * counts from that instant, so that a stall is seen by all whom it met. The timer's grain of a
+ * millisecond is in every latency.
  */
 export function createPacedLoad(
   port: number,
   perSecond: number,
-  holders: readonly { key(): string }[],
+  connections: number,
+  keyOf: (index: number) => string,
   harm: Harm,
 ) {
-  const everyMs = (holders.length / perSecond) * 1000;
+  const agent = new Agent({ keepAlive: true, maxSockets: connections, scheduling: 'fifo' });
+  const everyMs = 1000 / perSecond;
   const samples: Sample[] = [];
-  const from = performance.now() + 100;
-  let running = true;
+  const stalls: number[] = [];
+  let open = 0;
+  let sent = 0;
+  let due = performance.now();
+  let lookedAt = due;
   const fault = (what: string) => harm.faults.set(what, (harm.faults.get(what) ?? 0) + 1);
 
-  const createClient = (holder: { key(): string }, firstTurn: number) => {
-    let due = firstTurn;
-    let busy = false;
-    let ofKey = '';
-    let request: Buffer = Buffer.alloc(0);
-    let socket: Socket | undefined;
-    const finish = (): void => {
-      due += everyMs;
-      busy = false;
-    };
-    const send = (now: number): void => {
-      if (!running || busy || socket === undefined || now < due) return;
-      const key = holder.key();
-      if (key !== ofKey) request = rawRequest({ key, mode: 'json litellm' });
-      ofKey = key;
-      busy = true;
-      socket.write(request);
-    };
-    const onStatus = (status: number | undefined): void => {
-      if (status === undefined) return;
-      samples.push({ due, ms: performance.now() - due });
+  const send = async (at: number): Promise<void> => {
+    open += 1;
+    try {
+      const response = await ask(agent, port, keyOf(sent++), 'json litellm');
+      const said = await text(response);
+      samples.push({ due: at, ms: performance.now() - at });
+      const { statusCode: status } = response;
       if (status === 401 || status === 429) harm.refused += 1;
-      else if (status !== 200) fault(status === 0 ? 'another answer' : `status ${status}`);
-      finish();
-      send(performance.now());
-    };
-    const onEnd = (why: string): void => {
-      socket = undefined;
-      if (!running) return;
-      if (busy) fault(why);
-      if (busy) finish();
-      open();
-    };
-    const open = (): void => {
-      const read = createStatusReader();
-      openConnection({ port, onBytes: (bytes) => onStatus(read(bytes)), onEnd }).then(
-        (opened) => {
-          socket = opened;
-        },
-        // One that could not be opened ends as well, and `onEnd` tries again.
-        (error) => fault(reason(error)),
-      );
-    };
-    open();
-    return { send, isBusy: () => busy, end: () => socket?.destroy() };
+      else if (status !== 200) fault(`status ${status}`);
+      else if (said !== ANSWER_BODY) fault('another answer');
+    } catch (error) {
+      fault(String(error));
+    }
+    open -= 1;
   };
-
-  const all = holders.map((holder, at) =>
-    createClient(holder, from + (at / holders.length) * everyMs),
-  );
   const timer = setInterval(() => {
     const now = performance.now();
-    for (const { send } of all) send(now);
+    if (now - lookedAt > STALL_MS) stalls.push(now);
+    lookedAt = now;
+    for (; due <= now; due += everyMs) void send(due);
   }, 1);
   return {
     samples,
+    /** When this process stood still, for the machine had something else to do. */
+    stalls,
     async stop(): Promise<void> {
       clearInterval(timer);
-      running = false;
       const until = performance.now() + PATIENCE_MS;
-      while (all.some(({ isBusy }) => isBusy()) && performance.now() < until) await sleep(20);
-      for (const { isBusy, end } of all) {
-        if (isBusy()) fault('no answer');
-        end();
-      }
+      while (open > 0 && performance.now() < until) await sleep(20);
+      if (open > 0) fault(`no answer (${open})`);
+      agent.destroy();
     },
   };
 }
 
-/** SSE streams that are opened with one key and go on. @returns what ends them */
-export async function openLiveStreams(
-  port: number,
-  key: string,
-  count: number,
-  harm: Harm,
-): Promise<() => void> {
+/** SSE streams that are opened with one key and go on. @returns what ends and judges them */
+export async function openLiveStreams(port: number, key: string, count: number, harm: Harm) {
+  const agent = new Agent();
   let running = true;
   const open = async () => {
-    let lastAt = performance.now();
-    let ended = false;
-    const socket = await openConnection({
-      port,
-      onBytes() {
-        lastAt = performance.now();
-      },
-      onEnd() {
-        ended = true;
-        if (running) harm.cut += 1;
-      },
-    });
-    socket.write(rawRequest({ key, mode: `hold ${GAP_MS}` }));
-    return { socket, isSilent: () => !ended && performance.now() - lastAt > SILENT_MS };
+    const response = await ask(agent, port, key, `hold ${GAP_MS}`);
+    const stream = { lastAt: performance.now(), isCut: response.statusCode !== 200 };
+    const cut = (): void => {
+      stream.isCut ||= running;
+    };
+    response
+      .once('close', cut)
+      .once('error', cut)
+      .on('data', () => {
+        stream.lastAt = performance.now();
+      });
+    return stream;
   };
   const all = await Promise.all(Array.from({ length: count }, open));
-  return () => {
+  return (): void => {
     running = false;
-    harm.cut += all.filter(({ isSilent }) => isSilent()).length;
-    // A reset leaves no TIME_WAIT.
-    for (const { socket } of all) socket.resetAndDestroy();
+    const now = performance.now();
+    harm.cut += all.filter(({ isCut, lastAt }) => isCut || now - lastAt > SILENT_MS).length;
+    agent.destroy();
   };
 }

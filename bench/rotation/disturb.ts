@@ -1,4 +1,4 @@
-/** What those who are being served notice of rotations: a row of them without a rest, then a pace. */
+/** What those who are being served notice of rotations: a row without a rest, then some at a pace. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stolen } from '../harness/machine.ts';
@@ -17,16 +17,16 @@ import {
 export interface Effort {
   /** Rotations in a row, each asked for when the one before is answered. */
   readonly row: number;
+  /** Rotations at a pace, and milliseconds between the starts of two. */
   readonly paced: number;
-  /** Milliseconds between the starts of two paced rotations. */
   readonly everyMs: number;
   readonly kills: number;
-  /** Requests a second. */
-  readonly rate: number;
 }
 
 export const CONNECTIONS = 64;
 export const STREAMS = 20;
+/** Requests a second: about a fifth of what keeps the sidecar's core busy. */
+export const RATE = 2000;
 
 /**
  * How long an older key stays good, in milliseconds. Eight keys are valid at a time at the most, so
@@ -49,7 +49,7 @@ const FULL_WAIT_MS = 10;
 /** Ended keys that are presented afterwards: fewer than the wrong ones an address may try. */
 const TRIED_AFTERWARDS = 8;
 
-/** Latencies in milliseconds, of all requests that were due in some seconds. */
+/** Milliseconds, of all requests that were due in some seconds. */
 export interface Latencies {
   readonly requests: number;
   readonly p50: number;
@@ -61,7 +61,6 @@ export interface Latencies {
 
 export interface Disturbance {
   readonly harm: Harm;
-  readonly requests: number;
   readonly moves: number;
   /** Of the row: seconds, and milliseconds of each call. */
   readonly row: { readonly seconds: number; readonly p50: number; readonly p99: number };
@@ -69,138 +68,116 @@ export interface Disturbance {
   readonly wrongAfterwards: number;
   readonly around: Latencies;
   readonly others: Latencies;
-  /** Paced rotations, and those whose seconds count: see MOST_STOLEN. */
-  readonly paced: { readonly all: number; readonly calm: number };
+  /** Paced rotations whose seconds are left out, because the machine stood still in them. */
+  readonly leftOut: number;
 }
 
-/** An operator, and all keys that were handed out. */
-function createOperator(
-  admin: Admin,
-  keyFile: string,
-  first: string,
-  heard: (key: string) => void,
-) {
-  const keys = [first];
-  return {
-    keys,
-    /** Milliseconds that the call took; throws where it fails, or publishes another key. */
-    async rotate(): Promise<number> {
-      for (;;) {
-        const from = performance.now();
-        const said = await admin.rotate({ grace: `${GRACE_MS}ms` });
-        if (!said.ok && said.code === 'too_many_generations') {
-          await sleep(FULL_WAIT_MS);
-          continue;
-        }
-        const ms = performance.now() - from;
-        const { key } = bodyOf(said, `rotation ${keys.length}`);
-        if (key === null) throw new Error(`rotation ${keys.length}: no key came`);
-        keys.push(key);
-        heard(key);
-        const published = readFileSync(keyFile, 'utf8').trim();
-        if (published !== key) throw new Error(`rotation ${keys.length}: another key is published`);
-        return ms;
-      }
-    },
-  };
+/** Milliseconds that the call took; throws where it fails, or publishes another key. */
+async function rotateOnce(admin: Admin, keyFile: string, onKey: (key: string) => void) {
+  for (;;) {
+    const from = performance.now();
+    const said = await admin.rotate({ grace: `${GRACE_MS}ms` });
+    const ms = performance.now() - from;
+    if (said.ok || said.code !== 'too_many_generations') {
+      const { key, generation } = bodyOf(said, 'a rotation');
+      onKey(key ?? '');
+      if (readFileSync(keyFile, 'utf8').trim() === key) return ms;
+      throw new Error(`${generation.id}: another key is published`);
+    }
+    await sleep(FULL_WAIT_MS);
+  }
 }
 
 /** How many of some ended keys work or are refused in another way, and whether the newest works. */
 async function wrongAmong(port: number, keys: readonly string[]): Promise<number> {
-  const ended = keys.slice(0, -1).reverse();
-  const step = Math.max(1, Math.floor(ended.length / TRIED_AFTERWARDS));
+  const ended = keys.slice(0, -1);
+  const step = Math.max(1, Math.ceil(ended.length / TRIED_AFTERWARDS));
   let wrong = (await present(port, keys.at(-1) ?? '')).status === 200 ? 0 : 1;
-  for (let tried = 0; tried < TRIED_AFTERWARDS && tried * step < ended.length; tried += 1) {
-    const { status, refusal } = await present(port, ended[tried * step] ?? '');
-    if (status !== 401 || refusal !== 'expired_key') wrong += 1;
+  for (const key of ended.filter((_, at) => at % step === 0)) {
+    if ((await present(port, key)).refusal !== 'expired_key') wrong += 1;
   }
   return wrong;
 }
 
-/** A paced rotation, when it began, and whether the host left its seconds alone. */
+/** A paced rotation, and whether the seconds after it count. */
 interface Paced {
   readonly at: number;
-  readonly calm: boolean;
-}
-
-async function rotateAtPace(
-  { paced, everyMs }: Effort,
-  rotate: () => Promise<number>,
-): Promise<Paced[]> {
-  const all: Paced[] = [];
-  for (let done = 0; done < paced; done += 1) {
-    const at = performance.now();
-    const share = stolen();
-    await rotate();
-    progress(`rotation ${done + 1} of ${paced}, one each ${everyMs / 1000} s`);
-    await sleep(at + everyMs - performance.now());
-    all.push({ at, calm: share.since() <= MOST_STOLEN });
-  }
-  return all;
+  readonly counts: boolean;
 }
 
 /** Of the requests that were due in such seconds after a paced rotation. */
 function latenciesOf(
   samples: readonly Sample[],
   paced: readonly Paced[],
-  everyMs: number,
   belongs: (sinceMs: number) => boolean,
 ): Latencies {
-  const all: number[] = [];
-  const seconds = new Map<string, number[]>();
-  let next = 0;
-  // Both are in the order of their time.
-  for (const { due, ms } of samples) {
-    while ((paced[next + 1]?.at ?? Number.POSITIVE_INFINITY) <= due) next += 1;
-    const { at = Number.NaN, calm = false } = paced[next] ?? {};
-    const since = due - at;
-    if (!calm || !(since >= 0 && since < everyMs) || !belongs(since)) continue;
-    all.push(ms);
-    const second = `${next} ${Math.floor(since / 1000)}`;
-    const some = seconds.get(second);
-    if (some === undefined) seconds.set(second, [ms]);
-    else some.push(ms);
-  }
+  const seconds = paced.flatMap(({ at, counts }, index) => {
+    const end = paced[index + 1]?.at ?? at;
+    const grouped = new Map<number, number[]>();
+    for (const { due, ms } of samples) {
+      const since = due - at;
+      if (!counts || since < 0 || due >= end || !belongs(since)) continue;
+      const second = Math.floor(since / 1000);
+      grouped.set(second, grouped.get(second) ?? []);
+      grouped.get(second)?.push(ms);
+    }
+    return [...grouped.values()];
+  });
+  const all = seconds.flat();
   const [p50, p99, slowest] = [quantile(all, 0.5), quantile(all, 0.99), quantile(all, 1)];
-  const usual = median([...seconds.values()].map((some) => quantile(some, 0.99)));
+  const usual = median(seconds.map((second) => quantile(second, 0.99)));
   return { requests: all.length, p50, p99, slowest, usual };
 }
 
 /** Both parts beside one load, which begins with the first key of a sidecar that is new. */
 export async function measureDisturbance(
   { port, socket, keyFile }: RunningSidecar,
-  key: string,
+  first: string,
   effort: Effort,
 ): Promise<Disturbance> {
   const admin = createAdmin(socket);
   const harm: Harm = { refused: 0, cut: 0, faults: new Map() };
-  const { holders, heard, moves } = createHolders(CONNECTIONS, key, keyFile, GRACE_MS);
-  const closeStreams = await openLiveStreams(port, key, STREAMS, harm);
-  const load = createPacedLoad(port, effort.rate, holders, harm);
-  const { rotate, keys } = createOperator(admin, keyFile, key, heard);
+  const { heard, moves, keyOf } = createHolders(CONNECTIONS, first, keyFile, GRACE_MS);
+  const closeStreams = await openLiveStreams(port, first, STREAMS, harm);
+  const load = createPacedLoad(port, RATE, CONNECTIONS, keyOf, harm);
+  const keys = [first];
+  const rotate = () =>
+    rotateOnce(admin, keyFile, (key) => {
+      keys.push(key);
+      heard(key);
+    });
   await sleep(WARM_MS);
 
   const from = performance.now();
   const calls: number[] = [];
   for (let done = 0; done < effort.row; done += 1) {
+    progress(`rotation ${done + 1} of ${effort.row} in a row`);
     calls.push(await rotate());
-    if ((done + 1) % 10 === 0) progress(`rotation ${done + 1} of ${effort.row} in a row`);
   }
   const seconds = (performance.now() - from) / 1000;
   await sleep(AROUND_MS);
-  const paced = await rotateAtPace(effort, rotate);
+  const paced: Paced[] = [];
+  for (let done = 0; done < effort.paced; done += 1) {
+    progress(`rotation ${done + 1} of ${effort.paced}, one each ${effort.everyMs / 1000} s`);
+    const at = performance.now();
+    const [share, stalls] = [stolen(), load.stalls.length];
+    await rotate();
+    await sleep(at + effort.everyMs - performance.now());
+    const calm = share.since() <= MOST_STOLEN && load.stalls.length === stalls;
+    paced.push({ at, counts: calm });
+  }
+  // Where the seconds of the last one end.
+  paced.push({ at: performance.now(), counts: false });
 
   await load.stop();
   closeStreams();
   const wrongAfterwards = await wrongAmong(port, keys);
   admin.close();
-  const of = (belongs: (sinceMs: number) => boolean) =>
-    latenciesOf(load.samples, paced, effort.everyMs, belongs);
   return {
-    ...{ harm, requests: load.samples.length, moves: moves(), wrongAfterwards },
+    ...{ harm, moves: moves(), wrongAfterwards },
     row: { seconds, p50: quantile(calls, 0.5), p99: quantile(calls, 0.99) },
-    around: of((since) => since < AROUND_MS),
-    others: of((since) => since >= AROUND_MS),
-    paced: { all: paced.length, calm: paced.filter(({ calm }) => calm).length },
+    around: latenciesOf(load.samples, paced, (since) => since < AROUND_MS),
+    others: latenciesOf(load.samples, paced, (since) => since >= AROUND_MS),
+    leftOut: paced.filter(({ counts }) => !counts).length - 1,
   };
 }
