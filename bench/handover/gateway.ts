@@ -1,10 +1,8 @@
 /** One gateway as it is in earnest: launcher, LiteLLM, sidecar, and a provider behind them. */
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SlotName } from '../../src/litellm/slots.ts';
 import { family } from '../harness/machine.ts';
 import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
 import { startSidecar } from '../harness/sidecar.ts';
@@ -89,13 +87,6 @@ function kill(pid: number): void {
   }
 }
 
-async function killChild(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const from = performance.now();
   while (!(await holds())) {
@@ -149,10 +140,9 @@ export async function startGateway(
     ...{ LITELLM_LOCAL_MODEL_COST_MAP: 'True', LAUNCHER_SLOTS: slots, LAUNCHER_REPORTS: reports },
     ...{ LAUNCHER_PORT_A: String(portA), LAUNCHER_PORT_B: String(portB) },
   };
-  const startLauncher = () =>
-    start('sh', [join(ROOT, 'deploy/launch-litellm.sh'), '--host', '127.0.0.1'], {
-      ...{ cwd: folder, output: log, env },
-    });
+  const launcher = start('sh', [join(ROOT, 'deploy/launch-litellm.sh'), '--host', '127.0.0.1'], {
+    ...{ cwd: folder, output: log, env },
+  });
   const begin = (port = 0) =>
     startSidecar({
       ...{ folder: join(folder, 'sidecar'), upstreamPort: portA, key, port },
@@ -164,7 +154,6 @@ export async function startGateway(
       },
     });
 
-  let launcher = startLauncher();
   const end = (): void => {
     const pids = launcher.pid === undefined ? [] : family(launcher.pid);
     for (const pid of [...pids, ...litellmPids(folder)]) kill(pid);
@@ -185,22 +174,14 @@ export async function startGateway(
     sidecarPid: () => sidecar.child.pid ?? 0,
     async killSidecar(): Promise<void> {
       admin.close();
-      await killChild(sidecar.child);
+      const ended = once(sidecar.child, 'exit');
+      sidecar.child.kill('SIGKILL');
+      await ended;
     },
     /** With the same state and port. */
     async startSidecarAgain(): Promise<void> {
       sidecar = await begin(port);
       admin = createAdmin(sidecar.socket);
-    },
-    killLauncher: () => killChild(launcher),
-    startLauncherAgain(): void {
-      launcher = startLauncher();
-    },
-    /** @returns whether one ran there */
-    killLitellm(slot: SlotName): boolean {
-      const pids = litellmPids(join(slots, slot));
-      for (const pid of pids) kill(pid);
-      return pids.length > 0;
     },
     /** A LiteLLM that no request reaches: it starts, answers, stays for a while and is ended. */
     async startBeside(stayMs: number): Promise<void> {

@@ -1,7 +1,7 @@
-/** Sidecar, launcher and LiteLLM killed in the middle of handovers, and what becomes of those. */
+/** The sidecar killed at each step of a handover, and what becomes of that. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HANDOVER_STEPS, type HandoverView } from '../../src/handover/views.ts';
-import { progress, reason, say } from '../harness/processes.ts';
+import { progress, say } from '../harness/processes.ts';
 import { bodyOf } from '../rotation/admin.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 import { hasEnded, look, untilEnded } from './runs.ts';
@@ -17,34 +17,17 @@ const MOST_KILLS = 40;
 const WITHIN_MS: Readonly<Record<Step, number>> = {
   ...{ staged: 2, starting: 500, verified: 2, switched: 2, draining: 1500 },
 };
-/** Up to here what was killed stays away. */
+/** Up to here the sidecar stays away. */
 const AWAY_MS = 500;
-/** How long a LiteLLM is waited for whose slot is there; the launcher looks each half second. */
-const BEGUN_MS = 3000;
-
 /** For what is left of a handover: SIDECAR_HANDOVER_TIMEOUT, the probation, and a start. */
 const PATIENCE_MS = 420_000;
 
 /** Without clients there is nothing to drain: a handover stays `draining` for so long. */
 const SETTINGS = { SIDECAR_PROBATION: '3s' };
 
-type Victim = 'sidecar' | 'launcher' | 'the old LiteLLM' | 'the new LiteLLM';
-
-/** The others, each where a LiteLLM starts and where one is drained. */
-const OTHERS: readonly (readonly [Victim, Step])[] = [
-  ['launcher', 'starting'],
-  ['launcher', 'draining'],
-  ['the old LiteLLM', 'starting'],
-  ['the new LiteLLM', 'starting'],
-  ['the old LiteLLM', 'draining'],
-  ['the new LiteLLM', 'draining'],
-];
-
 export interface KillFigures {
-  /** Of the sidecar, by the step that was seen last. */
+  /** By the step that was seen last. */
   readonly hits: Readonly<Record<Step, number>>;
-  /** Kills of launcher and LiteLLM. */
-  readonly others: number;
   /** Handovers that were finished all the same, and those that were not. */
   readonly done: number;
   readonly rolledBack: number;
@@ -69,67 +52,36 @@ async function untilStep(gateway: Gateway, asked: HandoverView, step: Step) {
   return view;
 }
 
-async function killAndStart(gateway: Gateway, victim: Victim, view: HandoverView): Promise<void> {
-  if (victim === 'sidecar') {
-    await gateway.killSidecar();
-    await sleep(Math.random() * AWAY_MS);
-    await gateway.startSidecarAgain();
-  } else if (victim === 'launcher') {
-    await gateway.killLauncher();
-    await sleep(Math.random() * AWAY_MS);
-    gateway.startLauncherAgain();
-  } else {
-    const slot = victim === 'the old LiteLLM' ? view.from : view.to;
-    // Its slot may be there, and its LiteLLM not begun; or it went, and is not there to be killed.
-    const from = performance.now();
-    while (!gateway.killLitellm(slot) && performance.now() - from < BEGUN_MS) await sleep(20);
-  }
-}
-
 /** The step that was met least. */
 const rarest = (hits: Readonly<Record<Step, number>>): Step =>
   STEPS.reduce((found, step) => (hits[step] < hits[found] ? step : found));
 
-/** @param kills of the sidecar, at the least */
+/** @param kills at the least */
 export async function measureKills(
   folder: string,
   { kills, ...options }: { bin: string; key: string; kills: number },
 ): Promise<KillFigures> {
   const gateway = await startGateway(folder, { ...options, settings: SETTINGS });
   const hits = { staged: 0, starting: 0, verified: 0, switched: 0, draining: 0 };
-  const ends = { done: 0, rolledBack: 0 };
+  const ends = { done: 0, rolled_back: 0 };
   const violations: string[] = [];
-  let others = 0;
-  let doing = '';
-
-  const strike = async (victim: Victim, step: Step): Promise<string> => {
-    doing = `${victim} to be killed while ${step}`;
-    progress(doing);
+  for (let kill = 0; kill < MOST_KILLS; kill += 1) {
+    const wanted = rarest(hits);
+    if (kill >= kills && hits[wanted] > 0) break;
+    progress(`kill ${kill + 1}, at ${wanted}`);
     const asked = bodyOf(await gateway.admin().handOver('rotate'), 'a handover');
-    const view = await untilStep(gateway, asked, step);
-    await killAndStart(gateway, victim, view);
+    const { state: at } = await untilStep(gateway, asked, wanted);
+    await gateway.killSidecar();
+    await sleep(Math.random() * AWAY_MS);
+    await gateway.startSidecarAgain();
     const { state } = await untilEnded(gateway.admin(), asked.id, PATIENCE_MS);
-    ends[state === 'done' ? 'done' : 'rolledBack'] += 1;
+    if (state === 'done' || state === 'rolled_back') ends[state] += 1;
+    const step = STEPS[indexOf(at)];
+    if (step !== undefined) hits[step] += 1;
     const wrong = await gateway.inspect();
-    violations.push(...wrong.map((what) => `${victim} killed while ${view.state}: ${what}`));
+    violations.push(...wrong.map((what) => `killed while ${at}: ${what}`));
     if (wrong.length > 0) for (const line of [...wrong, ...gateway.lastWords()]) say(`  ${line}`);
-    return view.state;
-  };
-  try {
-    for (let kill = 0; kill < MOST_KILLS; kill += 1) {
-      if (kill >= kills && hits[rarest(hits)] > 0) break;
-      const step = STEPS[indexOf(await strike('sidecar', rarest(hits)))];
-      if (step !== undefined) hits[step] += 1;
-    }
-    for (const [victim, step] of OTHERS) {
-      await strike(victim, step);
-      others += 1;
-    }
-  } catch (error) {
-    // Nothing can be asked of it any more; what was found before is worth having.
-    violations.push(`${doing}: ${reason(error)}`);
-    for (const line of [violations.at(-1), ...gateway.lastWords()]) say(`  ${line}`);
   }
   await gateway.stop();
-  return { hits, others, violations, ...ends };
+  return { hits, violations, done: ends.done, rolledBack: ends.rolled_back };
 }

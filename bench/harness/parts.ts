@@ -7,6 +7,7 @@ import { mainOf } from './sidecar.ts';
 const PARTS = ['load', 'kills'] as const;
 export type Part = (typeof PARTS)[number];
 
+/** What came of a part. */
 export interface Measured {
   readonly targets: readonly Target[];
   /** Paragraphs that stand below the targets. */
@@ -29,7 +30,7 @@ export async function runParts<Effort>(bench: {
     readonly effort: Effort;
     readonly wants: (part: Part) => boolean;
     readonly has: (flag: string) => boolean;
-  }) => Promise<Measured>;
+  }) => Promise<readonly Measured[]>;
 }): Promise<void> {
   const { name, flags = [] } = bench;
   await runBench(async (folder) => {
@@ -45,12 +46,14 @@ export async function runParts<Effort>(bench: {
     }
     mainOf();
     const from = performance.now();
-    const { targets, text } = await bench.measure({
+    const measured = await bench.measure({
       folder,
       effort: quick === true ? bench.quick : bench.full,
       wants: (part) => only === undefined || only === part,
       has: (flag) => Object.hasOwn(others, flag),
     });
+    const targets = measured.flatMap((part) => part.targets);
+    const text = measured.flatMap((part) => part.text);
     const results = [targetsTable(targets), ...text].join('\n\n');
     process.stdout.write(`\n${results}\n`);
     if (quick === undefined && only === undefined && Object.keys(others).length === 0) {

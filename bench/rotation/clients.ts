@@ -5,9 +5,6 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ANSWER_BODY, PATH, REQUEST_BODY } from '../harness/payloads.ts';
 
-/** Every fourth client reads the published file; the others are told the key. */
-const READERS = 4;
-
 /** Of a grace, the part in which clients move; the rest is for what is on its way meanwhile. */
 const MOVING = 0.5;
 
@@ -36,42 +33,31 @@ export interface Sample {
   readonly ms: number;
 }
 
-/** Clients that each hear of a new key, and move to it at a moment of their own in its grace. */
+/** Clients that read the published key again at a moment of their own, once there is a new one. */
 export function createHolders(count: number, first: string, keyFile: string, graceMs: number) {
   const holders = Array.from({ length: count }, () => ({
     key: first,
-    planned: [] as { readonly at: number; readonly key: () => string }[],
+    readsAt: Number.POSITIVE_INFINITY,
   }));
-  let moves = 0;
-  /** When a key was first read before it was heard of: from then on it may be in use. */
-  const seenAt = new Map<string, number>();
-  const read = (): string => {
-    const key = readFileSync(keyFile, 'utf8').trim();
-    if (!seenAt.has(key)) seenAt.set(key, performance.now());
-    return key;
-  };
+  let reads = 0;
   return {
-    moves: () => moves,
+    reads: () => reads,
     /** The key that a holder has now: a timer that is late makes no client late. */
     keyOf(index: number): string {
       const holder = holders[index % count];
       if (holder === undefined) return first;
-      for (;;) {
-        const next = holder.planned[0];
-        if (next === undefined || next.at > performance.now()) return holder.key;
-        holder.planned.shift();
-        holder.key = next.key();
-        moves += 1;
+      if (holder.readsAt <= performance.now()) {
+        holder.key = readFileSync(keyFile, 'utf8').trim();
+        holder.readsAt = Number.POSITIVE_INFINITY;
+        reads += 1;
       }
+      return holder.key;
     },
-    heard(key: string): void {
+    /** Who is about to read anyway reads the newest. */
+    heard(): void {
       const now = performance.now();
-      const leftMs = Math.max(0, (seenAt.get(key) ?? now) + graceMs * MOVING - now);
-      seenAt.clear();
-      for (const [index, { planned }] of holders.entries()) {
-        // One after the other: nobody goes back to an older key.
-        const at = Math.max(now + Math.random() * leftMs, planned.at(-1)?.at ?? 0);
-        planned.push({ at, key: index % READERS === 0 ? read : () => key });
+      for (const holder of holders) {
+        holder.readsAt = Math.min(holder.readsAt, now + Math.random() * graceMs * MOVING);
       }
     },
   };

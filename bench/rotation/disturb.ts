@@ -61,7 +61,8 @@ export interface Latencies {
 
 export interface Disturbance {
   readonly harm: Harm;
-  readonly moves: number;
+  /** How often a client took a new key from the published file. */
+  readonly reads: number;
   /** Of the row: seconds, and milliseconds of each call. */
   readonly row: { readonly seconds: number; readonly p50: number; readonly p99: number };
   /** Ended keys that were not refused as `expired_key`, and newest ones that were. */
@@ -137,14 +138,14 @@ export async function measureDisturbance(
 ): Promise<Disturbance> {
   const admin = createAdmin(socket);
   const harm: Harm = { refused: 0, cut: 0, faults: new Map() };
-  const { heard, moves, keyOf } = createHolders(CONNECTIONS, first, keyFile, GRACE_MS);
+  const { heard, reads, keyOf } = createHolders(CONNECTIONS, first, keyFile, GRACE_MS);
   const closeStreams = await openLiveStreams(port, first, STREAMS, harm);
   const load = createPacedLoad(port, RATE, CONNECTIONS, keyOf, harm);
   const keys = [first];
   const rotate = () =>
     rotateOnce(admin, keyFile, (key) => {
       keys.push(key);
-      heard(key);
+      heard();
     });
   await sleep(WARM_MS);
 
@@ -174,7 +175,7 @@ export async function measureDisturbance(
   const wrongAfterwards = await wrongAmong(port, keys);
   admin.close();
   return {
-    ...{ harm, moves: moves(), wrongAfterwards },
+    ...{ harm, reads: reads(), wrongAfterwards },
     row: { seconds, p50: quantile(calls, 0.5), p99: quantile(calls, 0.99) },
     around: latenciesOf(load.samples, paced, (since) => since < AROUND_MS),
     others: latenciesOf(load.samples, paced, (since) => since >= AROUND_MS),
