@@ -42,9 +42,7 @@ function loadResults({ load, cycles, wrongAfterwards }: RunFigures, effort: Effo
   const besides = load.latencies(cycles.map(({ beside }) => beside));
   const handovers = load.latencies(cycles.map(({ handover }) => handover));
   // From the second cycle on: in the first one code is compiled and buffers grow.
-  const [second = Number.NaN, last = Number.NaN] = [cycles[1], cycles.at(-1)].map(
-    (cycle) => cycle && load.memory(cycle.whole),
-  );
+  const [second = Number.NaN, last = Number.NaN] = [cycles[1]?.memory, cycles.at(-1)?.memory];
   const targets: Target[] = [
     {
       ...{ ...NONE, what: 'requests that failed' },
@@ -91,7 +89,7 @@ function loadResults({ load, cycles, wrongAfterwards }: RunFigures, effort: Effo
   const sentences = [
     `- Load: ${clients} clients in a closed loop of small chat completions on a mock model of ${bin}, whose answers are compared, ${figure(load.requests)} in all, ${figure(load.perSecond)} a second; beside them ${streams} SSE streams at a time of ${streamSeconds} s, ${load.streams.length} in all, which are whole where every number came, then \`[DONE]\`, then the end. Nothing is pinned to a core: all share them.`,
     `- In turns, ${cycles.length} times: a second LiteLLM starts beside, answers, and ends; then a handover, by a new key or a reload. Compared are the requests that were under way from the start to 2 s after the first answer, or after the switch. A switch came ${figure(startMs / 1000, 1)} s after the request, the end ${figure(drainMs / 1000, 1)} s after the switch; medians.`,
-    `- Memory is VmRSS of the sidecar, the median over the second cycle, then over the last one: ${figure(second, 1)} MB, ${figure(last, 1)} MB.`,
+    `- Memory is VmRSS of the sidecar, after the second cycle, then after the last one: ${figure(second, 1)} MB, ${figure(last, 1)} MB.`,
   ];
   const seen = { 'a LiteLLM comes and goes': besides, 'a LiteLLM takes over': handovers };
   const rows = Object.entries(seen).map(([name, { p50, p99, slowest }]) => [

@@ -1,8 +1,7 @@
 /** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { residentBytes } from '../harness/machine.ts';
 import { reason } from '../harness/processes.ts';
-import { median, quantile } from '../harness/report.ts';
+import { quantile } from '../harness/report.ts';
 import { present } from '../rotation/admin.ts';
 
 /** The model of the closed loop, which LiteLLM answers by itself. */
@@ -43,8 +42,6 @@ export interface LoadFigures {
     readonly p99: number;
     readonly slowest: number;
   };
-  /** The sidecar's resident memory in a span, in MB. */
-  memory(span: Span): number;
 }
 
 const question = (model: string, content: string, stream = false): string =>
@@ -73,11 +70,9 @@ export function beginLoad(options: {
   clients: number;
   streams: number;
   streamSeconds: number;
-  sidecarPid: number;
 }) {
   const { port, key } = options;
   const samples: Span[] = [];
-  const memory: { at: number; bytes: number }[] = [];
   const faults = new Map<string, number>();
   const streams: Stream[] = [];
   let running = true;
@@ -113,9 +108,6 @@ export function beginLoad(options: {
       if (why !== undefined) await sleep(COME_BACK_MS);
     }
   };
-  const looking = setInterval(() => {
-    memory.push({ at: wallMs(), bytes: residentBytes([options.sidecarPid]) });
-  }, 500);
   const all = [
     ...Array.from({ length: options.clients }, client),
     ...Array.from({ length: options.streams }, stream),
@@ -131,7 +123,6 @@ export function beginLoad(options: {
     async end(): Promise<LoadFigures> {
       const seconds = (wallMs() - began) / 1000;
       running = false;
-      clearInterval(looking);
       await Promise.all(all);
       return {
         ...{ requests: samples.length, perSecond: samples.length / seconds, faults, streams },
@@ -142,8 +133,6 @@ export function beginLoad(options: {
           const [p50, p99, slowest] = [0.5, 0.99, 1].map((share) => quantile(some, share));
           return { p50: p50 ?? 0, p99: p99 ?? 0, slowest: slowest ?? 0 };
         },
-        memory: ({ from, to }) =>
-          median(memory.filter(({ at }) => at >= from && at <= to).map(({ bytes }) => bytes)) / 1e6,
       };
     },
   };

@@ -13,10 +13,11 @@ type Step = (typeof STEPS)[number];
 /** The short steps are missed now and then; after so many kills they are given up. */
 const MOST_KILLS = 40;
 
-/** Up to here after a step was seen, so that none is always killed where it begins; milliseconds. */
-const WITHIN_MS: Readonly<Record<Step, number>> = {
-  ...{ staged: 2, starting: 500, verified: 2, switched: 2, draining: 1500 },
-};
+/**
+ * Up to here after a long step was seen, so that it is not always killed where it begins; the others
+ * are over in a few milliseconds, and are killed at once.
+ */
+const WITHIN_MS: Partial<Record<Step, number>> = { starting: 500, draining: 1500 };
 /** Up to here the sidecar stays away. */
 const AWAY_MS = 500;
 /** For what is left of a handover: SIDECAR_HANDOVER_TIMEOUT, the probation, and a start. */
@@ -43,13 +44,9 @@ async function untilStep(gateway: Gateway, asked: HandoverView, step: Step) {
     view = await look(gateway.admin(), asked.id);
   }
   const withinMs = WITHIN_MS[step];
-  if (withinMs >= 10) {
-    await sleep(Math.random() * withinMs);
-    return await look(gateway.admin(), asked.id);
-  }
-  // Half of the kills of a short step come at once: it may be over by any other time.
-  if (Math.random() < 0.5) await sleep(Math.random() * withinMs);
-  return view;
+  if (withinMs === undefined) return view;
+  await sleep(Math.random() * withinMs);
+  return await look(gateway.admin(), asked.id);
 }
 
 /** The step that was met least. */

@@ -1,6 +1,7 @@
 /** Handovers under load, each beside a LiteLLM that only comes and goes. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandoverView } from '../../src/handover/views.ts';
+import { residentBytes } from '../harness/machine.ts';
 import { progress, say } from '../harness/processes.ts';
 import { type Admin, bodyOf } from '../rotation/admin.ts';
 import { beginLoad, type LoadFigures, type Span, wallMs } from './clients.ts';
@@ -44,12 +45,13 @@ export async function untilEnded(admin: Admin, id: string, patienceMs: number) {
 
 /** One LiteLLM that came and went, and one that took over. */
 export interface Cycle {
-  readonly whole: Span;
   /** From the start to its first answer, and AFTER_MS more. */
   readonly beside: Span;
   /** From the request to the switch, and AFTER_MS more; without a switch to the end. */
   readonly handover: Span;
   readonly view: HandoverView;
+  /** The sidecar's resident memory in the end, in MB. */
+  readonly memory: number;
 }
 
 export interface RunFigures {
@@ -68,7 +70,8 @@ async function runCycle(gateway: Gateway, kind: 'rotate' | 'reload'): Promise<Cy
   const to = wallMs();
   const switchedAt = view.switchedAt === null ? to : Date.parse(view.switchedAt);
   const handover = { from: Date.parse(view.startedAt), to: switchedAt + AFTER_MS };
-  return { whole: { from, to }, beside, handover, view };
+  const memory = residentBytes([gateway.sidecarPid()]) / 1e6;
+  return { beside, handover, view, memory };
 }
 
 export async function measureRuns(
@@ -77,17 +80,17 @@ export async function measureRuns(
 ): Promise<RunFigures> {
   const { key, effort } = options;
   const gateway = await startGateway(folder, { ...options, settings: SETTINGS });
-  const sidecarPid = gateway.sidecarPid();
-  const load = beginLoad({ ...effort, port: gateway.port, key, sidecarPid });
+  const load = beginLoad({ ...effort, port: gateway.port, key });
   await sleep(effort.warmMs);
   load.begin();
   const cycles: Cycle[] = [];
   for (let at = 0; at < effort.cycles; at += 1) {
     progress(`cycle ${at + 1} of ${effort.cycles}`);
+    const from = wallMs();
     const cycle = await runCycle(gateway, at % 2 === 0 ? 'rotate' : 'reload');
     cycles.push(cycle);
     const { kind, state, fault } = cycle.view;
-    const took = ((cycle.whole.to - cycle.whole.from) / 1000).toFixed(0);
+    const took = ((wallMs() - from) / 1000).toFixed(0);
     const why = fault === null ? '' : `: ${fault.code}, ${fault.message}`;
     say(`cycle ${at + 1}: ${kind} ${state} in ${took} s${why}; ${load.failed()} requests failed`);
   }
