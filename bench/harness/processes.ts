@@ -136,12 +136,16 @@ export async function bundle(program: string): Promise<string> {
  */
 export async function startProgram<First>(
   program: string,
-  options: Omit<StartOptions, 'ipc'> & { node?: string; args?: readonly string[] } = {},
+  options: Omit<StartOptions, 'ipc'> & {
+    node?: string;
+    nodeArgs?: readonly string[];
+    args?: readonly string[];
+  } = {},
 ): Promise<{ child: ChildProcess; first: First }> {
-  const { node = process.execPath, args = [], ...rest } = options;
+  const { node = process.execPath, nodeArgs = [], args = [], ...rest } = options;
   const file = programs.get(program) ?? bundle(program);
   programs.set(program, file);
-  const child = start(node, [await file, ...args], { ...rest, ipc: true });
+  const child = start(node, [...nodeArgs, await file, ...args], { ...rest, ipc: true });
   return { child, first: await nextMessage<First>(child) };
 }
 
