@@ -6,15 +6,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { AdmissionFigures } from './admission.ts';
-import type { JsonFigures, OpenFigures, SseFigures } from './harness/load.ts';
-import {
-  fileLimit,
-  findNodes,
-  NODE_HELP,
-  type Node,
-  pickCores,
-  residentBytes,
-} from './harness/machine.ts';
+import type { JsonFigures, StreamFigures } from './harness/load.ts';
+import { findNodes, NODE_HELP, type Node, pickCores, residentBytes } from './harness/machine.ts';
 import type { HeaderSet } from './harness/payloads.ts';
 import { ask, progress, reason, runBench, say, startProgram, stop } from './harness/processes.ts';
 import { missed, writeSection } from './harness/report.ts';
@@ -36,7 +29,6 @@ A run takes up to 8 minutes for each Node, and writes that Node's section of ben
 ${NODE_HELP}
   --profile <folder>  instead: where the processor time of each Node proxy goes, function by function;
                     the profiles stay in the folder
-  --json            figures as JSON
   --help
 `;
 
@@ -45,16 +37,16 @@ const FULL = {
   warmUp: { longestMs: 8000, roundMs: 400 },
   json: { rounds: 20, warmMs: 100, measureMs: 300 },
   one: { rounds: 15, warmMs: 50, measureMs: 300 },
-  sse: { rounds: 5, warmMs: 400, measureMs: 1100 },
-  streams: { count: 4000, ticking: 200, settleMs: 2000, watchSeconds: 6, everyone: true },
+  chunks: { rounds: 5, settleMs: 400, ms: 1000 },
+  memory: { count: 2000, settleMs: 2000, ms: 6000, everyone: true },
 };
 type Effort = typeof FULL;
 const QUICK: Effort = {
   warmUp: { longestMs: 4000, roundMs: 300 },
   json: { rounds: 8, warmMs: 50, measureMs: 250 },
   one: { rounds: 6, warmMs: 50, measureMs: 200 },
-  sse: { rounds: 2, warmMs: 200, measureMs: 600 },
-  streams: { count: 1000, ticking: 200, settleMs: 500, watchSeconds: 2, everyone: false },
+  chunks: { rounds: 3, settleMs: 200, ms: 500 },
+  memory: { count: 1000, settleMs: 500, ms: 2000, everyone: false },
 };
 
 const HEADER_SETS: readonly HeaderSet[] = ['litellm', 'three'];
@@ -153,19 +145,17 @@ async function inTurn<Figure>(
 }
 
 /** Many open streams through a fresh process that was warmed by a second of JSON. */
-async function openStreams(stage: Stage, peer: Peer, node: Node, effort: Effort['streams']) {
+async function weighStreams(stage: Stage, peer: Peer, node: Node, effort: Effort['memory']) {
+  const { count, settleMs, ms } = effort;
   const running = await stage.start(peer, node);
-  // Two files to a stream in the proxy, and a few of its own.
-  const count = Math.min(effort.count, Math.floor((fileLimit() - 300) / 2));
   const json = { kind: 'json', headers: 'litellm', connections: 32, warmMs: 0, measureMs: 1000 };
   await stage.ask(running, json);
-  await sleep(effort.settleMs / 2);
+  await sleep(settleMs / 2);
   const idle = residentBytes(running.pids);
-  await stage.ask(running, { kind: 'open', count, ticking: effort.ticking });
-  await sleep(effort.settleMs);
+  await stage.ask(running, { kind: 'open', count, ticking: count / 10, gapMs: 1000 });
+  await sleep(settleMs);
   const opened = residentBytes(running.pids);
-  const watch = { kind: 'watch', seconds: effort.watchSeconds };
-  const watched = await stage.ask<OpenFigures>(running, watch);
+  const watched = await stage.ask<StreamFigures>(running, { kind: 'watch', ms });
   const most = Math.max(opened, residentBytes(running.pids));
   await stage.ask(running, { kind: 'close' });
   await stop(running.child);
@@ -189,23 +179,27 @@ async function measure(stage: Stage, peers: readonly Peer[], node: Node, effort:
   const one = await inTurn('1 connection', contestants, effort.one.rounds, (running) =>
     stage.ask<JsonFigures>(running, single),
   );
-  const streaming = { kind: 'sse', connections: 100, chunks: 50, gapMs: 10, ...effort.sse };
-  const sse = await inTurn('SSE', contestants, effort.sse.rounds, (running) =>
-    stage.ask<SseFigures>(running, streaming),
-  );
+  const { rounds, settleMs, ms } = effort.chunks;
+  const chunks = await inTurn('streams', contestants, rounds, async (running) => {
+    await stage.ask(running, { kind: 'open', count: 100, ticking: 100, gapMs: 10 });
+    await sleep(settleMs);
+    const watched = await stage.ask<StreamFigures>(running, { kind: 'watch', ms });
+    await stage.ask(running, { kind: 'close' });
+    return watched;
+  });
   for (const { running } of contestants) await stop(running.child);
 
-  const streams: Figures['streams'] = new Map();
+  const memory: Figures['memory'] = new Map();
   for (const peer of contestants) {
-    if (!effort.streams.everyone && peer.name !== SUBJECT && peer.name !== REFERENCE) continue;
+    if (!effort.memory.everyone && peer.name !== SUBJECT && peer.name !== REFERENCE) continue;
     progress(`open streams through ${peer.name}`);
-    streams.set(peer.name, await openStreams(stage, peer, node, effort.streams));
+    memory.set(peer.name, await weighStreams(stage, peer, node, effort.memory));
   }
   progress('admission');
   const { first: admission } = await startProgram<AdmissionFigures>('bench/admission.ts', {
     ...{ node: node.path, core: stage.cores.measured },
   });
-  return { contestants, figures: { json, one, sse, streams, admission } };
+  return { contestants, figures: { json, one, chunks, memory, admission } };
 }
 
 /** How long a profile is, in milliseconds. */
@@ -227,13 +221,10 @@ async function profilePeer(stage: Stage, peer: Peer, node: Node, folder: string)
   return `${peer.name}, ${node.name}\n${readProfile(join(folder, name), { us, ms: PROFILED_MS })}`;
 }
 
-const mapsAsObjects = (_key: string, value: unknown) =>
-  value instanceof Map ? Object.fromEntries(value) : value;
-
 function readOptions() {
   const { values } = parseArgs({
     options: {
-      ...{ quick: { type: 'boolean' }, only: { type: 'string' }, json: { type: 'boolean' } },
+      ...{ quick: { type: 'boolean' }, only: { type: 'string' } },
       ...{ node: { type: 'string', multiple: true }, profile: { type: 'string' } },
       help: { type: 'boolean' },
     },
@@ -247,7 +238,7 @@ function readOptions() {
 }
 
 await runBench(async (folder) => {
-  const { help, quick, only, json, profile, peers, nodes } = readOptions();
+  const { help, quick, only, profile, peers, nodes } = readOptions();
   if (help) {
     process.stdout.write(HELP);
     return;
@@ -269,7 +260,7 @@ await runBench(async (folder) => {
     const pinned = stage.cores.measured !== undefined;
     const text = sectionText({ figures, peers: contestants, node, seconds, pinned });
     progress('');
-    console.log(json ? JSON.stringify(figures, mapsAsObjects, 2) : text);
+    console.log(text);
     if (missed(targetsOf(figures)) > 0) process.exitCode = 1;
     if (quick || only !== undefined) continue;
     writeSection(`bench on ${node.name}`, text);

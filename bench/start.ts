@@ -29,7 +29,6 @@ A run takes up to 3 minutes for each Node, and writes that Node's section of ben
                     this one, and the targets are judged
   --quick           5 starts and 1 s of rest, which writes nothing
 ${NODE_HELP}
-  --json            figures as JSON
   --help
 `;
 
@@ -119,7 +118,7 @@ function textOf(builds: Builds, node: Node, seconds: number): string {
 await runBench(async (folder) => {
   const { values } = parseArgs({
     options: {
-      ...{ against: { type: 'string' }, quick: { type: 'boolean' }, json: { type: 'boolean' } },
+      ...{ against: { type: 'string' }, quick: { type: 'boolean' } },
       ...{ node: { type: 'string', multiple: true }, help: { type: 'boolean' } },
     },
   });
@@ -138,7 +137,7 @@ await runBench(async (folder) => {
     await measure(folder, node, builds, values.quick ? 5 : 20, values.quick ? 1000 : 5000);
     const text = textOf(builds, node, (performance.now() - from) / 1000);
     progress('');
-    console.log(values.json ? JSON.stringify([...builds], null, 2) : `${text}\n`);
+    console.log(`${text}\n`);
     if (missed(targetsOf(builds, node)) > 0) process.exitCode = 1;
     if (values.quick) continue;
     writeSection(`bench:start on ${node.name}`, text);

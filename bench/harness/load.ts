@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processorNs } from './machine.ts';
-import { ANSWER_BODY, delays, type HeaderSet, rawRequest, SSE_END } from './payloads.ts';
+import { ANSWER_BODY, delays, type HeaderSet, rawRequest } from './payloads.ts';
 
 /**
  * A raw socket that reads into one buffer of its own, so that the load makes no garbage.
@@ -16,7 +16,7 @@ import { ANSWER_BODY, delays, type HeaderSet, rawRequest, SSE_END } from './payl
  * @param options.onEnd comes at most once, with what ended it
  * @returns connected; rejects where it cannot connect
  */
-export function openConnection(options: {
+function openConnection(options: {
   port: number;
   bufferSize?: number;
   onBytes: (bytes: Buffer) => void;
@@ -52,7 +52,7 @@ const HEAD_END = Buffer.from('\r\n\r\n');
  * Reads one connection's JSON answers: says when one is whole, and that it is wrong where it is not
  * byte for byte what the upstream sends.
  */
-export function createAnswerReader(): (bytes: Buffer) => 'more' | 'whole' | 'wrong' {
+function createAnswerReader(): (bytes: Buffer) => 'more' | 'whole' | 'wrong' {
   let parts: Buffer[] = [];
   return (bytes) => {
     const all = parts.length === 0 ? bytes : Buffer.concat([...parts, bytes]);
@@ -72,7 +72,7 @@ export function createAnswerReader(): (bytes: Buffer) => 'more' | 'whole' | 'wro
 }
 
 /** Latencies in milliseconds, kept in nanoseconds to three digits. */
-export function createLatencies() {
+function createLatencies() {
   const histogram: RecordableHistogram = createHistogram();
   return {
     add: (ms: number) => histogram.record(Math.max(1, Math.round(ms * 1e6))),
@@ -81,32 +81,8 @@ export function createLatencies() {
     },
     /** @param p 0 to 100 */
     percentile: (p: number) => (histogram.count === 0 ? Number.NaN : histogram.percentile(p) / 1e6),
-    get max() {
-      return histogram.max / 1e6;
-    },
     reset: () => histogram.reset(),
   };
-}
-
-interface Loop {
-  readonly port: number;
-  readonly key: string;
-  readonly connections: number;
-  readonly warmMs: number;
-  readonly measureMs: number;
-  /** Whose processor time is counted. */
-  readonly pids: readonly number[];
-}
-
-/** Warms, measures, and says how long that took and what processor time it cost. */
-async function measure({ warmMs, measureMs, pids }: Loop, state: { measuring: boolean }) {
-  await sleep(warmMs);
-  const from = { at: performance.now(), ns: processorNs(pids) };
-  state.measuring = true;
-  await sleep(measureMs);
-  state.measuring = false;
-  const ns = processorNs(pids) - from.ns;
-  return { seconds: (performance.now() - from.at) / 1000, ns };
 }
 
 export interface JsonFigures {
@@ -119,7 +95,16 @@ export interface JsonFigures {
   readonly p99: number;
 }
 
-export type JsonJob = Loop & { readonly headers: HeaderSet };
+interface JsonJob {
+  readonly port: number;
+  readonly key: string;
+  readonly headers: HeaderSet;
+  readonly connections: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+  /** Whose processor time is counted. */
+  readonly pids: readonly number[];
+}
 
 /**
  * A closed loop: each connection sends its next request when its answer is whole.
@@ -156,7 +141,13 @@ export async function runJson(job: JsonJob): Promise<JsonFigures> {
 
   const all = await Promise.all(Array.from({ length: job.connections }, open));
   for (const { send } of all) send();
-  const { seconds, ns } = await measure(job, state);
+  await sleep(job.warmMs);
+  const from = { at: performance.now(), ns: processorNs(job.pids) };
+  state.measuring = true;
+  await sleep(job.measureMs);
+  state.measuring = false;
+  const ns = processorNs(job.pids) - from.ns;
+  const seconds = (performance.now() - from.at) / 1000;
   state.running = false;
   for (const { socket } of all) socket.destroy();
   if (state.fault !== '') throw new Error(state.fault);
@@ -167,96 +158,28 @@ export async function runJson(job: JsonJob): Promise<JsonFigures> {
   };
 }
 
-export interface SseFigures {
-  readonly streams: number;
-  readonly chunks: number;
-  /** Processor time of a chunk with its part of the stream's head, in microseconds. */
-  readonly us: number;
-  /** From the request to the first chunk, in milliseconds. */
-  readonly firstP50: number;
-  readonly firstP99: number;
-  /** From the upstream's sending of a chunk to its arrival, in milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
-}
-
-export type SseJob = Loop & { readonly chunks: number; readonly gapMs: number };
-
-const LAST = Buffer.from(SSE_END.slice(-5));
-
-/**
- * A closed loop of streams: each connection asks for its next one when the last one has ended.
- * @throws where chunks are missing, or a connection ends
- */
-export async function runSse(job: SseJob): Promise<SseFigures> {
-  const request = rawRequest({ key: job.key, mode: `sse ${job.chunks} ${job.gapMs}` });
-  const [first, late] = [createLatencies(), createLatencies()];
-  const state = { measuring: false, running: true, fault: '', streams: 0 };
-
-  const open = async () => {
-    let [seen, sentAt] = [0, 0];
-    let tail = Buffer.alloc(0);
-    const send = () => {
-      seen = 0;
-      sentAt = performance.now();
-      socket.write(request);
-    };
-    const socket = await openConnection({
-      port: job.port,
-      onBytes(bytes) {
-        delays(bytes, (ms) => {
-          if (state.measuring) late.add(ms);
-          if (state.measuring && seen === 0) first.add(performance.now() - sentAt);
-          seen += 1;
-        });
-        tail = Buffer.concat([tail, bytes.subarray(-LAST.length)]).subarray(-LAST.length);
-        if (!tail.equals(LAST)) return;
-        // Those that two reads share went unseen.
-        if (seen < job.chunks * 0.8) state.fault = `a stream of ${seen} chunks`;
-        if (state.measuring) state.streams += 1;
-        tail = Buffer.alloc(0);
-        if (state.running) send();
-        else socket.destroy();
-      },
-      onEnd(why) {
-        if (state.running) state.fault ||= `a stream ended: ${why}`;
-      },
-    });
-    return { send, socket };
-  };
-
-  const all = await Promise.all(Array.from({ length: job.connections }, open));
-  // Their beats lie spread over the gap.
-  for (const [at, { send }] of all.entries()) setTimeout(send, (at / all.length) * job.gapMs);
-  const { ns } = await measure(job, state);
-  state.running = false;
-  for (const { socket } of all) socket.destroy();
-  if (state.fault !== '') throw new Error(state.fault);
-  return {
-    ...{ streams: state.streams, chunks: late.count, us: ns / 1000 / late.count },
-    ...{ firstP50: first.percentile(50), firstP99: first.percentile(99) },
-    ...{ p50: late.percentile(50), p99: late.percentile(99) },
-  };
-}
-
-/** How many streams are being opened at a time: below the backlog of every peer. */
-const OPENING = 128;
+/** How many streams are being opened at a time: their first chunks wait for each other. */
+const OPENING = 4;
 /** How long a stream may take to its first chunk, in milliseconds. */
 const PATIENCE = 20_000;
 
-export interface OpenFigures {
+/** Times in milliseconds. */
+export interface StreamFigures {
+  /** From the request to the first chunk. */
+  readonly firstP50: number;
+  readonly firstP99: number;
   readonly chunks: number;
-  /** Delay of a chunk, in milliseconds. */
+  /** From the upstream's sending of a chunk to its arrival. */
   readonly p50: number;
   readonly p99: number;
-  /** Streams that ended by themselves. */
-  readonly lost: number;
+  /** Processor time of a chunk, in microseconds. */
+  readonly us: number;
 }
 
-/** Many streams that stay open, a part of which receives a chunk each second. */
+/** Streams that stay open, some of which receive a chunk each `gapMs`. */
 export function createOpenStreams() {
   const sockets = new Set<Socket>();
-  const late = createLatencies();
+  const [first, late] = [createLatencies(), createLatencies()];
   let lost = 0;
 
   const openOne = async (port: number, request: Buffer) => {
@@ -274,18 +197,20 @@ export function createOpenStreams() {
       },
     });
     sockets.add(socket);
+    const sentAt = performance.now();
     socket.write(request);
     const timer = setTimeout(() => socket.destroy(), PATIENCE);
     await Promise.race([once(began, 'begin'), once(socket, 'close')]);
     clearTimeout(timer);
     if (socket.destroyed) throw new Error(`stream ${sockets.size} had no first chunk`);
+    first.add(performance.now() - sentAt);
   };
 
   return {
-    async open(job: { port: number; key: string; count: number; ticking: number }) {
-      const { port, key, count, ticking } = job;
+    async open(job: { port: number; key: string; count: number; ticking: number; gapMs: number }) {
+      const { port, key, count, ticking, gapMs } = job;
       const quiet = rawRequest({ key, mode: 'hold 0' });
-      const loud = rawRequest({ key, mode: 'hold 1000' });
+      const loud = rawRequest({ key, mode: `hold ${gapMs}` });
       // Every nth stream ticks, so that their beats lie spread over the time of opening.
       const ticks = (at: number) =>
         Math.floor((at * ticking) / count) !== Math.floor(((at + 1) * ticking) / count);
@@ -293,13 +218,22 @@ export function createOpenStreams() {
       const worker = async () => {
         while (next < count) await openOne(port, ticks(next++) ? loud : quiet);
       };
+      first.reset();
+      lost = 0;
       await Promise.all(Array.from({ length: OPENING }, worker));
-      return sockets.size;
     },
-    async watch({ seconds }: { seconds: number }): Promise<OpenFigures> {
+    /** @throws where a stream has ended by itself */
+    async watch({ ms, pids }: { ms: number; pids: readonly number[] }): Promise<StreamFigures> {
       late.reset();
-      await sleep(seconds * 1000);
-      return { chunks: late.count, p50: late.percentile(50), p99: late.percentile(99), lost };
+      const before = processorNs(pids);
+      await sleep(ms);
+      const ns = processorNs(pids) - before;
+      if (lost > 0) throw new Error(`${lost} streams were cut`);
+      return {
+        ...{ firstP50: first.percentile(50), firstP99: first.percentile(99) },
+        ...{ chunks: late.count, p50: late.percentile(50), p99: late.percentile(99) },
+        us: ns / 1000 / late.count,
+      };
     },
     close() {
       for (const socket of sockets) {
@@ -307,7 +241,6 @@ export function createOpenStreams() {
         // A reset leaves no TIME_WAIT: the next peer needs the ports.
         socket.resetAndDestroy();
       }
-      lost = 0;
     },
   };
 }

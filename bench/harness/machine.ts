@@ -41,12 +41,6 @@ export function pickCores(): { rest: number | undefined; measured: number | unde
   return measured === undefined ? { rest: undefined, measured } : { rest, measured };
 }
 
-/** The limit on open files that a child can raise itself to. */
-export function fileLimit(): number {
-  const text = spawnSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).stdout.trim();
-  return text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text);
-}
-
 /** The process and all that descend from it, such as nginx's worker. */
 export function family(root: number): readonly number[] {
   const parents = list('/proc')

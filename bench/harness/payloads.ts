@@ -88,9 +88,6 @@ const SIZE = (BEFORE.length + STAMP_DIGITS + AFTER.length).toString(16);
 /** One SSE event with the time of its sending, framed as an HTTP chunk. */
 export const sseChunk = (): string => `${SIZE}\r\n${BEFORE}${stamp()}${AFTER}\r\n`;
 
-/** The last event and the end of the chunked body. */
-export const SSE_END = 'e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n';
-
 const MARK = Buffer.from(STAMP_MARK);
 
 /**
@@ -113,7 +110,7 @@ export function delays(bytes: Buffer, each: (ms: number) => void): void {
 /**
  * One request as it goes over the wire.
  * @param options.mode what the upstream shall do: `json litellm`, `json three`, `echo`,
- *   `sse <chunks> <ms between>`, `hold <ms between, 0: never>`
+ *   `hold <ms between the chunks of a stream without an end, 0: one chunk alone>`
  */
 export const rawRequest = (options: { key: string; mode: string; body?: string }): Buffer => {
   const { key, mode, body = REQUEST_BODY } = options;

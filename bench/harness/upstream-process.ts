@@ -4,7 +4,7 @@
  * It trusts its peers' HTTP; it is no example of a server.
  */
 import { createServer, type Socket } from 'node:net';
-import { ANSWER_BODY, jsonAnswer, SSE_END, SSE_HEAD, sseChunk } from './payloads.ts';
+import { ANSWER_BODY, jsonAnswer, SSE_HEAD, sseChunk } from './payloads.ts';
 import { serveAndTell } from './processes.ts';
 
 const ANSWERS = {
@@ -12,19 +12,6 @@ const ANSWERS = {
   three: jsonAnswer(ANSWER_BODY, 'three'),
 };
 const HEALTHY = jsonAnswer('{"status":"healthy"}', 'three');
-
-/** Sends `count` events, the first with the head, each in a write of its own, `gapMs` apart. */
-function stream(socket: Socket, count: number, gapMs: number): void {
-  let left = count - 1;
-  const next = () => {
-    if (socket.destroyed) return;
-    left -= 1;
-    socket.write(left === 0 ? sseChunk() + SSE_END : sseChunk(), 'latin1');
-    if (left > 0) setTimeout(next, gapMs);
-  };
-  socket.write(SSE_HEAD + sseChunk(), 'latin1');
-  setTimeout(next, gapMs);
-}
 
 /** One event at once, then one each `gapMs` (0: nothing more), without an end. */
 function hold(socket: Socket, gapMs: number): void {
@@ -35,9 +22,8 @@ function hold(socket: Socket, gapMs: number): void {
 }
 
 function answer(socket: Socket, mode: string, body: Buffer): void {
-  const [verb, first = '0', second = '0'] = mode.split(' ');
-  if (verb === 'sse') stream(socket, Number(first), Number(second));
-  else if (verb === 'hold') hold(socket, Number(first));
+  const [verb, first = '0'] = mode.split(' ');
+  if (verb === 'hold') hold(socket, Number(first));
   else if (verb === 'echo') socket.write(jsonAnswer(body, 'three'));
   else if (verb === 'json') socket.write(ANSWERS[first === 'three' ? 'three' : 'litellm']);
   else socket.write(HEALTHY);
