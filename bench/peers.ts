@@ -56,7 +56,8 @@ const nodePeer = (name: string, about: string): Peer => ({
   ...{ name, about, version: packageOf(`node_modules/${name}`), inNode: true },
   async start({ upstreamPort, key, core, node, nodeArgs }) {
     const { child, first } = await startProgram<{ port: number }>('bench/peer-process.ts', {
-      ...{ core, node, ...(nodeArgs && { nodeArgs }) },
+      // http-proxy 1.18.1 uses what Node 24 warns of.
+      ...{ core, node, nodeArgs: ['--no-deprecation', ...(nodeArgs ?? [])] },
       args: [name, String(upstreamPort), key],
     });
     return { port: first.port, ...withFamily(child) };
@@ -107,7 +108,7 @@ const nginxConfiguration = ({ folder, key, port, upstreamPort }: Given & { port:
 daemon off; worker_processes 1; pid ${join(folder, 'pid')};
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 # With less than a sixteenth of them free, nginx begins to close what it can.
-events { worker_connections 8192; }
+events { worker_connections 16384; }
 http {
 ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   .map((name) => `  ${name}_temp_path ${join(folder, name)};`)
@@ -137,7 +138,7 @@ const haproxyConfiguration = ({ folder, key, port, upstreamPort }: Given & { por
   return `
 global
   nbthread 1
-  maxconn 4096
+  maxconn 6000
 defaults
   mode http
   option http-no-delay

@@ -38,7 +38,7 @@ const FULL = {
   json: { rounds: 20, warmMs: 100, measureMs: 300 },
   one: { rounds: 15, warmMs: 50, measureMs: 300 },
   chunks: { rounds: 5, settleMs: 400, ms: 1000 },
-  memory: { count: 2000, settleMs: 2000, ms: 6000, everyone: true },
+  memory: { count: 5000, settleMs: 2000, ms: 6000, everyone: true },
 };
 type Effort = typeof FULL;
 const QUICK: Effort = {
