@@ -2,22 +2,16 @@ FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
+COPY scripts/build.js ./scripts/
 COPY src ./src
 RUN npm run build
-
-FROM node:24-bookworm-slim AS dependencies
-WORKDIR /app
-COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-bookworm-slim
 LABEL org.opencontainers.image.title="litellm-sidecar" \
       org.opencontainers.image.description="A reverse proxy in front of an unmodified LiteLLM that enforces and rotates its master key" \
       org.opencontainers.image.licenses="MIT"
 WORKDIR /app
-COPY package.json ./
-COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 # A volume takes owner and mode from what the image has in its place. The group of /slots and
 # /reports is the one that LiteLLM's container is added to, which writes the latter as root or as

@@ -1,6 +1,16 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { type CommandDefinition, createCommandContext } from './command.ts';
-import { readVersion } from './settings.ts';
+import { auditCommand } from './commands/audit.ts';
+import { checkCommand } from './commands/check.ts';
+import { clientsCommand } from './commands/clients.ts';
+import { configCommand } from './commands/config.ts';
+import { keyCommand } from './commands/key.ts';
+import { revokeCommand, rollbackCommand, rotateCommand } from './commands/rotate.ts';
+import { serveCommand } from './commands/serve.ts';
+import { statusCommand } from './commands/status.ts';
+import { upstreamCommand } from './commands/upstream.ts';
+import { whoCommand } from './commands/who.ts';
+import { VERSION } from './settings.ts';
 import {
   CommandError,
   EXIT,
@@ -12,24 +22,21 @@ import {
   type Time,
 } from './terminal.ts';
 
-/**
- * Each command, in the order of `sidecar --help`. A command line that begins with the name of one
- * loads and adds that one alone; every other, such as `--help` or a misspelled name, all of them.
- */
-const COMMANDS: Readonly<Record<string, () => Promise<CommandDefinition>>> = {
-  serve: async () => (await import('./commands/serve.ts')).serveCommand,
-  key: async () => (await import('./commands/key.ts')).keyCommand,
-  config: async () => (await import('./commands/config.ts')).configCommand,
-  status: async () => (await import('./commands/status.ts')).statusCommand,
-  rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
-  rollback: async () => (await import('./commands/rotate.ts')).rollbackCommand,
-  revoke: async () => (await import('./commands/rotate.ts')).revokeCommand,
-  who: async () => (await import('./commands/who.ts')).whoCommand,
-  audit: async () => (await import('./commands/audit.ts')).auditCommand,
-  clients: async () => (await import('./commands/clients.ts')).clientsCommand,
-  upstream: async () => (await import('./commands/upstream.ts')).upstreamCommand,
-  check: async () => (await import('./commands/check.ts')).checkCommand,
-};
+/** Each command, in the order of `sidecar --help`. */
+const COMMANDS: readonly CommandDefinition[] = [
+  serveCommand,
+  keyCommand,
+  configCommand,
+  statusCommand,
+  rotateCommand,
+  rollbackCommand,
+  revokeCommand,
+  whoCommand,
+  auditCommand,
+  clientsCommand,
+  upstreamCommand,
+  checkCommand,
+];
 
 const HELP = `
 Examples:
@@ -75,15 +82,13 @@ export async function runCommandLine(
   const context = createCommandContext({ terminal, time, interrupts, end });
   const program = new Command('sidecar')
     .description('a reverse proxy in front of an unmodified LiteLLM that enforces its master key')
-    .version(readVersion(), '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
     .helpCommand('help [command]', 'explain a command')
     .addHelpText('after', HELP)
     .exitOverride()
     .configureOutput(voiceOf(terminal));
-  const named = Object.entries(COMMANDS).filter(([name]) => name === args[0]);
-  const loading = (named.length > 0 ? named : Object.entries(COMMANDS)).map(([, load]) => load());
-  for (const add of await Promise.all(loading)) add(program, context);
+  for (const add of COMMANDS) add(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return code;

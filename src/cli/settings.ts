@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import manifest from '../../package.json' with { type: 'json' };
 import { type ConfigPlaces, loadConfig } from '../config/load.ts';
 import type { Origins } from '../config/parse.ts';
 import type { Config } from '../config/settings.ts';
@@ -16,14 +16,7 @@ export function localUrl(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/**
- * The version in package.json, which lies two folders up from here in `src` and in `dist` alike.
- */
-export function readVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
-  return version;
-}
+export const VERSION: string = manifest.version;
 
 /** The settings that a command works with, and where they came from. */
 export interface SettingsInForce {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SlotName } from '../litellm/slots.ts';
 import { HANDOVER_ENDS, HANDOVER_FAULTS, HANDOVER_KINDS, type HandoverFault } from './views.ts';
 

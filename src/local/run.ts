@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createGatewayProbe } from '../cli/gateway-probe.ts';
 import { findMasterKey, type MasterKeyPlace } from '../cli/key-place.ts';
 import { runSteps } from '../cli/progress.ts';
-import { localUrl, readVersion } from '../cli/settings.ts';
+import { localUrl, VERSION } from '../cli/settings.ts';
 import { CommandError, EXIT, type ExitCode, paint, say, type Terminal } from '../cli/terminal.ts';
 import { renderBanner } from './banner.ts';
 import { type Layout, layoutOf, type Prepared, prepare } from './prepare.ts';
@@ -174,7 +174,7 @@ async function listedModels(
     url: new URL(traffic),
     key: place.key,
     timeoutMs: MODELS_WITHIN_MS,
-    version: readVersion(),
+    version: VERSION,
     signal,
   }).models();
   return 'message' in listed ? [] : listed;

@@ -1,5 +1,4 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { ProxyServer } from 'http-proxy-3';
@@ -39,10 +38,6 @@ export interface UpgradeAttempt {
   abort(): void;
 }
 
-/** Loaded with the first upgrade: most sidecars see none, and it is 40 ms of each start. */
-const loadHttpProxy = (): typeof import('http-proxy-3') =>
-  createRequire(import.meta.url)('http-proxy-3');
-
 /**
  * @param options.origin where LiteLLM listens
  * @param options.connectTimeoutMs milliseconds; 0: no limit
@@ -50,21 +45,14 @@ const loadHttpProxy = (): typeof import('http-proxy-3') =>
 export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }): AskUpgrade {
   /** By gate: who wants to see the request that http-proxy-3 made. */
   const onRequest = new WeakMap<object, (request: ClientRequest) => void>();
-  const open = (): ProxyServer => {
-    const { createProxyServer } = loadHttpProxy();
-    const opened = createProxyServer({ target: options.origin.href, ws: true, prependPath: false });
-    opened.on('proxyReqWs', (request, _asked, gate) => onRequest.get(gate)?.(request));
-    // Each upgrade hears of its own errors through its callback.
-    opened.on('error', () => undefined);
-    return opened;
-  };
-  let proxy: ProxyServer | undefined;
+  let proxy: Promise<ProxyServer> | undefined;
 
   return (asked, hooks) => {
     const gate = new Gate(asked.socket);
     let request: ClientRequest | undefined;
     let upgraded: Duplex | undefined;
     let isKeptBack = false;
+    let isAborted = false;
     const onError = (error: Error): void => {
       if (!isKeptBack) hooks.onError(error);
     };
@@ -95,10 +83,33 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       });
     });
     asked.request.headers = asHeaderObject(asked.headers);
-    proxy ??= open();
-    proxy.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
-    return { gate, abort: () => void (upgraded ?? request)?.destroy() };
+    proxy ??= openProxy(options.origin, (made, gate) => onRequest.get(gate)?.(made));
+    // Where its file has gone from the disk this process cannot go on, so nobody catches that.
+    void proxy.then((opened) => {
+      if (isAborted) return;
+      opened.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
+    });
+    return {
+      gate,
+      abort() {
+        isAborted = true;
+        (upgraded ?? request)?.destroy();
+      },
+    };
   };
+}
+
+/** Loads http-proxy-3 with the first upgrade: most sidecars see none, and it is 5 ms of a start. */
+async function openProxy(
+  origin: URL,
+  onRequest: (request: ClientRequest, gate: object) => void,
+): Promise<ProxyServer> {
+  const { createProxyServer } = await import('http-proxy-3');
+  const opened = createProxyServer({ target: origin.href, ws: true, prependPath: false });
+  opened.on('proxyReqWs', (request, _asked, gate) => onRequest(request, gate));
+  // Each upgrade hears of its own errors through its callback.
+  opened.on('error', () => undefined);
+  return opened;
 }
 
 /** Node's own time limit begins with the connection; an unreachable address needs one before. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkInvariants, DIGEST } from '../keyring/invariants.ts';
 import {
   type Client,

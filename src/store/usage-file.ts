@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { GenerationUses } from '../keyring/keyring.ts';
 import type { Disk } from './disk.ts';
 import { ifThere } from './durable-file.ts';

@@ -1,6 +1,4 @@
-import { createRequire } from 'node:module';
 import { pino } from 'pino';
-import type PinoPretty from 'pino-pretty';
 import type { Clock } from '../clock.ts';
 import type { ExchangeRecord } from '../proxy/record.ts';
 import { redact } from '../text/safe.ts';
@@ -10,13 +8,11 @@ type LogFields = Readonly<Record<string, unknown>>;
 
 export interface LogOptions {
   readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
-  /** JSON lines, or lines for a person at a terminal. */
-  readonly format: 'json' | 'pretty';
+  /** Turns JSON lines into lines for a person at a terminal; without it they stay JSON. */
+  readonly prettify?: ((line: string) => string) | undefined;
   /** A file descriptor, or what takes text (a test's array, a stream). */
   readonly destination: number | { write(text: string): unknown };
   readonly clock: Clock;
-  /** Whether pretty lines have colours; without it they have. */
-  readonly colour?: boolean;
 }
 
 /**
@@ -60,7 +56,7 @@ export const createLog = (options: LogOptions): Log => {
     warn: (fields, message) => lines.warn(fields, message),
     error: (fields, message) => lines.error(fields, message),
     access:
-      options.format === 'json'
+      options.prettify === undefined
         ? (record) => {
             if (access.isLevelEnabled('info')) sink.write(accessLine(record, timestamp()));
           }
@@ -76,7 +72,7 @@ const GATHERED = 65_536;
 const createSink = (options: LogOptions, onLost: (lines: number) => void): LineSink => {
   const { destination } = options;
   if (typeof destination === 'number') {
-    const threshold = options.format === 'pretty' ? 0 : GATHERED;
+    const threshold = options.prettify === undefined ? GATHERED : 0;
     return createFileSink(destination, { threshold, onLost });
   }
   return {
@@ -88,11 +84,8 @@ const createSink = (options: LogOptions, onLost: (lines: number) => void): LineS
 };
 
 /** The last step of every line: after it nothing can add a key. */
-const createFinish = (options: LogOptions): ((line: string) => string) => {
-  if (options.format === 'json') return redact;
-  const prettify = createPrettifier(options.colour ?? true);
-  return (line) => prettify(redact(line));
-};
+const createFinish = ({ prettify }: LogOptions): ((line: string) => string) =>
+  prettify === undefined ? redact : (line) => prettify(redact(line));
 
 /** ISO 8601 in UTC; all but its milliseconds is made once a second. */
 const createTimestamp = ({ now }: Clock): (() => string) => {
@@ -109,13 +102,9 @@ const createTimestamp = ({ now }: Clock): (() => string) => {
   };
 };
 
-/**
- * Turns JSON lines into lines for a person. pino-pretty, whose 9 MB no container needs, is loaded
- * here and not at the top, and at once: a log has to be there before anything may be awaited.
- */
-const createPrettifier = (colour: boolean): ((line: string) => string) => {
-  const load = createRequire(import.meta.url);
-  const { prettyFactory } = load('pino-pretty') as typeof PinoPretty;
+/** Makes the `prettify` of a log. pino-pretty is loaded here: no container needs it. */
+export const loadPrettifier = async (colour: boolean): Promise<(line: string) => string> => {
+  const { prettyFactory } = await import('pino-pretty');
   return prettyFactory({
     colorize: colour,
     singleLine: true,

@@ -1,20 +1,8 @@
-import { createRequire } from 'node:module';
-import type { Metric, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
 
-/**
- * The parts of prom-client that are used. Its index loads a push gateway's client, a cluster's and
- * quantiles beside them, which is 50 ms of each start; the version is fixed, so the paths are too.
- */
-const require = createRequire(import.meta.url);
+export { collectDefaultMetrics, Gauge };
 
-type PromClient = typeof import('prom-client');
-
-const PromRegistry: PromClient['Registry'] = require('prom-client/lib/registry.js');
-export const Gauge: PromClient['Gauge'] = require('prom-client/lib/gauge.js');
-export const collectDefaultMetrics: PromClient['collectDefaultMetrics'] =
-  require('prom-client/lib/defaultMetrics.js');
-
-export const createRegistry = (): Registry => new PromRegistry();
+export const createRegistry = (): Registry => new Registry();
 
 /** Stands before the name of each family of the sidecar's own. */
 const PREFIX = 'litellm_sidecar_';

@@ -35,7 +35,6 @@ function start(port: number, fault: () => void = () => undefined): Promise<App> 
     config: loaded.config,
     log: createLog({
       level: 'info',
-      format: 'json',
       destination: { write: () => undefined },
       clock: systemClock,
     }),

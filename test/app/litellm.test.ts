@@ -36,7 +36,7 @@ async function open(env: Record<string, string>) {
   const tell = ({ state }: HandoverView): void => void told.push(state);
   litellm = await openLitellm({
     config: loaded.config,
-    log: createLog({ level: 'info', format: 'json', destination, clock: systemClock }),
+    log: createLog({ level: 'info', destination, clock: systemClock }),
     checks: {
       ...launcher,
       readiness: () => Promise.resolve({ database: false }),

@@ -14,7 +14,7 @@ const file = (name: string): string =>
   readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
 
 describe('.env.example', () => {
-  it('is what the table makes: run `npm run build && node scripts/docs.js`', () => {
+  it('is what the table makes: run `npm run docs`', () => {
     expect(file('.env.example')).toBe(envExample());
   });
 
@@ -56,7 +56,7 @@ describe('the table for docs/settings.md', () => {
     expect(() => withSettingsTable(`${close}${open}`)).toThrow('the page has no lines');
   });
 
-  it('is the one in docs/settings.md: run `npm run build && node scripts/docs.js`', () => {
+  it('is the one in docs/settings.md: run `npm run docs`', () => {
     expect(file('docs/settings.md')).toBe(withSettingsTable(file('docs/settings.md')));
   });
 });

@@ -3,7 +3,7 @@
  *
  * argv: folder, what to do
  */
-import { createDisk } from '../../dist/store/disk.js';
+import { createDisk } from '../../dist/parts/disk.js';
 
 const [, , folder = '', what = ''] = process.argv;
 const say = (/** @type {object} */ line) => process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { fakePython } from '../local/fake-python.ts';
 import { recordArtefact, recordState } from '../support/key-ledger.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/local/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/local.js', import.meta.url));
 const LITELLM = fileURLToPath(new URL('../local/serving-litellm.js', import.meta.url));
 /** Neither Docker's nor the operator's own variables belong in here. */
 const PLAIN = {

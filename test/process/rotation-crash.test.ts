@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { Config } from '../../src/config/settings.ts';
@@ -15,9 +14,10 @@ import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { clientKeyPath, createKeyFiles } from '../../src/store/key-files.ts';
+import { childProgram } from '../support/child-program.ts';
 import { recordState } from '../support/key-ledger.ts';
 
-const CHILD = fileURLToPath(new URL('./rotation-crash-child.js', import.meta.url));
+const CHILD = await childProgram(new URL('rotation-crash-child.ts', import.meta.url));
 /** Children at a time. */
 const AT_ONCE = 4;
 

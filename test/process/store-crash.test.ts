@@ -4,12 +4,12 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { childProgram } from '../support/child-program.ts';
 
-const SAVER = fileURLToPath(new URL('saving-store.js', import.meta.url));
+const SAVER = await childProgram(new URL('saving-store.ts', import.meta.url));
 
 let folder = '';
 beforeEach(async () => {

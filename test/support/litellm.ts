@@ -33,14 +33,12 @@ export interface LitellmOptions {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** The program that `LITELLM_BIN` names, or the one that `scripts/install-litellm.js` made. */
+/** The program that `LITELLM_BIN` names, or the one that `npm run install:litellm` made. */
 export function findLitellm(): string {
   const named = process.env['LITELLM_BIN'] ?? '';
   const bin = named === '' ? join(ROOT, '.local/litellm/bin/litellm') : resolve(named);
   if (existsSync(bin)) return bin;
-  throw new Error(
-    `there is no litellm at ${bin}: npm run build && node scripts/install-litellm.js`,
-  );
+  throw new Error(`there is no litellm at ${bin}: npm run install:litellm`);
 }
 
 const LOOK_MS = 100;

@@ -97,7 +97,6 @@ export async function startSidecar(
   const { config } = loaded;
   const log = createLog({
     level: config.logLevel,
-    format: 'json',
     destination: { write: (text) => lines.push(text) },
     clock,
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
-import { createLog, type LogOptions } from '../../src/telemetry/log.ts';
+import { createLog, type LogOptions, loadPrettifier } from '../../src/telemetry/log.ts';
 import { exchange } from './exchange.ts';
 
 const KEY = 'sk-Abc123def456GHI789jkl012MNO345pqr678STU901vwx234yz';
@@ -9,7 +9,6 @@ const setUp = (changes: Partial<LogOptions> = {}) => {
   const written: string[] = [];
   const log = createLog({
     level: 'info',
-    format: 'json',
     destination: { write: (text) => written.push(text) },
     clock: { now: () => Date.UTC(2026, 0, 2, 3, 4, 5, 6), elapsed: () => 0 },
     ...changes,
@@ -65,8 +64,8 @@ describe('access line', () => {
     expect(lines()[0]).toMatchObject({ id: 'a"\n{"level":"error"}', model: 'm\r\n\u2028' });
   });
 
-  it('is a sentence on a terminal', () => {
-    const { access, text } = setUp({ format: 'pretty', colour: false });
+  it('is a sentence on a terminal', async () => {
+    const { access, text } = setUp({ prettify: await loadPrettifier(false) });
     access(exchange());
     expect(text()).toMatch(/INFO: POST \/v1\/chat\/completions 200 812\.123 ms master-1 \{.*\}\n$/);
   });
@@ -105,8 +104,8 @@ describe('lines', () => {
     expect(lines()[0]).toMatchObject({ headers: { host: 'h' }, key: '[secret]' });
   });
 
-  it('are sentences on a terminal, an error with its stack', () => {
-    const { error, text } = setUp({ format: 'pretty', colour: false });
+  it('are sentences on a terminal, an error with its stack', async () => {
+    const { error, text } = setUp({ prettify: await loadPrettifier(false) });
     error({ err: new TypeError(`no ${KEY}`) }, 'it failed');
     expect(text()).toContain('ERROR: it failed');
     expect(text()).toContain('TypeError: no [redacted]');

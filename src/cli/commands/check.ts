@@ -13,7 +13,7 @@ import {
 import { findMasterKey, keyFromFile, noKeyYet } from '../key-place.ts';
 import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
-import { localUrl, readClientSettings, readVersion, type SettingsInForce } from '../settings.ts';
+import { localUrl, readClientSettings, type SettingsInForce, VERSION } from '../settings.ts';
 import {
   CommandError,
   EXIT,
@@ -121,7 +121,7 @@ export async function check(
 ): Promise<ExitCode> {
   const { timeoutMs, json, stream } = options;
   const { stdout } = terminal;
-  const probe = createGatewayProbe({ ...target, timeoutMs, signal, version: readVersion() });
+  const probe = createGatewayProbe({ ...target, timeoutMs, signal, version: VERSION });
   const listed = await probe.models();
   if (signal.aborted) return EXIT.interrupted;
   const models = pick(listed, options.models);

@@ -10,7 +10,7 @@ import { formatMistakes } from '../../config/sources.ts';
 import { StartupError } from '../../startup-error.ts';
 import type { LogOptions } from '../../telemetry/log.ts';
 import type { CommandDefinition } from '../command.ts';
-import { readVersion } from '../settings.ts';
+import { VERSION } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
 
 /** `sidecar serve` */
@@ -42,12 +42,13 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     );
   }
   // All of it before the start: from then on nothing may stand between a signal and the drain.
-  const [{ startApp }, { createLog }, { default: closeWithGrace }] = await Promise.all([
-    import('../../app/app.ts'),
-    import('../../telemetry/log.ts'),
-    import('close-with-grace'),
-  ]);
-  const log = createLog(logOptions(loaded.config));
+  const [{ startApp }, { createLog, loadPrettifier }, { default: closeWithGrace }] =
+    await Promise.all([
+      import('../../app/app.ts'),
+      import('../../telemetry/log.ts'),
+      import('close-with-grace'),
+    ]);
+  const log = createLog(await logOptions(loaded.config, loadPrettifier));
   // However the process ends, the last lines say why.
   process.on('exit', log.flush);
   for (const warning of loaded.warnings) log.warn({}, warning);
@@ -55,7 +56,7 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     config: loaded.config,
     log,
     clock: systemClock,
-    version: readVersion(),
+    version: VERSION,
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces(places),
     upstreamKeyPlaces: openUpstreamKeyPlaces(places),
@@ -71,17 +72,21 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     log.info({}, 'stopped');
     log.flush();
   });
-  log.info({ port, opsPort, version: readVersion() }, 'ready');
+  log.info({ port, opsPort, version: VERSION }, 'ready');
   log.flush();
 }
 
 const STDERR = 2;
 
-function logOptions({ logLevel, logFormat }: Config): LogOptions {
+async function logOptions(
+  { logLevel, logFormat }: Config,
+  loadPrettifier: (colour: boolean) => Promise<(line: string) => string>,
+): Promise<LogOptions> {
   const { isTTY } = process.stderr;
-  const format = logFormat === 'auto' ? (isTTY ? 'pretty' : 'json') : logFormat;
+  const isPretty = logFormat === 'auto' ? isTTY : logFormat === 'pretty';
   const colour = isTTY && (process.env['NO_COLOR'] ?? '') === '';
-  return { level: logLevel, format, destination: STDERR, clock: systemClock, colour };
+  const prettify = isPretty ? await loadPrettifier(colour) : undefined;
+  return { level: logLevel, prettify, destination: STDERR, clock: systemClock };
 }
 
 const EXIT_OF: Record<StartupError['kind'], ExitCode> = {

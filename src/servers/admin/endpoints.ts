@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../../handover/views.ts';
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
 import type {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { blocks } from '../../config/kinds.ts';
 import { type Reading, readSpan } from '../../config/units.ts';
 import { SCOPES } from '../../keyring/keyring.ts';

@@ -1,21 +1,18 @@
-import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, rmSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lockSocket, openAdminSocket } from '../../../src/servers/admin/socket.ts';
+import { childProgram } from '../../support/child-program.ts';
 
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const CONTENDER = fileURLToPath(new URL('socket-contender.js', import.meta.url));
 const PROCESSES = 20;
 const ROUNDS = 15;
 
-let built: string;
+let program: string;
 const folders: string[] = [];
 const children = new Set<ChildProcess>();
 
@@ -26,23 +23,7 @@ const folder = async (): Promise<string> => {
 };
 
 beforeAll(async () => {
-  built = await folder();
-  await writeFile(join(built, 'package.json'), '{"type":"module"}');
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
-  const config = join(built, 'tsconfig.json');
-  await writeFile(
-    config,
-    JSON.stringify({
-      extends: join(ROOT, 'tsconfig.build.json'),
-      compilerOptions: {
-        ...{ outDir: built, rootDir: join(ROOT, 'src'), sourceMap: false, noCheck: true },
-        typeRoots: [join(ROOT, 'node_modules/@types')],
-      },
-      include: [],
-      files: [join(ROOT, 'src/servers/admin/socket.ts')],
-    }),
-  );
-  await promisify(execFile)(process.execPath, [tsc, '-p', config]);
+  program = await childProgram(new URL('socket-contender.ts', import.meta.url));
 }, 60_000);
 
 afterAll(async () => {
@@ -61,7 +42,7 @@ const heard = async (child: ChildProcess): Promise<Record<string, unknown>> => {
 };
 
 const contender = async (): Promise<ChildProcess> => {
-  const child = fork(CONTENDER, [join(built, 'servers/admin/socket.js')], { execArgv: [] });
+  const child = fork(program, [], { execArgv: [] });
   children.add(child);
   child.once('exit', () => children.delete(child));
   await heard(child);

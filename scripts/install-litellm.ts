@@ -1,18 +1,18 @@
 // Installs LiteLLM where `npm run local` and `npm run test:litellm` look for it, and Anthropic's
 // SDK for Python beside it; what is there already is left as it is.
-// Needs the built output: npm run build && node scripts/install-litellm.js
+// npm run install:litellm
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
-import { installSteps, isInstalled } from '../dist/local/install.js';
-import { layoutOf } from '../dist/local/prepare.js';
+import { installSteps, isInstalled } from '../src/local/install.ts';
+import { layoutOf } from '../src/local/prepare.ts';
 
 /** The SDK that the tests run; OpenAI's comes with LiteLLM, which needs it. */
 const ANTHROPIC = 'anthropic==2.12.0';
 
-const { home, litellm, pipLog } = layoutOf(fileURLToPath(new URL('..', import.meta.url)));
+// Where npm runs it, which is the root of this checkout.
+const { home, litellm, pipLog } = layoutOf(process.cwd());
 const { env, platform } = process;
 mkdirSync(home, { recursive: true });
 if (!(await isInstalled(litellm))) {

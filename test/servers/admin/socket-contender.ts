@@ -1,24 +1,27 @@
+import { type AdminSocket, openAdminSocket } from '../../../src/servers/admin/socket.ts';
+
 /**
  * A process that wants a state folder when it is told to: `{ at, path }` by IPC, `at` in
  * milliseconds. It answers with what came of it, and later with whether the folder is still its own.
- * argv: the built servers/admin/socket.js.
  */
-const { openAdminSocket } = await import(process.argv[2]);
-let held;
+let held: AdminSocket | undefined;
 
-process.on('message', async (order) => {
+const say = (message: object): void => void process.send?.(message);
+
+process.on('message', async (order: 'still?' | { readonly at: number; readonly path: string }) => {
   if (order === 'still?') {
-    process.send({ still: held?.isStillOurs() ?? false });
+    say({ still: held?.isStillOurs() ?? false });
     return;
   }
   // Without a turn of the event loop, so that all begin in the same millisecond.
   while (Date.now() < order.at);
   try {
     held = await openAdminSocket({ path: order.path, onError: () => process.exit(1) });
-    process.send({ result: 'won' });
+    say({ result: 'won' });
   } catch (error) {
-    process.send({ result: error.kind === 'locked' ? 'locked' : error.message });
+    const { kind, message } = error as Error & { readonly kind?: string };
+    say({ result: kind === 'locked' ? 'locked' : message });
   }
 });
 process.on('disconnect', () => process.exit(0));
-process.send({ ready: true });
+say({ ready: true });

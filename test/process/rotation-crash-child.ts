@@ -4,41 +4,45 @@
  *
  * argv: state folder, publish target, the step (0: none), what to do
  */
-import { openKeys } from '../../dist/rotation/keys.js';
-import { createDisk } from '../../dist/store/disk.js';
-import { createFileStore } from '../../dist/store/file-store.js';
-import { createKeyFiles } from '../../dist/store/key-files.js';
+
+import type { Config } from '../../src/config/settings.ts';
+import { type KeyEvents, openKeys } from '../../src/rotation/keys.ts';
+import { createDisk } from '../../src/store/disk.ts';
+import { createFileStore } from '../../src/store/file-store.ts';
+import { createKeyFiles } from '../../src/store/key-files.ts';
 
 const [, , state = '', target = '', step = '0', what = 'rotate'] = process.argv;
 let armed = false;
 let steps = 0;
-const fault = () => {
+const fault = (): void => {
   if (!armed) return;
   steps += 1;
   if (steps === Number(step)) process.kill(process.pid, 'SIGKILL');
 };
 const quiet = () => undefined;
 const disk = createDisk({ fault });
+const config = {
+  graceMs: 3_600_000,
+  maxGraceMs: 86_400_000,
+  rotateEveryMs: 0,
+  publish: [{ client: 'master', kind: 'file', path: target, variable: '' }],
+};
 const keys = await openKeys({
-  config: {
-    graceMs: 3_600_000,
-    maxGraceMs: 86_400_000,
-    rotateEveryMs: 0,
-    publish: [{ client: 'master', kind: 'file', path: target, variable: '' }],
-  },
+  // Keys read no other settings.
+  config: config as unknown as Config,
   store: createFileStore({ folder: state, disk }),
   keyFiles: createKeyFiles(state, disk),
   places: { files: [], read: async () => ({ value: undefined }) },
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',
-  events: new Proxy({}, { get: () => quiet }),
+  events: new Proxy({}, { get: () => quiet }) as KeyEvents,
   traffic: { inFlight: () => 0, cut: () => 0 },
   mayWrite: () => true,
   fault,
 });
 const asked = { client: 'master', graceMs: undefined, force: true, idempotencyKey: undefined };
-const say = (/** @type {object} */ line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-const deed = async () => {
+const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+const deed = async (): Promise<void> => {
   if (what === 'revoke') {
     const revoked = { generation: 'master-1', force: true, compromised: false };
     await keys.admin.revoke(revoked, 'test');
