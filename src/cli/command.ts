@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { type AdminClient, AdminRefusal, createAdminClient } from './admin-client.ts';
+import { renderCallers } from './key-report.ts';
 import type { JsonFlag } from './options.ts';
+import { handoverName, stepWords } from './phrases.ts';
 import { readClientSettings, stateFolder } from './settings.ts';
 import {
   currentUser,
@@ -24,6 +26,12 @@ export interface CommandContext {
   end(code: ExitCode | undefined): void;
   /** Carries out a command that asks the running sidecar, and ends with its exit code. */
   ask(flags: JsonFlag, command: (session: AdminSession) => Promise<ExitCode>): Promise<void>;
+  /** Asks the running sidecar, and shows its answer; one that came is exit code 0. */
+  show<T>(
+    flags: JsonFlag,
+    question: (api: AdminClient) => Promise<T>,
+    render: Render<T>,
+  ): Promise<void>;
 }
 
 /** What a command that asks the running sidecar works with. */
@@ -31,6 +39,9 @@ export interface AdminSession extends Pick<CommandContext, 'terminal' | 'time' |
   /** Connects with each question, and not before. */
   readonly api: AdminClient;
 }
+
+/** Makes text for people of a document that the sidecar gave; `now` is ms since the epoch. */
+type Render<T> = (view: T, terminal: Terminal, now: number) => string | Promise<string>;
 
 /**
  * Adds one command, with its flags, help and action. `sidecar --help` loads the files of all
@@ -45,31 +56,50 @@ export function createCommandContext(
   const state = (): string => stateFolder(readClientSettings(terminal));
   const onStarting = (waitMs: number): void =>
     say(terminal, `the sidecar is starting; waiting for it, ${waitMs / 1000} s at most`);
+  const ask: CommandContext['ask'] = async (flags, command) => {
+    const actor = currentUser().name;
+    const api = createAdminClient({ state: state(), actor, time, onStarting });
+    try {
+      end(await command({ terminal, time, interrupts, api }));
+    } catch (error) {
+      if (error instanceof AdminRefusal) await showRefusal(terminal, error, flags, time.now());
+      throw error;
+    }
+  };
   return {
     ...base,
     state,
-    async ask({ json = false }, command) {
-      const actor = currentUser().name;
-      const api = createAdminClient({ state: state(), actor, time, onStarting });
-      try {
-        end(await command({ terminal, time, interrupts, api }));
-      } catch (error) {
-        // A refusal is a document too; what it says goes to stderr in any case.
-        if (json && error instanceof AdminRefusal) writeJson(terminal, error.document);
-        throw error;
-      }
-    },
+    ask,
+    show: (flags, question, render) =>
+      ask(flags, async (session) =>
+        showResult(session, flags, await question(session.api), render),
+      ),
   };
 }
 
-/** A command's result on stdout: with `--json` the document that the sidecar gave, else a text. */
-export async function showResult(
-  { terminal }: AdminSession,
+/** What stands above the words of a refusal: who uses the key, or which handover is under way. */
+async function showRefusal(
+  terminal: Terminal,
+  { document, who, handover }: AdminRefusal,
   { json = false }: JsonFlag,
-  document: unknown,
-  render: () => string | Promise<string>,
-): Promise<ExitCode> {
+  now: number,
+): Promise<void> {
+  // A refusal is a document too; what it says goes to stderr in any case.
   if (json) writeJson(terminal, document);
-  else terminal.stdout.write(await render());
+  const { stderr } = terminal;
+  if (who !== undefined) stderr.write(await renderCallers(terminal, stderr, who, now));
+  if (handover !== undefined)
+    say(terminal, `${handoverName(handover)}: ${stepWords(handover, now)}`);
+}
+
+/** A command's result on stdout: with `--json` the document that the sidecar gave, else a text. */
+export async function showResult<T>(
+  { terminal, time }: AdminSession,
+  { json = false }: JsonFlag,
+  view: T,
+  render: Render<T>,
+): Promise<ExitCode> {
+  if (json) writeJson(terminal, view);
+  else terminal.stdout.write(await render(view, terminal, time.now()));
   return EXIT.ok;
 }

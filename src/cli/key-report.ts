@@ -1,8 +1,6 @@
 import { MASTER } from '../client-name.ts';
 import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import { AdminRefusal } from './admin-client.ts';
-import type { AdminSession } from './command.ts';
 import { cutWords, goodUntil, pendingWords, showAgo, showInstant } from './phrases.ts';
 import { type Cell, renderColumns } from './table.ts';
 import { type Output, paint, type Terminal } from './terminal.ts';
@@ -13,8 +11,8 @@ import { type Output, paint, type Terminal } from './terminal.ts';
  * @param cuts Whether what is in flight was to be cut, so that it is said how much was.
  */
 export function renderRotation(
-  terminal: Terminal,
   view: RotateView,
+  terminal: Terminal,
   now: number,
   cuts = false,
 ): string {
@@ -69,21 +67,6 @@ function rightsOf({ scopes, allowFrom, expiresAt }: ClientView): string {
   const from = allowFrom.length === 0 ? '' : ` from ${allowFrom.join(', ')}`;
   const until = expiresAt === null ? '' : `, until ${showInstant(expiresAt)}`;
   return `${scopes.join(', ')}${from}${until}`;
-}
-
-/** Where a change is refused because a key is in use, who would break stands above the refusal. */
-export async function sayingWho<T>(
-  { terminal, time }: AdminSession,
-  change: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await change();
-  } catch (error) {
-    if (!(error instanceof AdminRefusal) || error.who === undefined) throw error;
-    const { stderr } = terminal;
-    stderr.write(await renderCallers(terminal, stderr, error.who, time.now()));
-    throw error;
-  }
 }
 
 const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;

@@ -2,12 +2,12 @@ import { blocks } from '../../config/kinds.ts';
 import { SCOPES, type Scope } from '../../keyring/keyring.ts';
 import type { ClientView } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
-import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
-import { notesOf, renderChange, renderRotation, sayingWho } from '../key-report.ts';
+import type { CommandDefinition } from '../command.ts';
+import { notesOf, renderChange, renderRotation } from '../key-report.ts';
 import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, parseSpan, wants } from '../options.ts';
 import { showAgo, showUntil } from '../phrases.ts';
 import { type Cell, renderColumns } from '../table.ts';
-import type { ExitCode, Terminal } from '../terminal.ts';
+import type { Terminal } from '../terminal.ts';
 
 const HELP = `
 Each client has keys, scopes, and if you like an end and addresses of its own: different keys for
@@ -63,7 +63,7 @@ const SWITCHES = {
 } as const;
 
 /** `sidecar clients`: the named holders of keys. */
-export const clientsCommand: CommandDefinition = (program, { ask }) => {
+export const clientsCommand: CommandDefinition = (program, { show }) => {
   const clients = program
     .command('clients')
     .description('list, add, disable, enable or remove the holders of keys')
@@ -72,7 +72,7 @@ export const clientsCommand: CommandDefinition = (program, { ask }) => {
     .command('list')
     .description('list the clients')
     .option(...JSON_FLAG)
-    .action((flags: JsonFlag) => ask(flags, (session) => list(session, flags)));
+    .action((flags: JsonFlag) => show(flags, (api) => api('GET /api/clients'), renderClients));
   clients
     .command('add')
     .description('add a client with a key of its own')
@@ -82,7 +82,11 @@ export const clientsCommand: CommandDefinition = (program, { ask }) => {
     .option('--allow-from <block>', 'where it may call from; may be repeated', parseBlock)
     .option(...JSON_FLAG)
     .addHelpText('after', ADD_HELP)
-    .action((name: string, flags: AddFlags) => ask(flags, (session) => add(session, name, flags)));
+    .action((name: string, flags: AddFlags) => {
+      const { scope = ['inference'], expires, allowFrom = [] } = flags;
+      const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
+      return show(flags, (api) => api('POST /api/clients', { body }), renderRotation);
+    });
   for (const to of ['disable', 'enable'] as const) {
     clients
       .command(to)
@@ -91,7 +95,12 @@ export const clientsCommand: CommandDefinition = (program, { ask }) => {
       .option(...JSON_FLAG)
       .addHelpText('after', SWITCH_HELP)
       .action((name: string, flags: JsonFlag) =>
-        ask(flags, (session) => switchTo(session, name, to, flags)),
+        show(
+          flags,
+          (api) => api(`POST /api/clients/{name}/${to}`, { name }),
+          (view, terminal, now) =>
+            renderChange(terminal, `${name} is ${SWITCHES[to].done}`, view, now),
+        ),
       );
   }
   clients
@@ -101,9 +110,17 @@ export const clientsCommand: CommandDefinition = (program, { ask }) => {
     .option('--force', 'though a key of it is in use')
     .option(...JSON_FLAG)
     .addHelpText('after', REMOVE_HELP)
-    .action((name: string, flags: RemoveFlags) =>
-      ask(flags, (session) => remove(session, name, flags)),
-    );
+    .action((name: string, flags: RemoveFlags) => {
+      const query = flags.force === true ? ({ force: 'true' } as const) : {};
+      return show(
+        flags,
+        (api) => api('DELETE /api/clients/{name}', { name, query }),
+        (view) => {
+          const done = `${name} is removed, and all of its keys are revoked`;
+          return `${[done, ...notesOf(view, false)].join('\n  ')}\n`;
+        },
+      );
+    });
 };
 
 function parseScope(text: string, before: readonly Scope[] | undefined = []): readonly Scope[] {
@@ -128,17 +145,11 @@ function parseBlock(text: string, before: readonly string[] | undefined = []): r
   throw wants('an address or a CIDR block, such as 192.0.2.7 or 10.0.0.0/8', hint);
 }
 
-async function list(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const view = await api('GET /api/clients');
-  return showResult(session, flags, view, () => renderClients(terminal, view.clients, time.now()));
-}
-
 const HEAD = ['client', 'state', 'key', 'scopes', 'last used', 'expires', 'from'] as const;
 
 function renderClients(
+  { clients }: { readonly clients: readonly ClientView[] },
   terminal: Terminal,
-  clients: readonly ClientView[],
   now: number,
 ): Promise<string> {
   const rows = clients.map((client) => rowOf(client, now));
@@ -160,33 +171,4 @@ function rowOf(client: ClientView, now: number): readonly Cell[] {
     expiresAt === null ? 'never' : showUntil(expiresAt, now),
     allowFrom.length === 0 ? 'anywhere' : allowFrom.join(', '),
   ];
-}
-
-async function add(session: AdminSession, name: string, flags: AddFlags): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const { scope = ['inference'], expires, allowFrom = [] } = flags;
-  const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
-  const view = await api('POST /api/clients', { body });
-  return showResult(session, flags, view, () => renderRotation(terminal, view, time.now()));
-}
-
-async function switchTo(
-  session: AdminSession,
-  name: string,
-  to: keyof typeof SWITCHES,
-  flags: JsonFlag,
-): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const view = await api(`POST /api/clients/{name}/${to}`, { name });
-  const said = `${name} is ${SWITCHES[to].done}`;
-  return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
-}
-
-async function remove(session: AdminSession, name: string, flags: RemoveFlags): Promise<ExitCode> {
-  const query = flags.force === true ? ({ force: 'true' } as const) : {};
-  const view = await sayingWho(session, () =>
-    session.api('DELETE /api/clients/{name}', { name, query }),
-  );
-  const lines = [`${name} is removed, and all of its keys are revoked`, ...notesOf(view, false)];
-  return showResult(session, flags, view, () => `${lines.join('\n  ')}\n`);
 }

@@ -123,7 +123,7 @@ async function handOver(
   { wait = false, json = false }: HandoverFlags,
 ): Promise<ExitCode> {
   const { terminal, interrupts } = session;
-  let last = await sayingWhich(session, begin);
+  let last = await begin();
   const onLook = (view: HandoverView): void => {
     last = view;
   };
@@ -137,20 +137,6 @@ async function handOver(
   if (last.state === 'rolled_back') throw rolledBack(last);
   if (!json) terminal.stdout.write(renderHandover(terminal, last));
   return EXIT.ok;
-}
-
-/** Where another handover is under way, which one that is stands above the refusal. */
-async function sayingWhich<T>(session: AdminSession, begin: () => Promise<T>): Promise<T> {
-  try {
-    return await begin();
-  } catch (error) {
-    if (error instanceof AdminRefusal && error.handover !== undefined) {
-      const { terminal, time } = session;
-      const { handover } = error;
-      say(terminal, `${handoverName(handover)}: ${stepWords(handover, time.now())}`);
-    }
-    throw error;
-  }
 }
 
 interface Watching {

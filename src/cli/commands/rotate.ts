@@ -1,9 +1,10 @@
 import { MASTER } from '../../client-name.ts';
+import type { ChangeView } from '../../rotation/admin.ts';
 import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
-import { renderChange, renderRotation, sayingWho } from '../key-report.ts';
+import { renderChange, renderRotation } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, parseGeneration, parseSpan } from '../options.ts';
-import type { ExitCode } from '../terminal.ts';
+import type { ExitCode, Terminal } from '../terminal.ts';
 
 const ROTATE_HELP = `
 Makes a new key that is good at once. The one before it stays good until the grace has passed, which
@@ -85,20 +86,20 @@ export const rotateCommand: CommandDefinition = (program, { ask }) => {
 };
 
 /** `sidecar rollback` */
-export const rollbackCommand: CommandDefinition = (program, { ask }) => {
+export const rollbackCommand: CommandDefinition = (program, { show }) => {
   program
     .command('rollback')
     .description('make the key before the newest one active again')
     .argument('[client]', 'whose key', parseClient, MASTER)
     .option(...JSON_FLAG)
     .addHelpText('after', ROLLBACK_HELP)
-    .action((client: string, flags: JsonFlag) =>
-      ask(flags, (session) => rollback(session, client, flags)),
+    .action((name: string, flags: JsonFlag) =>
+      show(flags, (api) => api('POST /api/clients/{name}/rollback', { name }), renderRollback),
     );
 };
 
 /** `sidecar revoke` */
-export const revokeCommand: CommandDefinition = (program, { ask }) => {
+export const revokeCommand: CommandDefinition = (program, { show }) => {
   program
     .command('revoke')
     .description('end one key at once')
@@ -107,42 +108,30 @@ export const revokeCommand: CommandDefinition = (program, { ask }) => {
     .option('--compromised', 'it has leaked: cut what it has in flight, too')
     .option(...JSON_FLAG)
     .addHelpText('after', REVOKE_HELP)
-    .action((id: string, flags: RevokeFlags) =>
-      ask(flags, (session) => revoke(session, id, flags)),
-    );
+    .action((id: string, { force = false, compromised = false, ...flags }: RevokeFlags) => {
+      const body = { force, compromised };
+      const said = `${id} is revoked: it opens nothing any more`;
+      return show(
+        flags,
+        (api) => api('POST /api/generations/{id}/revoke', { id, body }),
+        (view, terminal, now) => renderChange(terminal, said, view, now, compromised),
+      );
+    });
 };
 
 async function rotate(session: AdminSession, name: string, flags: RotateFlags): Promise<ExitCode> {
-  const { terminal, api, time, interrupts } = session;
   const { grace, compromised = false, force = false, wait = false } = flags;
   const body = { grace, compromised, force };
-  const view = await sayingWho(session, () =>
-    api('POST /api/clients/{name}/rotate', { name, body }),
-  );
-  const code = await showResult(session, flags, view, () =>
-    renderRotation(terminal, view, time.now(), compromised),
+  const view = await session.api('POST /api/clients/{name}/rotate', { name, body });
+  const code = await showResult(session, flags, view, (_, terminal, now) =>
+    renderRotation(view, terminal, now, compromised),
   );
   // Ctrl-C is asked for once there is something to wait for.
-  return wait ? await waitForOlderKeys(session, view, interrupts()) : code;
+  return wait ? await waitForOlderKeys(session, view, session.interrupts()) : code;
 }
 
-async function rollback(session: AdminSession, name: string, flags: JsonFlag): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const view = await api('POST /api/clients/{name}/rollback', { name });
-  const active = view.client.generations.find(({ state }) => state === 'active');
-  const said = `${active?.id ?? name} is the key of ${name} again`;
-  return showResult(session, flags, view, () => renderChange(terminal, said, view, time.now()));
-}
-
-async function revoke(session: AdminSession, id: string, flags: RevokeFlags): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const { force = false, compromised = false } = flags;
-  const body = { force, compromised };
-  const view = await sayingWho(session, () =>
-    api('POST /api/generations/{id}/revoke', { id, body }),
-  );
-  const said = `${id} is revoked: it opens nothing any more`;
-  return showResult(session, flags, view, () =>
-    renderChange(terminal, said, view, time.now(), compromised),
-  );
+function renderRollback(view: ChangeView, terminal: Terminal, now: number): string {
+  const { name, generations } = view.client;
+  const active = generations.find(({ state }) => state === 'active');
+  return renderChange(terminal, `${active?.id ?? name} is the key of ${name} again`, view, now);
 }

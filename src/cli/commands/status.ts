@@ -1,7 +1,8 @@
 import type { HandoverView, SlotView, UpstreamView } from '../../handover/views.ts';
 import type { ClientView, GenerationView, StatusView } from '../../rotation/admin.ts';
 import { oneLine } from '../../text/safe.ts';
-import { type CommandDefinition, showResult } from '../command.ts';
+import type { AdminClient } from '../admin-client.ts';
+import type { CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   goodUntil,
@@ -39,31 +40,27 @@ Exit codes: 0 where a sidecar answers, 69 where none runs
 `;
 
 /** `sidecar status` */
-export const statusCommand: CommandDefinition = (program, { ask }) => {
+export const statusCommand: CommandDefinition = (program, { show }) => {
   program
     .command('status')
     .description('show clients, their keys, until when each is good, and what to do next')
     .option(...JSON_FLAG)
     .addHelpText('after', HELP)
-    .action((flags: JsonFlag) =>
-      ask(flags, async (session) => {
-        const view = await session.api('GET /api/status');
-        const upstream = await session.api('GET /api/upstream');
-        const document = { ...view, upstream };
-        return showResult(session, flags, document, () =>
-          renderStatus(session.terminal, view, upstream),
-        );
-      }),
-    );
+    .action((flags: JsonFlag) => {
+      const question = async (api: AdminClient) => {
+        const view = await api('GET /api/status');
+        return { ...view, upstream: await api('GET /api/upstream') };
+      };
+      return show(flags, question, renderStatus);
+    });
 };
 
 const HEAD = ['client', 'key', 'state', 'made', 'last used', 'good until'] as const;
 
 /** One screen: the keys, and below them a line for whatever an operator should know or do. */
 async function renderStatus(
+  { upstream, ...view }: StatusView & { readonly upstream: UpstreamView },
   terminal: Terminal,
-  view: StatusView,
-  upstream: UpstreamView,
 ): Promise<string> {
   const now = Date.parse(view.now);
   const { stdout } = terminal;

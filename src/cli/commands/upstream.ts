@@ -81,7 +81,7 @@ Exit codes: 0 done, 1 refused, 69 no sidecar runs
 
 /** `sidecar upstream`: LiteLLM's own key and configuration. */
 export const upstreamCommand: CommandDefinition = (program, context) => {
-  const { ask } = context;
+  const { ask, show } = context;
   const upstream = program
     .command('upstream')
     .description("LiteLLM's own key and configuration: show them, replace them")
@@ -91,12 +91,7 @@ export const upstreamCommand: CommandDefinition = (program, context) => {
     .description('show where LiteLLM runs, what is handed over, and what to do next')
     .option(...JSON_FLAG)
     .addHelpText('after', STATUS_HELP)
-    .action((flags: JsonFlag) =>
-      ask(flags, async (session) => {
-        const view = await session.api('GET /api/upstream');
-        return showResult(session, flags, view, () => renderUpstream(session.terminal, view));
-      }),
-    );
+    .action((flags: JsonFlag) => show(flags, (api) => api('GET /api/upstream'), renderUpstream));
   handoverCommands(upstream, context);
   upstream
     .command('history')
@@ -121,7 +116,7 @@ const TITLE: Readonly<Record<UpstreamView['mode'], string>> = {
 };
 
 /** One screen: the slots, and below them a line for whatever an operator should know or do. */
-async function renderUpstream(terminal: Terminal, view: UpstreamView): Promise<string> {
+async function renderUpstream(view: UpstreamView, terminal: Terminal): Promise<string> {
   const now = Date.parse(view.now);
   const title = `${TITLE[view.mode]}; ${showInstant(view.now)}`;
   const { stdout } = terminal;
@@ -257,25 +252,16 @@ function databaseLine({ database, saltKeySet }: UpstreamView): LabelledLine {
 const HISTORY_HEAD = ['handover', 'kind', 'by', 'when', 'took', 'outcome', 'why'] as const;
 
 async function history(session: AdminSession, flags: JsonFlag): Promise<ExitCode> {
-  const { terminal, api, time } = session;
-  const view = await api('GET /api/upstream/handovers');
+  const view = await session.api('GET /api/upstream/handovers');
   if (view.handovers.length === 0 && flags.json !== true) {
-    say(terminal, 'there was no handover so far');
+    say(session.terminal, 'there was no handover so far');
     return EXIT.ok;
   }
-  return showResult(session, flags, view, () =>
-    renderHistory(terminal, view.handovers, time.now()),
-  );
+  return showResult(session, flags, view, ({ handovers }, terminal, now) => {
+    const rows = handovers.map((each) => historyRow(each, now));
+    return renderColumns(terminal, terminal.stdout, HISTORY_HEAD, rows);
+  });
 }
-
-const renderHistory = (
-  terminal: Terminal,
-  handovers: readonly HandoverView[],
-  now: number,
-): Promise<string> => {
-  const rows = handovers.map((each) => historyRow(each, now));
-  return renderColumns(terminal, terminal.stdout, HISTORY_HEAD, rows);
-};
 
 function historyRow(view: HandoverView, now: number): readonly Cell[] {
   const { id, kind, by, state, startedAt, endedAt, waitsFor, fault } = view;

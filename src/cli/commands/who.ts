@@ -1,5 +1,5 @@
 import type { WhoView } from '../../rotation/admin.ts';
-import { type CommandDefinition, showResult } from '../command.ts';
+import type { CommandDefinition } from '../command.ts';
 import { renderCallers } from '../key-report.ts';
 import { JSON_FLAG, type JsonFlag, parseGeneration } from '../options.ts';
 import { goodUntil, showCount } from '../phrases.ts';
@@ -16,7 +16,7 @@ Exit codes: 0 done, 2 unknown generation, 69 no sidecar runs
 `;
 
 /** `sidecar who` */
-export const whoCommand: CommandDefinition = (program, { ask }) => {
+export const whoCommand: CommandDefinition = (program, { show }) => {
   program
     .command('who')
     .description('list who uses a key')
@@ -24,16 +24,12 @@ export const whoCommand: CommandDefinition = (program, { ask }) => {
     .option(...JSON_FLAG)
     .addHelpText('after', HELP)
     .action((id: string, flags: JsonFlag) =>
-      ask(flags, async (session) => {
-        const { terminal, api, time } = session;
-        const view = await api('GET /api/generations/{id}/who', { id });
-        return showResult(session, flags, view, () => renderWho(terminal, view, time.now()));
-      }),
+      show(flags, (api) => api('GET /api/generations/{id}/who', { id }), renderWho),
     );
 };
 
 /** What the generation is, and who presents it. */
-async function renderWho(terminal: Terminal, view: WhoView, now: number): Promise<string> {
+async function renderWho(view: WhoView, terminal: Terminal, now: number): Promise<string> {
   const { generation, callers } = view;
   const { id, uses, inFlight } = generation;
   const title = `${id}: ${goodUntil(generation, now)}; ${showCount(uses, 'request')} in all`;
