@@ -53,23 +53,17 @@ export function dueHandover(
   return Math.max(at, notBefore.schedule) <= now ? 'schedule' : undefined;
 }
 
-/** Waits that grow from a minute to an hour while something fails. */
-interface Backoff {
-  /** Until when to wait, in milliseconds since the epoch; 0: do not wait. */
-  notBefore(): number;
-  failed(now: number): void;
-  succeeded(): void;
-}
-
 const FIRST_WAIT_MS = 60_000;
 const LONGEST_WAIT_MS = 3_600_000;
 
-export function createBackoff(): Backoff {
+/** Waits that grow from a minute to an hour while something fails. */
+export function createBackoff() {
   let waitMs = FIRST_WAIT_MS;
   let at = 0;
   return {
+    /** Until when to wait, in milliseconds since the epoch; 0: do not wait. */
     notBefore: () => at,
-    failed(now) {
+    failed(now: number) {
       at = now + waitMs;
       waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
     },
@@ -92,82 +86,66 @@ export interface AutomaticOptions {
   readonly onNotBegun: (by: AutomaticCause, error: HandoverError) => void;
 }
 
-/** Handovers that nobody asks for: the schedule and an edit of the configuration cause them. */
-export interface AutomaticHandovers {
-  /**
-   * Begins what is due. Where `ask` rejects with a HandoverError, tells of that and tries again
-   * after a while.
-   */
-  begin(
-    state: UpstreamState,
-    running: string | undefined,
-    ask: (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>,
-  ): Promise<void>;
-  /** A handover ended, whoever caused it. */
-  onEnd(handover: EndedHandover): void;
-  /** When something may be due next; Infinity: nothing becomes due by time alone. */
-  nextAt(state: UpstreamState): number;
-  /** The schedule's next rotation, after a failure later; undefined: there is none. */
-  rotationAt(state: UpstreamState): number | undefined;
-  /** The configuration as it was seen last. */
-  config(): ConfigSeen | undefined;
-  onConfigChanged(seen: ConfigSeen): void;
-  /** Why the last automatic handover did not begin; undefined: it did. */
-  notBegun(): HandoverError | undefined;
-}
+type Ask = (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>;
 
-export function createAutomaticHandovers(options: AutomaticOptions): AutomaticHandovers {
+/** Handovers that nobody asks for: the schedule and an edit of the configuration cause them. */
+export function createAutomaticHandovers(options: AutomaticOptions) {
   const { everyMs, autoReload, mayRotate, now, onNotBegun } = options;
   const backoff = { schedule: createBackoff(), config: createBackoff() };
-  const notBefore = () => ({
-    schedule: backoff.schedule.notBefore(),
-    config: backoff.config.notBefore(),
-  });
   const edits = createConfigEdits(options.config);
   let notBegun: HandoverError | undefined;
+  const due = (state: UpstreamState, running: string | undefined): AutomaticCause | undefined => {
+    const [schedule, config] = [backoff.schedule.notBefore(), backoff.config.notBefore()];
+    const conditions = { everyMs, autoReload, running, notBefore: { schedule, config } };
+    return dueHandover(state, { ...conditions, config: edits.pending() }, now());
+  };
   const rotationAt = (state: UpstreamState): number | undefined => {
     const at = scheduledRotationAt(state, everyMs);
     return at && Math.max(at, backoff.schedule.notBefore());
   };
 
   return {
-    async begin(state, running, ask) {
-      const due = dueHandover(
-        state,
-        { everyMs, autoReload, running, notBefore: notBefore(), config: edits.pending() },
-        now(),
-      );
-      if (due === undefined) return;
-      if (due === 'config') edits.onBegin();
+    /**
+     * Begins what is due. Where `ask` rejects with a HandoverError, tells of that and tries again
+     * after a while.
+     */
+    async begin(state: UpstreamState, running: string | undefined, ask: Ask): Promise<void> {
+      const by = due(state, running);
+      if (by === undefined) return;
+      if (by === 'config') edits.onBegin();
       try {
-        if (due === 'schedule') await mayRotate(state.active);
-        await ask(due === 'schedule' ? 'rotate' : 'reload', due);
+        if (by === 'schedule') await mayRotate(state.active);
+        await ask(by === 'schedule' ? 'rotate' : 'reload', by);
         notBegun = undefined;
       } catch (error) {
         if (!(error instanceof HandoverError)) throw error;
-        backoff[due].failed(now());
+        backoff[by].failed(now());
         notBegun = error;
-        onNotBegun(due, error);
+        onNotBegun(by, error);
       }
     },
-    onEnd({ by, end }) {
+    /** A handover ended, whoever caused it. */
+    onEnd({ by, end }: EndedHandover): void {
       if (by !== 'schedule' && by !== 'config') return;
       if (by === 'config' && end === 'done') edits.onDone();
       if (end === 'done') backoff[by].succeeded();
       else backoff[by].failed(now());
     },
-    nextAt(state) {
-      const { config: configAt } = notBefore();
+    /** When something may be due next; Infinity: nothing becomes due by time alone. */
+    nextAt(state: UpstreamState): number {
+      const configAt = backoff.config.notBefore();
       const isConfigLater = autoReload && configAt > now();
       return Math.min(rotationAt(state) ?? Infinity, isConfigLater ? configAt : Infinity);
     },
+    /** The schedule's next rotation, after a failure later; undefined: there is none. */
     rotationAt,
     config: edits.latest,
-    onConfigChanged(seen) {
+    onConfigChanged(seen: ConfigSeen): void {
       edits.onSeen(seen);
       // Another content deserves another try.
       backoff.config.succeeded();
     },
+    /** Why the last automatic handover did not begin; undefined: it did. */
     notBegun: () => notBegun,
   };
 }

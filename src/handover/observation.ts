@@ -112,18 +112,6 @@ interface SlotChecksOptions {
   readonly now: () => number;
 }
 
-/** Checks LiteLLM slot by slot, and forgets what it saw when the content of the slot changes. */
-export interface SlotChecks {
-  of(slot: SlotName): CheckedSlot;
-  /**
-   * Reads the launcher's report. Begins a check where the last one began `everyMs` ago and none is
-   * under way; does not wait for its end, but calls `onChecked` then.
-   */
-  refresh(slot: SlotName, everyMs: number, onChecked: () => void): Promise<void>;
-  /** From now on the checks so far do not count. */
-  forget(slot: SlotName): void;
-}
-
 interface Memory extends CheckedSlot {
   readonly contentId: string;
   readonly checkedAt: number;
@@ -137,7 +125,8 @@ const UNCHECKED: CheckedSlot = {
   masterKeyLine: undefined,
 };
 
-export function createSlotChecks(options: SlotChecksOptions): SlotChecks {
+/** Checks LiteLLM slot by slot, and forgets what it saw when the content of the slot changes. */
+export function createSlotChecks(options: SlotChecksOptions) {
   const { verify, keyOf, now } = options;
   const memories = new Map<SlotName, Memory>();
 
@@ -167,9 +156,14 @@ export function createSlotChecks(options: SlotChecksOptions): SlotChecks {
   };
 
   return {
-    of: (slot) => recall(slot) ?? UNCHECKED,
-    forget: (slot) => void memories.delete(slot),
-    async refresh(slot, everyMs, onChecked) {
+    of: (slot: SlotName): CheckedSlot => recall(slot) ?? UNCHECKED,
+    /** From now on the checks so far do not count. */
+    forget: (slot: SlotName) => void memories.delete(slot),
+    /**
+     * Reads the launcher's report. Begins a check where the last one began `everyMs` ago and none
+     * is under way; does not wait for its end, but calls `onChecked` then.
+     */
+    async refresh(slot: SlotName, everyMs: number, onChecked: () => void): Promise<void> {
       const [contentId, key] = [options.contentIdOf(slot), keyOf(slot)];
       if (contentId === undefined || key === undefined) return;
       const known = recall(slot);

@@ -9,9 +9,9 @@ import { createDisk } from '../store/disk.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import { readOrMakeKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { ConfigSeen } from './automatic.ts';
-import type { HandoverEvents, LitellmChecks, SlotTraffic, UpstreamAdmin } from './contracts.ts';
+import type { HandoverEvents, LitellmChecks, SlotTraffic } from './contracts.ts';
 import { isIntact, type Limits } from './observation.ts';
-import { createRunner, type Pace, type Runner } from './runner.ts';
+import { createRunner, type Pace } from './runner.ts';
 import { createSaltKeyGuard } from './salt-key.ts';
 import { createSlotDisk, type SlotDisk } from './slot-disk.ts';
 import { endHandover, firstState, type UpstreamState } from './state.ts';
@@ -43,24 +43,13 @@ interface OpenSlotsOptions {
   readonly pace?: Pace;
 }
 
-/** LiteLLM in slots that a launcher reads. */
-export interface OpenSlots extends Pick<Runner, 'close'> {
-  readonly admin: UpstreamAdmin;
-  readonly runner: Omit<Runner, 'start' | 'close'>;
-  /** Where new requests go at the start, and with which key. */
-  readonly active: SlotName;
-  readonly key: Secret;
-  /** From now on the traffic serves, at `active` with `key`. */
-  start(traffic: SlotTraffic): void;
-}
-
 /**
- * Finds out which slot serves, and puts its folder in place where it is missing. This process must
- * hold the lock of the state folder already.
+ * LiteLLM in slots that a launcher reads. Finds out which slot serves, and puts its folder in place
+ * where it is missing. This process must hold the lock of the state folder already.
  *
  * @throws StartupError where the state or the slot cannot be used
  */
-export async function openSlots(options: OpenSlotsOptions): Promise<OpenSlots> {
+export async function openSlots(options: OpenSlotsOptions) {
   const { config, checks, now } = options;
   const { saltKeySet, upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
   const fault = options.fault === undefined ? {} : { fault: options.fault };
@@ -91,17 +80,22 @@ export async function openSlots(options: OpenSlotsOptions): Promise<OpenSlots> {
     hasConfig: litellmConfig !== undefined,
   });
   return {
-    ...{ admin, runner, active: state.active, key: disk.key(state.active) as Secret },
-    start(traffic) {
+    ...{ admin, runner },
+    /** Where new requests go at the start, and with which key. */
+    ...{ active: state.active, key: disk.key(state.active) as Secret },
+    /** From now on the traffic serves, at `active` with `key`. */
+    start(traffic: SlotTraffic): void {
       files.allowThread();
       runner.start(traffic);
     },
-    async close() {
+    async close(): Promise<void> {
       await runner.close();
       files.close();
     },
   };
 }
+
+export type OpenSlots = Awaited<ReturnType<typeof openSlots>>;
 
 /** The state with which this process begins, and which is on the disk when this resolves. */
 async function loadState(

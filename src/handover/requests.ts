@@ -1,7 +1,8 @@
+import type { SlotName } from '../litellm/slots.ts';
 import { HandoverError } from './contracts.ts';
 import { viewOf, viewOfEnded, viewOfWaiting } from './describe.ts';
 import { faultOfPlace } from './faults.ts';
-import { isEmpty, type Observation, type SlotChecks } from './observation.ts';
+import { isEmpty, type Observation } from './observation.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
 import {
   beginHandover,
@@ -18,28 +19,13 @@ import type { HandoverKind, HandoverView } from './views.ts';
 interface HandoverRequestsOptions {
   readonly stored: StoredState;
   readonly disk: SlotDisk;
-  readonly checks: Pick<SlotChecks, 'forget'>;
+  readonly checks: { forget(slot: SlotName): void };
   readonly now: () => number;
   readonly observeSlots: () => Observation['slots'];
 }
 
 /** Takes requests for a handover. One verb at a time: the runner calls each in its turn. */
-export interface HandoverRequests {
-  /**
-   * Begins a handover, or lets it wait for the drain of the one before.
-   *
-   * @throws HandoverError where nothing was begun, and nothing waits
-   */
-  ask(kind: HandoverKind, by: string): Promise<HandoverView>;
-  waiting(): HandoverView | undefined;
-  /**
-   * Begins the handover that waits; to be called where none is under way. Resolves to whether one
-   * was begun.
-   */
-  beginWaiting(): Promise<boolean>;
-}
-
-export function createHandoverRequests(options: HandoverRequestsOptions): HandoverRequests {
+export function createHandoverRequests(options: HandoverRequestsOptions) {
   const { stored, now, observeSlots } = options;
   let waiting: HandoverRequest | undefined;
 
@@ -59,16 +45,25 @@ export function createHandoverRequests(options: HandoverRequestsOptions): Handov
 
   return {
     waiting: waitingView,
-    ask(kind, by) {
+    /**
+     * Begins a handover, or lets it wait for the drain of the one before.
+     *
+     * @throws HandoverError where nothing was begun, and nothing waits
+     */
+    async ask(kind: HandoverKind, by: string): Promise<HandoverView> {
       const { handover, counter } = stored.state();
       const request = { number: counter + 1, kind, by, startedAt: now() };
-      if (handover === undefined) return begin(options, request);
+      if (handover === undefined) return await begin(options, request);
       if (handover.step !== 'draining') throw underWay(viewOf(handover, observeSlots()));
       const first = waitingView();
       if (first !== undefined) throw underWay(first);
-      return letWait(request);
+      return await letWait(request);
     },
-    async beginWaiting() {
+    /**
+     * Begins the handover that waits; to be called where none is under way. Resolves to whether one
+     * was begun.
+     */
+    async beginWaiting(): Promise<boolean> {
       if (waiting === undefined) return false;
       await begin(options, waiting);
       waiting = undefined;

@@ -1,12 +1,7 @@
 import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import {
-  type AutomaticHandovers,
-  type AutomaticOptions,
-  type ConfigSeen,
-  createAutomaticHandovers,
-} from './automatic.ts';
+import { type AutomaticOptions, type ConfigSeen, createAutomaticHandovers } from './automatic.ts';
 import {
   HandoverError,
   type HandoverEvents,
@@ -26,10 +21,9 @@ import {
   type Observation,
   type ObservedSlot,
   type PlaceFailure,
-  type SlotChecks,
 } from './observation.ts';
 import { type Action, plan } from './plan.ts';
-import { createHandoverRequests, type HandoverRequests } from './requests.ts';
+import { createHandoverRequests } from './requests.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
 import { type EndedHandover, otherSlot, type UpstreamState } from './state.ts';
 import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
@@ -75,23 +69,7 @@ const PACE: Pace = {
  * and carries that action out, until the plan is to wait; then the tick begins the next handover,
  * if one waits or is due.
  */
-export interface Runner {
-  /** From now on the traffic serves; it goes to the active slot already. */
-  start(traffic: SlotTraffic): void;
-  state(): UpstreamState;
-  observe(): Observation;
-  /** @throws HandoverError */
-  ask(kind: HandoverKind, by: string): Promise<HandoverView>;
-  waiting(): HandoverView | undefined;
-  onConfigChanged(seen: ConfigSeen): void;
-  readonly automatic: Pick<AutomaticHandovers, 'config' | 'notBegun' | 'rotationAt'>;
-  /** What cannot be written at present. */
-  trouble(): Trouble | undefined;
-  /** Stops; the next process goes on with the handover under way. */
-  close(): Promise<void>;
-}
-
-export function createRunner(options: RunnerOptions): Runner {
+export function createRunner(options: RunnerOptions) {
   const { pace = PACE } = options;
   const inTurn = createTurns();
   const parts = createParts(options);
@@ -107,7 +85,8 @@ export function createRunner(options: RunnerOptions): Runner {
   const wakeNow = (): void => wakes.wakeIn(0);
 
   return {
-    start(traffic) {
+    /** From now on the traffic serves; it goes to the active slot already. */
+    start(traffic: SlotTraffic): void {
       executor.serve(traffic, stored.state().active);
       wakes.start();
     },
@@ -115,8 +94,10 @@ export function createRunner(options: RunnerOptions): Runner {
     observe,
     waiting: requests.waiting,
     automatic,
-    trouble: () => stored.error() ?? executor.trouble(),
-    ask: (kind, by) =>
+    /** What cannot be written at present. */
+    trouble: (): Trouble | undefined => stored.error() ?? executor.trouble(),
+    /** @throws HandoverError */
+    ask: (kind: HandoverKind, by: string): Promise<HandoverView> =>
       inTurn(async () => {
         if (wakes.isClosed()) throw stopping();
         // The idle slot may still hold what the handover before left there.
@@ -125,11 +106,12 @@ export function createRunner(options: RunnerOptions): Runner {
         wakeNow();
         return view;
       }),
-    onConfigChanged(seen) {
+    onConfigChanged(seen: ConfigSeen): void {
       automatic.onConfigChanged(seen);
       wakeNow();
     },
-    async close() {
+    /** Stops; the next process goes on with the handover under way. */
+    async close(): Promise<void> {
       wakes.close();
       ticks.close();
       await inTurn.settled();
@@ -142,16 +124,7 @@ const stopping = (): HandoverError =>
     hints: ['ask again when it runs'],
   });
 
-interface Parts {
-  readonly stored: StoredState;
-  readonly executor: Executor;
-  readonly checks: SlotChecks;
-  readonly requests: HandoverRequests;
-  readonly automatic: AutomaticHandovers;
-  readonly observe: () => Observation;
-}
-
-function createParts(options: RunnerOptions): Parts {
+function createParts(options: RunnerOptions) {
   const { disk, now, events, masterKeyLine } = options;
   const startedAt = now();
   const stored = createStoredState({ ...options, onStore: events.onStore });
@@ -208,10 +181,16 @@ function tellOfChange(
   }
 }
 
+export type Runner = ReturnType<typeof createRunner>;
+
 /** More actions than any handover has in a row. */
 const MOST_ACTIONS = 50;
 
-function createTicks(parts: Parts, { disk, now, limits }: RunnerOptions, pace: Pace) {
+function createTicks(
+  parts: ReturnType<typeof createParts>,
+  { disk, now, limits }: RunnerOptions,
+  pace: Pace,
+) {
   const { stored, executor, checks, requests, automatic, observe } = parts;
   let closed = false;
 
@@ -274,27 +253,17 @@ function dueCheck(
   return { slot: to, everyMs: isFine ? Infinity : slowCheckMs };
 }
 
-/** Carries out what was planned, and remembers what only this process knows of it. */
-interface Executor {
-  /** From now on the traffic serves; it goes to `slot` already. */
-  serve(traffic: SlotTraffic, slot: SlotName): void;
-  trafficAt(): SlotName | undefined;
-  seen(slot: SlotName): Pick<ObservedSlot, 'failure' | 'load' | 'isUp' | 'cut'>;
-  /** Another handover begins: what was cut and what failed in the one before does not count. */
-  forget(): void;
-  /** Resolves to whether the tick may go on at once, or after a while only. Never rejects. */
-  perform(action: Exclude<Action, { kind: 'wait' }>): Promise<boolean>;
-  /** What failed last, and has not succeeded since. */
-  trouble(): Trouble | undefined;
-}
-
 interface ExecutorOptions {
   readonly stored: StoredState;
   readonly disk: SlotDisk;
   readonly onTrouble: (trouble: Trouble | undefined) => void;
 }
 
-function createExecutor({ stored, disk, onTrouble }: ExecutorOptions): Executor {
+/**
+ * Carries out what was planned, and remembers what only this process knows of it; `trouble` is what
+ * failed last, and has not succeeded since.
+ */
+function createExecutor({ stored, disk, onTrouble }: ExecutorOptions) {
   let traffic: SlotTraffic | undefined;
   let trafficAt: SlotName | undefined;
   const cuts = new Map<SlotName, number>();
@@ -323,23 +292,25 @@ function createExecutor({ stored, disk, onTrouble }: ExecutorOptions): Executor 
   };
 
   return {
-    serve(given, slot) {
-      traffic = given;
-      trafficAt = slot;
+    /** From now on the traffic serves; it goes to `slot` already. */
+    serve(given: SlotTraffic, slot: SlotName): void {
+      [traffic, trafficAt] = [given, slot];
     },
     trafficAt: () => trafficAt,
-    seen: (slot) => ({
+    seen: (slot: SlotName) => ({
       failure: failures.get(slot),
       load: traffic?.load(slot) ?? NO_LOAD,
       isUp: traffic?.isUp(slot) ?? false,
       cut: cuts.get(slot),
     }),
     trouble: () => trouble,
-    forget() {
+    /** Another handover begins: what was cut and what failed in the one before does not count. */
+    forget(): void {
       cuts.clear();
       failures.clear();
     },
-    async perform(action) {
+    /** Resolves to whether the tick may go on at once, or after a while only. Never rejects. */
+    async perform(action: Exclude<Action, { kind: 'wait' }>): Promise<boolean> {
       if (action.kind === 'store') return await stored.store(action.state);
       const { slot } = action;
       if (action.kind === 'endTraffic') {

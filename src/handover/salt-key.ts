@@ -18,24 +18,7 @@ interface SaltKeyGuardOptions {
  * that is stored. LiteLLM's own way, LITELLM_MIGRATE_FROM_MASTER_KEY, re-encrypts at a start, while
  * the LiteLLM before still serves from the same database and could read none of it any more.
  */
-export interface SaltKeyGuard {
-  /** Whether LiteLLM has a database, as it said last; undefined: it has not said. */
-  database(): boolean | undefined;
-  /** Asks the LiteLLM of this slot whether it has a database; never rejects. */
-  askDatabase(slot: SlotName): Promise<boolean | undefined>;
-  /** @throws HandoverError where the master key of the LiteLLM in this slot may not change */
-  mayRotate(slot: SlotName): Promise<void>;
-  /** What a rotation would be refused with, as far as LiteLLM has said; undefined: it would not. */
-  rotationRefusal(slot: SlotName): HandoverError | undefined;
-  /** A new salt key. @throws HandoverError where something may be encrypted already */
-  newSaltKey(slot: SlotName): Promise<SaltKeyView>;
-}
-
-export function createSaltKeyGuard({
-  isSet,
-  readiness,
-  keyFile,
-}: SaltKeyGuardOptions): SaltKeyGuard {
+export function createSaltKeyGuard({ isSet, readiness, keyFile }: SaltKeyGuardOptions) {
   let known: boolean | undefined;
   let asking: Promise<boolean | undefined> | undefined;
   const ask = async (slot: SlotName): Promise<boolean | undefined> => {
@@ -51,16 +34,23 @@ export function createSaltKeyGuard({
   };
 
   return {
+    /** Whether LiteLLM has a database, as it said last; undefined: it has not said. */
     database: () => known,
+    /** Asks the LiteLLM of this slot whether it has a database; never rejects. */
     askDatabase,
-    async mayRotate(slot) {
+    /** @throws HandoverError where the master key of the LiteLLM in this slot may not change */
+    async mayRotate(slot: SlotName): Promise<void> {
       if (isSet) return;
       const database = await askDatabase(slot);
       if (database !== false) throw saltKeyUnknown(database, keyFile(slot));
     },
-    rotationRefusal: (slot) =>
+    /**
+     * What a rotation would be refused with, as far as LiteLLM has said; undefined: it would not.
+     */
+    rotationRefusal: (slot: SlotName): HandoverError | undefined =>
       isSet || known !== true ? undefined : saltKeyUnknown(known, keyFile(slot)),
-    async newSaltKey(slot) {
+    /** A new salt key. @throws HandoverError where something may be encrypted already */
+    async newSaltKey(slot: SlotName): Promise<SaltKeyView> {
       if (isSet) throw saltKeyIsSet();
       const database = await askDatabase(slot);
       if (database !== false) throw saltKeyMayBeNeeded(database);
@@ -68,6 +58,8 @@ export function createSaltKeyGuard({
     },
   };
 }
+
+export type SaltKeyGuard = ReturnType<typeof createSaltKeyGuard>;
 
 const saltKeyUnknown = (database: boolean | undefined, keyFile: string): HandoverError =>
   new HandoverError(

@@ -10,24 +10,6 @@ import { readKeyFile, slotKeyPath, writeKeyFile } from '../store/key-files.ts';
 import { type StoreError, storeFault } from '../store/key-store.ts';
 import type { PlaceFailure, SlotOnDisk } from './observation.ts';
 
-/**
- * The folders of the slots and the files of their keys. Nobody but this process writes them, so
- * they are read at the start and after each change, and not at each tick.
- */
-export interface SlotDisk {
-  /** The slot as it was when it was read last. */
-  seen(slot: SlotName): SlotOnDisk;
-  key(slot: SlotName): Secret | undefined;
-  /** Reads both slots anew. @throws Error of Node's fs */
-  refresh(): Promise<void>;
-  /** Makes the slot's key where there is none: a new one, or the same as the key of `copyOf`. */
-  makeKey(slot: SlotName, copyOf: SlotName | undefined): Promise<void>;
-  /** Puts the folder in place, with the configuration of the slot `config`, or of the setting. */
-  place(slot: SlotName, config: SlotName | 'setting'): Promise<void>;
-  /** Takes the folder away, then the key: no LiteLLM runs with a key that is stored nowhere. */
-  clear(slot: SlotName): Promise<void>;
-}
-
 interface SlotDiskOptions {
   /** The state folder. */
   readonly state: string;
@@ -41,7 +23,11 @@ interface SlotDiskOptions {
 
 const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
 
-export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
+/**
+ * The folders of the slots and the files of their keys. Nobody but this process writes them, so
+ * they are read at the start and after each change, and not at each tick.
+ */
+export function createSlotDisk(options: SlotDiskOptions) {
   const { state, slots, config, files, fault = noFaults } = options;
   const known: Record<SlotName, SlotOnDisk> = { a: UNREAD, b: UNREAD };
   const keys: Record<SlotName, Secret | undefined> = { a: undefined, b: undefined };
@@ -63,22 +49,26 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
     }
   };
   return {
-    seen: (slot) => known[slot],
-    key: (slot) => keys[slot],
-    async refresh() {
+    /** The slot as it was when it was read last. */
+    seen: (slot: SlotName): SlotOnDisk => known[slot],
+    key: (slot: SlotName): Secret | undefined => keys[slot],
+    /** Reads both slots anew. @throws Error of Node's fs */
+    async refresh(): Promise<void> {
       // A process that was killed while it wrote a key may have left a file with that key.
       await sweepLeftovers(keyFolder);
       await read('a');
       await read('b');
     },
-    makeKey: (slot, copyOf) =>
+    /** Makes the slot's key where there is none: a new one, or the same as the key of `copyOf`. */
+    makeKey: (slot: SlotName, copyOf: SlotName | undefined): Promise<void> =>
       thenRead(slot, async () => {
         if ((await readKeyFile(keyPath(slot))) !== undefined) return;
         const key = copyOf === undefined ? new Secret(generateKey()) : keys[copyOf];
         if (key === undefined) throw new Error(`slot ${copyOf} has no key to copy`);
         await writeKeyFile(keyPath(slot), key, files);
       }),
-    place: (slot, from) =>
+    /** Puts the folder in place, with the configuration of the slot `from`, or of the setting. */
+    place: (slot: SlotName, from: SlotName | 'setting'): Promise<void> =>
       thenRead(slot, async () => {
         const key = keys[slot];
         if (key === undefined) throw new Error(`slot ${slot} has no key to run with`);
@@ -87,7 +77,8 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
         await slots.place(slot, { key, config: content });
         fault(`after place ${slot}`);
       }),
-    clear: (slot) =>
+    /** Takes the folder away, then the key: no LiteLLM runs with a key that is stored nowhere. */
+    clear: (slot: SlotName): Promise<void> =>
       thenRead(slot, async () => {
         fault(`clear ${slot}`);
         await slots.remove(slot);
@@ -96,6 +87,8 @@ export function createSlotDisk(options: SlotDiskOptions): SlotDisk {
       }),
   };
 }
+
+export type SlotDisk = ReturnType<typeof createSlotDisk>;
 
 /** Removes the key's file durably; where there is none, nothing is left to do. */
 async function removeKey(path: string, files: Disk): Promise<void> {

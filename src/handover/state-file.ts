@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { StartupError } from '../startup-error.ts';
 import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
-import { createSaves, type SavesOptions, type StoreError, storeFault } from '../store/key-store.ts';
+import { createSaves, type SavesOptions, storeFault } from '../store/key-store.ts';
 import { seal, unseal } from '../store/sealed.ts';
 import { type UpstreamState, upstreamState } from './state.ts';
 
@@ -26,28 +26,16 @@ function decodeState(
 }
 
 /** What is known of the slots, in `upstream.json` of the state folder. */
-export interface StateFile {
-  /**
-   * Resolves to undefined where nothing was ever stored.
-   *
-   * @throws StartupError where the file is there and cannot be used: a damaged file is never taken
-   * for an empty one
-   */
-  load(): Promise<UpstreamState | undefined>;
-  /**
-   * The state is on the disk when this resolves. Where it rejects, the disk holds the state before,
-   * or in a rare case this one: before anything else is saved, the state that counts must be saved
-   * again.
-   *
-   * @throws StoreError where the disk does not take it
-   */
-  save(state: UpstreamState): Promise<void>;
-}
-
-export function createStateFile(folder: string, disk: Disk): StateFile {
+export function createStateFile(folder: string, disk: Disk) {
   const path = join(folder, 'upstream.json');
   return {
-    async load() {
+    /**
+     * Resolves to undefined where nothing was ever stored.
+     *
+     * @throws StartupError where the file is there and cannot be used: a damaged file is never
+     * taken for an empty one
+     */
+    async load(): Promise<UpstreamState | undefined> {
       await sweepLeftovers(dirname(path), 'upstream.json');
       const bytes = await readIfThere(path);
       if (bytes === undefined) return undefined;
@@ -55,7 +43,14 @@ export function createStateFile(folder: string, disk: Disk): StateFile {
       if (decoded.ok) return decoded.state;
       throw new StartupError('state', `${path} cannot be used: ${decoded.reason}`, { hint: HINT });
     },
-    async save(content) {
+    /**
+     * The state is on the disk when this resolves. Where it rejects, the disk holds the state
+     * before, or in a rare case this one: before anything else is saved, the state that counts must
+     * be saved again.
+     *
+     * @throws StoreError where the disk does not take it
+     */
+    async save(content: UpstreamState): Promise<void> {
       try {
         await disk.run('replace', { path, data: encodeState(content) });
       } catch (error) {
@@ -64,6 +59,8 @@ export function createStateFile(folder: string, disk: Disk): StateFile {
     },
   };
 }
+
+export type StateFile = ReturnType<typeof createStateFile>;
 
 const HINT =
   'put it back from a backup; or delete it: the sidecar then goes by the slots that it finds, ' +
@@ -82,31 +79,17 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** The state by which the sidecar acts. A new state counts only once it is stored. */
-export interface StoredState {
-  state(): UpstreamState;
-  /** Resolves to whether `next` is stored, and counts from now on. Never rejects. */
-  store(next: UpstreamState): Promise<boolean>;
-  /**
-   * After a save that failed: saves the state that counts once more, because the one that failed
-   * may stand on the disk all the same. Nothing may be acted on before. Resolves to whether disk
-   * and memory agree.
-   */
-  settle(): Promise<boolean>;
-  /** Why the last save failed; undefined: it did not fail. */
-  error(): StoreError | undefined;
-  /** `listener` is called after each change of the state; it must not throw. */
-  onChange(listener: (next: UpstreamState, before: UpstreamState) => void): void;
-}
-
 interface StoredStateOptions extends SavesOptions {
   readonly file: StateFile;
   readonly state: UpstreamState;
 }
 
-export function createStoredState(options: StoredStateOptions): StoredState {
+type Listener = (next: UpstreamState, before: UpstreamState) => void;
+
+/** The state by which the sidecar acts. A new state counts only once it is stored. */
+export function createStoredState(options: StoredStateOptions) {
   const { file, mayWrite, onStore } = options;
-  const listeners: Parameters<StoredState['onChange']>[0][] = [];
+  const listeners: Listener[] = [];
   let current = options.state;
   const saves = createSaves({ mayWrite, onStore });
 
@@ -121,15 +104,25 @@ export function createStoredState(options: StoredStateOptions): StoredState {
 
   return {
     state: () => current,
+    /** Why the last save failed; undefined: it did not fail. */
     error: saves.failure,
-    async store(next) {
+    /** Resolves to whether `next` is stored, and counts from now on. Never rejects. */
+    async store(next: UpstreamState): Promise<boolean> {
       if (!(await save(next))) return false;
       const before = current;
       current = next;
       for (const listener of listeners) listener(next, before);
       return true;
     },
-    settle: () => (saves.failure() === undefined ? Promise.resolve(true) : save(current)),
-    onChange: (listener) => void listeners.push(listener),
+    /**
+     * After a save that failed: saves the state that counts once more, because the one that failed
+     * may stand on the disk all the same. Nothing may be acted on before. Resolves to whether disk
+     * and memory agree.
+     */
+    settle: async () => saves.failure() === undefined || (await save(current)),
+    /** `listener` is called after each change of the state; it must not throw. */
+    onChange: (listener: Listener) => void listeners.push(listener),
   };
 }
+
+export type StoredState = ReturnType<typeof createStoredState>;

@@ -17,7 +17,7 @@ import type { UpstreamState } from './state.ts';
 import type { HandoverView, SlotView, UpstreamView, UpstreamWarning } from './views.ts';
 
 interface UpstreamAdminOptions {
-  readonly runner: Omit<Runner, 'start' | 'close'>;
+  readonly runner: Runner;
   readonly saltKey: SaltKeyGuard;
   readonly limits: Limits;
   readonly now: () => number;
