@@ -9,6 +9,8 @@ export type Said<T> =
   | { readonly ok: true; readonly body: T }
   | { readonly ok: false; readonly code: string; readonly detail: string };
 
+const ANSWER_MS = 60_000;
+
 export type Admin = ReturnType<typeof createAdmin>;
 
 /**
@@ -30,6 +32,7 @@ export function createAdmin(socketPath: string) {
           );
         }, reject);
       });
+      asked.setTimeout(ANSWER_MS, () => asked.destroy(new Error(`${path}: no answer in 60 s`)));
       asked.once('error', reject).end(fields && JSON.stringify(fields));
     });
   const master = '/api/clients/master';

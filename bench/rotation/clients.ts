@@ -40,7 +40,18 @@ export function createHolders(count: number, first: string, keyFile: string, gra
     readsAt: Number.POSITIVE_INFINITY,
   }));
   let reads = 0;
+  let newest = first;
+  /** Who is about to read anyway reads the newest. */
+  const heard = (key: string): void => {
+    if (key === newest) return;
+    newest = key;
+    const now = performance.now();
+    for (const holder of holders) {
+      holder.readsAt = Math.min(holder.readsAt, now + Math.random() * graceMs * MOVING);
+    }
+  };
   return {
+    heard,
     reads: () => reads,
     /** The key that a holder has now: a timer that is late makes no client late. */
     keyOf(index: number): string {
@@ -50,15 +61,10 @@ export function createHolders(count: number, first: string, keyFile: string, gra
         holder.key = readFileSync(keyFile, 'utf8').trim();
         holder.readsAt = Number.POSITIVE_INFINITY;
         reads += 1;
+        // It may stand there before its rotation is answered, and the grace begins with its use.
+        heard(holder.key);
       }
       return holder.key;
-    },
-    /** Who is about to read anyway reads the newest. */
-    heard(): void {
-      const now = performance.now();
-      for (const holder of holders) {
-        holder.readsAt = Math.min(holder.readsAt, now + Math.random() * graceMs * MOVING);
-      }
     },
   };
 }
