@@ -6,7 +6,6 @@ import { type KeyEvents, type Keys, openKeys } from '../rotation/keys.ts';
 import { StartupError } from '../startup-error.ts';
 import { checkDeclared, madeKeyPath } from '../store/key-files.ts';
 import { StoreError } from '../store/key-store.ts';
-import type { KeyMetrics } from '../telemetry/key-families.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 import type { State } from './state.ts';
@@ -68,7 +67,7 @@ function sayWhichKey({ state }: Config, { from }: Keys, log: Log): void {
   log.info({ file: madeKeyPath(state) }, `${sentence}: read it with \`sidecar key show\``);
 }
 
-function tellLogAndMetrics(log: Log, counted: KeyMetrics): KeyEvents {
+function tellLogAndMetrics(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
   const logged = logKeyEvents(log);
   return {
     ...logged,

@@ -16,21 +16,12 @@ import {
 
 /** What becomes of an edit of LiteLLM's configuration. */
 const CONFIG_OUTCOMES = ['applied', 'refused', 'unusable'] as const;
-type ConfigOutcome = (typeof CONFIG_OUTCOMES)[number];
-
-/** What the metrics count of handovers. */
-export interface HandoverMetrics {
-  /** A step began; `idle`: no handover is under way. */
-  onHandoverState(state: HandoverView['state'] | 'idle'): void;
-  onHandoverEnd(view: HandoverView): void;
-  onConfigChange(outcome: ConfigOutcome): void;
-}
 
 /** In seconds: a start of LiteLLM takes six and more, the longest limit in use some minutes. */
 const BOUNDS = [2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600];
 
 /** The families of LiteLLM's handovers and of its configuration. */
-export const createHandoverFamilies = (registry: Registry): HandoverMetrics => {
+export const createHandoverFamilies = (registry: Registry) => {
   const ends = createCombinedCounters(registry, {
     name: 'handovers_total',
     help: 'Handovers from one LiteLLM to another that ended.',
@@ -56,20 +47,22 @@ export const createHandoverFamilies = (registry: Registry): HandoverMetrics => {
     values: CONFIG_OUTCOMES,
   });
   return {
+    /** A step began; `idle`: no handover is under way. */
     onHandoverState: createState(registry),
-    onHandoverEnd({ kind, state, fault, startedAt, switchedAt, endedAt }) {
+    onHandoverEnd(view: HandoverView): void {
+      const { kind, state, fault, startedAt, switchedAt, endedAt } = view;
       const outcome = HANDOVER_ENDS.find((end) => end === state);
-      if (outcome !== undefined) ends.increment({ kind, outcome });
-      if (fault !== null) faults.increment(fault.code);
+      if (outcome !== undefined) ends({ kind, outcome });
+      if (fault !== null) faults(fault.code);
       const until = Date.parse(switchedAt ?? endedAt ?? startedAt);
       durations.observe(HANDOVER_KINDS.indexOf(kind), until - Date.parse(startedAt));
     },
-    onConfigChange: configChanges.increment,
+    onConfigChange: configChanges,
   };
 };
 
 /** One of a closed set stands at 1, the others at 0. */
-const createState = (registry: Registry): HandoverMetrics['onHandoverState'] => {
+const createState = (registry: Registry) => {
   const samples = new Map<string, Sample>();
   for (const state of ['idle', ...HANDOVER_STEPS]) {
     samples.set(state, { value: state === 'idle' ? 1 : 0, sharedLabels: { state } });
@@ -77,7 +70,7 @@ const createState = (registry: Registry): HandoverMetrics['onHandoverState'] => 
   const help = 'The step that the handover under way is in.';
   const family = { name: 'handover_state', help, type: 'gauge' } as const;
   registerFamily(registry, family, () => samples.values());
-  return (state) => {
+  return (state: HandoverView['state'] | 'idle'): void => {
     for (const [name, sample] of samples) sample.value = name === state ? 1 : 0;
   };
 };

@@ -26,14 +26,6 @@ export interface KeyReadings {
   readonly publishPending: () => number;
 }
 
-/** What the metrics count of keys. */
-export interface KeyMetrics extends Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> {
-  /** For the traffic path, as `TrafficEvents` has it. */
-  onKeyUse(key: KnownKey): void;
-  /** The key that LiteLLM itself runs with. */
-  onUpstreamRotation: KeyEvents['onRotation'];
-}
-
 /** Where a key is published; `state` is the state folder's own copy. */
 const PLACES = ['file', 'dotenv', 'state'] as const;
 
@@ -42,8 +34,7 @@ const PLACES = ['file', 'dotenv', 'state'] as const;
  *
  * @param clients those that are named; at most 63 values
  */
-export const createKeyFamilies = (registry: Registry, clients: LabelSet): KeyMetrics => {
-  const requests = createKeyRequests(registry, clients);
+export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
   let storeUp = true;
   const up = { name: 'store_up', help: 'Whether the last save of the keyring succeeded.' };
   registerGauge(registry, up, () => (storeUp ? 1 : 0));
@@ -58,15 +49,23 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet): KeyMet
     help: 'Rotations of keys.',
     labels: { kind: ['client', 'upstream'], trigger: TRIGGERS, outcome: ROTATION_OUTCOMES },
   });
-  return {
-    onKeyUse: requests.count,
-    onRotation: (trigger, outcome) => rotations.increment({ kind: 'client', trigger, outcome }),
-    onUpstreamRotation: (trigger, outcome) =>
-      rotations.increment({ kind: 'upstream', trigger, outcome }),
-    onPublishFailure: (target) => failures.increment(target === 'state' ? target : target.kind),
+  const countRotations =
+    (kind: 'client' | 'upstream'): KeyEvents['onRotation'] =>
+    (trigger, outcome) =>
+      rotations({ kind, trigger, outcome });
+  const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> = {
+    onRotation: countRotations('client'),
+    onPublishFailure: (target) => failures(target === 'state' ? target : target.kind),
     onStore: (error) => {
       storeUp = error === undefined;
     },
+  };
+  return {
+    ...events,
+    /** For the traffic path, as `TrafficEvents` has it. */
+    onKeyUse: createKeyRequests(registry, clients),
+    /** The key that LiteLLM itself runs with. */
+    onUpstreamRotation: countRotations('upstream'),
   };
 };
 
@@ -96,10 +95,7 @@ const FIRST_TOMBSTONE = PLACE_OF.retired;
  * Counts requests by the state of their key. Once a client is met all of its states stand at 0, so
  * that the first use of a revoked key is an increase that `rate()` sees.
  */
-const createKeyRequests = (
-  registry: Registry,
-  clients: LabelSet,
-): { count(key: KnownKey): void } => {
+const createKeyRequests = (registry: Registry, clients: LabelSet) => {
   const rows: (readonly Sample[] | undefined)[] = [];
   const begin = (client: number): readonly Sample[] => {
     const name = clients.valueAt(client);
@@ -115,12 +111,10 @@ const createKeyRequests = (
   counter('tombstone_uses_total', 'Requests with a key that was retired or revoked.', () =>
     rows.flatMap((row) => row?.slice(FIRST_TOMBSTONE) ?? []),
   );
-  return {
-    count: ({ client, state }) => {
-      const index = clients.indexOf(client);
-      const sample = (rows[index] ?? begin(index))[PLACE_OF[state]];
-      if (sample) sample.value += 1;
-    },
+  return ({ client, state }: KnownKey): void => {
+    const index = clients.indexOf(client);
+    const sample = (rows[index] ?? begin(index))[PLACE_OF[state]];
+    if (sample) sample.value += 1;
   };
 };
 

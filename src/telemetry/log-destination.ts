@@ -75,15 +75,6 @@ export const createFileSink = (fd: number, { threshold, onLost }: FileSinkOption
   };
 };
 
-/** Lines that wait for a write, as bytes. */
-interface Gather {
-  append(line: string): void;
-  /** Bytes that wait. */
-  size(): number;
-  /** All that waits; nothing waits afterwards. */
-  take(): Buffer;
-}
-
 /** UTF-8 has at most three bytes for a UTF-16 unit. */
 const MOST_BYTES_A_UNIT = 3;
 
@@ -93,11 +84,11 @@ const MOST_BYTES_A_UNIT = 3;
  *
  * @param capacity bytes to begin with; the buffer grows as it must
  */
-const createGather = (capacity: number): Gather => {
+const createGather = (capacity: number) => {
   let bytes = Buffer.allocUnsafeSlow(capacity);
   let size = 0;
   return {
-    append: (line) => {
+    append: (line: string): void => {
       const most = size + line.length * MOST_BYTES_A_UNIT;
       if (most > bytes.length) {
         const larger = Buffer.allocUnsafeSlow(Math.max(most, bytes.length * 2));
@@ -106,8 +97,10 @@ const createGather = (capacity: number): Gather => {
       }
       size += bytes.write(line, size);
     },
+    /** Bytes that wait. */
     size: () => size,
-    take: () => {
+    /** All that waits; nothing waits afterwards. */
+    take: (): Buffer => {
       const taken = bytes.subarray(0, size);
       bytes = Buffer.allocUnsafeSlow(capacity);
       size = 0;
@@ -122,15 +115,7 @@ const NOTHING = Buffer.alloc(0);
 const RETRY_MS = 20;
 
 /** One write at a time, off the event loop. */
-interface Writer {
-  isIdle(): boolean;
-  /** Only while idle; `done` is told once whether all of it was written. */
-  send(bytes: Buffer, done: (error: Error | null) => void): void;
-  /** Gives back what still waits for a full pipe, and is idle; empty where a write is under way. */
-  takeBack(): Buffer;
-}
-
-export const createWriter = (fd: number): Writer => {
+export const createWriter = (fd: number) => {
   let rest: Buffer = NOTHING;
   let done: ((error: Error | null) => void) | undefined;
   let retry: NodeJS.Timeout | undefined;
@@ -157,12 +142,14 @@ export const createWriter = (fd: number): Writer => {
 
   return {
     isIdle: () => done === undefined,
-    send: (bytes, tell) => {
+    /** Only while idle; `tell` is told once whether all of it was written. */
+    send: (bytes: Buffer, tell: (error: Error | null) => void): void => {
       rest = bytes;
       done = tell;
       go();
     },
-    takeBack: () => {
+    /** Gives back what waits for a full pipe, and is idle; empty while a write is under way. */
+    takeBack: (): Buffer => {
       if (retry === undefined) return NOTHING;
       clearTimeout(retry);
       retry = undefined;

@@ -42,25 +42,21 @@ export const createLog = (options: LogOptions): Log => {
     formatters: { level: (level: string) => ({ level }) },
     serializers: { err: (error: unknown) => describeError(error) },
     hooks: { streamWrite: finish },
+    redact: { paths: [...REDACTED_PATHS], censor: '[redacted]' },
   };
-  const lines = pino(
-    { ...settings, redact: { paths: [...REDACTED_PATHS], censor: '[redacted]' } },
-    sink,
-  );
-  // No field of an access line is a header: looking for them would cost more than the line.
-  const access = pino(settings, sink);
+  const lines = pino(settings, sink);
+  const isJson = options.prettify === undefined;
 
   const log: Log = {
     debug: (fields, message) => lines.debug(fields, message),
     info: (fields, message) => lines.info(fields, message),
     warn: (fields, message) => lines.warn(fields, message),
     error: (fields, message) => lines.error(fields, message),
-    access:
-      options.prettify === undefined
-        ? (record) => {
-            if (access.isLevelEnabled('info')) sink.write(accessLine(record, timestamp()));
-          }
-        : (record) => access.info(...accessSentence(record)),
+    access(record) {
+      if (!lines.isLevelEnabled('info')) return;
+      const line = accessLine(record, timestamp());
+      sink.write(isJson ? line : finish(withSentence(line)));
+    },
     flush: sink.flush,
   };
   return log;
@@ -159,30 +155,11 @@ const quoted = (text: string): string =>
   PLAIN.test(text) && !KEY_LIKE.test(text) ? `"${text}"` : redact(JSON.stringify(text));
 
 /** The access line for a person at a terminal: what one looks for first, and the rest behind it. */
-const accessSentence = (record: ExchangeRecord): [LogFields, string] => {
-  const { method, route, status, durationMs, generation, ...rest } = accessFields(record);
-  return [rest, `${method} ${route} ${status} ${durationMs} ms ${generation}`];
+const withSentence = (line: string): string => {
+  const { method, route, status, durationMs, generation, ...rest } = JSON.parse(line);
+  const msg = `${method} ${route} ${status} ${durationMs} ms ${generation}`;
+  return `${JSON.stringify({ ...rest, msg })}\n`;
 };
-
-/** The access line of an exchange as fields; what says nothing is left out. */
-const accessFields = (record: ExchangeRecord): LogFields => ({
-  id: record.id,
-  client: record.client,
-  generation: record.generation,
-  method: record.method,
-  route: record.template,
-  slot: record.slot,
-  status: record.status,
-  // pino leaves out a field whose value is undefined.
-  refusal: record.refusal,
-  outcome: record.outcome === 'answered' ? undefined : record.outcome,
-  model: record.model === '' ? undefined : record.model,
-  durationMs: round(record.durationMs),
-  firstByteMs: record.firstByteMs < 0 ? undefined : round(record.firstByteMs),
-  requestBytes: record.requestBytes,
-  responseBytes: record.responseBytes,
-  address: record.address,
-});
 
 /** Whole microseconds are enough. */
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;

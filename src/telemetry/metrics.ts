@@ -1,25 +1,13 @@
 import { readdir, stat } from 'node:fs/promises';
-import type { Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { MASTER } from '../client-name.ts';
 import type { Clock } from '../clock.ts';
-import { createHandoverFamilies, type HandoverMetrics } from './handover-families.ts';
-import {
-  createKeyFamilies,
-  type KeyMetrics,
-  type KeyReadings,
-  registerKeyReadings,
-} from './key-families.ts';
-import {
-  collectDefaultMetrics,
-  createLabelSet,
-  createRegistry,
-  Gauge,
-  registerFamily,
-} from './series.ts';
+import { createHandoverFamilies } from './handover-families.ts';
+import { createKeyFamilies, type KeyReadings, registerKeyReadings } from './key-families.ts';
+import { createLabelSet, registerFamily } from './series.ts';
 import {
   createTrafficFamilies,
   registerTrafficReadings,
-  type TrafficMetrics,
   type TrafficReadings,
 } from './traffic-families.ts';
 
@@ -33,24 +21,8 @@ export interface MetricsOptions {
   readonly clock: Clock;
 }
 
-/** What is read at each scrape, from those that know it. */
-export type MetricReadings = TrafficReadings & KeyReadings;
-
 /** What feeds the metrics, none of which throws or waits, and what shows them. */
-export interface Metrics {
-  readonly events: TrafficMetrics;
-  readonly keyEvents: KeyMetrics;
-  readonly handoverEvents: HandoverMetrics;
-  /** Adds what is read at each scrape; to be called once, when all that is read is there. */
-  expose(readings: MetricReadings): Exposition;
-}
-
-/** What a scrape gets. */
-export interface Exposition {
-  /** The text of all families, at most a second old. */
-  render(): Promise<string>;
-  readonly contentType: string;
-}
+export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Clients that have a name of their own in every family; those who come later are `other`. */
 const MAX_CLIENTS = 50;
@@ -61,8 +33,8 @@ const NOBODY = '-';
  * All families of the sidecar, in a registry of their own. Label values come from closed sets, and
  * there are at most 5,000 series, whatever is asked for.
  */
-export const createMetrics = (options: MetricsOptions): Metrics => {
-  const registry = createRegistry();
+export const createMetrics = (options: MetricsOptions) => {
+  const registry = new Registry();
   const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
   const events = createTrafficFamilies(registry, clients, options.routeGroups);
   const keyEvents = createKeyFamilies(registry, clients);
@@ -70,7 +42,11 @@ export const createMetrics = (options: MetricsOptions): Metrics => {
   registerRuntime(registry, options);
   return {
     ...{ events, keyEvents, handoverEvents },
-    expose(readings) {
+    /**
+     * Adds what is read at each scrape; to be called once, when all that is read is there. What it
+     * returns renders the text of all families, at most a second old.
+     */
+    expose(readings: TrafficReadings & KeyReadings) {
       registerTrafficReadings(registry, readings);
       registerKeyReadings(registry, clients, readings);
       const render = createCachedRender(registry, options.clock);

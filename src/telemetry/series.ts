@@ -1,8 +1,4 @@
-import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
-
-export { collectDefaultMetrics, Gauge };
-
-export const createRegistry = (): Registry => new Registry();
+import type { Metric, Registry } from 'prom-client';
 
 /** Stands before the name of each family of the sidecar's own. */
 const PREFIX = 'litellm_sidecar_';
@@ -54,49 +50,33 @@ export const registerGauge = (registry: Registry, family: Family, read: () => nu
   });
 };
 
-/** A counter without labels. */
-export const createCounter = (
-  registry: Registry,
-  family: Family,
-): { add(amount: number): void } => {
-  const sample: Sample = { value: 0, sharedLabels: {} };
-  registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
-  return {
-    add: (amount) => {
-      sample.value += amount;
-    },
-  };
-};
-
 /**
  * A counter with one label of a closed union. Every value stands at 0 from the start, so that the
- * first event is an increase that `rate()` sees.
+ * first event is an increase that `rate()` sees. Returns what counts one event.
  */
 export const createCounters = <T extends string>(
   registry: Registry,
   family: Family & { readonly label: string; readonly values: readonly T[] },
-): { increment(value: T): void } => {
+) => {
   const { label, values, ...rest } = family;
   const samples = new Map<T, Sample>(
     values.map((value) => [value, { value: 0, sharedLabels: { [label]: value } }]),
   );
   registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
-  return {
-    increment: (value) => {
-      const sample = samples.get(value);
-      if (sample) sample.value += 1;
-    },
+  return (value: T): void => {
+    const sample = samples.get(value);
+    if (sample) sample.value += 1;
   };
 };
 
 /**
  * A counter with several labels of closed sets. Every combination stands at 0 from the start. For
- * rare events: `increment` makes a text to look the series up, which a request cannot afford.
+ * rare events: what it returns makes a text to look the series up, which a request cannot afford.
  */
 export const createCombinedCounters = <T extends Labels>(
   registry: Registry,
   family: Family & { readonly labels: { readonly [Name in keyof T]: readonly T[Name][] } },
-): { increment(labels: T): void } => {
+) => {
   const { labels, ...rest } = family;
   const names = Object.keys(labels);
   const keyOf = (of: Labels): string => names.map((name) => of[name]).join(' ');
@@ -108,24 +88,15 @@ export const createCombinedCounters = <T extends Labels>(
     combinations.map((of) => [keyOf(of), { value: 0, sharedLabels: of }]),
   );
   registerFamily(registry, { ...rest, type: 'counter' }, () => samples.values());
-  return {
-    increment: (of) => {
-      const sample = samples.get(keyOf(of));
-      if (sample) sample.value += 1;
-    },
+  return (of: T): void => {
+    const sample = samples.get(keyOf(of));
+    if (sample) sample.value += 1;
   };
 };
 
-/** Fed in milliseconds, shown in seconds (Prometheus' base unit). */
-interface Histogram {
-  /** `row` is a number of the label set; what is no duration (negative, NaN) is left out. */
-  observe(row: number, ms: number): void;
-  /** Shows a row at 0 before its first observation. */
-  prepare(row: number): void;
-}
-
 /**
- * A histogram with one row of buckets to each label value that was observed.
+ * A histogram with one row of buckets to each label value that was observed. It is fed in
+ * milliseconds and shown in seconds, Prometheus' base unit.
  *
  * @param family `bounds` are upper bounds in seconds, ascending; `labelsOf` names a row.
  */
@@ -135,7 +106,7 @@ export const createHistogram = (
     readonly bounds: readonly number[];
     readonly labelsOf: (row: number) => Labels;
   },
-): Histogram => {
+) => {
   const { bounds, labelsOf, ...rest } = family;
   const boundsMs = Float64Array.from(bounds, (bound) => bound * 1000);
   const rows: (Row | undefined)[] = [];
@@ -150,8 +121,10 @@ export const createHistogram = (
   };
 
   return {
+    /** Shows a row at 0 before its first observation. */
     prepare: rowAt,
-    observe: (index, ms) => {
+    /** `index` is a number of the label set; what is no duration (negative, NaN) is left out. */
+    observe: (index: number, ms: number): void => {
       if (!(ms >= 0)) return;
       const row = rowAt(index);
       let bucket = 0;
@@ -202,30 +175,27 @@ const settle = (row: Row): Sample[] => {
 export const OTHER = 'other';
 
 /** The values a label may take, numbered; 0 is `other`. */
-export interface LabelSet {
-  /** The number of a value; 0 where it has none. */
-  indexOf(value: string): number;
-  /** The value of a number that `indexOf` gave. */
-  valueAt(index: number): string;
-}
+export type LabelSet = ReturnType<typeof createLabelSet>;
 
 /**
  * A closed set of label values, so that nobody outside can add a series: those of `known`, and the
  * first `open` others that are met.
  */
-export const createLabelSet = (known: readonly string[], open = 0): LabelSet => {
+export const createLabelSet = (known: readonly string[], open = 0) => {
   const values = [...new Set([OTHER, ...known])];
   const indices = new Map(values.map((value, index) => [value, index]));
   const limit = values.length + open;
 
   return {
-    indexOf: (value) => {
+    /** The number of a value; 0 where it has none. */
+    indexOf: (value: string): number => {
       const index = indices.get(value);
       if (index !== undefined) return index;
       if (values.length >= limit) return 0;
       indices.set(value, values.length);
       return values.push(value) - 1;
     },
-    valueAt: (index) => values[index] ?? OTHER,
+    /** The value of a number that `indexOf` gave. */
+    valueAt: (index: number): string => values[index] ?? OTHER,
   };
 };

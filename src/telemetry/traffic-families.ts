@@ -8,7 +8,6 @@ import {
 } from '../proxy/record.ts';
 import { REFUSAL_CODES } from '../refusal.ts';
 import {
-  createCounter,
   createCounters,
   createHistogram,
   createLabelSet,
@@ -28,9 +27,6 @@ export interface TrafficReadings {
   readonly upstreamUp: () => ReadonlyMap<string, boolean>;
 }
 
-/** What the traffic path feeds; `onKeyUse` feeds the families of keys. */
-export type TrafficMetrics = Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'>;
-
 /** Two histograms of 19 series to a group: with these, at most 1,938 of the 5,000 in all. */
 const MAX_ROUTE_GROUPS = 50;
 
@@ -45,11 +41,15 @@ export const createTrafficFamilies = (
   registry: Registry,
   clients: LabelSet,
   routeGroups: readonly string[],
-): TrafficMetrics => {
+): Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'> => {
   const routes = createLabelSet(routeGroups.slice(0, MAX_ROUTE_GROUPS));
-  const requests = createRequestCounters(registry, routes, clients);
-  const durations = createDurations(registry, routes);
-  const sums = SUMS.map(({ of, ...family }) => ({ of, ...createCounter(registry, family) }));
+  const countRequest = createRequestCounters(registry, routes, clients);
+  const observeDurations = createDurations(registry, routes);
+  const sums = SUMS.map(({ of, ...family }) => {
+    const sample: Sample = { value: 0, sharedLabels: {} };
+    registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
+    return { of, sample };
+  });
   const refusals = createCounters(registry, {
     name: 'refusals_total',
     help: 'Requests that the sidecar refused.',
@@ -72,23 +72,14 @@ export const createTrafficFamilies = (
   return {
     onExchangeEnd: (record) => {
       const route = routes.indexOf(record.group);
-      requests.count(record, route);
-      durations.observe(record, route);
-      for (const { add, of } of sums) add(of(record));
-      if (record.refusal !== undefined) refusals.increment(record.refusal);
+      countRequest(record, route);
+      observeDurations(record, route);
+      for (const { of, sample } of sums) sample.value += of(record);
+      if (record.refusal !== undefined) refusals(record.refusal);
     },
-    onUpstreamError: errors.increment,
-    onRetry: retries.increment,
+    onUpstreamError: errors,
+    onRetry: retries,
   };
-};
-
-/** The families of traffic that are read at each scrape. */
-export const registerTrafficReadings = (
-  registry: Registry,
-  { gauges, upstreamUp }: TrafficReadings,
-): void => {
-  registerInFlight(registry, gauges);
-  registerUpstreamUp(registry, upstreamUp);
 };
 
 /** Counters without labels, each with what an exchange that ended adds to it. */
@@ -115,11 +106,7 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 const MAX_SERIES = 1800;
 
 /** Counts exchanges that ended; each label set has at most 63 values. */
-const createRequestCounters = (
-  registry: Registry,
-  routes: LabelSet,
-  clients: LabelSet,
-): { count(record: ExchangeRecord, route: number): void } => {
+const createRequestCounters = (registry: Registry, routes: LabelSet, clients: LabelSet) => {
   const methods = createLabelSet(METHODS);
   const samples = new Map<number, Sample>();
   const family = { name: 'requests_total', help: 'Requests that ended, refused ones included.' };
@@ -144,12 +131,10 @@ const createRequestCounters = (
     return sample;
   };
 
-  return {
-    count: (record, route) => {
-      const client = clients.indexOf(record.client);
-      const method = methods.indexOf(record.method);
-      sampleOf(client, route, method, statusIndex(record.status)).value += 1;
-    },
+  return (record: ExchangeRecord, route: number): void => {
+    const client = clients.indexOf(record.client);
+    const method = methods.indexOf(record.method);
+    sampleOf(client, route, method, statusIndex(record.status)).value += 1;
   };
 };
 
@@ -188,10 +173,7 @@ const OVERHEAD_BOUNDS = [
  * How long exchanges took. Only those that were sent on to LiteLLM: a scanner's refusals, answered
  * in microseconds, would hide a slow model.
  */
-const createDurations = (
-  registry: Registry,
-  routes: LabelSet,
-): { observe(record: ExchangeRecord, route: number): void } => {
+const createDurations = (registry: Registry, routes: LabelSet) => {
   const byRoute = (name: string, help: string) =>
     createHistogram(registry, {
       name,
@@ -215,31 +197,25 @@ const createDurations = (
   });
   overhead.prepare(0);
 
-  return {
-    observe: (record, route) => {
-      if (record.overheadMs < 0) return;
-      duration.observe(route, record.durationMs);
-      firstByte.observe(route, record.firstByteMs);
-      overhead.observe(0, record.overheadMs);
-    },
+  return (record: ExchangeRecord, route: number): void => {
+    if (record.overheadMs < 0) return;
+    duration.observe(route, record.durationMs);
+    firstByte.observe(route, record.firstByteMs);
+    overhead.observe(0, record.overheadMs);
   };
 };
 
-/** What is under way, read at each scrape. */
-const registerInFlight = (registry: Registry, gauges: TrafficGauges): void => {
+/** What is read at each scrape: what is under way, and which LiteLLM answers. */
+export const registerTrafficReadings = (
+  registry: Registry,
+  { gauges, upstreamUp }: TrafficReadings,
+): void => {
   const gauge = (name: string, help: string, read: () => number): void =>
     registerGauge(registry, { name, help }, read);
   gauge('requests_in_flight', 'Requests under way.', gauges.inFlight);
   gauge('streams_in_flight', 'Event streams under way.', gauges.streams);
   gauge('websockets_in_flight', 'WebSockets open.', gauges.websockets);
   gauge('requests_held', 'Requests that wait for LiteLLM to come back.', gauges.held);
-};
-
-/** Reads at each scrape which slots there are, and whether their LiteLLM answers. */
-const registerUpstreamUp = (
-  registry: Registry,
-  upstreamUp: () => ReadonlyMap<string, boolean>,
-): void => {
   const help = 'Whether the LiteLLM of a slot answers.';
   registerFamily(registry, { name: 'upstream_up', help, type: 'gauge' }, () =>
     [...upstreamUp()].map(([slot, isUp]) => ({ value: isUp ? 1 : 0, sharedLabels: { slot } })),

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createHistogram, createLabelSet, createRegistry } from '../../src/telemetry/series.ts';
+import { createHistogram, createLabelSet } from '../../src/telemetry/series.ts';
 import { parseSeries } from './exposition.ts';
 
 const setUp = (bounds: readonly number[]) => {
-  const registry = createRegistry();
+  const registry = new Registry();
   const histogram = createHistogram(registry, {
     name: 'wait_seconds',
     help: 'Waits.',

@@ -1,14 +1,12 @@
-import {
-  createMetrics,
-  type MetricReadings,
-  type MetricsOptions,
-} from '../../src/telemetry/metrics.ts';
+import { createMetrics, type Metrics, type MetricsOptions } from '../../src/telemetry/metrics.ts';
 import { parseSeries } from './exposition.ts';
+
+type Readings = Parameters<Metrics['expose']>[0];
 
 export const GROUPS = Array.from({ length: 40 }, (_, index) => `group-${index}`);
 
 /** Metrics with a clock that only a test moves; `series` scrapes a second later. */
-export const startMetrics = (changes: Partial<MetricsOptions & MetricReadings> = {}) => {
+export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) => {
   const time = { ms: 0 };
   const metrics = createMetrics({
     version: '1.2.3',
