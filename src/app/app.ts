@@ -3,7 +3,7 @@ import type { Upstreams } from '../proxy/upstreams.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
 import type { Listener } from '../servers/listener.ts';
-import { createOpsServer, type OpsServer } from '../servers/ops.ts';
+import { createOpsServer } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
@@ -102,7 +102,7 @@ function buildOps(
   { config, log }: AppOptions,
   { exchanges, metrics }: Base,
   { keys, traffic, api }: { keys: Keys; traffic: Traffic; api: AdminApi },
-): OpsServer {
+) {
   const { upstreams } = traffic;
   const exposition = metrics.expose({
     gauges: {

@@ -2,10 +2,10 @@ import type { Clock } from '../clock.ts';
 import type { DeclaredPlaces } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import { ROUTE_GROUPS } from '../litellm/routes.ts';
-import { createExchanges, type Exchanges } from '../proxy/exchanges.ts';
+import { createExchanges } from '../proxy/exchanges.ts';
 import type { FaultPoint } from '../store/durable-file.ts';
 import type { Log } from '../telemetry/log.ts';
-import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
 
 export interface AppOptions {
   readonly config: Config;
@@ -25,14 +25,11 @@ export interface AppOptions {
 }
 
 /** What every other part is built on. */
-export interface Base {
-  /** The requests and WebSockets under way. */
-  readonly exchanges: Exchanges;
-  /** The counters; what is read at a scrape joins them once everything is built. */
-  readonly metrics: Metrics;
-}
+export type Base = ReturnType<typeof buildBase>;
 
-export const buildBase = ({ clock, version, nodeVersion }: AppOptions): Base => ({
+export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => ({
+  /** The requests and WebSockets under way. */
   exchanges: createExchanges(clock),
+  /** The counters; what is read at a scrape joins them once everything is built. */
   metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
 });

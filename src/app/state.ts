@@ -1,47 +1,25 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
-import type { AdminApi, AuditReader } from '../servers/admin/api.ts';
+import type { AdminApi } from '../servers/admin/api.ts';
 import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
 import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
 import { createDisk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
-import {
-  clientKeyPath,
-  createKeyFiles,
-  type KeyFiles,
-  makeStateFolder,
-} from '../store/key-files.ts';
-import type { KeyStore } from '../store/key-store.ts';
+import { clientKeyPath, createKeyFiles, makeStateFolder } from '../store/key-files.ts';
 import { behindLinks } from '../store/publish.ts';
 import type { AppOptions } from './base.ts';
 
 /** The state folder, which this process has locked for itself, and the stores in it. */
-export interface State {
-  readonly store: KeyStore;
-  readonly keyFiles: KeyFiles;
-  readonly audit: AuditReader;
-  /** Calls the listener with each repair of the audit, those before this call included. */
-  onRepair(listener: (repair: AuditRepair) => void): void;
-  /** Whether the folder is still this process's. */
-  readonly mayWrite: () => boolean;
-  /** Throws StartupError `locked` where another process has taken the folder. */
-  checkLock(): void;
-  /** Opens the admin API on `admin.sock`; until then each request there is told to wait. */
-  serveAdmin(api: AdminApi): void;
-  /** The admin API takes no more requests; resolves once those under way are answered. */
-  drainAdmin(): Promise<void>;
-  /** Lets the folder go; nothing may be written to it any more. */
-  close(): Promise<void>;
-}
+export type State = Awaited<ReturnType<typeof openState>>;
 
 /**
  * Takes the state folder for this process: the admin socket in it is the lock.
  *
  * @throws StartupError where another sidecar has the folder, or it cannot be used
  */
-export async function openState({ config, log, fault }: AppOptions): Promise<State> {
+export async function openState({ config, log, fault }: AppOptions) {
   const { state } = config;
   await makeStateFolder(state);
   const path = join(state, 'admin.sock');
@@ -65,19 +43,25 @@ export async function openState({ config, log, fault }: AppOptions): Promise<Sta
     store: createFileStore({ folder: state, onRepair: repairs.tell, disk }),
     keyFiles: createKeyFiles(state, disk),
     audit: {
-      read: (after, limit) => readAudit(state, { after, limit }),
+      read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     },
+    /** Calls the listener with each repair of the audit, those before this call included. */
     onRepair: repairs.subscribe,
+    /** Whether the folder is still this process's. */
     mayWrite: socket.isStillOurs,
-    checkLock() {
+    /** Throws StartupError `locked` where another process has taken the folder. */
+    checkLock(): void {
       if (!socket.isStillOurs()) throw lockedState(dirname(path));
     },
-    serveAdmin(api) {
+    /** Opens the admin API on `admin.sock`; until then each request there is told to wait. */
+    serveAdmin(api: AdminApi): void {
       disk.allowThread();
       socket.serve(api);
     },
+    /** The admin API takes no more requests; resolves once those under way are answered. */
     drainAdmin: socket.drain,
+    /** Lets the folder go; nothing may be written to it any more. */
     close,
   };
 }

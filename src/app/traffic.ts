@@ -109,17 +109,7 @@ function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): T
 }
 
 /** The traffic port and all that is behind it. */
-export interface Traffic {
-  readonly server: TrafficServer;
-  /** What a handover moves, and what the metrics and `/readyz` look at. */
-  readonly upstreams: Upstreams;
-  /** What `/readyz` answers. */
-  readiness(): { readonly ready: boolean; readonly waitingFor: readonly string[] };
-  /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */
-  drain(): Promise<void>;
-  /** Ends everything at once. */
-  close(): Promise<void>;
-}
+export type Traffic = ReturnType<typeof buildTraffic>;
 
 /** How far the end of the process is. */
 interface Phase {
@@ -129,12 +119,7 @@ interface Phase {
   isDraining: boolean;
 }
 
-export function buildTraffic(
-  options: AppOptions,
-  base: Base,
-  keys: Keys,
-  start: UpstreamStart,
-): Traffic {
+export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
   const { exchanges } = base;
@@ -162,12 +147,16 @@ export function buildTraffic(
   };
   return {
     server,
+    /** What a handover moves, and what the metrics and `/readyz` look at. */
     upstreams,
+    /** What `/readyz` answers. */
     readiness: () => readiness(upstreams, phase.isStopping),
-    async drain() {
+    /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */
+    async drain(): Promise<void> {
       await finish(options, exchanges, server, phase);
       await close();
     },
+    /** Ends everything at once. */
     close,
   };
 }

@@ -14,48 +14,37 @@ export const OPERATOR_LIMITS = {
 export const MOST_OPERATORS = 256;
 
 /** A server that listens once it is told where. */
-export interface Listener {
-  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
-  listen(host: string, port: number): Promise<{ readonly port: number }>;
-}
+export type Listener = ReturnType<typeof listenerOf>;
 
-/** What `Listener` says, for a server of Node's. */
-export async function listen(
-  server: Server,
-  host: string,
-  port: number,
-): Promise<{ readonly port: number }> {
-  server.listen(port, host);
-  await once(server, 'listening');
-  return { port: (server.address() as AddressInfo).port };
-}
+export const listenerOf = (server: Server) => ({
+  /** Port 0 takes a free one. Rejects with the listener's error (EADDRINUSE, EACCES …). */
+  async listen(host: string, port: number): Promise<{ readonly port: number }> {
+    server.listen(port, host);
+    await once(server, 'listening');
+    return { port: (server.address() as AddressInfo).port };
+  },
+});
 
 /** The answers that a server still owes. */
-interface PendingAnswers {
-  add(response: ServerResponse): void;
-  /** The connections of these answers end with them, and so does that of each later answer. */
-  endConnections(): void;
-  /** Resolves once no answer is owed, or after so many milliseconds. */
-  settled(withinMs: number): Promise<void>;
-}
-
-export function createPendingAnswers(): PendingAnswers {
+export function createPendingAnswers() {
   const responses = new Set<ServerResponse>();
   let ending = false;
   const endWith = (response: ServerResponse): void => {
     if (!response.headersSent) response.setHeader('connection', 'close');
   };
   return {
-    add(response) {
+    add(response: ServerResponse): void {
       responses.add(response);
       if (ending) endWith(response);
       response.once('close', () => responses.delete(response));
     },
-    endConnections() {
+    /** The connections of these answers end with them, and so does that of each later answer. */
+    endConnections(): void {
       ending = true;
       for (const response of responses) endWith(response);
     },
-    async settled(withinMs) {
+    /** Resolves once no answer is owed, or after so many milliseconds. */
+    async settled(withinMs: number): Promise<void> {
       const closed = [...responses].map((response) => once(response, 'close'));
       await Promise.race([Promise.allSettled(closed), sleep(withinMs, undefined, { ref: false })]);
     },

@@ -3,13 +3,7 @@ import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
-import {
-  createPendingAnswers,
-  type Listener,
-  listen,
-  MOST_OPERATORS,
-  OPERATOR_LIMITS,
-} from './listener.ts';
+import { createPendingAnswers, listenerOf, MOST_OPERATORS, OPERATOR_LIMITS } from './listener.ts';
 
 /**
  * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
@@ -32,11 +26,6 @@ export interface OpsOptions {
   readonly onError?: (error: unknown) => void;
   /** Serves the admin API too, to callers with the token of this digest (`digestOf`). */
   readonly admin?: { readonly tokenDigest: string; readonly api: AdminApi };
-}
-
-export interface OpsServer extends Listener {
-  /** Answers under way are finished within a second; then everything is closed. */
-  close(): Promise<void>;
 }
 
 interface OpsAnswer {
@@ -109,7 +98,6 @@ const close = (server: Server): Promise<void> =>
       clearTimeout(cut);
       resolve();
     });
-    server.closeIdleConnections();
   });
 
 /** Lets callers with the token through to the admin API. */
@@ -130,7 +118,7 @@ const createAdminDoor = ({ tokenDigest, api }: NonNullable<OpsOptions['admin']>)
  * The ops port: liveness, readiness and metrics, for probes and scrapers inside the network, and
  * with a token the admin API.
  */
-export const createOpsServer = (options: OpsOptions): OpsServer => {
+export const createOpsServer = (options: OpsOptions) => {
   const answers = createAnswers(options);
   const nothing = notFound(options.admin !== undefined);
   const admin = options.admin && createAdminDoor(options.admin);
@@ -171,8 +159,9 @@ export const createOpsServer = (options: OpsOptions): OpsServer => {
   server.setTimeout(IDLE_MS);
 
   return {
-    listen: (host, port) => listen(server, host, port),
-    close: () => {
+    ...listenerOf(server),
+    /** Answers under way are finished within a second; then everything is closed. */
+    close: (): Promise<void> => {
       pending.endConnections();
       return close(server);
     },

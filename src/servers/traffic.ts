@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Gateway } from '../proxy/gateway.ts';
-import { type Listener, listen } from './listener.ts';
+import { listenerOf } from './listener.ts';
 
 interface TrafficServerOptions {
   readonly gateway: Gateway;
@@ -9,12 +9,7 @@ interface TrafficServerOptions {
   readonly headersTimeoutMs: number;
 }
 
-export interface TrafficServer extends Listener {
-  /** Takes no new connections; those with nothing under way are closed, now and at each call. */
-  stopListening(): void;
-  /** Closes what is left. */
-  close(): Promise<void>;
-}
+export type TrafficServer = ReturnType<typeof createTrafficServer>;
 
 /** Load balancers close idle connections after 60 s: they must be the ones who close first. */
 const KEEP_ALIVE_MS = 75_000;
@@ -25,7 +20,7 @@ const CHECK_EVERY_MS = 1000;
 /**
  * The port that clients talk to. It owns sockets and parsing; what is served, the gateway decides.
  */
-export function createTrafficServer(options: TrafficServerOptions): TrafficServer {
+export function createTrafficServer(options: TrafficServerOptions) {
   const { gateway } = options;
   const server = createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -68,12 +63,14 @@ export function createTrafficServer(options: TrafficServerOptions): TrafficServe
   server.on('clientError', createErrorListener(gateway, answering));
 
   return {
-    listen: (host, port) => listen(server, host, port),
-    stopListening() {
+    ...listenerOf(server),
+    /** Takes no new connections; those with nothing under way are closed, now and at each call. */
+    stopListening(): void {
       if (server.listening) server.close();
       server.closeIdleConnections();
     },
-    async close() {
+    /** Closes what is left. */
+    async close(): Promise<void> {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;

@@ -2,11 +2,11 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../src/keyring/key.ts';
 import type { KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin/api.ts';
-import { createOpsServer, type OpsServer } from '../../src/servers/ops.ts';
+import { createOpsServer } from '../../src/servers/ops.ts';
 import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
 
 const TOKEN = 'a-token-of-these-tests-0123456789';
-const servers: OpsServer[] = [];
+const servers: ReturnType<typeof createOpsServer>[] = [];
 afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });

@@ -1,9 +1,9 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { createOpsServer, type OpsOptions, type OpsServer } from '../../src/servers/ops.ts';
+import { createOpsServer, type OpsOptions } from '../../src/servers/ops.ts';
 
-const servers: OpsServer[] = [];
+const servers: ReturnType<typeof createOpsServer>[] = [];
 afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
