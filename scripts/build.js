@@ -16,12 +16,10 @@ const options = /** @type {const} */ ({
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  // A stack names src/… under --enable-source-maps, and names of functions without it, too.
+  // For --enable-source-maps. Nothing is minified, so that a stack in the log can be read without:
+  // that would take 2 ms off a start of 128, and 1 to 2 MB of 71.
   sourcemap: true,
   sourcesContent: false,
-  // Not the names: that takes 4 ms off a start of 115 ms.
-  minifySyntax: true,
-  minifyWhitespace: true,
   legalComments: 'none',
   logLevel: 'warning',
 });

@@ -30,6 +30,7 @@ export interface ServeProcess {
 export async function serveProcess(
   settings: Readonly<Record<string, string>>,
   prepare: (cwd: string) => Promise<unknown> = () => Promise.resolve(),
+  program = MAIN,
 ): Promise<ServeProcess> {
   const cwd = await mkdtemp(join(tmpdir(), 'sidecar-serve-'));
   await prepare(cwd);
@@ -42,7 +43,11 @@ export async function serveProcess(
     ...settings,
   };
   recordSettings(env);
-  const child = spawn(process.execPath, [MAIN], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [program], {
+    cwd,
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let stderr = '';
   const waiting = new Set<() => void>();
   const wakeAll = (): void => {
