@@ -29,11 +29,7 @@ export const isRefused = (
   config: ConfigSeen | undefined,
 ): boolean => config !== undefined && 'digest' in config && config.digest === refusedConfig;
 
-export interface DueConditions {
-  /** The schedule; 0: there is none. */
-  readonly everyMs: number;
-  readonly autoReload: boolean;
-  readonly config: ConfigSeen | undefined;
+export interface DueConditions extends Pick<AutomaticOptions, 'everyMs' | 'autoReload' | 'config'> {
   /** The digest of the configuration that the active slot holds. */
   readonly running: string | undefined;
   /** Until when each cause waits after a failure. */

@@ -1,6 +1,5 @@
 import { basename, dirname } from 'node:path';
 import { isoOrNull } from '../config/units.ts';
-import { digestOf } from '../keyring/key.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
 import type { Disk } from '../store/disk.ts';
@@ -8,19 +7,21 @@ import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
 import type { KeyTraffic } from './contracts.ts';
-import type { UpstreamView } from './views.ts';
 
 /** What a check shows of a key; `unknown`: LiteLLM was silent, or something else answered. */
 export type KeyAnswer = 'accepted' | 'refused' | 'unknown';
 
 /** How far a change of LiteLLM's key is. Instants are milliseconds since the epoch. */
 export interface KeyChangeState {
+  /** The key that LiteLLM accepted before. */
+  readonly old: Secret;
   readonly since: number;
   readonly newAcceptedAt: number | undefined;
   readonly oldAcceptedAt: number | undefined;
   /**
    * Whether a check found a LiteLLM that takes the new key. What traffic tells is not enough, since
-   * an answer may be taken for one to the other key where their order has just changed.
+   * an answer may be taken for one to the other key where their order has just changed; that makes
+   * the end of the change later, and never sooner.
    */
   readonly isNewSeen: boolean;
   /** Since when nothing was heard of a LiteLLM that takes the old key. */
@@ -28,7 +29,8 @@ export interface KeyChangeState {
   readonly checkedAt: number;
 }
 
-export const beginKeyChange = (now: number): KeyChangeState => ({
+export const beginKeyChange = (old: Secret, now: number): KeyChangeState => ({
+  old,
   since: now,
   newAcceptedAt: undefined,
   oldAcceptedAt: undefined,
@@ -110,120 +112,115 @@ export interface KeyChangeEvents {
   onNotKept(error: Error): void;
 }
 
-/** The key of a LiteLLM that somebody else runs, which changes under the sidecar. */
-export interface KeyChange {
-  /** The key that requests carry, and the one that is tried where LiteLLM refuses the first. */
-  keys(): { readonly first: Secret; readonly second: Secret | undefined };
-  /** From now on the traffic serves, with `keys`. */
-  start(traffic: KeyTraffic): void;
-  /** LiteLLM runs with another key, or will: both are live until the old one is out of use. */
-  onNewKey(key: Secret): Promise<void>;
-  /** LiteLLM took this key of a request. The traffic calls this, so it neither waits nor throws. */
-  onKeyAccepted(which: 'first' | 'second'): void;
-  view(): UpstreamView['keyChange'];
-  close(): Promise<void>;
-}
-
 const CHECK_MS = 2000;
 /** With one key nothing changes by time alone. */
 const IDLE_MS = 60_000;
 
-/** The newest key and, while not every LiteLLM has that, the key that was accepted last. */
-interface Pair {
+/** The newest key and, while not every LiteLLM has it, how far the change to it is. */
+interface Known {
   readonly newest: Secret;
-  readonly old: Secret | undefined;
   readonly change: KeyChangeState | undefined;
 }
 
-/** @throws Error of Node's fs, where the accepted key is there and cannot be read */
-export async function openKeyChange(options: KeyChangeOptions): Promise<KeyChange> {
-  const { path, now, events, checkMs = CHECK_MS } = options;
+/**
+ * The key of a LiteLLM that somebody else runs, which changes under the sidecar.
+ *
+ * @throws Error of Node's fs, where the accepted key is there and cannot be read
+ */
+export async function openKeyChange(options: KeyChangeOptions) {
+  const { now, events, checkMs = CHECK_MS } = options;
   const inTurn = createTurns();
-  await sweepLeftovers(dirname(path), basename(path));
   const keep = createKeeper(options);
-  let pair = await firstPair(options, keep);
-  const teller = createTeller();
-  const check = async (): Promise<void> => {
-    const answers = await checkBoth(options, pair);
-    if (answers === undefined || pair.change === undefined) return;
-    const change = afterCheck(pair.change, answers, now());
-    pair = { ...pair, change };
-    if (isSettled(change, now(), options.quietMs)) {
-      // The disk comes first: after a restart the old key must not be live again.
-      if (!(await keep(pair.newest))) return;
-      pair = { newest: pair.newest, old: undefined, change: undefined };
+  let known = await firstKnown(options, keep);
+  let traffic: KeyTraffic | undefined;
+  let told: SendOrder | undefined;
+  const tell = (): void => {
+    const { first, second } = orderOf(known);
+    if (traffic === undefined || (first === told?.first && second === told.second)) return;
+    told = { first, second };
+    traffic.useKeys(first, second);
+  };
+  const wakes = createWakes(() => inTurn(check));
+  const check = async (): Promise<number> => {
+    if (known.change === undefined) return IDLE_MS;
+    const answers = await checkBoth(options.verify, known.newest, known.change.old);
+    const change = afterCheck(known.change, answers, now());
+    known = { ...known, change };
+    // The disk comes first: after a restart the old key must not be live again.
+    if (isSettled(change, now(), options.quietMs) && (await keep(known.newest))) {
+      known = { newest: known.newest, change: undefined };
       events.onSettled();
     }
-    teller.tell(pair);
+    tell();
+    return checkMs;
   };
-  const wakes = createWakes(async () => {
-    await inTurn(check);
-    return pair.change === undefined ? IDLE_MS : checkMs;
-  });
 
   return {
-    keys: () => orderOf(pair),
-    start(traffic) {
-      teller.begin(traffic);
-      teller.tell(pair);
+    keys: () => orderOf(known),
+    /** From now on the traffic serves, with `keys`. */
+    start(given: KeyTraffic): void {
+      traffic = given;
+      tell();
       wakes.start();
     },
-    onNewKey: (key) =>
+    /** LiteLLM runs with another key, or will: both are live until the old one is out of use. */
+    onNewKey: (key: Secret): Promise<void> =>
       inTurn(async () => {
-        if (isSame(key, pair.newest)) return;
-        const old = acceptedOf(pair).find((known) => !isSame(known, key));
+        if (isSame(key, known.newest)) return;
+        const old = acceptedOf(known).find((each) => !isSame(each, key));
         if (old !== undefined) await keep(old);
-        pair = { newest: key, old, change: old && beginKeyChange(now()) };
+        known = { newest: key, change: old && beginKeyChange(old, now()) };
         if (old !== undefined) events.onChange();
-        teller.tell(pair);
+        tell();
         wakes.wakeIn(0);
       }),
-    onKeyAccepted(which) {
-      if (pair.change === undefined) return;
-      // The rank counts by the order that traffic was told last, so that an answer to a request of
-      // the order before is misread. That makes the end of the change later and never sooner,
-      // because no change ends before a check has found the new key in use.
-      const isNew = (which === 'first') === teller.isNewFirst();
-      pair = { ...pair, change: (isNew ? newAccepted : oldAccepted)(pair.change, now()) };
+    /** LiteLLM took this key of a request. This neither waits nor throws, as traffic calls it. */
+    onKeyAccepted(which: 'first' | 'second'): void {
+      if (known.change === undefined || told === undefined) return;
+      const isNew = told[which] === known.newest;
+      known = { ...known, change: (isNew ? newAccepted : oldAccepted)(known.change, now()) };
     },
-    view: () => (pair.change === undefined ? null : viewOfChange(pair.change)),
-    async close() {
+    view: () => (known.change === undefined ? null : viewOfChange(known.change)),
+    async close(): Promise<void> {
       wakes.close();
       await inTurn.settled();
     },
   };
 }
 
-function orderOf({ newest, old, change }: Pair): ReturnType<KeyChange['keys']> {
-  if (old === undefined || change === undefined) return { first: newest, second: undefined };
+export type KeyChange = Awaited<ReturnType<typeof openKeyChange>>;
+
+/** The key that requests carry, and the one that is tried where LiteLLM refuses the first. */
+interface SendOrder {
+  readonly first: Secret;
+  readonly second: Secret | undefined;
+}
+
+function orderOf({ newest, change }: Known): SendOrder {
+  if (change === undefined) return { first: newest, second: undefined };
   const isNewFirst = keyToSendFirst(change) === 'new';
-  return isNewFirst ? { first: newest, second: old } : { first: old, second: newest };
+  return isNewFirst ? { first: newest, second: change.old } : { first: change.old, second: newest };
 }
 
-/** Tells the traffic which keys to use, unless it was told the same last. */
-function createTeller() {
-  let traffic: KeyTraffic | undefined;
-  let told = { mark: '', isNewFirst: true };
-  return {
-    isNewFirst: () => told.isNewFirst,
-    begin(given: KeyTraffic) {
-      traffic = given;
-    },
-    tell(pair: Pair) {
-      const { first, second } = orderOf(pair);
-      const mark = [first, second].map((key) => key && digestOf(key.reveal())).join();
-      if (traffic === undefined || mark === told.mark) return;
-      told = { mark, isNewFirst: isSame(first, pair.newest) };
-      traffic.useKeys(first, second);
-    },
-  };
+/** The keys that LiteLLM took, the one that LiteLLM took last in front. */
+function acceptedOf(known: Known): readonly Secret[] {
+  const { change } = known;
+  if (change !== undefined && change.newAcceptedAt === undefined) return [change.old];
+  const { first, second } = orderOf(known);
+  return second === undefined ? [first] : [first, second];
 }
 
-/** Checks LiteLLM with each key; undefined: there is one key only. */
-async function checkBoth({ verify }: KeyChangeOptions, { newest, old }: Pair) {
-  if (old === undefined) return undefined;
+/** What LiteLLM says to each key. */
+async function checkBoth(verify: KeyChangeOptions['verify'], newest: Secret, old: Secret) {
   const [onNew, onOld] = await Promise.all([verify(newest), verify(old)]);
   return { new: answerOf(onNew, 'new'), old: answerOf(onOld, 'old') };
+}
+
+/** A LiteLLM that takes any key does not need the old one, which therefore counts as refused. */
+function answerOf({ kind }: Verdict, which: 'new' | 'old'): KeyAnswer {
+  if (kind === 'good' || kind === 'no_models') return 'accepted';
+  if (kind === 'accepts_any_key') return which === 'new' ? 'accepted' : 'refused';
+  return kind === 'refuses_key' ? 'refused' : 'unknown';
 }
 
 const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
@@ -245,32 +242,16 @@ function createKeeper({ path, disk, events }: KeyChangeOptions) {
   };
 }
 
-async function firstPair(
+async function firstKnown(
   { key, path, now, events }: KeyChangeOptions,
   keep: (key: Secret) => Promise<boolean>,
-): Promise<Pair> {
+): Promise<Known> {
+  await sweepLeftovers(dirname(path), basename(path));
   const accepted = await readKeyFile(path);
   if (accepted === undefined) await keep(key);
-  if (accepted === undefined || isSame(accepted, key)) {
-    return { newest: key, old: undefined, change: undefined };
-  }
+  if (accepted === undefined || isSame(accepted, key)) return { newest: key, change: undefined };
   events.onChange();
-  return { newest: key, old: accepted, change: beginKeyChange(now()) };
-}
-
-/** The keys that LiteLLM took, the one that LiteLLM took last in front. */
-function acceptedOf({ newest, old, change }: Pair): readonly Secret[] {
-  if (old === undefined || change === undefined) return [newest];
-  const { newAcceptedAt, oldAcceptedAt } = change;
-  if (newAcceptedAt === undefined) return [old];
-  return newAcceptedAt >= (oldAcceptedAt ?? 0) ? [newest, old] : [old, newest];
-}
-
-/** A LiteLLM that takes any key does not need the old one, which therefore counts as refused. */
-function answerOf({ kind }: Verdict, which: 'new' | 'old'): KeyAnswer {
-  if (kind === 'good' || kind === 'no_models') return 'accepted';
-  if (kind === 'accepts_any_key') return which === 'new' ? 'accepted' : 'refused';
-  return kind === 'refuses_key' ? 'refused' : 'unknown';
+  return { newest: key, change: beginKeyChange(accepted, now()) };
 }
 
 const viewOfChange = ({ since, newAcceptedAt, oldAcceptedAt }: KeyChangeState) => ({

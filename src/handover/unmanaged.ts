@@ -40,16 +40,12 @@ interface UnmanagedOptions {
 /** The traffic of somebody else's LiteLLM, which counts as slot a. */
 type UnmanagedTraffic = KeyTraffic & Pick<SlotTraffic, 'isUp' | 'load'>;
 
-/** Somebody else's LiteLLM. */
-export interface Unmanaged extends Pick<KeyChange, 'keys' | 'onKeyAccepted'> {
-  readonly admin: UpstreamAdmin;
-  /** From now on the traffic serves, with `keys`. */
-  start(traffic: UnmanagedTraffic): void;
-  close(): Promise<void>;
-}
-
-/** @throws Error of Node's fs, where the last accepted key cannot be read */
-export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanaged> {
+/**
+ * Somebody else's LiteLLM.
+ *
+ * @throws Error of Node's fs, where the last accepted key cannot be read
+ */
+export async function openUnmanaged(options: UnmanagedOptions) {
   const { config, key, checks, now, events, fault } = options;
   const disk = createDisk({ ...(fault !== undefined && { fault }) });
   let traffic: UnmanagedTraffic | undefined;
@@ -78,17 +74,20 @@ export async function openUnmanaged(options: UnmanagedOptions): Promise<Unmanage
   return {
     ...{ keys, onKeyAccepted },
     admin: adminOf(options, { keyChange, warnings, traffic: () => traffic }),
-    start(given) {
+    /** From now on the traffic serves, with `keys`. */
+    start(given: UnmanagedTraffic): void {
       traffic = given;
       keyChange.start(given);
     },
-    async close() {
+    async close(): Promise<void> {
       watch.stop();
       await keyChange.close();
       disk.close();
     },
   };
 }
+
+export type Unmanaged = Awaited<ReturnType<typeof openUnmanaged>>;
 
 /**
  * Where the key of LiteLLM is read: in SIDECAR_UPSTREAM_KEY. Where that was not set at the start,

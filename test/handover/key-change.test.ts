@@ -35,7 +35,7 @@ describe('the end of a key change', () => {
     }
     return next;
   };
-  const begun = beginKeyChange(START);
+  const begun = beginKeyChange(new Secret('old'), START);
   const moved = { new: 'accepted', old: 'refused' } as const;
 
   it('comes when nobody took the old key for that long, and somebody takes the new one', () => {
@@ -208,6 +208,24 @@ describe("the key of somebody else's LiteLLM", () => {
     await change.onNewKey(one);
     expect(used.at(-1)).toEqual([one.reveal(), three.reveal()]);
     expect(accepted()).toBe(three.reveal());
+  });
+
+  it('that is put back counts as the new one from the next request on', async () => {
+    const [one, two] = keys();
+    const { change, used, litellm, looked } = await opened(one, [one, two]);
+    await change.onNewKey(two);
+    await looked();
+    litellm.takes = [one];
+    now += 1000;
+    await vi.waitFor(() => expect(used.at(-1)).toEqual([one.reveal(), two.reveal()]));
+    litellm.isSilent = true;
+    await looked();
+    await change.onNewKey(one);
+    expect(used.at(-1)).toEqual([one.reveal(), two.reveal()]);
+    now += 1000;
+    change.onKeyAccepted('first');
+    const newAcceptedAt = new Date(now).toISOString();
+    expect(change.view()).toMatchObject({ newAcceptedAt, oldAcceptedAt: null });
   });
 
   it('that is put back before anybody took the new one is alone at once', async () => {
