@@ -1,17 +1,6 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 
-/** What is known of LiteLLM's health from asking it now and then. */
-export interface Probe {
-  /** What the last answer, or the last refused connection, said; false before any. */
-  up(): boolean;
-  /** Whether LiteLLM has answered since this process began; it stays so. */
-  answeredOnce(): boolean;
-  /** Asks at once instead of at the next turn, because traffic saw LiteLLM go or come. */
-  wake(): void;
-  stop(): void;
-}
-
 /** Milliseconds between two questions, until LiteLLM has answered and whenever it is away. */
 const UNTIL_UP_MS = 500;
 /** Milliseconds between two questions while LiteLLM answers. */
@@ -23,7 +12,10 @@ const TIMEOUT_MS = 3000;
  */
 const SILENCES = 3;
 
-/** Asks at once, then twice a second until the first answer, then each five seconds. */
+/**
+ * Asks LiteLLM now and then whether it lives: at once, then twice a second until the first answer,
+ * then each five seconds.
+ */
 export function createProbe(options: {
   origin: URL;
   rootPath: string;
@@ -33,7 +25,7 @@ export function createProbe(options: {
   knownUp?: boolean;
   /** Called with each change, the first answer included where nothing was known before. */
   onChange: (up: boolean) => void;
-}): Probe {
+}) {
   let up = options.knownUp ?? false;
   let known = up;
   let answered = up;
@@ -66,8 +58,11 @@ export function createProbe(options: {
   void look();
 
   return {
+    /** What the last answer, or the last refused connection, said; false before any. */
     up: () => up,
+    /** Whether LiteLLM has answered since this process began; it stays so. */
     answeredOnce: () => answered,
+    /** Asks at once instead of at the next turn, because traffic saw LiteLLM go or come. */
     wake: () => void look(),
     stop() {
       stopped = true;
@@ -75,6 +70,8 @@ export function createProbe(options: {
     },
   };
 }
+
+export type Probe = ReturnType<typeof createProbe>;
 
 /** `silent`: it took the question and said nothing in time, so it may only be busy. */
 type Health = 'alive' | 'silent' | 'away';

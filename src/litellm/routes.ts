@@ -159,24 +159,17 @@ function matcher(entry: string): (path: string) => boolean {
   return (other) => other === path || (below && other.startsWith(start));
 }
 
-interface DeniedPath {
-  /** @param folded a path in lower case */
-  matches(folded: string): boolean;
-  readonly route: Route;
-}
-
-function deniedPath(entry: string): DeniedPath {
+/** The route of a closed path; `matches` takes a path in lower case. */
+function deniedPath(entry: string) {
   const route = routeOf({ class: 'denied', group: DENIED_GROUP, ...PLAIN }, entry);
   return { matches: matcher(entry.toLowerCase()), route };
 }
 
-interface InferencePath {
-  matches(path: string): boolean;
-  /** The known route with its class changed; each is made once, so that requests share it. */
-  asInference(known: Route): Route;
-}
-
-function inferencePath(entry: string): InferencePath {
+/**
+ * A path for inference; `asInference` makes the known route with its class changed, each once, so
+ * that requests share it.
+ */
+function inferencePath(entry: string) {
   const made = new Map<Route, Route>();
   const make = (known: Route): Route => {
     const template = known === OTHER ? entry : known.template;
@@ -184,7 +177,10 @@ function inferencePath(entry: string): InferencePath {
     made.set(known, route);
     return route;
   };
-  return { matches: matcher(entry), asInference: (known) => made.get(known) ?? make(known) };
+  return {
+    matches: matcher(entry),
+    asInference: (known: Route): Route => made.get(known) ?? make(known),
+  };
 }
 
 /** The paths of a row, each with the route that requests share; a template shows no `:path`. */

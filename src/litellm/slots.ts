@@ -28,11 +28,19 @@ interface SlotContent {
 export interface SlotDigests {
   /** The text of the slot's file `id`, which each `place` that changed something makes anew. */
   readonly id: string;
-  /** As `digestConfig` makes it; '' where the slot holds the key alone. */
+  /** As `digestOfTree` makes it; '' where the slot holds the key alone. */
   readonly configDigest: string;
   /** As the keyring digests keys. */
   readonly keyDigest: string;
 }
+
+// The launcher runs as another user in the same group. The group itself comes from the setgid bit
+// of the slots folder, so that nobody here needs to know its number.
+const FILE_MODE = 0o640;
+const FOLDER_MODE = 0o750;
+
+/** The folder of a slot's configuration, in the slot. */
+const CONFIG = 'config';
 
 /**
  * The sidecar's side of the contract with the launcher, which only reads:
@@ -44,39 +52,10 @@ export interface SlotDigests {
  * A slot comes and goes by one rename and never changes in between, so a crash leaves a whole slot
  * or none. Every verb can be done twice. Verbs run one after the other; two processes that write
  * the same folder are kept apart by the lock on the state folder, not here.
+ *
+ * @param options.folder The folder of the slots; it exists already.
  */
-export interface Slots {
-  /**
-   * Puts the slot in place, durably. A slot that holds the same content already is left alone, so
-   * that its LiteLLM runs on; a slot with another content is replaced.
-   * @throws ConfigTreeError where the configuration cannot be used; the slot is as it was.
-   */
-  place(slot: SlotName, content: SlotContent): Promise<void>;
-  /** Takes the slot away, durably, and deletes what was in it. */
-  remove(slot: SlotName): Promise<void>;
-  /**
-   * Undefined: the slot is empty.
-   *
-   * @throws Error of Node's fs, or ConfigTreeError, where a part of the slot is missing
-   */
-  read(slot: SlotName): Promise<SlotDigests | undefined>;
-  /** Where a slot's configuration stands, for a `place` elsewhere; undefined: it has none. */
-  configOf(slot: SlotName): Promise<string | undefined>;
-  /** @throws ConfigTreeError as `place` would. */
-  digestConfig(path: string): Promise<string>;
-}
-
-// The launcher runs as another user in the same group. The group itself comes from the setgid bit
-// of the slots folder, so that nobody here needs to know its number.
-const FILE_MODE = 0o640;
-const FOLDER_MODE = 0o750;
-
-/** The folder of a slot's configuration, in the slot. */
-const CONFIG = 'config';
-
-/** @param options.folder The folder of the slots; it exists already. */
-export const createSlots = (options: { readonly folder: string }): Slots => {
-  const { folder } = options;
+export const createSlots = ({ folder }: { readonly folder: string }) => {
   const turns = createTurns();
   let swept = false;
   const inTurn = <Result>(verb: () => Promise<Result>): Promise<Result> =>
@@ -107,23 +86,34 @@ export const createSlots = (options: { readonly folder: string }): Slots => {
     await sweep(folder);
   };
 
-  const remove = async (slot: SlotName): Promise<void> => {
-    await vacate(folder, slot);
-    await sync(folder);
-    await sweep(folder);
-  };
-
   return {
-    place: (slot, content) => inTurn(() => place(slot, content)),
-    remove: (slot) => inTurn(() => remove(slot)),
-    read: (slot) => inTurn(() => digestsOf(join(folder, slot))),
-    configOf: async (slot) => {
+    /**
+     * Puts the slot in place, durably. A slot that holds the same content already is left alone, so
+     * that its LiteLLM runs on; a slot with another content is replaced.
+     *
+     * @throws ConfigTreeError where the configuration cannot be used; the slot is as it was.
+     */
+    place: (slot: SlotName, content: SlotContent) => inTurn(() => place(slot, content)),
+    /** Takes the slot away, durably, and deletes what was in it. */
+    remove: (slot: SlotName) =>
+      inTurn(async () => {
+        await vacate(folder, slot);
+        await sync(folder);
+        await sweep(folder);
+      }),
+    /** Undefined: it is empty. @throws Error of fs or ConfigTreeError, where a part is missing */
+    read: (slot: SlotName) => inTurn(() => digestsOf(join(folder, slot))),
+    /** Where a slot's configuration stands, for a `place` elsewhere; undefined: it has none. */
+    async configOf(slot: SlotName): Promise<string | undefined> {
       const config = join(folder, slot, CONFIG);
       return (await exists(config)) ? config : undefined;
     },
-    digestConfig: async (path) => digestOfTree(await readConfigTree(path)),
+    /** @throws ConfigTreeError as `place` would. */
+    digestConfig: async (path: string) => digestOfTree(await readConfigTree(path)),
   };
 };
+
+export type Slots = ReturnType<typeof createSlots>;
 
 /** A name for what will be a slot, or was one; it begins with a dot, so no launcher looks at it. */
 const hidden = (folder: string, slot: SlotName, kind: 'tmp' | 'gone'): string =>

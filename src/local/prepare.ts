@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { accessSync, constants, mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join, resolve } from 'node:path';
 import { runSteps } from '../cli/progress.ts';
 import { readSettings, type SettingsInForce } from '../cli/settings.ts';
@@ -8,31 +9,23 @@ import { readDotenv } from '../config/load.ts';
 import { installSteps, isInstalled, litellmIn } from './install.ts';
 
 /** What lies where, beneath the folder that the command was started in. */
-export interface Layout {
-  readonly home: string;
-  /** The venv that LiteLLM is installed in. */
-  readonly litellm: string;
-  /** Written by the sidecar, read by the launcher. */
-  readonly slots: string;
-  /** Written by the launcher, read by the sidecar. */
-  readonly reports: string;
-  readonly pipLog: string;
-  readonly litellmLog: string;
-  readonly sidecarLog: string;
-}
-
-export function layoutOf(cwd: string): Layout {
+export function layoutOf(cwd: string) {
   const home = join(cwd, '.local');
   return {
     home,
+    /** The venv that LiteLLM is installed in. */
     litellm: join(home, 'litellm'),
+    /** Written by the sidecar, read by the launcher. */
     slots: join(home, 'slots'),
+    /** Written by the launcher, read by the sidecar. */
     reports: join(home, 'reports'),
     pipLog: join(home, 'pip.log'),
     litellmLog: join(home, 'litellm.log'),
     sidecarLog: join(home, 'sidecar.log'),
   };
 }
+
+export type Layout = Readonly<ReturnType<typeof layoutOf>>;
 
 /** Everything that must be known before a process is started. */
 export interface Prepared {
@@ -187,39 +180,19 @@ interface WantedPort {
  * Another process may take one in the moment after. Throws `CommandError`.
  */
 export async function claimPorts(wanted: readonly WantedPort[]): Promise<readonly number[]> {
-  const held: HeldPort[] = [];
+  const held: Server[] = [];
   try {
-    for (const one of wanted) {
-      const port = await holdPort(one).catch((error: unknown) => {
-        throw explainPort(error, one);
+    for (const { host, port, setting } of wanted) {
+      const server = createServer().listen({ host, port, exclusive: true });
+      await once(server, 'listening').catch((error: unknown) => {
+        throw explainPort(error, { host, port, setting });
       });
-      held.push(port);
+      held.push(server);
     }
-    return held.map(({ port }) => port);
+    return held.map((server) => (server.address() as AddressInfo).port);
   } finally {
-    await Promise.all(held.map(({ release }) => release()));
+    await Promise.all(held.map((server) => once(server.close(), 'close')));
   }
-}
-
-interface HeldPort {
-  readonly port: number;
-  release(): Promise<void>;
-}
-
-function holdPort({ host, port }: WantedPort): Promise<HeldPort> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ host, port, exclusive: true }, () => {
-      const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('no tcp address');
-      const release = (): Promise<void> =>
-        new Promise((done) => {
-          server.close(() => done());
-        });
-      resolve({ port: address.port, release });
-    });
-  });
 }
 
 function explainPort(error: unknown, { host, port, setting }: WantedPort): CommandError {
