@@ -9,16 +9,17 @@ import { showDuration, showSize } from './units.ts';
  * by itself, which is told already: nothing is said of it here. Relative paths start at `cwd`.
  */
 export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
-  const single = [
-    longGrace(config),
-    unheardSchedule(config),
-    samePort(config),
-    smallTotal(config),
-    secondPlace(config),
-    idleSchedule(config),
-    idleReload(config),
-  ];
-  return [...single.filter((mistake) => mistake !== undefined), ...publishMistakes(config, cwd)];
+  const single = RULES.map((rule) => rule(config)).filter((mistake) => mistake !== undefined);
+  return [...single, ...publishMistakes(config, cwd)];
+}
+
+/** A rule that is asked only where each of the fields that it looks at is there. */
+function rule<F extends keyof Config>(
+  fields: readonly F[],
+  find: (config: Pick<Config, F>) => Mistake | undefined,
+) {
+  return (config: Partial<Config>) =>
+    fields.every((field) => field in config) ? find(config as Pick<Config, F>) : undefined;
 }
 
 /** A warning, where a key is replaced before the clients of the one before it had their grace. */
@@ -31,98 +32,84 @@ export function shortInterval({ rotateEveryMs, graceMs }: Config): string[] {
   ];
 }
 
-function longGrace({ graceMs, maxGraceMs }: Partial<Config>): Mistake | undefined {
-  if (graceMs === undefined || maxGraceMs === undefined || graceMs <= maxGraceMs) return undefined;
-  return {
-    name: SETTINGS.graceMs.name,
-    found: showDuration(graceMs),
-    allowed: `at most ${SETTINGS.maxGraceMs.name}, which is ${showDuration(maxGraceMs)}`,
-  };
-}
-
-function unheardSchedule({ rotateEveryMs, publish }: Partial<Config>): Mistake | undefined {
-  if (rotateEveryMs === undefined || rotateEveryMs === 0 || publish?.length !== 0) return undefined;
-  const { name } = SETTINGS.publish;
-  return {
-    name: SETTINGS.rotateEveryMs.name,
-    found: `${showDuration(rotateEveryMs)}, and no ${name}`,
-    allowed: `a schedule together with ${name}`,
-    hint:
-      'a schedule that nobody hears of is a time bomb: ' +
-      `publish the key with ${name}=file:… or rotate by hand`,
-  };
-}
-
-const ALL_ADDRESSES: readonly unknown[] = ['0.0.0.0', '::'];
-
-function samePort({ host, port, opsHost, opsPort }: Partial<Config>): Mistake | undefined {
-  if (port === undefined || port === 0 || port !== opsPort) return undefined;
-  if (host === undefined || opsHost === undefined) return undefined;
-  if (host !== opsHost && ![host, opsHost].some((each) => ALL_ADDRESSES.includes(each))) {
-    return undefined;
-  }
-  return {
-    name: SETTINGS.opsPort.name,
-    found: `${port}, as for ${SETTINGS.port.name}`,
-    allowed: 'a port of its own',
-  };
-}
-
-function smallTotal({ replayBytes, replayTotalBytes }: Partial<Config>): Mistake | undefined {
-  if (replayBytes === undefined || replayTotalBytes === undefined) return undefined;
-  if (replayTotalBytes === 0 || replayTotalBytes >= replayBytes) return undefined;
-  return {
-    name: SETTINGS.replayTotalBytes.name,
-    found: showSize(replayTotalBytes),
-    allowed: `at least ${SETTINGS.replayBytes.name}, which is ${showSize(replayBytes)}, or 0`,
-  };
-}
-
-/**
- * The second upstream is for a LiteLLM that the launcher starts, and the launcher is told by the
- * folder of the slots.
- */
-function secondPlace(config: Partial<Config>): Mistake | undefined {
-  const [, second] = config.upstreams ?? [];
-  if (second === undefined || !('slots' in config) || config.slots !== undefined) return undefined;
-  return {
-    name: SETTINGS.upstreams.name,
-    found: 'two places',
-    allowed: `one, or two with ${SETTINGS.slots.name}`,
-    hint: 'to share the load of several LiteLLMs, name the load balancer in front of them',
-  };
-}
+const ALL_ADDRESSES: readonly string[] = ['0.0.0.0', '::'];
 
 /** Whether one LiteLLM can take over from another. */
-const hasBothSlots = ({ upstreams, slots }: Partial<Config>): boolean =>
-  upstreams?.length === 2 && slots !== undefined;
+const hasBothSlots = ({ upstreams, slots }: Pick<Config, 'upstreams' | 'slots'>): boolean =>
+  upstreams.length === 2 && slots !== undefined;
 
 const BOTH_SLOTS = `${SETTINGS.slots.name} and two places in ${SETTINGS.upstreams.name}`;
 
-/** The sidecar cannot give another key to a LiteLLM that somebody else starts. */
-function idleSchedule(config: Partial<Config>): Mistake | undefined {
-  const { upstreamRotateEveryMs: every, upstreams } = config;
-  if (every === undefined || every === 0 || upstreams === undefined || !('slots' in config)) {
-    return undefined;
-  }
-  if (hasBothSlots(config)) return undefined;
-  return {
-    name: SETTINGS.upstreamRotateEveryMs.name,
-    found: `${showDuration(every)}, and no second slot`,
-    allowed: `a schedule together with ${BOTH_SLOTS}`,
-  };
-}
-
-function idleReload(config: Partial<Config>): Mistake | undefined {
-  if (config.autoReload !== true || config.upstreams === undefined) return undefined;
-  if (!('slots' in config) || !('litellmConfig' in config)) return undefined;
-  if (hasBothSlots(config) && config.litellmConfig !== undefined) return undefined;
-  return {
-    name: SETTINGS.autoReload.name,
-    found: 'true, and nothing to reload',
-    allowed: `true together with ${SETTINGS.litellmConfig.name}, ${BOTH_SLOTS}`,
-  };
-}
+const RULES = [
+  rule(['graceMs', 'maxGraceMs'], ({ graceMs, maxGraceMs }) => {
+    if (graceMs <= maxGraceMs) return undefined;
+    return {
+      name: SETTINGS.graceMs.name,
+      found: showDuration(graceMs),
+      allowed: `at most ${SETTINGS.maxGraceMs.name}, which is ${showDuration(maxGraceMs)}`,
+    };
+  }),
+  rule(['rotateEveryMs', 'publish'], ({ rotateEveryMs, publish }) => {
+    if (rotateEveryMs === 0 || publish.length > 0) return undefined;
+    const { name } = SETTINGS.publish;
+    return {
+      name: SETTINGS.rotateEveryMs.name,
+      found: `${showDuration(rotateEveryMs)}, and no ${name}`,
+      allowed: `a schedule together with ${name}`,
+      hint:
+        'a schedule that nobody hears of is a time bomb: ' +
+        `publish the key with ${name}=file:… or rotate by hand`,
+    };
+  }),
+  rule(['host', 'port', 'opsHost', 'opsPort'], ({ host, port, opsHost, opsPort }) => {
+    const areApart =
+      host !== opsHost && !ALL_ADDRESSES.some((all) => all === host || all === opsHost);
+    if (port === 0 || port !== opsPort || areApart) return undefined;
+    return {
+      name: SETTINGS.opsPort.name,
+      found: `${port}, as for ${SETTINGS.port.name}`,
+      allowed: 'a port of its own',
+    };
+  }),
+  rule(['replayBytes', 'replayTotalBytes'], ({ replayBytes, replayTotalBytes }) => {
+    if (replayTotalBytes === 0 || replayTotalBytes >= replayBytes) return undefined;
+    return {
+      name: SETTINGS.replayTotalBytes.name,
+      found: showSize(replayTotalBytes),
+      allowed: `at least ${SETTINGS.replayBytes.name}, which is ${showSize(replayBytes)}, or 0`,
+    };
+  }),
+  // The second upstream is for a LiteLLM that the launcher starts, and the launcher is told by the
+  // folder of the slots.
+  rule(['upstreams', 'slots'], ({ upstreams, slots }) => {
+    if (upstreams.length === 1 || slots !== undefined) return undefined;
+    return {
+      name: SETTINGS.upstreams.name,
+      found: 'two places',
+      allowed: `one, or two with ${SETTINGS.slots.name}`,
+      hint: 'to share the load of several LiteLLMs, name the load balancer in front of them',
+    };
+  }),
+  // The sidecar cannot give another key to a LiteLLM that somebody else starts.
+  rule(['upstreamRotateEveryMs', 'upstreams', 'slots'], (config) => {
+    const { upstreamRotateEveryMs: every } = config;
+    if (every === 0 || hasBothSlots(config)) return undefined;
+    return {
+      name: SETTINGS.upstreamRotateEveryMs.name,
+      found: `${showDuration(every)}, and no second slot`,
+      allowed: `a schedule together with ${BOTH_SLOTS}`,
+    };
+  }),
+  rule(['autoReload', 'upstreams', 'slots', 'litellmConfig'], (config) => {
+    const isUsable = hasBothSlots(config) && config.litellmConfig !== undefined;
+    if (!config.autoReload || isUsable) return undefined;
+    return {
+      name: SETTINGS.autoReload.name,
+      found: 'true, and nothing to reload',
+      allowed: `true together with ${SETTINGS.litellmConfig.name}, ${BOTH_SLOTS}`,
+    };
+  }),
+];
 
 /** Publish targets that cannot stand beside each other, or where they are. */
 function publishMistakes(

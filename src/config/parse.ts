@@ -39,8 +39,8 @@ export type ParsedConfig =
  * The configuration that these sources make, or all that is wrong with them. Pure; never throws.
  *
  * Of several sources the first counts; for the declared key a key file comes first, then `.env`,
- * then the environment. The caller reads key files, into sources of their own. `cwd` is where
- * relative publish targets start.
+ * then the environment. The caller reads key files, into sources of their own, and tells of those
+ * that cannot be read. `cwd` is where relative publish targets start.
  */
 export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig {
   const mask = createMask(sources);
@@ -48,7 +48,7 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
   for (const [field, setting] of Object.entries<AnySetting>(SETTINGS)) {
-    const clash = twoWays(setting, sources) ?? unreadFile(setting, sources, mask);
+    const clash = twoWays(setting, sources);
     const found = findValue(sources, setting);
     const result = clash ?? readValue(setting, found, mask);
     if ('allowed' in result) {
@@ -107,23 +107,6 @@ function twoWays(setting: AnySetting, sources: readonly Source[]): Mistake | und
     found: `${setting.name} (${first.name}) and ${fileName} (${byFile[0]?.name})`,
     allowed: 'one of the two',
   };
-}
-
-/** A file that was named and not read must not look like "not set": a key would be made instead. */
-function unreadFile(
-  setting: AnySetting,
-  sources: readonly Source[],
-  mask: Mask,
-): Mistake | undefined {
-  const fileName = fileNameOf(setting);
-  const named = fileName === undefined ? undefined : findValue(sources, setting, fileName);
-  if (fileName === undefined || named === undefined) return undefined;
-  const wasRead = sources.some(
-    (source) => source.keyFile === true && valueIn(source, setting.name) !== undefined,
-  );
-  if (wasRead) return undefined;
-  const found = `${quote(named.text, mask)} (${named.source.name}): it was not read`;
-  return { name: fileName, found, allowed: 'the path of a file that holds the key' };
 }
 
 /** SIDECAR_ENV_FILE says where `.env` is: in that file nobody would look for it. */

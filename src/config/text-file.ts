@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
 import { Secret } from '../secret.ts';
 
 /** Why a file gave no text or no key. */
@@ -79,31 +80,19 @@ function unreadable(error: unknown): FileFault {
 async function readBytes(path: string): Promise<Buffer> {
   // Without O_NONBLOCK a pipe would hold one of the few threads that Node has for files.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    let buffer = Buffer.allocUnsafe(USUAL);
-    let length = 0;
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-      length += bytesRead;
-      if (bytesRead === 0 || length > LARGEST) return buffer.subarray(0, length);
-      if (length < buffer.length) continue;
-      buffer = Buffer.concat([buffer], Math.min(buffer.length * 4, LARGEST + 1));
-    }
-  } finally {
-    await file.close();
-  }
+  return await buffer(file.createReadStream({ end: LARGEST, highWaterMark: USUAL }));
 }
 
 /** `readBytes`, but waits for the writer of a pipe: `--key-file <(…)` is one. */
 function readBytesSync(path: string): Buffer {
   const file = openSync(path, 'r');
   try {
-    const buffer = Buffer.alloc(LARGEST + 1);
+    const bytes = Buffer.alloc(LARGEST + 1);
     let length = 0;
     for (;;) {
-      const count = readSync(file, buffer, length, buffer.length - length, null);
+      const count = readSync(file, bytes, length, bytes.length - length, null);
       length += count;
-      if (count === 0 || length === buffer.length) return buffer.subarray(0, length);
+      if (count === 0 || length === bytes.length) return bytes.subarray(0, length);
     }
   } finally {
     closeSync(file);

@@ -130,16 +130,6 @@ describe('the declared key', () => {
     ]);
   });
 
-  it('is not taken for unset where its file was not read', () => {
-    expect(mistakesOf(environment({ ...UPSTREAM, ...named }))).toEqual([
-      {
-        name: 'LITELLM_MASTER_KEY_FILE',
-        found: '"/run/secrets/key" (environment): it was not read',
-        allowed: 'the path of a file that holds the key',
-      },
-    ]);
-  });
-
   it('is not judged here', () => {
     const { config } = good(environment({ ...UPSTREAM, LITELLM_MASTER_KEY: 'sk-1234' }));
     expect(config.declaredKey?.reveal()).toBe('sk-1234');
