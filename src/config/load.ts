@@ -44,7 +44,7 @@ export function loadConfig(places: ConfigPlaces): LoadedConfig {
   if (parsed.ok && faults.length === 0) {
     return { ...parsed, warnings: [...dotenv.warnings, ...parsed.warnings], envFile };
   }
-  // A name whose file could not be read is told once: the parser knows only that it has no value.
+  // A name whose line or file is at fault is told once: the parser finds no value there.
   const known = new Set(faults.map(({ name }) => name));
   const others = parsed.ok ? [] : parsed.mistakes.filter(({ name }) => !known.has(name));
   return { ok: false, mistakes: [...faults, ...others], envFile };
