@@ -3,12 +3,7 @@ import type { Secret } from '../secret.ts';
 import { fieldOf, oneLine, parseJson } from '../text/safe.ts';
 
 /** A gateway as its client sees it: nothing in this file knows what stands behind the gateway. */
-export interface GatewayProbe {
-  /** The names of the models that the gateway lists, each once, or why it listed none. */
-  models(): Promise<readonly string[] | GatewayProblem>;
-  /** Sends one tiny chat request; never rejects. */
-  chat(model: string, stream: boolean): Promise<ProbeResult>;
-}
+export type GatewayProbe = ReturnType<typeof createGatewayProbe>;
 
 interface GatewayProbeOptions {
   readonly url: URL;
@@ -51,7 +46,7 @@ interface Advice {
 /** Small, and not below the 16 that OpenAI's newer endpoints demand at least. */
 const ANSWER_TOKENS = 16;
 
-export function createGatewayProbe(options: GatewayProbeOptions): GatewayProbe {
+export function createGatewayProbe(options: GatewayProbeOptions) {
   const { timeoutMs, signal } = options;
   const base = options.url.href.replace(/\/$/, '');
   const call = (path: string, body?: object): Promise<Response> =>
@@ -69,7 +64,8 @@ export function createGatewayProbe(options: GatewayProbeOptions): GatewayProbe {
     });
 
   return {
-    async models() {
+    /** The names of the models that the gateway lists, each once, or why it listed none. */
+    async models(): Promise<readonly string[] | GatewayProblem> {
       try {
         const response = await call('/v1/models');
         const body = parseJson(await response.text());
@@ -79,7 +75,8 @@ export function createGatewayProbe(options: GatewayProbeOptions): GatewayProbe {
       }
     },
 
-    async chat(model, stream) {
+    /** Sends one tiny chat request; never rejects. */
+    async chat(model: string, stream: boolean): Promise<ProbeResult> {
       if (signal.aborted) return { state: 'unfinished' };
       const started = performance.now();
       const since = (): number => Math.round(performance.now() - started);

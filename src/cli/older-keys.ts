@@ -2,7 +2,7 @@ import type { CallerView, GenerationView, RotateView, WhoView } from '../rotatio
 import { oneLine } from '../text/safe.ts';
 import type { AdminSession } from './command.ts';
 import { goodUntil, showAgo, showCount } from './phrases.ts';
-import { createLiveLines, watch } from './progress.ts';
+import { watch } from './progress.ts';
 import { EXIT, type ExitCode, paint, say, type Terminal } from './terminal.ts';
 
 /**
@@ -23,13 +23,18 @@ export async function waitForOlderKeys(
   say(terminal, `waiting until nobody uses ${ids.join(', ')} any more`, [
     'Ctrl-C ends the waiting; the rotation is done',
   ]);
-  const display = createDisplay(session);
+  let said: readonly string[] = [];
   const watched = {
     doing: 'waiting',
     hint: 'the rotation itself is done; sidecar status shows the rest when the sidecar runs again',
     look: () => lookAt(session, rotated, ids, signal),
-    show: display.show,
-    clear: display.clear,
+    draw: (seen: Seen, now: number) => drawKeys(terminal, seen, now),
+    /** A line for each key, and again where it changes. */
+    sayChange({ keys }: Seen, now: number): void {
+      const lines = keys.map((key) => `${key.who.generation.id}: ${useWords(key, now)}`);
+      for (const line of lines) if (!said.includes(line)) say(terminal, line);
+      said = lines;
+    },
     isOver: ({ keys }: Seen) =>
       keys.some(({ use }) => use === 'returned') ||
       keys.every(({ use }) => use === 'ended' || use === 'free'),
@@ -103,25 +108,6 @@ export function useOf(older: GenerationView, rotatedAt: number, now: number): Ol
   if (now - lastUse >= DORMANT_MS) return 'free';
   if (now - lastUse < QUIET_MS) return 'used';
   return clockStarted && now - rotatedAt >= QUIET_MS ? 'free' : 'idle';
-}
-
-/** On a terminal lines that move; elsewhere a line for each key, and again where it changes. */
-function createDisplay({ terminal, time }: AdminSession) {
-  const live = createLiveLines(terminal, terminal.stderr);
-  let said: readonly string[] = [];
-  return {
-    show(seen: Seen): void {
-      const now = time.now();
-      if (live !== undefined) {
-        live.draw(drawKeys(terminal, seen, now));
-        return;
-      }
-      const lines = seen.keys.map((key) => `${key.who.generation.id}: ${useWords(key, now)}`);
-      for (const line of lines) if (!said.includes(line)) say(terminal, line);
-      said = lines;
-    },
-    clear: (): void => live?.clear(),
-  };
 }
 
 /** Callers that are shown of one key; the screen has to hold them. */

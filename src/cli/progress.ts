@@ -82,27 +82,20 @@ export async function runSteps(
 }
 
 /** Lines that change in place, at the bottom of a terminal. */
-interface LiveLines {
-  /** Puts these lines in the place of those before; longer ones are cut. */
-  draw(lines: readonly string[]): void;
-  /** Takes the lines away. */
-  clear(): void;
-}
-
-/** Undefined where nobody is there to see movement. */
-export function createLiveLines(terminal: Terminal, output: Output): LiveLines | undefined {
-  if (!isLive(terminal, output)) return undefined;
+function createLiveLines(output: Output) {
   let drawn = 0;
   // ECMA-48: cursor up to the first line, then erase from there to the end of the screen.
   const back = (): string => (drawn === 0 ? '' : `\u001b[${drawn}A\r\u001b[J`);
   return {
-    draw(lines) {
+    /** Puts these lines in the place of those before; longer ones are cut. */
+    draw(lines: readonly string[]): void {
       // A line that wraps would take two rows, and the cursor would go back too few.
       const cut = lines.map((line) => cutTo(output.columns ?? 80, line));
       output.write(`${back()}${cut.map((line) => `${line}\n`).join('')}`);
       drawn = cut.length;
     },
-    clear() {
+    /** Takes the lines away. */
+    clear(): void {
       output.write(back());
       drawn = 0;
     },
@@ -122,9 +115,10 @@ interface Watched<T> {
   readonly hint: string;
   /** One look. A `CommandError` with the code `unavailable` says that no sidecar answers. */
   look(): Promise<T>;
-  show(seen: T): void;
-  /** Takes away what `show` drew. */
-  clear(): void;
+  /** The lines that show it on a terminal, in the place of those of the look before. */
+  draw(seen: T, now: number): readonly string[];
+  /** Elsewhere: says what has changed since the look before. */
+  sayChange(seen: T, now: number): void;
   isOver(seen: T): boolean;
 }
 
@@ -147,9 +141,10 @@ export async function watch<T>(
   first?: T,
 ): Promise<T | undefined> {
   const { doing, hint } = watched;
+  const live = isLive(terminal, terminal.stderr) ? createLiveLines(terminal.stderr) : undefined;
   let awayMs = 0;
   const isAway = ({ message, exitCode }: CommandError): void => {
-    watched.clear();
+    live?.clear();
     if (awayMs === 0) say(terminal, `${message}; still ${doing}`);
     awayMs += LOOK_EVERY_MS;
     if (awayMs > AWAY_AT_MOST_MS) throw stopped(doing, message, exitCode, hint);
@@ -162,9 +157,10 @@ export async function watch<T>(
       isAway(seen);
     } else {
       awayMs = 0;
-      watched.show(seen);
+      if (live === undefined) watched.sayChange(seen, time.now());
+      else live.draw(watched.draw(seen, time.now()));
       if (watched.isOver(seen)) {
-        watched.clear();
+        live?.clear();
         return seen;
       }
     }

@@ -13,7 +13,7 @@ import {
   showClock,
   stepWords,
 } from '../phrases.ts';
-import { createLiveLines, stopped, watch } from '../progress.ts';
+import { stopped, watch } from '../progress.ts';
 import {
   CommandError,
   EXIT,
@@ -122,14 +122,13 @@ async function handOver(
   begin: () => Promise<HandoverView>,
   { wait = false, json = false }: HandoverFlags,
 ): Promise<ExitCode> {
-  const { terminal, interrupts } = session;
+  const { terminal } = session;
   let last = await begin();
   const onLook = (view: HandoverView): void => {
     last = view;
   };
   try {
-    const watching = { untilEnd: wait, onLook, signal: interrupts() };
-    if (!(await watchHandover(session, last, watching))) return EXIT.interrupted;
+    if (!(await watchHandover(session, last, wait, onLook))) return EXIT.interrupted;
   } finally {
     // The document holds the handover's id, so it is printed however the watching ended.
     if (json) writeJson(terminal, last);
@@ -137,15 +136,6 @@ async function handOver(
   if (last.state === 'rolled_back') throw rolledBack(last);
   if (!json) terminal.stdout.write(renderHandover(terminal, last));
   return EXIT.ok;
-}
-
-interface Watching {
-  /** Until the end, rather than until new requests have gone over. */
-  readonly untilEnd: boolean;
-  /** Told of each look. */
-  readonly onLook: (view: HandoverView) => void;
-  /** Ctrl-C. */
-  readonly signal: AbortSignal;
 }
 
 const PURPOSE: Readonly<Record<HandoverView['kind'], string>> = {
@@ -160,28 +150,31 @@ const GOES_ON = 'the handover goes on without this command; sidecar upstream sta
 /**
  * Shows how a handover goes on. Resolves to true where the handover came as far as it is watched,
  * to false where Ctrl-C came first. Throws `CommandError` where the sidecar stays away.
+ *
+ * @param untilEnd Until the end, rather than until new requests have gone over.
+ * @param onLook Told of each look.
  */
 async function watchHandover(
   session: AdminSession,
   begun: HandoverView,
-  { untilEnd, onLook, signal }: Watching,
+  untilEnd: boolean,
+  onLook: (view: HandoverView) => void,
 ): Promise<boolean> {
   const { terminal } = session;
+  const signal = session.interrupts();
   const { id, kind, from, to } = begun;
   say(terminal, `${id} has begun: ${PURPOSE[kind]}, from slot ${from} to slot ${to}`, [
     'Ctrl-C ends the watching, and not the handover',
   ]);
-  const display = createDisplay(session);
   const watched = {
     doing: DOING,
     hint: GOES_ON,
     look: () => lookAt(session, id, signal),
-    show(view: HandoverView): void {
+    ...createDisplay(terminal),
+    isOver(view: HandoverView): boolean {
       onLook(view);
-      display.show(view);
+      return isOver(view) || (!untilEnd && view.switchedAt !== null);
     },
-    clear: display.clear,
-    isOver: (view: HandoverView) => isOver(view) || (!untilEnd && view.switchedAt !== null),
   };
   if ((await watch(session, watched, signal, begun)) !== undefined) return true;
   say(terminal, `stopped watching; ${id} goes on`, ['sidecar upstream status shows how']);
@@ -210,29 +203,23 @@ async function lookAt(
 const SAY_EVERY_MS = 10_000;
 
 /** On a terminal every step in its place; elsewhere a line for each step, and why it waits. */
-function createDisplay({ terminal, time }: AdminSession) {
-  const live = createLiveLines(terminal, terminal.stderr);
+function createDisplay(terminal: Terminal) {
   const since = new Map<string, string>();
   const said = { state: '', waitsFor: '', at: 0 };
-
-  const sayChange = (view: HandoverView, now: number): void => {
-    const { id, state } = view;
-    const waitsFor = view.waitsFor ?? '';
-    if (isOver(view) || (state === said.state && waitsFor === said.waitsFor)) return;
-    if (state === said.state && now - said.at < SAY_EVERY_MS) return;
-    say(terminal, `${oneLine(id)}: ${stepWords(view, now)}`);
-    Object.assign(said, { state, waitsFor, at: now });
-  };
-
   return {
-    show(view: HandoverView): void {
-      const now = time.now();
+    draw(view: HandoverView, now: number): readonly string[] {
       since.set(view.state, view.stateSince);
       if (view.switchedAt !== null) since.set('switched', view.switchedAt);
-      if (live === undefined) sayChange(view, now);
-      else live.draw(drawSteps(terminal, view, since, now));
+      return drawSteps(terminal, view, since, now);
     },
-    clear: (): void => live?.clear(),
+    sayChange(view: HandoverView, now: number): void {
+      const { id, state } = view;
+      const waitsFor = view.waitsFor ?? '';
+      if (isOver(view) || (state === said.state && waitsFor === said.waitsFor)) return;
+      if (state === said.state && now - said.at < SAY_EVERY_MS) return;
+      say(terminal, `${oneLine(id)}: ${stepWords(view, now)}`);
+      Object.assign(said, { state, waitsFor, at: now });
+    },
   };
 }
 

@@ -31,20 +31,13 @@ const makeOwnName = (): string => `.admin-${randomBytes(8).toString('hex')}.sock
 const LOOK_EVERY_MS = 20;
 const PATIENCE_MS = 2_000;
 
-interface SocketLock {
-  /** Whether the path still leads to our own socket. */
-  isStillOurs(): boolean;
-  /** Removes the path, where it is still ours, and then stops listening. */
-  release(): Promise<void>;
-}
-
 /**
  * Listens with `server` at a path that nobody else listens at.
  *
  * @throws StartupError `locked` where somebody does; `state` where the folder does not allow it.
  *   The server is closed then
  */
-export async function lockSocket(path: string, server: Server): Promise<SocketLock> {
+export async function lockSocket(path: string, server: Server) {
   const own = makeOwnName();
   const state = dirname(path);
   const folder = await openFolder(path, own);
@@ -59,8 +52,10 @@ export async function lockSocket(path: string, server: Server): Promise<SocketLo
     await sweep(state, folder);
     if (!isStillOurs()) throw lockedState(state);
     return {
+      /** Whether the path still leads to our own socket. */
       isStillOurs,
-      async release() {
+      /** Removes the path, where it is still ours, and then stops listening. */
+      async release(): Promise<void> {
         // The path goes while the server still listens: whoever finds no path may take the folder.
         // A path that cannot be removed does no harm, as nobody listens there from now on.
         if (isStillOurs()) await rm(path, { force: true }).catch(() => undefined);
@@ -187,22 +182,7 @@ interface AdminSocketOptions {
 }
 
 /** The way in for the command line, and the lock on the state folder. */
-export interface AdminSocket {
-  /** Serves from now on; before this call every request is answered 503 `starting`. */
-  serve(api: AdminApi): void;
-  /**
-   * Whether this process still has the state folder; asked before each save, it costs a system
-   * call. False for good once another process took the socket's name or somebody removed it.
-   */
-  isStillOurs(): boolean;
-  /**
-   * New requests are answered 503 `stopping`; resolves once those under way have their answers,
-   * after 2 s at most. The folder stays locked until `close`.
-   */
-  drain(): Promise<void>;
-  /** Drains; then removes the socket's name, if it is still ours, and so gives up the lock. */
-  close(): Promise<void>;
-}
+export type AdminSocket = Awaited<ReturnType<typeof openAdminSocket>>;
 
 const DRAIN_WITHIN_MS = 2_000;
 
@@ -216,7 +196,7 @@ const CLOSED = {
  *
  * @throws StartupError `locked` where another sidecar has it; `state` where there can be no socket
  */
-export async function openAdminSocket(options: AdminSocketOptions): Promise<AdminSocket> {
+export async function openAdminSocket(options: AdminSocketOptions) {
   const pending = createPendingAnswers();
   let serving: AdminApi | keyof typeof CLOSED = 'starting';
   const server = createServer(OPERATOR_LIMITS, (request, response) => {
@@ -241,11 +221,21 @@ export async function openAdminSocket(options: AdminSocketOptions): Promise<Admi
     await lock.release();
   };
   return {
-    serve(api) {
+    /** Serves from now on; before this call every request is answered 503 `starting`. */
+    serve(api: AdminApi): void {
       if (serving === 'starting') serving = api;
     },
+    /**
+     * Whether this process still has the state folder; asked before each save, it costs a system
+     * call. False for good once another process took the socket's name or somebody removed it.
+     */
     isStillOurs: lock.isStillOurs,
+    /**
+     * New requests are answered 503 `stopping`; resolves once those under way have their answers,
+     * after 2 s at most. The folder stays locked until `close`.
+     */
     drain,
+    /** Drains; then removes the socket's name, if it is still ours, and so gives up the lock. */
     close: () => {
       closed ??= close();
       return closed;
