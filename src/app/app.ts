@@ -1,5 +1,4 @@
 import { digestOf } from '../keyring/key.ts';
-import type { Upstreams } from '../proxy/upstreams.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
 import type { Listener } from '../servers/listener.ts';
@@ -13,18 +12,7 @@ import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
 /** A sidecar that runs. */
-export interface App {
-  readonly port: number;
-  readonly opsPort: number;
-  /** Where its traffic goes, for tests that hand it over themselves. */
-  readonly upstreams: Upstreams;
-  /**
-   * Stops as a server behind a load balancer should: not ready at once, serving on for
-   * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is
-   * left.
-   */
-  drain(): Promise<void>;
-}
+export type App = Awaited<ReturnType<typeof buildOn>>;
 
 /**
  * Builds the sidecar and starts it: the only place that knows every part.
@@ -32,7 +20,7 @@ export interface App {
  * @throws StartupError where it cannot start, with what to do
  */
 export async function startApp(options: AppOptions): Promise<App> {
-  const begun: (() => void | Promise<void>)[] = [];
+  const begun: Ends = [];
   try {
     return await build(options, begun);
   } catch (error) {
@@ -42,8 +30,11 @@ export async function startApp(options: AppOptions): Promise<App> {
   }
 }
 
+/** What ends the parts that were begun. */
+type Ends = (() => void | Promise<void>)[];
+
 /** Builds each part from those before it; `begun` gets what ends it. */
-async function build(options: AppOptions, begun: (() => void | Promise<void>)[]): Promise<App> {
+async function build(options: AppOptions, begun: Ends): Promise<App> {
   refuseWeakKey(options);
   const base = buildBase(options);
   begun.push(base.exchanges.close);
@@ -58,12 +49,7 @@ async function build(options: AppOptions, begun: (() => void | Promise<void>)[])
   }
 }
 
-async function buildOn(
-  options: AppOptions,
-  base: Base,
-  state: State,
-  begun: (() => void | Promise<void>)[],
-): Promise<App> {
+async function buildOn(options: AppOptions, base: Base, state: State, begun: Ends) {
   const { config, log } = options;
   const keys = await buildKeys(options, base, state);
   begun.push(keys.close);
@@ -84,6 +70,11 @@ async function buildOn(
   const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
   const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
 
+  /**
+   * Stops as a server behind a load balancer should: not ready at once, serving on for
+   * `drainDelayMs`, then finishing what is under way within `drainMs`. Resolves when nothing is
+   * left.
+   */
   const drain = async (): Promise<void> => {
     // The next process goes on with a handover; the requests under way are finished by this one.
     await litellm.close();
@@ -94,6 +85,7 @@ async function buildOn(
     await state.close();
     await ops.close();
   };
+  // The upstreams are for tests that hand the traffic over themselves.
   return { port, opsPort, upstreams: traffic.upstreams, drain };
 }
 

@@ -111,19 +111,12 @@ function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): T
 /** The traffic port and all that is behind it. */
 export type Traffic = ReturnType<typeof buildTraffic>;
 
-/** How far the end of the process is. */
-interface Phase {
-  /** `/readyz` says no, and requests are served on. */
-  isStopping: boolean;
-  /** New requests are refused. */
-  isDraining: boolean;
-}
-
 export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
   const { exchanges } = base;
-  const phase: Phase = { isStopping: false, isDraining: false };
+  /** Stopping: `/readyz` says no, and requests are served on. Draining: new ones are refused. */
+  const phase = { isStopping: false, isDraining: false };
   const upstreams = buildUpstreams(options, exchanges, start);
   const events = trafficEvents(base, keys, log);
   const gateway = createGateway({
@@ -174,7 +167,7 @@ async function finish(
   { config, log }: AppOptions,
   exchanges: Exchanges,
   server: TrafficServer,
-  phase: Phase,
+  phase: { isStopping: boolean; isDraining: boolean },
 ): Promise<void> {
   phase.isStopping = true;
   log.info(

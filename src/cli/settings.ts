@@ -1,8 +1,6 @@
 import { resolve } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { type ConfigPlaces, loadConfig } from '../config/load.ts';
-import type { Origins } from '../config/parse.ts';
-import type { Config } from '../config/settings.ts';
 import { formatMistakes } from '../config/sources.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
@@ -19,17 +17,10 @@ export function localUrl(host: string, port: number): string {
 export const VERSION: string = manifest.version;
 
 /** The settings that a command works with, and where they came from. */
-export interface SettingsInForce {
-  readonly config: Config;
-  readonly origins: Origins;
-  readonly warnings: readonly string[];
-  /** The `.env` that was looked for, absolute, whether or not it is there. */
-  readonly envFile: string;
-  readonly cwd: string;
-}
+export type SettingsInForce = ReturnType<typeof readSettings>;
 
 /** Reads the settings. Throws `CommandError` with every mistake, exit code 64. */
-export function readSettings(places: ConfigPlaces): SettingsInForce {
+export function readSettings(places: ConfigPlaces) {
   const loaded = loadConfig(places);
   if (loaded.ok) return { ...loaded, cwd: places.cwd };
   throw new CommandError(formatMistakes(loaded.mistakes).trimEnd(), EXIT.configuration);

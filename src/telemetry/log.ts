@@ -20,7 +20,6 @@ export interface LogOptions {
  * `err`. Lines reach a file descriptor within 200 ms; none of these waits or throws.
  */
 export interface Log {
-  debug(fields: LogFields, message: string): void;
   info(fields: LogFields, message: string): void;
   warn(fields: LogFields, message: string): void;
   error(fields: LogFields, message: string): void;
@@ -48,7 +47,6 @@ export const createLog = (options: LogOptions): Log => {
   const isJson = options.prettify === undefined;
 
   const log: Log = {
-    debug: (fields, message) => lines.debug(fields, message),
     info: (fields, message) => lines.info(fields, message),
     warn: (fields, message) => lines.warn(fields, message),
     error: (fields, message) => lines.error(fields, message),

@@ -81,8 +81,7 @@ describe('lines', () => {
   });
 
   it('below the level are not written', () => {
-    const { debug, info, access, error, lines } = setUp({ level: 'error' });
-    debug({}, 'one');
+    const { info, access, error, lines } = setUp({ level: 'error' });
     info({}, 'two');
     access(exchange());
     error({}, 'three');

@@ -10,7 +10,7 @@ import {
   type Method,
   type ReadOf,
 } from './endpoints.ts';
-import { FIELDS, readBodyFields, readIdempotencyKey, readQuery } from './fields.ts';
+import { FIELDS, readFields, readIdempotencyKey, readQuery } from './fields.ts';
 import {
   type AdminAnswer,
   isProblem,
@@ -171,17 +171,14 @@ async function carryOut<R extends AdminRoute>(
   { target, by, ...unread }: UnreadCall,
 ): Promise<AdminAnswer | Problem> {
   const row: Endpoint = ENDPOINTS[route];
-  const read = [
-    readBodyFields(FIELDS[row.body ?? 'nothing'], unread.fields),
-    readQuery(FIELDS[row.query ?? 'nothing'], unread.query),
-    readIdempotencyKey(row.idempotencyKey ? unread.idempotencyKey : undefined),
-  ] as const;
-  const [body, query, key] = read;
-  if ('mistakes' in body || 'mistakes' in query || 'mistakes' in key) {
-    return mistaken(read.flatMap((part) => ('mistakes' in part ? part.mistakes : [])));
-  }
+  const mistakes: string[] = [];
+  const body = readFields(FIELDS[row.body ?? 'nothing'], unread.fields, mistakes);
+  const query = readQuery(FIELDS[row.query ?? 'nothing'], unread.query, mistakes);
+  const key = row.idempotencyKey ? unread.idempotencyKey : undefined;
+  const idempotencyKey = readIdempotencyKey(key, mistakes);
+  if (mistakes.length > 0) return mistaken(mistakes);
   // The schemas are those that the row names, and so are the types of the route.
-  const call = { target, by, body: body.value, query: query.value, idempotencyKey: key.value };
+  const call = { target, by, body, query, idempotencyKey };
   const handler: Handler<R> = HANDLERS[route];
   return jsonAnswer(row.status ?? 200, await handler(parts, call as AdminCall<R>));
 }

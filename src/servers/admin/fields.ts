@@ -86,38 +86,32 @@ export const FIELDS = {
   }),
 } as const;
 
-/** What a part of a request holds, or every mistake in it. */
-type PartRead<T> = { readonly value: T } | { readonly mistakes: readonly string[] };
-
-/** Reads the fields of a JSON body. */
-export const readBodyFields = <T extends z.ZodObject>(
-  schema: T,
+/** Reads the fields of a JSON body; adds to `mistakes` every one that it finds. */
+export function readFields(
+  schema: z.ZodObject,
   fields: object,
-): PartRead<z.output<T>> => readBySchema(schema, fields, 'field');
-
-/** Reads the parameters of a query, of which each may stand once. */
-export function readQuery<T extends z.ZodObject>(schema: T, query: string): PartRead<z.output<T>> {
-  const pairs = [...new URLSearchParams(query)];
-  const names = new Set(pairs.map(([name]) => name));
-  return names.size === pairs.length
-    ? readBySchema(schema, Object.fromEntries(pairs), 'parameter')
-    : { mistakes: ['a parameter stands twice'] };
+  mistakes: string[],
+  word: 'field' | 'parameter' = 'field',
+): unknown {
+  const result = schema.safeParse(fields);
+  if (result.success) return result.data;
+  const known = Object.keys(schema.shape);
+  for (const issue of result.error.issues) {
+    if (issue.code !== 'unrecognized_keys')
+      mistakes.push(`${placeOf(issue.path)}: ${issue.message}`);
+    else mistakes.push(...issue.keys.map((name) => unknownName(name, known, word)));
+  }
+  return undefined;
 }
 
-function readBySchema<T extends z.ZodObject>(
-  schema: T,
-  fields: object,
-  word: 'field' | 'parameter',
-): PartRead<z.output<T>> {
-  const result = schema.safeParse(fields);
-  if (result.success) return { value: result.data };
-  const known = Object.keys(schema.shape);
-  const mistakes = result.error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((name) => unknownName(name, known, word))
-      : [`${placeOf(issue.path)}: ${issue.message}`],
-  );
-  return { mistakes };
+/** Reads the parameters of a query, of which each may stand once. */
+export function readQuery(schema: z.ZodObject, query: string, mistakes: string[]): unknown {
+  const pairs = [...new URLSearchParams(query)];
+  const fields = Object.fromEntries(pairs);
+  if (Object.keys(fields).length === pairs.length)
+    return readFields(schema, fields, mistakes, 'parameter');
+  mistakes.push('a parameter stands twice');
+  return undefined;
 }
 
 /** Where a mistake stands: `allowFrom[2]`. */
@@ -138,12 +132,15 @@ const VISIBLE = /^[\x21-\x7e]{1,255}$/;
  * Reads the value of `Idempotency-Key`: plain, or as the quoted string (RFC 8941 §3.3.3) that
  * draft-ietf-httpapi-idempotency-key-header asks for.
  */
-export function readIdempotencyKey(header: string | undefined): PartRead<string | undefined> {
-  if (header === undefined) return { value: undefined };
+export function readIdempotencyKey(
+  header: string | undefined,
+  mistakes: string[],
+): string | undefined {
+  if (header === undefined) return undefined;
   const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1];
   const key = quoted === undefined ? header : quoted.replace(/\\(.)/g, '$1');
   const isWhole = quoted !== undefined || !header.startsWith('"');
-  return isWhole && VISIBLE.test(key)
-    ? { value: key }
-    : { mistakes: ['Idempotency-Key: must be 1 to 255 visible ASCII characters'] };
+  if (isWhole && VISIBLE.test(key)) return key;
+  mistakes.push('Idempotency-Key: must be 1 to 255 visible ASCII characters');
+  return undefined;
 }
