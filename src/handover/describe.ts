@@ -18,16 +18,13 @@ const UNTIL: Readonly<Record<Verdict['kind'], string>> = {
 const counted = (count: number, noun: string): string[] =>
   count === 0 ? [] : [`${count} ${noun}${count === 1 ? '' : 's'}`];
 
-/** Such as `2 requests, 1 WebSocket and 1 MCP session`. */
-function loadWords({ requests, websockets, mcpSessions }: SlotLoad): string {
-  const parts = [
+/** Such as `2 requests, 1 WebSocket and 1 MCP session`; in en-US a comma precedes the "and". */
+const loadWords = ({ requests, websockets, mcpSessions }: SlotLoad): string =>
+  new Intl.ListFormat('en-GB').format([
     ...counted(requests, 'request'),
     ...counted(websockets, 'WebSocket'),
     ...counted(mcpSessions, 'MCP session'),
-  ];
-  const last = parts.pop() ?? 'nothing';
-  return parts.length === 0 ? last : `${parts.join(', ')} and ${last}`;
-}
+  ]);
 
 /** What a handover waits for; null: nothing. */
 function waitsFor({ step, from, to }: Handover, slots: Observation['slots']): string | null {

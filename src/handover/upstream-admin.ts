@@ -164,14 +164,15 @@ function warningsOf(
   const { runner } = options;
   const trouble = runner.trouble();
   const notBegun = runner.automatic.notBegun();
-  return [
-    ...(trouble === undefined ? [] : [{ code: 'disk', ...pickWords(trouble) }]),
-    ...firstStartWarnings(options),
-    ...configWarnings(options, config),
-    ...scheduleWarnings(options),
-    ...(notBegun === undefined ? [] : [warningOf(notBegun)]),
-    ...saltKeyWarnings(options, notBegun),
+  const all = [
+    trouble && { code: 'disk', ...pickWords(trouble) },
+    firstStartWarning(options),
+    configWarning(options, config),
+    scheduleWarning(options),
+    notBegun && warningOf(notBegun),
+    saltKeyWarning(options, notBegun),
   ];
+  return all.filter((warning) => warning !== undefined);
 }
 
 // A trouble may be an error of the store, whose other fields are not for the answer.
@@ -184,65 +185,63 @@ const warningOf = ({ code, message, hints }: HandoverError): UpstreamWarning => 
 });
 
 /** The LiteLLM of a first start did not come up, and it is known why. */
-function firstStartWarnings({
+function firstStartWarning({
   runner,
   limits,
   now,
-}: UpstreamAdminOptions): readonly UpstreamWarning[] {
+}: UpstreamAdminOptions): UpstreamWarning | undefined {
   const { verifiedAt, active } = runner.state();
-  if (verifiedAt !== undefined) return [];
+  if (verifiedAt !== undefined) return undefined;
   const slot = runner.observe().slots[active];
   const port = limits.ports[active];
   const { check } = slot;
   const isSilent = check?.verdict.kind === 'silent';
   const isLate = isSilent && now() - check.since >= limits.handoverTimeoutMs;
   const code = obviousFault(slot, port, now()) ?? (isLate ? 'not_up' : undefined);
-  if (code === undefined) return [];
+  if (code === undefined) return undefined;
   const { message, hint, lastWords } = faultOf(code, active, slot, port);
   const last = lastWords.filter((line) => line.trim() !== '').slice(-WORDS_SHOWN);
   const words = last.length === 0 ? '' : `; its last words: ${last.join(' | ')}`;
-  return [{ code, message: `${message}${words}`, hint }];
+  return { code, message: `${message}${words}`, hint };
 }
 
 /** How many of LiteLLM's last lines a status has room for. */
 const WORDS_SHOWN = 3;
 
-function configWarnings(
+function configWarning(
   { runner }: UpstreamAdminOptions,
   config: UpstreamView['config'],
-): readonly UpstreamWarning[] {
+): UpstreamWarning | undefined {
   const seen = runner.automatic.config();
   if (seen !== undefined && 'error' in seen) {
     const hint = 'until it can be copied, LiteLLM runs with the previous configuration';
-    return [{ code: 'config_unusable', message: seen.error, hint }];
+    return { code: 'config_unusable', message: seen.error, hint };
   }
-  if (config !== 'refused') return [];
+  if (config !== 'refused') return undefined;
   const tried = runner.state().ended.findLast(({ kind, fault }) => kind === 'reload' && fault);
   const why = tried?.fault === undefined ? '' : `: ${tried.fault.message}`;
-  return [
-    {
-      code: 'config_refused',
-      message: `the configuration was tried and did not come up${why}`,
-      hint: tried?.fault?.hint ?? 'mend the configuration; LiteLLM runs with the previous one',
-    },
-  ];
+  return {
+    code: 'config_refused',
+    message: `the configuration was tried and did not come up${why}`,
+    hint: tried?.fault?.hint ?? 'mend the configuration; LiteLLM runs with the previous one',
+  };
 }
 
 /** The schedule's last rotation failed, so that LiteLLM's key is older than it should be. */
-function scheduleWarnings({ runner }: UpstreamAdminOptions): readonly UpstreamWarning[] {
+function scheduleWarning({ runner }: UpstreamAdminOptions): UpstreamWarning | undefined {
   const last = runner.state().ended.findLast(({ kind }) => kind === 'rotate');
-  if (last?.by !== 'schedule' || last.fault === undefined) return [];
+  if (last?.by !== 'schedule' || last.fault === undefined) return undefined;
   const { message, hint } = last.fault;
   const failed = `the scheduled rotation of LiteLLM's key failed, and is tried again: ${message}`;
-  return [{ code: 'rotation_failed', message: failed, hint }];
+  return { code: 'rotation_failed', message: failed, hint };
 }
 
 /** A rotation would be refused; silent where the schedule was refused for that already. */
-function saltKeyWarnings(
+function saltKeyWarning(
   { runner, saltKey }: UpstreamAdminOptions,
   notBegun: HandoverError | undefined,
-): readonly UpstreamWarning[] {
+): UpstreamWarning | undefined {
   const refusal = saltKey.rotationRefusal(runner.state().active);
-  if (refusal === undefined || notBegun?.code === refusal.code) return [];
-  return [warningOf(refusal)];
+  if (refusal === undefined || notBegun?.code === refusal.code) return undefined;
+  return warningOf(refusal);
 }
