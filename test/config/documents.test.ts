@@ -6,7 +6,7 @@ import {
   settingsTable,
   TABLE_MARKERS,
   withSettingsTable,
-} from '../../src/config/documents.ts';
+} from '../../scripts/settings-documents.ts';
 import { KNOWN_NAMES, parseConfig } from '../../src/config/parse.ts';
 import { EVERY_SETTING } from '../../src/config/settings.ts';
 
