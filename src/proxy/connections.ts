@@ -6,8 +6,8 @@ import connector from 'undici/lib/core/connect.js';
 import dispatcherClient from 'undici/lib/dispatcher/client.js';
 
 /**
- * The parts of undici that are used. Its index loads fetch, WebSocket, caches and mocks beside
- * them, which is 25 ms and 5 MB of each start; the version is fixed, so the paths are too.
+ * The parts of undici that are used, by paths, which its fixed version keeps. Its index has fetch,
+ * WebSocket, caches and mocks beside them: 17 ms of a start of 142, and 6 MB of 72, bundled too.
  */
 const Client: typeof undici.Client = dispatcherClient;
 const buildConnector: typeof undici.buildConnector = connector;
