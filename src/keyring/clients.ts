@@ -2,12 +2,12 @@ import { isClientName, MASTER } from '../client-name.ts';
 import {
   type Command,
   changed,
-  endGeneration,
   generationOf,
   type KeyringEvent,
   type Refused,
   refuse,
   type Transition,
+  tombstoneOf,
   unchanged,
   underWay,
   unknownClient,
@@ -17,14 +17,12 @@ import {
 import {
   activeOf,
   type Client,
+  findGeneration,
   type Generation,
   idOf,
-  isValid,
   type Keyring,
   readId,
-  replacedIn,
   SCOPES,
-  validIn,
 } from './keyring.ts';
 
 type AddClient = Extract<Command, { kind: 'addClient' }>;
@@ -42,7 +40,8 @@ export function addClient(keyring: Keyring, command: AddClient, now: number): Tr
     expiresAt,
     disabled: true,
     removed: false,
-    generations: keyring.clients.get(name)?.generations ?? [],
+    lastNumber: keyring.clients.get(name)?.lastNumber ?? 0,
+    generations: [],
     staged: undefined,
     idempotency: undefined,
   };
@@ -78,8 +77,14 @@ function addingFault(keyring: Keyring, command: AddClient, now: number): Refused
 }
 
 /** Whether a client has had no key since it was added, or was added again. */
-export const isNewcomer = ({ generations, createdAt }: Client): boolean =>
-  generations.every((generation) => generation.createdAt < createdAt);
+export function isNewcomer({ tombstones }: Keyring, client: Client): boolean {
+  const { name, generations, createdAt } = client;
+  if (generations.length > 0) return false;
+  for (const each of tombstones.values()) {
+    if (each.client === name && each.createdAt >= createdAt) return false;
+  }
+  return true;
+}
 
 export const disable = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
@@ -107,21 +112,18 @@ export const remove = (keyring: Keyring, name: string, now: number): Transition 
       const hint = `\`sidecar clients disable ${MASTER}\` refuses all of its keys`;
       return refuse('master_stays', `${MASTER} cannot be removed`, hint);
     }
-    const ids: number[] = [];
-    const revoke = (generation: Generation): Generation => {
-      if (!isValid(generation)) return generation;
-      ids.push(generation.number);
-      return endGeneration(generation, 'revoked', now);
-    };
     const staged = client.staged ? [generationOf(client.staged, undefined)] : [];
-    const generations = [...client.generations, ...staged].map(revoke);
-    const events: KeyringEvent[] = ids.map((number) => {
+    const ended = [...client.generations, ...staged].map((each) =>
+      tombstoneOf(name, each, 'revoked', now),
+    );
+    const events: KeyringEvent[] = ended.map(({ number }) => {
       return { kind: 'revoked', client: name, generation: idOf(name, number), compromised: false };
     });
     events.push({ kind: 'clientRemoved', client: name });
-    if (generations.length === 0) return forgotten(keyring, name, events);
+    const lastNumber = client.staged?.number ?? client.lastNumber;
+    if (lastNumber === 0) return forgotten(keyring, name, events);
     const gone = { disabled: true, removed: true, staged: undefined, idempotency: undefined };
-    return changed(keyring, { ...client, ...gone, generations }, events);
+    return changed(keyring, { ...client, ...gone, lastNumber, generations: [] }, events, ended);
   });
 
 /** The keyring without a client that never had a key, of which no tombstone must stay. */
@@ -142,55 +144,61 @@ type Revoke = Extract<Command, { kind: 'revoke' }>;
 export function revoke(keyring: Keyring, command: Revoke, now: number): Transition {
   const { generation: id, compromised } = command;
   const parsed = readId(id);
-  const client = parsed && keyring.clients.get(parsed.client);
-  if (client === undefined) return unknownGeneration(keyring, id);
+  const client = keyring.clients.get(parsed?.client ?? '');
+  if (parsed === undefined || client === undefined) return unknownGeneration(keyring, id);
   const { name, staged } = client;
-  if (staged?.number === parsed?.number) return underWay(client);
-  const generation = client.generations.find(({ number }) => number === parsed?.number);
+  const { number } = parsed;
+  if (staged?.number === number) return underWay(client);
+  const generation = findGeneration(keyring, name, number);
   if (generation === undefined) return unknownGeneration(keyring, id);
-  if (!isValid(generation)) {
+  if ('endedAt' in generation) {
     return refuse('already_ended', `${id} was ${generation.state} before, and opens nothing`);
   }
   const events: KeyringEvent[] = [{ kind: 'revoked', client: name, generation: id, compromised }];
   const disabled = client.disabled || generation.state === 'active';
   if (disabled !== client.disabled) events.push({ kind: 'clientDisabled', client: name });
-  const next = replaced(client, [[generation, endGeneration(generation, 'revoked', now)]]);
-  return changed(keyring, { ...next, disabled }, events);
+  const generations = client.generations.filter((each) => each !== generation);
+  const ended = [tombstoneOf(name, generation, 'revoked', now)];
+  return changed(keyring, { ...client, generations, disabled }, events, ended);
 }
 
 /** Notes that every publish target has the key, so that older ones may retire. */
 export const published = (keyring: Keyring, command: Numbered, now: number): Transition =>
-  withNumber(keyring, command, (client, generation) => {
-    if (!isValid(generation) || generation.publishedAt !== undefined) return unchanged(keyring);
-    const next = replaced(client, [[generation, { ...generation, publishedAt: now }]]);
+  withValid(keyring, command, (client, generation) => {
+    if (generation.publishedAt !== undefined) return unchanged(keyring);
     const { name } = client;
+    const generations = client.generations.map((each) =>
+      each === generation ? { ...each, publishedAt: now } : each,
+    );
     const id = idOf(name, generation.number);
-    return changed(keyring, next, [{ kind: 'published', client: name, generation: id }]);
+    return changed(keyring, { ...client, generations }, [
+      { kind: 'published', client: name, generation: id },
+    ]);
   });
 
 /** Starts the clocks of all older generations that wait for a newer key to be used. */
 export const firstUse = (keyring: Keyring, command: Numbered, now: number): Transition =>
-  withNumber(keyring, command, (client, used) => {
+  withValid(keyring, command, (client, used) => {
     // Whoever reads a target that lacks the newest key still needs the old one.
-    if (!isValid(used) || activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
+    if (activeOf(client)?.publishedAt === undefined) return unchanged(keyring);
+    const { name } = client;
     const events: KeyringEvent[] = [];
-    const pairs = validIn(client.generations).flatMap((generation): [Generation, Generation][] => {
-      const { number, state, retirement } = generation;
-      if (state !== 'retiring' || number >= used.number) return [];
-      if (retirement === undefined || retirement.deadline !== undefined) return [];
+    const generations = client.generations.map((each): Generation => {
+      const { number, retirement } = each;
+      if (number >= used.number) return each;
+      if (retirement === undefined || retirement.deadline !== undefined) return each;
       const deadline = Math.min(retirement.latestEnd, now + retirement.graceMs);
-      const { name } = client;
       const [id, by] = [idOf(name, number), idOf(name, used.number)];
       events.push({ kind: 'clockStarted', client: name, generation: id, by, deadline });
-      return [[generation, { ...generation, retirement: { ...retirement, deadline } }]];
+      return { ...each, retirement: { ...retirement, deadline } };
     });
-    return pairs.length === 0
+    return events.length === 0
       ? unchanged(keyring)
-      : changed(keyring, replaced(client, pairs), events);
+      : changed(keyring, { ...client, generations }, events);
   });
 
-/** Calls `next` with a generation, of a removed client too; of a staged one it notes nothing. */
-function withNumber(
+/** Calls `next` with a valid generation. Of a staged one and of a tombstone it notes nothing. */
+function withValid(
   keyring: Keyring,
   { client: name, number }: Numbered,
   next: (client: Client, generation: Generation) => Transition,
@@ -198,12 +206,7 @@ function withNumber(
   const client = keyring.clients.get(name);
   if (client === undefined) return unknownClient(keyring, name);
   if (client.staged?.number === number) return unchanged(keyring);
-  const generation = client.generations.findLast((each) => each.number === number);
+  const generation = findGeneration(keyring, name, number);
   if (generation === undefined) return unknownGeneration(keyring, idOf(name, number));
-  return next(client, generation);
+  return 'endedAt' in generation ? unchanged(keyring) : next(client, generation);
 }
-
-const replaced = (
-  client: Client,
-  pairs: readonly (readonly [Generation, Generation])[],
-): Client => ({ ...client, generations: replacedIn(client.generations, pairs) });

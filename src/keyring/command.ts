@@ -2,15 +2,16 @@ import { nearest } from '../text/nearest.ts';
 import {
   type Client,
   type DeclaredSource,
+  findGeneration,
   type Generation,
   type Idempotency,
   idOf,
-  isValid,
   type KeyOrigin,
   type Keyring,
   readId,
   type Scope,
   type Staged,
+  type Tombstone,
 } from './keyring.ts';
 
 /** What may be done to a keyring. Before each command the generations that are due are retired. */
@@ -146,16 +147,32 @@ const MOST_NAMED = 4;
 
 export const unchanged = (keyring: Keyring): Done => ({ ok: true, keyring, events: [] });
 
-/** The keyring with this client in the place of the one with the same name. */
+/** The keyring with this client in the place of the one with the same name, and what ended. */
 export const changed = (
   keyring: Keyring,
   client: Client,
   events: readonly KeyringEvent[] = [],
+  ended: readonly Tombstone[] = [],
 ): Done => ({
   ok: true,
-  keyring: { ...keyring, clients: new Map(keyring.clients).set(client.name, client) },
+  keyring: {
+    ...keyring,
+    clients: new Map(keyring.clients).set(client.name, client),
+    tombstones: withTombstones(keyring.tombstones, ended),
+  },
   events,
 });
+
+/** The same map where nothing ended: the snapshot and the store share it. */
+export function withTombstones(
+  before: Keyring['tombstones'],
+  ended: readonly Tombstone[],
+): Keyring['tombstones'] {
+  if (ended.length === 0) return before;
+  const after = new Map(before);
+  for (const each of ended) after.set(each.digest, each);
+  return after;
+}
 
 export const refuse = (
   code: KeyringErrorCode,
@@ -186,7 +203,7 @@ export function unknownGeneration(keyring: Keyring, id: string): Refused {
     ? parsed.client
     : nearest(parsed.client, namesOf(keyring));
   const client = keyring.clients.get(near ?? '');
-  const hint = client && nearGenerations(client, parsed.number);
+  const hint = client && nearGenerations(keyring, client, parsed.number);
   return refuse(
     'unknown_generation',
     'there is no generation of that name',
@@ -204,13 +221,13 @@ export const underWay = ({ name }: Client): Refused =>
 const namesOf = ({ clients }: Keyring): string[] =>
   [...clients.values()].filter(({ removed }) => !removed).map(({ name }) => name);
 
-function nearGenerations({ name, generations }: Client, number: number): string | undefined {
-  if (generations.some((each) => each.number === number)) {
+function nearGenerations(keyring: Keyring, client: Client, number: number): string | undefined {
+  const { name, generations } = client;
+  if (findGeneration(keyring, name, number) !== undefined) {
     return `did you mean ${idOf(name, number)}?`;
   }
-  const valid = generations.filter(isValid).slice(-MOST_NAMED);
-  const ids = valid.map((each) => idOf(name, each.number)).join(', ');
-  return ids === '' ? undefined : `keys of ${name} that are valid: ${ids}`;
+  const ids = generations.slice(-MOST_NAMED).map((each) => idOf(name, each.number));
+  return ids.length === 0 ? undefined : `keys of ${name} that are valid: ${ids.join(', ')}`;
 }
 
 /** The generation that a staged one becomes. */
@@ -223,12 +240,22 @@ export const generationOf = (staged: Staged, publishedAt: number | undefined): G
   publishedAt,
   afterCompromise: staged.compromised,
   retirement: undefined,
-  endedAt: undefined,
 });
 
-/** A generation that is accepted no more, and stays as a tombstone. */
-export const endGeneration = (
-  generation: Generation,
-  state: 'retired' | 'revoked',
+/** What stays of a generation that is accepted no more. */
+export const tombstoneOf = (
+  client: string,
+  { number, digest, origin, createdAt, publishedAt, retirement }: Generation,
+  state: Tombstone['state'],
   endedAt: number,
-): Generation => ({ ...generation, state, endedAt });
+): Tombstone => ({
+  client,
+  number,
+  digest,
+  state,
+  origin,
+  createdAt,
+  publishedAt,
+  endedAt,
+  clockStarted: retirement?.deadline !== undefined,
+});

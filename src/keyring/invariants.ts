@@ -1,85 +1,14 @@
 import { isClientName, MASTER } from '../client-name.ts';
 import {
+  activeOf,
   type Client,
-  createTombstones,
   type Generation,
   idOf,
-  isValid,
   type Keyring,
   MOST_VALID,
   SCOPES,
+  type Tombstone,
 } from './keyring.ts';
-
-type Clients = ReadonlyMap<string, Client>;
-
-interface Known {
-  clients: Clients;
-  /** All digests of these clients. */
-  readonly digests: Set<string>;
-}
-
-/** The digests of the keyring that was checked last, from which the next one differs little. */
-let known: Known | undefined;
-
-/** Whether no digest stands twice, in all rows and rotations under way. */
-export function areDigestsUnique(clients: Clients): boolean {
-  if (known !== undefined && follow(known, clients)) return true;
-  // `follow` may have stopped halfway, so that the digests it leaves are those of no keyring.
-  known = lookAtAll(clients);
-  return known !== undefined;
-}
-
-function lookAtAll(clients: Clients): Known | undefined {
-  // The set alone shows whether a digest stands twice; `firstTwice` names the two generations.
-  const digests = new Set<string>();
-  let count = 0;
-  for (const { generations, staged } of clients.values()) {
-    for (const { digest } of generations) digests.add(digest);
-    if (staged !== undefined) digests.add(staged.digest);
-    count += generations.length + (staged === undefined ? 0 : 1);
-  }
-  return digests.size === count ? { clients, digests } : undefined;
-}
-
-/** Adds the digests that are new in `clients`; false: one of them is there already, or may be. */
-function follow(last: Known, clients: Clients): boolean {
-  const ends = [...clients].flatMap(([name, client]) => {
-    const before = last.clients.get(name);
-    return before === client ? [] : [endsOf(before, client)];
-  });
-  // The digests of a client that is gone stay; a key with one of them makes `lookAtAll` look again.
-  for (const { old } of ends) for (const digest of old) last.digests.delete(digest);
-  for (const { fresh } of ends) {
-    for (const digest of fresh) {
-      if (last.digests.has(digest)) return false;
-      last.digests.add(digest);
-    }
-  }
-  last.clients = clients;
-  return true;
-}
-
-/** The digests of two rows from where they begin to differ. */
-function endsOf(before: Client | undefined, client: Client) {
-  const old = before?.generations ?? [];
-  const fresh = client.generations;
-  let at = 0;
-  while (at < old.length && at < fresh.length && isSame(old[at], fresh[at])) at += 1;
-  return {
-    old: digestsFrom(old, at, before?.staged),
-    fresh: digestsFrom(fresh, at, client.staged),
-  };
-}
-
-type Digested = { readonly digest: string } | undefined;
-
-/** Compares the objects first: nearly all are the same, and their fields are not in the cache. */
-const isSame = (one: Digested, other: Digested): boolean =>
-  one === other || one?.digest === other?.digest;
-
-function digestsFrom(row: readonly Digested[], at: number, staged: Digested): string[] {
-  return [...row.slice(at), staged].flatMap((each) => each?.digest ?? []);
-}
 
 /** A rule: the words that tell of its breach, and the check whether it holds. */
 type Rule<T extends unknown[]> = readonly [broken: string, holds: (...args: T) => boolean];
@@ -90,34 +19,22 @@ export const DIGEST = /^[\w-]{43}$/;
 const isInstant = (at: number | undefined, from: number, to: number): boolean =>
   at === undefined || (Number.isSafeInteger(at) && at >= from && at <= to);
 
-/** These rules look at the generation alone, so a tombstone that kept them once always does. */
 const GENERATION_RULES: readonly Rule<[Generation]>[] = [
   ['has no digest', ({ digest }) => DIGEST.test(digest)],
   [
     'has a date that is not valid, or lies before it was made',
-    ({ createdAt, publishedAt, retirement, endedAt }) =>
+    ({ createdAt, publishedAt, retirement }) =>
       isInstant(createdAt, 0, Infinity) &&
-      [publishedAt, retirement?.rotatedAt, endedAt].every((at) =>
-        isInstant(at, createdAt, Infinity),
-      ),
+      isInstant(publishedAt, createdAt, Infinity) &&
+      isInstant(retirement?.rotatedAt, createdAt, Infinity),
   ],
   [
     'is active and has an end',
-    ({ state, retirement, endedAt }) =>
-      state !== 'active' || (retirement === undefined && endedAt === undefined),
+    ({ state, retirement }) => state !== 'active' || retirement === undefined,
   ],
   [
     'retires without an end',
-    ({ state, retirement, endedAt }) =>
-      state !== 'retiring' || (retirement !== undefined && endedAt === undefined),
-  ],
-  [
-    'is retired and never was retiring',
-    ({ state, retirement }) => state !== 'retired' || retirement !== undefined,
-  ],
-  [
-    'has ended, and the date of its end is missing',
-    (each) => isValid(each) || each.endedAt !== undefined,
+    ({ state, retirement }) => state !== 'retiring' || retirement !== undefined,
   ],
   ['has a grace that is out of range', ({ retirement }) => isRetirement(retirement)],
 ];
@@ -132,8 +49,7 @@ const isRetirement = (retirement: Generation['retirement']): boolean => {
   );
 };
 
-/** `recent` is the client without the tombstones that were found sound before, but for the last. */
-const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = [
+const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
   [
     'has no scopes, an unknown one, or one twice',
     ({ scopes }) =>
@@ -156,9 +72,11 @@ const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = 
   ],
   [
     'has numbers that are not in order',
-    ({ generations, staged }) =>
-      isAscending(generations) &&
-      (staged === undefined || staged.number === (generations.at(-1)?.number ?? 0) + 1),
+    ({ lastNumber, generations, staged }) =>
+      isAscending([0, ...generations.map(({ number }) => number)]) &&
+      Number.isSafeInteger(lastNumber) &&
+      lastNumber >= (generations.at(-1)?.number ?? 0) &&
+      (staged === undefined || staged.number === lastNumber + 1),
   ],
   [
     'has more than one active key',
@@ -166,25 +84,19 @@ const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = 
   ],
   [
     'is enabled without an active key',
-    ({ disabled, generations }) => disabled || generations.some(({ state }) => state === 'active'),
+    (client) => client.disabled || activeOf(client) !== undefined,
   ],
   [
     'has a retiring key that is newer than the active one',
-    ({ generations }) => {
-      const active = generations.findIndex(({ state }) => state === 'active');
-      return active < 0 || generations.findLastIndex(isValid) === active;
+    (client) => {
+      const active = activeOf(client);
+      return active === undefined || client.generations.at(-1) === active;
     },
   ],
-  [
-    `has more than ${MOST_VALID} valid keys`,
-    ({ generations }) => generations.filter(isValid).length <= MOST_VALID,
-  ],
+  [`has more than ${MOST_VALID} valid keys`, ({ generations }) => generations.length <= MOST_VALID],
   [
     'has a valid key from before a compromise',
-    ({ generations }) => {
-      const last = generations.findLastIndex(({ afterCompromise }) => afterCompromise);
-      return last < 0 || !generations.slice(0, last).some(isValid);
-    },
+    ({ generations }) => !generations.slice(1).some(({ afterCompromise }) => afterCompromise),
   ],
   [
     'has a rotation under way that cannot end',
@@ -197,12 +109,11 @@ const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = 
   [
     'is removed and has keys',
     ({ removed, generations, staged }) =>
-      !removed || (staged === undefined && !generations.some(isValid)),
+      !removed || (staged === undefined && generations.length === 0),
   ],
   [
     'remembers a call that made no key',
-    ({ idempotency }, _keyring, { generations }) =>
-      idempotency === undefined || generations.some(({ number }) => number === idempotency.number),
+    ({ idempotency, lastNumber }) => idempotency === undefined || idempotency.number <= lastNumber,
   ],
   [
     'must exist, with the scope full and without an end',
@@ -213,26 +124,32 @@ const CLIENT_RULES: readonly Rule<[recent: Client, Keyring, whole: Client]>[] = 
 
 function latestOf({ createdAt, staged, generations }: Client): number {
   let latest = Math.max(createdAt, staged?.stagedAt ?? 0);
-  for (const each of generations) {
-    const changed = each.endedAt ?? each.retirement?.rotatedAt ?? 0;
-    latest = Math.max(latest, each.createdAt, each.publishedAt ?? 0, changed);
+  for (const { createdAt: made, publishedAt, retirement } of generations) {
+    latest = Math.max(latest, made, publishedAt ?? 0, retirement?.rotatedAt ?? 0);
   }
   return latest;
 }
 
-function isAscending(generations: readonly Generation[]): boolean {
-  let last = 0;
-  for (const { number } of generations) {
-    if (!Number.isSafeInteger(number) || number <= last) return false;
-    last = number;
-  }
-  return true;
-}
+const isAscending = (numbers: readonly number[]): boolean =>
+  numbers.every((each, at) => Number.isSafeInteger(each) && each > (numbers[at - 1] ?? -1));
 
-/** The tombstones that were found sound. */
-const sound = createTombstones();
-/** The clients that were found sound, with the `changedAt` of their keyring. */
-const soundAt = new WeakMap<Client, number>();
+/** Plain conditions, and not a table of rules: a keyring may have thousands of tombstones. */
+function tombstoneFault(each: Tombstone, lastNumber: number, latest: number): string | undefined {
+  const { number, digest, createdAt, publishedAt = createdAt, endedAt } = each;
+  if (!DIGEST.test(digest)) return 'has no digest';
+  if (!Number.isSafeInteger(number) || number < 1 || number > lastNumber) {
+    return 'has a number that its client never had';
+  }
+  if (
+    !isInstant(createdAt, 0, Infinity) ||
+    !isInstant(publishedAt, createdAt, Infinity) ||
+    !isInstant(endedAt, createdAt, Infinity)
+  ) {
+    return 'has a date that is not valid, or lies before it was made';
+  }
+  if (publishedAt <= latest && endedAt <= latest) return undefined;
+  return 'has a date after the last change of the keyring';
+}
 
 /**
  * The first thing that is wrong with a keyring, in words for an operator and without a digest;
@@ -249,41 +166,58 @@ export function checkInvariants(keyring: Keyring): string | undefined {
     const broken = clientBroken(name, client, keyring);
     if (broken !== undefined) return broken;
   }
-  return areDigestsUnique(clients) ? undefined : firstTwice(keyring);
+  return firstTwice(keyring) ?? tombstonesBroken(keyring);
 }
 
 function clientBroken(name: string, client: Client, keyring: Keyring): string | undefined {
-  // The message does not repeat the name: what stands there may be anything, a key too.
+  // The message does not repeat the name here either.
   if (!isClientName(name)) return 'a client has a name that is not allowed';
   if (client.name !== name) return `client ${name} stands under another name`;
-  // A client that is the same object and was sound at an earlier `changedAt` is sound at this one.
-  if ((soundAt.get(client) ?? Infinity) <= keyring.changedAt) return undefined;
-  const { generations } = client;
-  const known = sound.countIn(generations, keyring.changedAt);
-  const recent = { ...client, generations: generations.slice(Math.max(0, known - 1)) };
-  const broken = brokenOf(CLIENT_RULES, recent, keyring, client);
+  const broken = brokenOf(CLIENT_RULES, client, keyring);
   if (broken !== undefined) return `client ${name} ${broken}`;
-  for (const generation of recent.generations) {
+  for (const generation of client.generations) {
     const wrong = brokenOf(GENERATION_RULES, generation);
     if (wrong !== undefined) return `${idOf(name, generation.number)} ${wrong}`;
   }
-  sound.note(generations, keyring.changedAt);
-  soundAt.set(client, keyring.changedAt);
   return undefined;
 }
 
 const brokenOf = <T extends unknown[]>(rules: readonly Rule<T>[], ...args: T): string | undefined =>
   rules.find(([, holds]) => !holds(...args))?.[0];
 
-function firstTwice({ clients }: Keyring): string | undefined {
-  const seen = new Map<string, string>();
+/** A key that stands twice. Of the tombstones each digest is there once by their shape. */
+function firstTwice({ clients, tombstones }: Keyring): string | undefined {
+  const ids = new Map<string, string>();
   for (const { name, generations, staged } of clients.values()) {
     for (const { number, digest } of staged ? [...generations, staged] : generations) {
       const id = idOf(name, number);
-      const other = seen.get(digest);
+      const ended = tombstones.get(digest);
+      const other = ended ? idOf(ended.client, ended.number) : ids.get(digest);
       if (other !== undefined) return `${other} and ${id} are the same key`;
-      seen.set(digest, id);
+      ids.set(digest, id);
     }
+  }
+  return undefined;
+}
+
+function tombstonesBroken(keyring: Keyring): string | undefined {
+  const numbers = new Map<string, Set<number>>();
+  for (const { name, generations } of keyring.clients.values()) {
+    numbers.set(name, new Set(generations.map(({ number }) => number)));
+  }
+  for (const [digest, each] of keyring.tombstones) {
+    const { client: name, number } = each;
+    const lastNumber = keyring.clients.get(name)?.lastNumber;
+    const taken = numbers.get(name);
+    // The message does not repeat the name here either.
+    if (lastNumber === undefined || taken === undefined) {
+      return 'a tombstone is of a client that never was';
+    }
+    const broken = tombstoneFault(each, lastNumber, keyring.changedAt);
+    if (broken !== undefined) return `${idOf(name, number)} ${broken}`;
+    if (digest !== each.digest) return `${idOf(name, number)} stands under another digest`;
+    if (taken.has(number)) return `${idOf(name, number)} is the name of two keys`;
+    taken.add(number);
   }
   return undefined;
 }

@@ -5,7 +5,7 @@ export const SCOPES = ['inference', 'passthrough', 'full'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** `active` → `retiring` → `retired`, or at any point `revoked`. The last two are tombstones. */
-export type GenerationState = 'active' | 'retiring' | 'retired' | 'revoked';
+export type GenerationState = Generation['state'] | Tombstone['state'];
 
 /** How many generations of one client may be active or retiring at the same time. */
 export const MOST_VALID = 8;
@@ -18,24 +18,22 @@ export type DeclaredSource = (typeof DECLARED_SOURCES)[number];
 export type KeyOrigin = 'made' | 'declared';
 
 /**
- * One value in a client's row of keys. All instants are milliseconds since the epoch, all spans
+ * A key of a client that is valid. All instants are milliseconds since the epoch, all spans
  * milliseconds. A digest is SHA-256 in base64url; the key itself is nowhere in here.
  */
 export interface Generation {
   /** From 1, never used twice for one client name: its id is `<client>-<number>`. */
   readonly number: number;
   readonly digest: string;
-  readonly state: GenerationState;
+  readonly state: 'active' | 'retiring';
   readonly origin: KeyOrigin;
   readonly createdAt: number;
   /** When every publish target had the key; until then no older key's clock starts. */
   readonly publishedAt: number | undefined;
   /** Whether it replaced keys that were revoked as compromised: no rollback goes behind it. */
   readonly afterCompromise: boolean;
-  /** Set when it begins to retire, and kept afterwards: how long it stays valid. */
+  /** Of a retiring one: how long it stays valid. */
   readonly retirement: Retirement | undefined;
-  /** When it was retired or revoked. */
-  readonly endedAt: number | undefined;
 }
 
 interface Retirement {
@@ -47,6 +45,23 @@ interface Retirement {
   readonly latestEnd: number;
   /** Set once, at the first use of a later generation; at most `latestEnd`. */
   readonly deadline: number | undefined;
+}
+
+/**
+ * What is kept for good of a generation that is retired or revoked, so that its key is known when
+ * it comes back. It never changes.
+ */
+export interface Tombstone {
+  readonly client: string;
+  readonly number: number;
+  readonly digest: string;
+  readonly state: 'retired' | 'revoked';
+  readonly origin: KeyOrigin;
+  readonly createdAt: number;
+  readonly publishedAt: number | undefined;
+  readonly endedAt: number;
+  /** Whether a later generation was used while this one retired. */
+  readonly clockStarted: boolean;
 }
 
 /** A rotation under way: stored before its key is published, so that a restart can finish it. */
@@ -84,9 +99,11 @@ export interface Client {
   readonly expiresAt: number | undefined;
   /** Whether all of its keys are refused as revoked, as they are without an active generation. */
   readonly disabled: boolean;
-  /** Whether it is listed nowhere any more; its generations stay as tombstones. */
+  /** Whether it is listed nowhere any more; its tombstones stay, and its numbers go on. */
   readonly removed: boolean;
-  /** By number, tombstones included. */
+  /** The highest number that a generation of this name had so far; 0: there was none. */
+  readonly lastNumber: number;
+  /** Those that are valid, by number; at most `MOST_VALID`. */
   readonly generations: readonly Generation[];
   readonly staged: Staged | undefined;
   /** The call that made the newest generation, where that call may be repeated. */
@@ -105,6 +122,8 @@ export interface AuditHead {
 /** Everything that the sidecar knows of keys, but for the keys themselves. Immutable. */
 export interface Keyring {
   readonly clients: ReadonlyMap<string, Client>;
+  /** By digest, in the order in which they ended. Nothing is ever taken out. */
+  readonly tombstones: ReadonlyMap<string, Tombstone>;
   /** For each place, the digest of the last declared key that was acted on. */
   readonly declared: Readonly<Partial<Record<DeclaredSource, string>>>;
   readonly audit: AuditHead;
@@ -114,6 +133,7 @@ export interface Keyring {
 
 export const EMPTY_KEYRING: Keyring = {
   clients: new Map(),
+  tombstones: new Map(),
   declared: {},
   audit: { count: 0, head: '', pending: [] },
   changedAt: 0,
@@ -152,103 +172,38 @@ export function readId(id: string): { client: string; number: number } | undefin
   return isClientName(client) ? { client, number: Number(number) } : undefined;
 }
 
-/** Whether the state of a generation lets it be accepted; its end (`endOf`) may be over. */
-export const isValid = ({ state }: Pick<Generation, 'state'>): boolean =>
-  state === 'active' || state === 'retiring';
-
-/** Until when a generation is valid; undefined: no end is set. */
-export const endOf = ({ state, retirement, endedAt }: Generation): number | undefined => {
-  if (state === 'active') return undefined;
-  if (state === 'retiring') return retirement?.deadline ?? retirement?.latestEnd;
-  return endedAt;
-};
-
-const tombstones = createTombstones();
-/** The valid generations of the rows that were asked for. */
-const found = new WeakMap<readonly Generation[], readonly Generation[]>();
-
-/**
- * The generations of a row that are active or retiring, by number. Every change asks for them many
- * times, and they are eight at most among a thousand, so each row is searched only once.
- */
-export function validIn(row: readonly Generation[]): readonly Generation[] {
-  const known = found.get(row);
-  if (known !== undefined) return known;
-  const valid = row.slice(tombstones.countIn(row)).filter(isValid);
-  tombstones.note(row);
-  found.set(row, valid);
-  return valid;
+/** Until when a generation is valid, or was; undefined: no end is set. */
+export function endOf(generation: Generation | Tombstone): number | undefined {
+  if ('endedAt' in generation) return generation.endedAt;
+  const { retirement } = generation;
+  return retirement?.deadline ?? retirement?.latestEnd;
 }
 
 export const activeOf = ({ generations }: Client): Generation | undefined =>
-  validIn(generations).find(({ state }) => state === 'active');
+  generations.find(({ state }) => state === 'active');
 
-/** A row with some of its generations in the place of others. */
-export function replacedIn(
-  row: readonly Generation[],
-  pairs: readonly (readonly [Generation, Generation])[],
-): readonly Generation[] {
-  const next = [...row];
-  // The generations that change are among the newest, so the search begins at the end.
-  for (const [before, after] of pairs) next[row.lastIndexOf(before)] = after;
-  return next;
+/** The tombstones of each client that has any, the newest first. */
+export function tombstonesByClient({ tombstones }: Keyring): ReadonlyMap<string, Tombstone[]> {
+  const byClient = new Map<string, Tombstone[]>();
+  for (const each of tombstones.values()) {
+    const ended = byClient.get(each.client);
+    if (ended === undefined) byClient.set(each.client, [each]);
+    else ended.push(each);
+  }
+  for (const ended of byClient.values()) ended.sort((a, b) => b.number - a.number);
+  return byClient;
 }
 
-/**
- * Remembers the tombstones that rows of generations begin with. A client that rotates often has a
- * thousand of them, and no change may cost a look at each.
- */
-export interface Tombstones {
-  /**
-   * How many generations at the beginning of a row are tombstones that were noted, with none
-   * missing or replaced.
-   *
-   * @param at rows that were noted with a later instant do not count
-   */
-  countIn(row: readonly Generation[], at?: number): number;
-  /** Notes that all of the row was looked at, at that instant. */
-  note(row: readonly Generation[], at?: number): void;
-}
-
-interface Beginning {
-  readonly row: readonly Generation[];
-  readonly length: number;
-  readonly at: number;
-}
-
-export function createTombstones(): Tombstones {
-  /** The beginning of each row, by the last generation in it. */
-  const beginnings = new WeakMap<Generation, Beginning>();
-  const known = (row: readonly Generation[]): Beginning | undefined => {
-    // The tombstones end shortly before the end of the row, so the search begins there.
-    const last = row.findLast((each) => beginnings.has(each));
-    const beginning = last && beginnings.get(last);
-    return beginning && beginsWith(row, beginning) ? beginning : undefined;
-  };
-
-  return {
-    countIn(row, at = 0) {
-      const beginning = known(row);
-      return beginning === undefined || beginning.at > at ? 0 : beginning.length;
-    },
-    note(row, at = 0) {
-      const before = known(row);
-      let length = before?.length ?? 0;
-      for (let next = row[length]; next !== undefined && !isValid(next); next = row[length]) {
-        length += 1;
-      }
-      const last = row[length - 1];
-      if (last === undefined) return;
-      // Only the newest beginning of a client is kept, so that old rows can be forgotten.
-      const lastBefore = before?.row[before.length - 1];
-      if (lastBefore !== undefined) beginnings.delete(lastBefore);
-      beginnings.set(last, { row, length, at });
-    },
-  };
-}
-
-/** Compares the objects and not their fields: generations are immutable. */
-function beginsWith(row: readonly Generation[], { row: other, length }: Beginning): boolean {
-  for (let at = 0; at < length; at++) if (row[at] !== other[at]) return false;
-  return true;
+/** A generation of a client, valid or not; undefined: there never was one. */
+export function findGeneration(
+  { clients, tombstones }: Keyring,
+  name: string,
+  wanted: number,
+): Generation | Tombstone | undefined {
+  const valid = clients.get(name)?.generations.find(({ number }) => number === wanted);
+  if (valid !== undefined) return valid;
+  for (const each of tombstones.values()) {
+    if (each.number === wanted && each.client === name) return each;
+  }
+  return undefined;
 }

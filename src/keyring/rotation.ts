@@ -3,12 +3,12 @@ import { forgotten, isNewcomer } from './clients.ts';
 import {
   type Command,
   changed,
-  endGeneration,
   generationOf,
   type KeyringEvent,
   type Refused,
   refuse,
   type Transition,
+  tombstoneOf,
   underWay,
   withClient,
 } from './command.ts';
@@ -18,12 +18,9 @@ import {
   endOf,
   type Generation,
   idOf,
-  isValid,
   type Keyring,
   MOST_VALID,
-  replacedIn,
   type Staged,
-  validIn,
 } from './keyring.ts';
 
 type Stage = Extract<Command, { kind: 'stage' }>;
@@ -43,7 +40,7 @@ export const stage = (keyring: Keyring, command: Stage, now: number): Transition
     if (fault !== undefined) return fault;
     const { digest, origin, graceMs, maxGraceMs, compromised, source, idempotency } = command;
     const staged = {
-      number: (client.generations.at(-1)?.number ?? 0) + 1,
+      number: client.lastNumber + 1,
       ...{ digest, origin, stagedAt: now, graceMs, maxGraceMs, compromised, source, idempotency },
     };
     return changed(keyring, { ...client, staged });
@@ -72,25 +69,32 @@ function graceFault({ graceMs, maxGraceMs }: Stage): Refused | undefined {
 }
 
 function countFault({ name, generations }: Client): Refused | undefined {
-  const valid = validIn(generations);
-  const [oldest] = valid;
-  if (valid.length < MOST_VALID || oldest === undefined) return undefined;
+  const [oldest] = generations;
+  if (generations.length < MOST_VALID || oldest === undefined) return undefined;
   const id = idOf(name, oldest.number);
   const end = endOf(oldest);
   return refuse(
     'too_many_generations',
-    `${name} has ${valid.length} valid keys, and may have no more`,
+    `${name} has ${generations.length} valid keys, and may have no more`,
     `\`sidecar revoke ${id}\` revokes the oldest; \`sidecar who ${id}\` says who uses it`,
     ...(end === undefined ? [] : [`or wait: ${id} ends at ${showDate(end)} at the latest`]),
   );
 }
 
 /** Refuses a key that stands in the keyring already: a key that has ended never comes back. */
-function digestFault({ clients }: Keyring, { client: name, digest }: Stage): Refused | undefined {
-  for (const client of clients.values()) {
+function digestFault(keyring: Keyring, { client: name, digest }: Stage): Refused | undefined {
+  const ended = keyring.tombstones.get(digest);
+  if (ended !== undefined) {
+    const id = idOf(ended.client, ended.number);
+    return refuse(
+      'key_is_tombstone',
+      `that key is ${id}, which was ${ended.state}: it is never accepted again`,
+      'take a new one; `sidecar key new` makes it',
+    );
+  }
+  for (const client of keyring.clients.values()) {
     const known = client.generations.find((generation) => generation.digest === digest);
     if (known === undefined && client.staged?.digest !== digest) continue;
-    if (known !== undefined && !isValid(known)) return tombstoneFault(client, known);
     if (client.name !== name || known === undefined) {
       const hint = `\`sidecar rotate ${name}\` makes a key of its own`;
       return refuse('key_of_another_client', `that key is one of client ${client.name}`, hint);
@@ -108,13 +112,6 @@ function digestFault({ clients }: Keyring, { client: name, digest }: Stage): Ref
   return undefined;
 }
 
-const tombstoneFault = (client: Client, { number, state }: Generation): Refused =>
-  refuse(
-    'key_is_tombstone',
-    `that key is ${idOf(client.name, number)}, which was ${state}: it is never accepted again`,
-    'take a new one; `sidecar key new` makes it',
-  );
-
 const showDate = (at: number): string => new Date(Math.min(at, LAST_DATE)).toISOString();
 
 type Commit = Extract<Command, { kind: 'commit' }>;
@@ -124,13 +121,16 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
   withClient(keyring, command.client, (client) => {
     const { name, staged } = client;
     if (staged === undefined) return nothingStaged(client);
+    const made = generationOf(staged, command.published ? now : undefined);
+    const { compromised } = staged;
+    const older = compromised ? [] : client.generations.map((each) => retiring(each, staged, now));
+    const revoked = compromised ? client.generations : [];
+    const ended = revoked.map((each) => tombstoneOf(name, each, 'revoked', now));
     const next: Client = {
       ...client,
       disabled: false,
-      generations: [
-        ...supersededIn(client.generations, staged, now),
-        generationOf(staged, command.published ? now : undefined),
-      ],
+      lastNumber: staged.number,
+      generations: [...older, made],
       staged: undefined,
       idempotency: staged.idempotency && { ...staged.idempotency, number: staged.number },
     };
@@ -138,19 +138,12 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
     const declared =
       source === undefined ? keyring.declared : { ...keyring.declared, [source]: digest };
     const events = rotationEvents(client, staged);
-    if (client.disabled && !isNewcomer(client))
+    if (client.disabled && !isNewcomer(keyring, client))
       events.push({ kind: 'clientEnabled', client: name });
-    return changed({ ...keyring, declared }, next, events);
+    return changed({ ...keyring, declared }, next, events, ended);
   });
 
-const supersededIn = (row: readonly Generation[], staged: Staged, now: number) =>
-  replacedIn(
-    row,
-    validIn(row).map((each) => [each, superseded(each, staged, now)]),
-  );
-
-function superseded(generation: Generation, staged: Staged, now: number): Generation {
-  if (staged.compromised) return endGeneration(generation, 'revoked', now);
+function retiring(generation: Generation, staged: Staged, now: number): Generation {
   // A generation that retires already keeps the grace that was promised for it.
   if (generation.state === 'retiring') return generation;
   const { graceMs, maxGraceMs } = staged;
@@ -165,7 +158,7 @@ function rotationEvents(client: Client, staged: Staged): KeyringEvent[] {
   const active = activeOf(client);
   const from = active && idOf(name, active.number);
   const to = idOf(name, staged.number);
-  const revoked = compromised ? validIn(generations) : [];
+  const revoked = compromised ? generations : [];
   return [
     { kind: 'rotated', client: name, from, to, origin, graceMs, compromised },
     ...revoked.map(({ number }): KeyringEvent => {
@@ -179,9 +172,9 @@ export const unstage = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
     if (client.staged === undefined) return nothingStaged(client);
     const next: Client = { ...client, staged: undefined };
-    if (!isNewcomer(client)) return changed(keyring, next);
+    if (!isNewcomer(keyring, client)) return changed(keyring, next);
     const events: KeyringEvent[] = [{ kind: 'clientRemoved', client: name }];
-    if (client.generations.length === 0) return forgotten(keyring, name, events);
+    if (client.lastNumber === 0) return forgotten(keyring, name, events);
     return changed(keyring, { ...next, removed: true }, events);
   });
 
@@ -205,14 +198,14 @@ export const rollback = (keyring: Keyring, name: string, now: number): Transitio
       return refuse('nothing_to_roll_back', `no key before ${from} is still valid`, fresh);
     }
     const to = idOf(name, newest.number);
-    const generations = client.generations.map((each): Generation => {
-      if (each === active) return endGeneration(each, 'revoked', now);
-      return each === newest ? { ...each, state: 'active', retirement: undefined } : each;
-    });
-    return changed(keyring, { ...client, generations }, [
+    const older = client.generations.filter((each) => each !== active && each !== newest);
+    const again: Generation = { ...newest, state: 'active', retirement: undefined };
+    const events: KeyringEvent[] = [
       { kind: 'rolledBack', client: name, from, to },
       { kind: 'revoked', client: name, generation: from, compromised: false },
-    ]);
+    ];
+    const ended = [tombstoneOf(name, active, 'revoked', now)];
+    return changed(keyring, { ...client, generations: [...older, again] }, events, ended);
   });
 
 const disabledFault = ({ name }: Client, active: Generation | undefined): Refused =>

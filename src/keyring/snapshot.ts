@@ -2,16 +2,12 @@ import { digestOf, isWellFormedKey } from './key.ts';
 import {
   activeOf,
   type Client,
-  createTombstones,
   endOf,
-  type Generation,
   type GenerationState,
   idOf,
-  isValid,
   type Keyring,
   type Scope,
-  type Tombstones,
-  validIn,
+  type Tombstone,
 } from './keyring.ts';
 
 /** A key as the traffic path sees it: everything but its value. */
@@ -69,89 +65,55 @@ export function findKey(
   };
 }
 
-type Entry = readonly [digest: string, key: KnownKey];
-
-/** Clients with the same scopes share one set: a thousand sets would miss the processor's cache. */
-const scopeSets = new Map<string, ReadonlySet<Scope>>();
-/** For the same reason all clients that may come from anywhere share one array. */
-const ANYWHERE: readonly string[] = [];
-
-function scopeSet(scopes: readonly Scope[]): ReadonlySet<Scope> {
-  const name = scopes.join(' ');
-  const known = scopeSets.get(name) ?? new Set(scopes);
-  scopeSets.set(name, known);
-  return known;
-}
+const NO_SCOPES: ReadonlySet<Scope> = new Set();
 
 /**
- * Makes a snapshot of each new keyring, for the traffic path to read. It admits a staged key, too,
- * which may be read from a publish target an instant before the rotation is done.
- *
- * Tombstones are many and final, so all snapshots share them. Valid keys are taken anew for each
- * snapshot, but of a client that did not change they are taken from the snapshot before.
+ * The keyring for the traffic path to read. It admits a staged key, too, which may be read from a
+ * publish target an instant before the rotation is done. Tombstones are many, so the snapshot has
+ * the keyring's own map of them, and makes a key of one when it is presented.
  */
-export function createSnapshots(): (keyring: Keyring) => KeyringSnapshot {
-  const keys = new Map<string, KnownKey>();
-  const ended: Ended = { keys, rows: createTombstones() };
-  const entries = new WeakMap<Client, readonly Entry[]>();
-  return ({ clients }) => {
-    const valid = new Map<string, KnownKey>();
-    for (const client of clients.values()) {
-      const known = entries.get(client) ?? validOf(client, ended);
-      entries.set(client, known);
-      for (const [digest, key] of known) valid.set(digest, key);
-    }
-    return { byDigest: { get: (digest) => valid.get(digest) ?? keys.get(digest) } };
+export function snapshotOf({ clients, tombstones }: Keyring): KeyringSnapshot {
+  const valid = new Map<string, KnownKey>();
+  for (const client of clients.values()) {
+    for (const [digest, key] of validOf(client)) valid.set(digest, key);
+  }
+  const ended = (digest: string): KnownKey | undefined => {
+    const tombstone = tombstones.get(digest);
+    return tombstone && keyOfTombstone(tombstone);
   };
+  return { byDigest: { get: (digest) => valid.get(digest) ?? ended(digest) } };
 }
 
-interface Ended {
-  readonly keys: Map<string, KnownKey>;
-  /** The beginnings of rows whose tombstones are among the keys already. */
-  readonly rows: Tombstones;
-}
-
-/** The valid keys of a client; its new tombstones are added to those that have ended. */
-function validOf(client: Client, ended: Ended): Entry[] {
-  const { name, generations, staged } = client;
-  const scopes = scopeSet(client.scopes);
-  const allowFrom = client.allowFrom.length === 0 ? ANYWHERE : client.allowFrom;
+function* validOf(client: Client): Generator<readonly [digest: string, key: KnownKey]> {
+  const { name, disabled, allowFrom, generations, staged } = client;
+  const scopes = new Set(client.scopes);
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
-  const known: Entry[] = [];
-  for (const generation of generations.slice(ended.rows.countIn(generations))) {
+  const common = { client: name, scopes, allowFrom };
+  for (const generation of generations) {
     const { number, digest, state } = generation;
-    const isEnded = !isValid(generation);
-    if (isEnded && ended.keys.has(digest)) continue;
-    const fault = faultOf(client, generation);
     const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
-    const startsClock = fault === undefined && number > waiting;
-    const id = idOf(name, number);
-    const key = { id, client: name, state, scopes, allowFrom, fault, validUntil, startsClock };
-    if (isEnded) ended.keys.set(digest, key);
-    else known.push([digest, key]);
+    const fault = disabled ? 'revoked_key' : undefined;
+    const startsClock = !disabled && number > waiting;
+    yield [digest, { ...common, id: idOf(name, number), state, fault, validUntil, startsClock }];
   }
-  ended.rows.note(generations);
-  if (staged === undefined) return known;
-  const { number, digest } = staged;
-  const key: KnownKey = {
-    ...{ id: idOf(name, number), client: name, state: 'active', scopes, allowFrom },
-    ...{ fault: undefined, validUntil: expiresAt, startsClock: false },
-  };
-  return [...known, [digest, key]];
+  if (staged === undefined) return;
+  const rest = { fault: undefined, validUntil: expiresAt, startsClock: false };
+  yield [staged.digest, { ...common, id: idOf(name, staged.number), state: 'active', ...rest }];
 }
 
 /** A retired key is told as expired even where its client is disabled: that says more. */
-function faultOf({ disabled }: Client, { state }: Generation): KnownKey['fault'] {
-  if (state === 'retired') return 'expired_key';
-  return disabled || state === 'revoked' ? 'revoked_key' : undefined;
-}
+const keyOfTombstone = ({ client, number, state, endedAt }: Tombstone): KnownKey => ({
+  ...{ id: idOf(client, number), client, state, scopes: NO_SCOPES, allowFrom: [] },
+  fault: state === 'retired' ? 'expired_key' : 'revoked_key',
+  ...{ validUntil: endedAt, startsClock: false },
+});
 
 /** The number of the oldest generation that waits for a newer key's first use; Infinity: none. */
 function oldestWaiting(client: Client): number {
   if (activeOf(client)?.publishedAt === undefined) return Infinity;
-  const waiting = validIn(client.generations).find(
-    ({ state, retirement }) => state === 'retiring' && retirement?.deadline === undefined,
+  const waiting = client.generations.find(
+    ({ retirement }) => retirement !== undefined && retirement.deadline === undefined,
   );
   return waiting?.number ?? Infinity;
 }

@@ -2,10 +2,11 @@ import { addClient, disable, enable, firstUse, published, remove, revoke } from 
 import {
   type Command,
   type Done,
-  endGeneration,
   type KeyringEvent,
   type Transition,
+  tombstoneOf,
   unchanged,
+  withTombstones,
 } from './command.ts';
 import {
   activeOf,
@@ -14,32 +15,33 @@ import {
   type Generation,
   idOf,
   type Keyring,
-  replacedIn,
-  validIn,
+  type Tombstone,
 } from './keyring.ts';
 import { commit, rollback, stage, unstage } from './rotation.ts';
 
 /** Retires the generations that are due. */
 function retireDue(keyring: Keyring, now: number): Done {
-  const events: KeyringEvent[] = [];
-  const next: Client[] = [];
+  const ended: Tombstone[] = [];
+  const left: Client[] = [];
   for (const client of keyring.clients.values()) {
-    const due = (generation: Generation): boolean => isDue(client, generation, now);
-    const over = validIn(client.generations).filter(due);
+    const over = client.generations.filter((each) => isDue(client, each, now));
     if (over.length === 0) continue;
-    const { name } = client;
-    const pairs = over.map((generation) => {
-      events.push({ kind: 'retired', client: name, generation: idOf(name, generation.number) });
+    const generations = client.generations.filter((each) => !over.includes(each));
+    left.push({ ...client, generations });
+    for (const each of over) {
       // The generation was refused from its end on, however late this is noticed.
-      const end = Math.min(endOf(generation) ?? now, now);
-      return [generation, endGeneration(generation, 'retired', end)] as const;
-    });
-    next.push({ ...client, generations: replacedIn(client.generations, pairs) });
+      const end = Math.min(endOf(each) ?? now, now);
+      ended.push(tombstoneOf(client.name, each, 'retired', end));
+    }
   }
-  if (next.length === 0) return { ok: true, keyring, events };
+  if (ended.length === 0) return unchanged(keyring);
   const clients = new Map(keyring.clients);
-  for (const client of next) clients.set(client.name, client);
-  return { ok: true, keyring: { ...keyring, clients }, events };
+  for (const client of left) clients.set(client.name, client);
+  const tombstones = withTombstones(keyring.tombstones, ended);
+  const events = ended.map(({ client, number }): KeyringEvent => {
+    return { kind: 'retired', client, generation: idOf(client, number) };
+  });
+  return { ok: true, keyring: { ...keyring, clients, tombstones }, events };
 }
 
 /** Whether a generation is past its end, or without a grace and replaced everywhere. */

@@ -1,4 +1,4 @@
-import type { KeyringErrorCode } from '../keyring/command.ts';
+import type { KeyringErrorCode, KeyringFault } from '../keyring/command.ts';
 import type { GenerationState, KeyOrigin, Scope } from '../keyring/keyring.ts';
 
 /**
@@ -189,3 +189,7 @@ export class AdminError extends Error {
     this.who = options.who;
   }
 }
+
+/** Why the keyring refused a command, as the error of a verb. */
+export const adminErrorOf = ({ code, message, hints }: KeyringFault): AdminError =>
+  new AdminError(code, message, { hints });

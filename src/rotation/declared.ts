@@ -4,7 +4,7 @@ import { checkDeclaredKey, digestOf, generateKey } from '../keyring/key.ts';
 import {
   activeOf,
   type DeclaredSource,
-  type Generation,
+  type GenerationState,
   idOf,
   type Keyring,
 } from '../keyring/keyring.ts';
@@ -114,7 +114,7 @@ type DeclaredPlan =
   /** The value is the active key: the sidecar published it there, or the operator moved it. */
   | { readonly kind: 'remember' }
   /** The value was acted on before, and newer keys have come since: that is no rotation. */
-  | { readonly kind: 'stale'; readonly generation: string; readonly state: Generation['state'] }
+  | { readonly kind: 'stale'; readonly generation: string; readonly state: GenerationState }
   /** A new value: a rotation, or a refusal where the keyring knows it as an older one. */
   | { readonly kind: 'rotate' };
 
@@ -130,7 +130,10 @@ export function planDeclared(
   // What the sidecar publishes may be read here before its rotation is complete.
   if (master?.staged?.digest === digest) return { kind: 'nothing' };
   if (active?.digest === digest) return { kind: remembered ? 'nothing' : 'remember' };
-  const older = master?.generations.find((generation) => generation.digest === digest);
+  const ended = keyring.tombstones.get(digest);
+  const older =
+    master?.generations.find((each) => each.digest === digest) ??
+    (ended?.client === MASTER ? ended : undefined);
   if (remembered && older !== undefined) {
     return { kind: 'stale', generation: idOf(MASTER, older.number), state: older.state };
   }

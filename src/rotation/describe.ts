@@ -6,9 +6,7 @@ import {
   type Generation,
   type GenerationUse,
   idOf,
-  isValid,
-  type Keyring,
-  readId,
+  type Tombstone,
 } from '../keyring/keyring.ts';
 import type { StoreError } from '../store/key-store.ts';
 import type {
@@ -41,11 +39,13 @@ const ENDED_SHOWN = 3;
 
 export function generationView(
   client: string,
-  generation: Generation,
+  generation: Generation | Tombstone,
   sources: ViewSources,
 ): GenerationView {
   const id = idOf(client, generation.number);
-  const { state, origin, retirement } = generation;
+  const { state, origin } = generation;
+  const isEnded = 'endedAt' in generation;
+  const retirement = isEnded ? undefined : generation.retirement;
   const use = sources.use(id);
   const recent = sources.now() - IN_USE_MS;
   return {
@@ -55,9 +55,9 @@ export function generationView(
     origin,
     createdAt: new Date(generation.createdAt).toISOString(),
     publishedAt: isoOrNull(generation.publishedAt),
-    graceMs: state === 'retiring' ? (retirement?.graceMs ?? null) : null,
+    graceMs: retirement?.graceMs ?? null,
     validUntil: isoOrNull(endOf(generation)),
-    clockStarted: retirement?.deadline !== undefined,
+    clockStarted: isEnded ? generation.clockStarted : retirement?.deadline !== undefined,
     lastUsedAt: isoOrNull(use?.lastAt),
     uses: use?.count ?? 0,
     recentCallers: use?.callers.filter(({ lastAt }) => lastAt > recent).length ?? 0,
@@ -65,10 +65,13 @@ export function generationView(
   };
 }
 
-export function clientView(client: Client, sources: ViewSources): ClientView {
-  const newestFirst = [...client.generations].reverse();
-  const ended = newestFirst.filter((generation) => !isValid(generation));
-  const shown = new Set([...newestFirst.filter(isValid), ...ended.slice(0, ENDED_SHOWN)]);
+/** @param ended the client's tombstones, the newest first */
+export function clientView(
+  client: Client,
+  ended: readonly Tombstone[],
+  sources: ViewSources,
+): ClientView {
+  const shown = [...client.generations, ...ended.slice(0, ENDED_SHOWN)];
   return {
     name: client.name,
     scopes: client.scopes,
@@ -76,8 +79,8 @@ export function clientView(client: Client, sources: ViewSources): ClientView {
     createdAt: new Date(client.createdAt).toISOString(),
     expiresAt: isoOrNull(client.expiresAt),
     state: stateOf(client, sources.now()),
-    generations: newestFirst
-      .filter((generation) => shown.has(generation))
+    generations: shown
+      .sort((one, other) => other.number - one.number)
       .map((generation) => generationView(client.name, generation, sources)),
     tombstones: ended.length,
     publish: sources.targets(client.name),
@@ -90,7 +93,11 @@ function stateOf({ disabled, expiresAt }: Client, now: number): ClientView['stat
   return expiresAt !== undefined && expiresAt <= now ? 'expired' : 'enabled';
 }
 
-export function whoView(client: string, generation: Generation, sources: ViewSources): WhoView {
+export function whoView(
+  client: string,
+  generation: Generation | Tombstone,
+  sources: ViewSources,
+): WhoView {
   const callers = sources.use(idOf(client, generation.number))?.callers ?? [];
   return {
     generation: generationView(client, generation, sources),
@@ -106,21 +113,10 @@ export function whoView(client: string, generation: Generation, sources: ViewSou
   };
 }
 
-/** A generation by its id, and the client it belongs to. */
-export function findGeneration(
-  keyring: Keyring,
-  id: string,
-): { readonly client: Client; readonly generation: Generation } | undefined {
-  const read = readId(id);
-  const client = keyring.clients.get(read?.client ?? '');
-  const generation = client?.generations.find(({ number }) => number === read?.number);
-  return client === undefined || generation === undefined ? undefined : { client, generation };
-}
-
 /** Valid generations of a client, the active one aside, newest first. */
 export const olderValid = (client: Client): readonly Generation[] => {
   const active = activeOf(client);
-  return [...client.generations].reverse().filter((each) => isValid(each) && each !== active);
+  return client.generations.filter((each) => each !== active).reverse();
 };
 
 /** What the status is made from, beside the clients. */

@@ -1,7 +1,7 @@
 import { type AuditEntry, appendLine } from '../keyring/audit.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
 import type { AuditHead, Keyring } from '../keyring/keyring.ts';
-import { createSnapshots, type KeyringSnapshot } from '../keyring/snapshot.ts';
+import { type KeyringSnapshot, snapshotOf } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import {
   asStoreError,
@@ -12,7 +12,7 @@ import {
   type StoreError,
 } from '../store/key-store.ts';
 import { createTurns } from '../turns.ts';
-import { type Actor, AdminError } from './admin.ts';
+import { type Actor, AdminError, adminErrorOf } from './admin.ts';
 
 /** Told of the events of a change once it rules, in the order of the changes; must not throw. */
 type KeyringListener = (events: readonly KeyringEvent[], by: Actor) => void;
@@ -122,7 +122,6 @@ export function createKeeper(options: KeeperOptions): Keeper {
 /** The keyring that rules, and what the store has of it. */
 function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
   let { keyring, version } = stored;
-  const snapshotOf = createSnapshots();
   let snapshot = snapshotOf(keyring);
   const saves = createSaves({ mayWrite, onStore });
   return {
@@ -159,10 +158,7 @@ function carryOut(
   const events: KeyringEvent[] = [];
   for (const command of commands) {
     const result = transition(next, command, now);
-    if (!result.ok) {
-      const { code, message, hints } = result.fault;
-      throw new AdminError(code, message, { hints });
-    }
+    if (!result.ok) throw adminErrorOf(result.fault);
     next = result.keyring;
     events.push(...result.events);
   }

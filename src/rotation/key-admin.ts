@@ -1,23 +1,26 @@
 import { MASTER } from '../client-name.ts';
 import type { DeclaredPlaces } from '../config/load.ts';
-import type { Command } from '../keyring/command.ts';
+import { type Command, unknownClient, unknownGeneration } from '../keyring/command.ts';
 import { digestOf } from '../keyring/key.ts';
 import {
   activeOf,
   type Client,
+  findGeneration,
   type Generation,
   type Idempotency,
   idOf,
-  isValid,
   type Keyring,
+  readId,
+  type Tombstone,
+  tombstonesByClient,
 } from '../keyring/keyring.ts';
 import type { KeyFiles } from '../store/key-files.ts';
-import { nearest } from '../text/nearest.ts';
 import {
   type Actor,
   type AddClientRequest,
   AdminError,
   type AdminErrorCode,
+  adminErrorOf,
   type ChangeView,
   type ClientView,
   type KeyAdmin,
@@ -27,7 +30,6 @@ import {
 } from './admin.ts';
 import {
   clientView,
-  findGeneration,
   generationView,
   olderValid,
   type StatusFacts,
@@ -62,16 +64,21 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
       await change(options, [{ kind, client: clientNamed(keeper, name).name }], name, by);
   const remove = verb('remove');
   const rollback = verb('rollback');
-  const clients = (): readonly ClientView[] =>
-    listedIn(keeper.keyring()).map((each) => clientView(each, sources));
+  const clients = (): readonly ClientView[] => {
+    const keyring = keeper.keyring();
+    const ended = tombstonesByClient(keyring);
+    return [...keyring.clients.values()]
+      .filter(({ removed }) => !removed)
+      .map((each) => clientView(each, ended.get(each.name) ?? [], sources));
+  };
 
   return {
     status: () => statusView(clients(), options.status),
     clients,
-    client: (name) => clientView(clientNamed(keeper, name), sources),
+    client: (name) => viewOf(options, clientNamed(keeper, name)),
     who(id) {
       const { client, generation } = generationNamed(keeper, id);
-      return whoView(client.name, generation, sources);
+      return whoView(client, generation, sources);
     },
     rotate: (request, by) => tellUnlessDone(onNotRotated, by, () => rotate(options, request, by)),
     addClient: (request, by) =>
@@ -82,16 +89,16 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     },
     async revoke({ generation: id, force, compromised }, by) {
       const { client, generation } = generationNamed(keeper, id);
-      const mayBreakCallers = isValid(generation) && !force && !compromised;
+      const mayBreakCallers = !('endedAt' in generation) && !force && !compromised;
       if (mayBreakCallers) refuseInUse(client, [generation], sources);
       const command = { kind: 'revoke', generation: id, compromised } as const;
-      return await change(options, [command], client.name, by);
+      return await change(options, [command], client, by);
     },
     disable: verb('disable'),
     enable: verb('enable'),
     async remove(name, force, by) {
       const client = clientNamed(keeper, name);
-      if (!force) refuseInUse(client, client.generations.filter(isValid), sources);
+      if (!force) refuseInUse(name, client.generations, sources);
       const view = await remove(name, by);
       await options.keyFiles.remove(name);
       return view;
@@ -126,8 +133,8 @@ async function rotate(
   const entry = clientNamed(keeper, request.client);
   const active = activeOf(entry);
   const endsAtOnce = graceMs === 0 && !compromised;
-  if (endsAtOnce && !force && active !== undefined) refuseInUse(entry, [active], sources);
   const { name: client } = entry;
+  if (endsAtOnce && !force && active !== undefined) refuseInUse(client, [active], sources);
   const idempotency = idempotencyOf(idempotencyKey, [client, graceMs, compromised]);
   const rotation = { client, graceMs, compromised, idempotency, newClient: undefined };
   return rotateView(options, await rotator.rotate(rotation, by));
@@ -155,12 +162,12 @@ function idempotencyOf(key: string | undefined, request: unknown): Idempotency |
 
 /** Refuses to end keys that somebody used within the hour, and says who would break. */
 function refuseInUse(
-  client: Client,
+  client: string,
   generations: readonly Generation[],
   sources: ViewSources,
 ): void {
   for (const generation of generations) {
-    const who = whoView(client.name, generation, sources);
+    const who = whoView(client, generation, sources);
     const { id, recentCallers, inFlight } = who.generation;
     if (recentCallers === 0 && inFlight === 0) continue;
     throw new AdminError('in_use', `${id} was used in the last hour`, {
@@ -174,17 +181,14 @@ function rotateView(
   { keeper, sources, takeCut }: KeyAdminOptions,
   result: RotationResult,
 ): RotateView {
-  const client = keeper.keyring().clients.get(result.client);
-  const generation = client?.generations.find(({ number }) => number === result.number);
-  if (client === undefined || generation === undefined) {
-    throw unknownGeneration(keeper, idOf(result.client, result.number));
-  }
-  const view = (each: Generation) => generationView(client.name, each, sources);
+  const { client, number } = result;
+  const { generation } = generationNamed(keeper, idOf(client, number));
+  const view = (each: Generation | Tombstone) => generationView(client, each, sources);
   return {
-    client: client.name,
+    client,
     generation: view(generation),
-    previous: previousOf(client, generation).map(view),
-    publish: sources.targets(client.name),
+    previous: previousOf(keeper.keyring(), client, number).map(view),
+    publish: sources.targets(client),
     key: result.key?.reveal() ?? null,
     replayed: result.replayed,
     cut: result.revoked.reduce((sum, id) => sum + takeCut(id), 0),
@@ -192,27 +196,41 @@ function rotateView(
 }
 
 /** What a rotation's answer tells of: the keys that are still good, or the one that ended. */
-function previousOf(client: Client, made: Generation): readonly Generation[] {
-  const valid = olderValid(client).filter(({ number }) => number < made.number);
+function previousOf(
+  keyring: Keyring,
+  name: string,
+  made: number,
+): readonly (Generation | Tombstone)[] {
+  const client = keyring.clients.get(name);
+  const older = ({ number }: { readonly number: number }) => number < made;
+  const valid = client === undefined ? [] : olderValid(client).filter(older);
   if (valid.length > 0) return valid;
-  const before = client.generations.filter(({ number }) => number < made.number).at(-1);
-  return before === undefined ? [] : [before];
+  const ended = tombstonesByClient(keyring).get(name) ?? [];
+  // The active one may be older than what was made, where that was rolled back since.
+  const all = [...(client?.generations ?? []), ...ended].filter(older);
+  return all.sort((one, other) => other.number - one.number).slice(0, 1);
 }
 
 /** Makes a change that takes keys away or gives them back: it holds at once, saved or not. */
 async function change(
-  { keeper, sources, takeCut }: KeyAdminOptions,
+  options: KeyAdminOptions,
   commands: readonly Command[],
   name: string,
   by: Actor,
 ): Promise<ChangeView> {
+  const { keeper, takeCut } = options;
   const events = await keeper.change(commands, by, 'at-once');
   const client = keeper.keyring().clients.get(name) ?? clientNamed(keeper, name);
   const cut = compromisedIn(events).reduce((sum, id) => sum + takeCut(id), 0);
   const failed = keeper.storeError();
   const notes =
     failed === undefined ? [] : [`it holds now, and is not saved yet: ${failed.message}`];
-  return { client: clientView(client, sources), cut, notes };
+  return { client: viewOf(options, client), cut, notes };
+}
+
+function viewOf({ keeper, sources }: KeyAdminOptions, client: Client): ClientView {
+  const ended = tombstonesByClient(keeper.keyring()).get(client.name) ?? [];
+  return clientView(client, ended, sources);
 }
 
 /**
@@ -242,34 +260,17 @@ async function republish(
   return [lost, ...stale];
 }
 
-const listedIn = (keyring: Keyring): readonly Client[] =>
-  [...keyring.clients.values()].filter(({ removed }) => !removed);
-
 function clientNamed(keeper: Keeper, name: string): Client {
-  const client = keeper.keyring().clients.get(name);
+  const keyring = keeper.keyring();
+  const client = keyring.clients.get(name);
   if (client !== undefined && !client.removed) return client;
-  const names = listedIn(keeper.keyring()).map((each) => each.name);
-  throw new AdminError('unknown_client', `there is no client ${name}`, {
-    hints: [didYouMean(name, names, 'sidecar clients list')],
-  });
+  throw adminErrorOf(unknownClient(keyring, name).fault);
 }
 
 function generationNamed(keeper: Keeper, id: string) {
-  const found = findGeneration(keeper.keyring(), id);
-  if (found !== undefined) return found;
-  throw unknownGeneration(keeper, id);
-}
-
-function unknownGeneration(keeper: Keeper, id: string): AdminError {
-  const ids = listedIn(keeper.keyring()).flatMap(({ name, generations }) =>
-    generations.map(({ number }) => idOf(name, number)),
-  );
-  return new AdminError('unknown_generation', `there is no generation ${id}`, {
-    hints: [didYouMean(id, ids, 'sidecar status')],
-  });
-}
-
-function didYouMean(name: string, known: readonly string[], otherwise: string): string {
-  const near = nearest(name, known);
-  return near === undefined ? otherwise : `did you mean ${near}?`;
+  const keyring = keeper.keyring();
+  const { client, number } = readId(id) ?? { client: '', number: 0 };
+  const generation = findGeneration(keyring, client, number);
+  if (generation === undefined) throw adminErrorOf(unknownGeneration(keyring, id).fault);
+  return { client, generation };
 }

@@ -243,7 +243,7 @@ function isNewest(
   keyring: Keyring,
   { client, generation }: Extract<KeyringEvent, { kind: 'revoked' }>,
 ): boolean {
-  const number = keyring.clients.get(client)?.generations.at(-1)?.number;
+  const number = keyring.clients.get(client)?.lastNumber;
   return number !== undefined && idOf(client, number) === generation;
 }
 

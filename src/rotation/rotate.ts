@@ -4,6 +4,7 @@ import {
   activeOf,
   type Client,
   type DeclaredSource,
+  findGeneration,
   type Idempotency,
   type KeyOrigin,
 } from '../keyring/keyring.ts';
@@ -164,7 +165,7 @@ async function answeredBefore(
   if (known?.digest !== idempotency.digest) return undefined;
   if (known.fingerprint !== idempotency.fingerprint) throw idempotencyMismatch();
   const { number } = known;
-  const digest = client?.generations.find((each) => each.number === number)?.digest;
+  const digest = findGeneration(keeper.keyring(), name, number)?.digest;
   const key = await keyFiles.read(name);
   const isStillNewest = key !== undefined && digestOf(key.reveal()) === digest;
   return {
@@ -183,7 +184,7 @@ const idempotencyMismatch = (): AdminError =>
 
 const newestNumber = (client: Client | undefined): number => {
   const active = client && activeOf(client);
-  return active?.number ?? client?.generations.at(-1)?.number ?? 0;
+  return active?.number ?? client?.lastNumber ?? 0;
 };
 
 /** Ids of the generations that were revoked as compromised. */

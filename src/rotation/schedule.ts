@@ -1,4 +1,4 @@
-import { activeOf, type Client, endOf, type Keyring, validIn } from '../keyring/keyring.ts';
+import { activeOf, type Client, endOf, type Keyring } from '../keyring/keyring.ts';
 import type { Keeper } from './keeper.ts';
 import type { SteadyClock } from './steady-clock.ts';
 import type { UsageTracker } from './use.ts';
@@ -34,7 +34,7 @@ export const dueClients = (keyring: Keyring, schedule: Schedule, now: number): r
 export function nextEnd(keyring: Keyring): number {
   let next = Infinity;
   for (const { generations } of keyring.clients.values()) {
-    for (const generation of validIn(generations)) {
+    for (const generation of generations) {
       next = Math.min(next, endOf(generation) ?? Infinity);
     }
   }

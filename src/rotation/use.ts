@@ -5,6 +5,7 @@ import {
   idOf,
   type Keyring,
   MOST_CALLERS,
+  tombstonesByClient,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Keeper } from './keeper.ts';
@@ -180,14 +181,9 @@ function copyOf(use: Tracked): GenerationUse {
  * `keep` newest of them.
  */
 export function endedLongAgo(keyring: Keyring, keep: number): readonly string[] {
-  const ids: string[] = [];
-  for (const { name, generations } of keyring.clients.values()) {
-    const ended = generations.filter(({ endedAt }) => endedAt !== undefined);
-    for (const { number } of ended.slice(0, Math.max(0, ended.length - keep))) {
-      ids.push(idOf(name, number));
-    }
-  }
-  return ids;
+  return [...tombstonesByClient(keyring).values()].flatMap((ended) =>
+    ended.slice(keep).map(({ client, number }) => idOf(client, number)),
+  );
 }
 
 /** Milliseconds after which an answer saves a first use that could not be saved before. */

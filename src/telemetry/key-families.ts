@@ -5,6 +5,8 @@ import {
   type GenerationState,
   idOf,
   type Keyring,
+  type Tombstone,
+  tombstonesByClient,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import { ROTATION_OUTCOMES, TRIGGERS } from '../rotation/admin.ts';
@@ -142,9 +144,11 @@ export function* keyGauges(
   keyring: Keyring,
   lastUsedAt: (generation: string) => number | undefined,
 ): Generator<KeyGauges> {
+  const ended = tombstonesByClient(keyring);
   for (const { name, removed, generations } of keyring.clients.values()) {
     if (removed) continue;
-    for (const generation of generations.slice(-SHOWN).reverse()) {
+    const all = [...generations, ...(ended.get(name)?.slice(0, SHOWN) ?? [])];
+    for (const generation of all.sort((a, b) => b.number - a.number).slice(0, SHOWN)) {
       const id = idOf(name, generation.number);
       yield {
         client: name,
@@ -158,7 +162,7 @@ export function* keyGauges(
 }
 
 /** Only of a key that still works: that is what an alert on a deadline is about. */
-const deadlineOf = (generation: Generation): number | undefined =>
+const deadlineOf = (generation: Generation | Tombstone): number | undefined =>
   generation.state === 'retiring' ? endOf(generation) : undefined;
 
 /** Reads at each scrape when keys were made and used, and until when they are good. */

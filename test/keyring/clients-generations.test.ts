@@ -95,7 +95,7 @@ describe('that a key is published', () => {
     story.rotate(MASTER, 'm2', { published: false });
     story.do(revoke('master-2'));
     expect(story.do(published(2))).toEqual([]);
-    expect(story.generation('master-2').publishedAt).toBeUndefined();
+    expect(story.tombstone('master-2').publishedAt).toBeUndefined();
   });
 
   it('ends no other wait than that for the newest key', () => {
@@ -117,7 +117,7 @@ describe('a key that is revoked', () => {
     expect(story.do(revoke('master-1', true))).toEqual([
       { kind: 'revoked', client: MASTER, generation: 'master-1', compromised: true },
     ]);
-    expect(story.generation('master-1')).toMatchObject({
+    expect(story.tombstone('master-1')).toMatchObject({
       ...{ state: 'revoked', endedAt: START + HOUR },
     });
     expect(story.states(MASTER)).toBe('revoked active');
@@ -198,7 +198,7 @@ describe('time', () => {
     expect(story.do({ kind: 'pass' })).toEqual([
       { kind: 'retired', client: MASTER, generation: 'master-1' },
     ]);
-    expect(story.generation('master-1')).toMatchObject({
+    expect(story.tombstone('master-1')).toMatchObject({
       ...{ state: 'retired', endedAt: START + DAY },
     });
     expect(story.keyring.changedAt).toBe(story.now);

@@ -11,7 +11,7 @@ describe('a client that is added', () => {
     ]);
     expect(story.client('ci')).toEqual({
       ...{ name: 'ci', scopes: ['inference'], allowFrom: ['10.0.0.0/8'], createdAt: START },
-      ...{ expiresAt, disabled: true, removed: false, generations: [] },
+      ...{ expiresAt, disabled: true, removed: false, lastNumber: 0, generations: [] },
       ...{ staged: undefined, idempotency: undefined },
     });
     expect(story.refused({ kind: 'enable', client: 'ci' }).code).toBe('no_active_key');
@@ -78,7 +78,7 @@ describe('a client that is removed', () => {
       { kind: 'clientRemoved', client: 'ci' },
     ]);
     expect(story.states('ci')).toBe('revoked revoked revoked');
-    expect(story.generation('ci-3').endedAt).toBe(START + HOUR);
+    expect(story.tombstone('ci-3').endedAt).toBe(START + HOUR);
     expect(story.client('ci')).toMatchObject({
       ...{ removed: true, disabled: true, staged: undefined, idempotency: undefined },
     });
@@ -94,7 +94,7 @@ describe('a client that is removed', () => {
       ...['revoked', 'clientRemoved'],
     ]);
     expect(story.states('ci')).toBe('retired revoked');
-    expect(story.generation('ci-1').endedAt).toBe(START);
+    expect(story.tombstone('ci-1').endedAt).toBe(START);
   });
 
   it('is unknown to every verb', () => {

@@ -65,9 +65,11 @@ it('every fault there is has a message of its own', () => {
 });
 
 it('no fault says a digest, or what may be a key', () => {
-  const digests = [...createAll().keyring.clients.values()].flatMap((client) =>
+  const { clients, tombstones } = createAll().keyring;
+  const valid = [...clients.values()].flatMap((client) =>
     [...client.generations, ...(client.staged ? [client.staged] : [])].map(({ digest }) => digest),
   );
+  const digests = [...valid, ...tombstones.keys()];
   expect(digests.length).toBeGreaterThan(15);
   const said = JSON.stringify(faults());
   for (const digest of [...digests, digestOf('new'), 'sk-a8fj3k2l9sdf']) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
 import { digestOf } from '../../src/keyring/key.ts';
-import type { Client, Generation, Keyring } from '../../src/keyring/keyring.ts';
+import type { Client, Generation, Keyring, Tombstone } from '../../src/keyring/keyring.ts';
 import { checkHistory } from './history.ts';
 import { createMaster, createStory, HOUR, type Story, staging } from './story.ts';
 
@@ -25,6 +25,19 @@ const changed = (
       each.number === number ? { ...each, ...change(each) } : each,
     ),
   }));
+
+const withTombstone = (
+  { keyring }: Story,
+  key: string,
+  change: Partial<Tombstone> | undefined,
+): Keyring => {
+  const tombstones = new Map(keyring.tombstones);
+  const before = tombstones.get(digestOf(key));
+  if (before === undefined) throw new Error(`${key} is no tombstone`);
+  if (change === undefined) tombstones.delete(digestOf(key));
+  else tombstones.set(digestOf(key), { ...before, ...change });
+  return { ...keyring, tombstones };
+};
 
 /** master-1 retired, master-2 retiring with a deadline, master-3 active. */
 function createPast(): Story {
@@ -54,10 +67,11 @@ describe('what may not happen between two keyrings', () => {
   });
 
   it('that a client goes, or a tombstone', () => {
-    expect(broken({ ...keyring, clients: new Map() })).toBe('master-1 is gone');
+    expect(broken({ ...keyring, clients: new Map() })).toBe('master-2 is gone');
+    expect(broken(withTombstone(story, 'm1', undefined))).toBe('master-1 is gone');
     const cut = changedMaster(story, (each) => ({ generations: each.generations.slice(1) }));
-    expect(broken(cut)).toBe('master-1 is gone');
-    const short = changedMaster(story, (each) => ({ generations: each.generations.slice(0, 2) }));
+    expect(broken(cut)).toBe('master-2 is gone');
+    const short = changedMaster(story, (each) => ({ generations: each.generations.slice(0, 1) }));
     expect(broken(short)).toBe('master-3 is gone');
   });
 
@@ -75,11 +89,31 @@ describe('what may not happen between two keyrings', () => {
 
   it('that a tombstone changes, above all that it opens something again', () => {
     const said = 'master-1 had ended and is changed';
-    expect(broken(changed(story, 1, () => ({ state: 'retiring', endedAt: undefined })))).toBe(said);
-    expect(broken(changed(story, 1, () => ({ state: 'revoked' })))).toBe(said);
-    expect(broken(changed(story, 1, () => ({ endedAt: 1 })))).toBe(said);
+    const { generations } = story.client(MASTER);
+    const [second] = generations;
+    if (second === undefined) throw new Error('it retires');
+    const again = { ...second, number: 1, digest: digestOf('m1') };
+    const opened = changedMaster(story, () => ({ generations: [again, ...generations] }));
+    expect(broken(opened)).toBe(said);
+    expect(broken(withTombstone(story, 'm1', { state: 'revoked' }))).toBe(said);
+    expect(broken(withTombstone(story, 'm1', { endedAt: 1 }))).toBe(said);
     // A store that wrote and read it makes a new object of it.
-    expect(broken(changed(story, 1, () => ({})))).toBeUndefined();
+    expect(broken(withTombstone(story, 'm1', {}))).toBeUndefined();
+  });
+
+  it('that a tombstone comes before those that there were', () => {
+    const tombstones = new Map([[digestOf('x'), story.tombstone('master-1')]]);
+    const after = { ...keyring, tombstones: new Map([...tombstones, ...keyring.tombstones]) };
+    expect(broken(after)).toBe('the tombstones of before are not the first ones');
+  });
+
+  it('that a key ends and its clock is forgotten', () => {
+    const after = createPast();
+    after.do({ kind: 'revoke', generation: 'master-2', compromised: false });
+    expect(broken(after.keyring)).toBeUndefined();
+    expect(broken(withTombstone(after, 'm2', { clockStarted: false }))).toBe(
+      'master-2 had a deadline, which was forgotten',
+    );
   });
 
   it('that a publication is forgotten', () => {

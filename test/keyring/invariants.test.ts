@@ -7,6 +7,7 @@ import {
   EMPTY_KEYRING,
   type Generation,
   type Keyring,
+  type Tombstone,
 } from '../../src/keyring/keyring.ts';
 import { createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 
@@ -54,6 +55,17 @@ const generation = (number: number): Generation => {
   return found;
 };
 
+/** With another one in the place of a tombstone; `at` is the digest that it stands under. */
+const withTombstone = (number: number, changes: Partial<Tombstone>, at?: string): Keyring => {
+  const list = [...full.tombstones.values()].map((each) =>
+    each.number === number ? { ...each, ...changes } : each,
+  );
+  const named = list.map(
+    (each) => [each.number === number && at ? at : each.digest, each] as const,
+  );
+  return { ...full, tombstones: new Map(named) };
+};
+
 const withRetirement = (changes: Partial<NonNullable<Generation['retirement']>>): Keyring => {
   const { retirement } = generation(3);
   if (retirement === undefined) throw new Error('it does not retire');
@@ -68,9 +80,9 @@ const staged = (changes: Partial<NonNullable<Client['staged']>>): Keyring => {
 
 describe('a keyring is sound', () => {
   it('with keys of every state', () => {
-    expect(clientOf(full, MASTER).generations.map(({ state }) => state)).toEqual([
-      ...['retired', 'revoked', 'retiring', 'active'],
-    ]);
+    const valid = clientOf(full, MASTER).generations.map(({ state }) => state);
+    const ended = [...full.tombstones.values()].map(({ state }) => state);
+    expect([...ended, ...valid]).toEqual(['retired', 'revoked', 'retiring', 'active']);
     expect(checkInvariants(full)).toBeUndefined();
   });
 
@@ -128,13 +140,25 @@ describe('a keyring is broken', () => {
     ['with a staging of tomorrow', staged({ stagedAt: LATE }), /after the last change/],
     ['with a client that ended first', put(full, { ...ci, expiresAt: 1 }), /expires before/],
     ['with numbers in disorder', withNumber(3, { number: 5 }), /in order/],
-    ['with a number twice', withNumber(3, { number: 2 }), /in order/],
+    ['with a number twice', withNumber(3, { number: 2 }), /^master-2 is the name of two keys$/],
+    ['with a number of two tombstones', withTombstone(1, { number: 2 }), /^master-2 is the name/],
     ['with half a number', halved(), /in order/],
-    ['with a number 0', withNumber(1, { number: 0 }), /in order/],
+    ['with a number 0', withNumber(3, { number: 0 }), /in order/],
+    ['with a last number that is none', withMaster({ lastNumber: 4.5 }), /in order/],
+    ['with a last number before the active one', withMaster({ lastNumber: 3 }), /in order/],
+    ['with a tombstone above the last number', withTombstone(1, { number: 6 }), /never had/],
+    ['with a tombstone of number 0', withTombstone(1, { number: 0 }), /never had/],
+    ['with a tombstone of half a number', withTombstone(1, { number: 1.5 }), /never had/],
+    [
+      'with a tombstone of nobody',
+      withTombstone(1, { client: key }),
+      /^a tombstone is of a client/,
+    ],
+    ['with a tombstone in a wrong place', withTombstone(1, {}, digestOf('x')), /another digest/],
     ['with a staging of an old number', staged({ number: 4 }), /in order/],
     ['with a gap before a staging', staged({ number: 6 }), /in order/],
     ['with two active keys', withNumber(3, active()), /more than one active/],
-    ['with no active key', withNumber(4, ended()), /enabled without/],
+    ['with no active key', withMaster({ generations: generations.slice(0, 1) }), /enabled without/],
     ['with an order upside down', upsideDown(), /newer than the active/],
     ['with a ninth valid key', nine(), /more than 8/],
     ['with a key behind a compromise', withNumber(4, { afterCompromise: true }), /compromise/],
@@ -150,17 +174,26 @@ describe('a keyring is broken', () => {
     ['with a key for a digest', withNumber(3, { digest: key }), /^master-3 has no digest$/],
     ['with a key of no date', withNumber(3, { createdAt: 0.5 }), /master-3 has a date/],
     ['with a publication before', withNumber(3, { publishedAt: 1 }), /master-3 has a date/],
-    ['with an end before', withNumber(1, { endedAt: 1 }), /master-1 has a date/],
+    ['with an end before', withTombstone(1, { endedAt: 1 }), /master-1 has a date/],
+    ['with half an end', withTombstone(1, { endedAt: START + 0.5 }), /master-1 has a date/],
+    ['with a tombstone of no date', withTombstone(1, { createdAt: -1 }), /master-1 has a date/],
+    ['with a tombstone published before', withTombstone(1, { publishedAt: 1 }), /master-1 has a/],
+    [
+      'with a key for a digest of old',
+      withTombstone(1, { digest: key }),
+      /^master-1 has no digest$/,
+    ],
     ['with a publication tomorrow', withNumber(3, { publishedAt: LATE }), /after the last/],
-    ['with an end tomorrow', withNumber(1, { endedAt: LATE }), /after the last change/],
+    ['with an end tomorrow', withTombstone(1, { endedAt: LATE }), /after the last change/],
     ['with a rotation tomorrow', withRetirement({ rotatedAt: LATE }), /after the last change/],
     ['with a key of tomorrow', withNumber(4, { createdAt: LATE }), /after the last change/],
-    ['with an active key that ended', withNumber(4, { endedAt: START + HOUR }), /has an end/],
     ['with an active key that retires', withNumber(4, retiring()), /master-4 is active and/],
     ['with a retiring key of no end', withNumber(3, { retirement: undefined }), /without an end/],
-    ['with a retiring key that ended', withNumber(3, { endedAt: START + HOUR }), /without an end/],
-    ['with a retired key of no past', withNumber(1, { retirement: undefined }), /never was/],
-    ['with a tombstone of no date', withNumber(2, { endedAt: undefined }), /its end is missing/],
+    [
+      'with an end that is missing',
+      withTombstone(2, { endedAt: Number.NaN }),
+      /master-2 has a date/,
+    ],
     ['with an end that never comes', withRetirement({ latestEnd: Infinity }), /a grace that/],
     ['with an end before the rotation', withRetirement({ latestEnd: START }), /a grace that/],
     ['with a grace above the longest', withRetirement({ graceMs: 31 * DAY }), /a grace that/],
@@ -171,7 +204,12 @@ describe('a keyring is broken', () => {
       withRetirement({ deadline: START }),
       /grace that is out of range/,
     ],
-    ['with a key twice', withNumber(1, { digest: digestOf('m3') }), /^master-1 and master-3 are/],
+    [
+      'with a key twice',
+      withTombstone(1, { digest: digestOf('m3') }),
+      /^master-1 and master-3 are/,
+    ],
+    ['with a valid key twice', withNumber(3, { digest: digestOf('m4') }), /^master-3 and master-4/],
     ['with a key of two clients', shared(), /^master-4 and ci-1 are the same key$/],
     ['with a staged key twice', staged({ digest: digestOf('m2') }), /^master-2 and master-5 are/],
   ])('%s', (_, keyring, expected) => {
@@ -194,20 +232,16 @@ function active(): Partial<Generation> {
   return { state: 'active', retirement: undefined };
 }
 
-function ended(): Partial<Generation> {
-  return { state: 'revoked', endedAt: START + HOUR };
-}
-
 function retiring(): Partial<Generation> {
   return { retirement: generation(3).retirement };
 }
 
 function upsideDown(): Keyring {
-  const [one, two, three, four] = generations;
-  if (!one || !two || !three || !four) throw new Error('there are four');
+  const [three, four] = generations;
+  if (!three || !four) throw new Error('two are valid');
   const first = { ...three, ...active() };
   const last: Generation = { ...four, state: 'retiring', retirement: three.retirement };
-  return withMaster({ generations: [one, two, first, last] });
+  return withMaster({ generations: [first, last] });
 }
 
 function nine(): Keyring {
@@ -217,19 +251,17 @@ function nine(): Keyring {
     return { ...generation(4), number: 10 + at, digest, state: 'retiring', retirement };
   });
   const last = { ...generation(4), number: 20 };
-  return withMaster({ generations: [...more, last], staged: undefined });
+  return withMaster({ generations: [...more, last], lastNumber: 20, staged: undefined });
 }
 
 /** In the place of ci: whatever is wrong with it, a key that stands twice is looked for last. */
 function gone(changes: Partial<Client>): Keyring {
-  const end = generations.map((each) => ({ ...each, ...ended() }));
-  const client = { ...ci, generations: end, disabled: true, removed: true };
+  const client = { ...ci, generations: [], lastNumber: 4, disabled: true, removed: true };
   return put(full, { ...client, ...changes });
 }
 
 function removedMaster(): Keyring {
-  const end = generations.map((each) => ({ ...each, ...ended(), retirement: undefined }));
-  return withMaster({ generations: end, disabled: true, removed: true, staged: undefined });
+  return withMaster({ generations: [], disabled: true, removed: true, staged: undefined });
 }
 
 function halved(): Keyring {

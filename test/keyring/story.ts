@@ -4,8 +4,12 @@ import { digestOf } from '../../src/keyring/key.ts';
 import {
   type Client,
   EMPTY_KEYRING,
+  findGeneration,
   type Generation,
   type Keyring,
+  readId,
+  type Tombstone,
+  tombstonesByClient,
 } from '../../src/keyring/keyring.ts';
 import { transition } from '../../src/keyring/transition.ts';
 
@@ -28,8 +32,11 @@ export interface Story {
   /** Stages and commits a key of this name. */
   rotate(client: string, key: string, changes?: Changes): readonly KeyringEvent[];
   client(name: string): Client;
+  /** One that is valid. */
   generation(id: string): Generation;
-  /** States by number, such as `retiring active`. */
+  /** One that is retired or revoked. */
+  tombstone(id: string): Tombstone;
+  /** States by number, such as `retired active`. */
   states(client: string): string;
 }
 
@@ -60,6 +67,10 @@ export const adding = (client: string, changes: Partial<Add> = {}): Add => ({
 
 export function createStory(): Story {
   let keyring = EMPTY_KEYRING;
+  const find = (id: string) => {
+    const { client, number } = readId(id) ?? { client: '', number: 0 };
+    return findGeneration(keyring, client, number);
+  };
   const story: Story = {
     now: START,
     get keyring() {
@@ -87,17 +98,19 @@ export function createStory(): Story {
       return client;
     },
     generation(id) {
-      const at = id.lastIndexOf('-');
-      const found = story
-        .client(id.slice(0, at))
-        .generations.find(({ number }) => number === Number(id.slice(at + 1)));
-      if (found === undefined) throw new Error(`no generation ${id}`);
+      const found = find(id);
+      if (found === undefined || 'endedAt' in found) throw new Error(`no valid generation ${id}`);
+      return found;
+    },
+    tombstone(id) {
+      const found = find(id);
+      if (found === undefined || !('endedAt' in found)) throw new Error(`no tombstone ${id}`);
       return found;
     },
     states: (client) =>
-      story
-        .client(client)
-        .generations.map(({ state }) => state)
+      [...story.client(client).generations, ...(tombstonesByClient(keyring).get(client) ?? [])]
+        .sort((one, other) => one.number - other.number)
+        .map(({ state }) => state)
         .join(' '),
   };
   return story;

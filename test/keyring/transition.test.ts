@@ -4,7 +4,7 @@ import type { Command, KeyringEvent } from '../../src/keyring/command.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING, idOf, type Keyring } from '../../src/keyring/keyring.ts';
-import { createSnapshots, findKey } from '../../src/keyring/snapshot.ts';
+import { findKey, snapshotOf } from '../../src/keyring/snapshot.ts';
 import { transition } from '../../src/keyring/transition.ts';
 import { checkHistory } from './history.ts';
 import {
@@ -28,8 +28,6 @@ interface Model {
 }
 
 interface Real {
-  /** One after the other: what a snapshot shares with the ones before must be right, too. */
-  readonly snapshotOf: ReturnType<typeof createSnapshots>;
   keyring: Keyring;
 }
 
@@ -96,7 +94,7 @@ function both(model: Model, real: Real, op: NaiveOp): void {
 
 /** Every key that there ever was, at this instant. */
 function look(model: Model, real: Real, now: number): void {
-  const snapshot = real.snapshotOf(real.keyring);
+  const snapshot = snapshotOf(real.keyring);
   // And one that nobody has, as a rule.
   const values = [...model.state.keys.map((key) => key.value), KEYS.length - 1];
   const answers = values.map((value) => {
@@ -207,7 +205,7 @@ it('does in any history what a naive telling of the rules does', { timeout: 120_
   const setup = (): { model: Model; real: Real } => {
     const state = { clients: {}, keys: [], declared: {} };
     const model = { state, text: JSON.stringify(state), wall: 100, seen: 0 };
-    const real = { keyring: EMPTY_KEYRING, snapshotOf: createSnapshots() };
+    const real = { keyring: EMPTY_KEYRING };
     for (const name of ['master', 'ci']) {
       both(model, real, { kind: 'addClient', client: name, expiresAt: null });
     }

@@ -1,13 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { EMPTY_KEYRING, type GenerationState, type Keyring } from '../../src/keyring/keyring.ts';
+import {
+  EMPTY_KEYRING,
+  type Generation,
+  type GenerationState,
+  type Keyring,
+  type Tombstone,
+} from '../../src/keyring/keyring.ts';
 import { planDeclared } from '../../src/rotation/declared.ts';
-import { clientOf, generationOf, keyringOf } from '../support/keyrings.ts';
+import { clientOf, generationOf, keyringOf, tombstoneOf } from '../support/keyrings.ts';
 
 const keyring = (declared: Keyring['declared'], ...states: GenerationState[]): Keyring => {
-  const generations = states.map((state, at) =>
-    generationOf('master', at + 1, { state, digest: `digest-${at + 1}` }),
-  );
-  return keyringOf([clientOf('master', 0, { generations })], { declared });
+  const generations: Generation[] = [];
+  const tombstones = new Map<string, Tombstone>();
+  for (const [at, state] of states.entries()) {
+    const digest = `digest-${at + 1}`;
+    if (state === 'active' || state === 'retiring') {
+      generations.push(generationOf('master', at + 1, { state, digest }));
+    } else {
+      tombstones.set(digest, tombstoneOf('master', at + 1, { state, digest }));
+    }
+  }
+  return keyringOf([clientOf('master', 0, { generations })], { declared, tombstones });
 };
 
 describe('a declared key', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { digestOf } from '../../src/keyring/key.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import type { Keeper } from '../../src/rotation/keeper.ts';
 import { commit, diskFull, keeperWith, stage } from '../support/keeper.ts';
@@ -44,7 +45,7 @@ describe('a keeper', () => {
     expect(faultOf(keeper, 'first')).toBe('revoked_key');
     expect(store.stored?.keyring.clients.get('master')?.generations[0]?.state).toBe('retiring');
     await vi.waitFor(() => expect(keeper.storeError()).toBeUndefined(), 5000);
-    expect(store.stored?.keyring.clients.get('master')?.generations[0]?.state).toBe('revoked');
+    expect(store.stored?.keyring.tombstones.get(digestOf('first'))?.state).toBe('revoked');
     expect(store.audit.filter((line) => line.includes('"revoked"'))).toHaveLength(1);
   });
 

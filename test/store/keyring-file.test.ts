@@ -62,10 +62,11 @@ describe('a keyring file that was damaged', () => {
   });
 
   it.each([
-    ['{"format":2,"keyring":"sealed otherwise"}', 'newer'],
+    ['{"format":3,"keyring":"sealed otherwise"}', 'newer'],
+    ['{"format":2}', 'damaged'],
     ['{"format":1}', 'damaged'],
     ['{"format":0}', 'damaged'],
-    ['{"format":"2"}', 'damaged'],
+    ['{"format":"3"}', 'damaged'],
     ['null', 'damaged'],
   ])('that says %s is %s', async (text, kind) => {
     await writeFile(path(), text);
@@ -79,13 +80,14 @@ describe('a keyring file that was damaged', () => {
   });
 
   const whole = {
-    format: 1,
+    format: 2,
     version: 1,
     keyring: {
       changedAt: 5,
       declared: {},
       audit: { count: 0, head: '', pending: [] as string[] },
       clients: [] as unknown[],
+      tombstones: { count: 0, sum: digestOf(''), list: [] as unknown[] },
     },
   };
   const sealed = (content: unknown) => seal(JSON.stringify(content, null, 2).slice(0, -2));

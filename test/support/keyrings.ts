@@ -7,6 +7,7 @@ import {
   EMPTY_KEYRING,
   type Generation,
   type Keyring,
+  type Tombstone,
 } from '../../src/keyring/keyring.ts';
 
 /** Keyrings that were not made by transitions: for tests of what only keeps them. */
@@ -25,24 +26,36 @@ export const generationOf = (
   publishedAt: undefined,
   afterCompromise: false,
   retirement: undefined,
-  endedAt: undefined,
   ...over,
 });
 
-/** The last of `generations` is active, those before it are tombstones, but for the second last. */
+export const tombstoneOf = (
+  client: string,
+  number: number,
+  over: Partial<Tombstone> = {},
+): Tombstone => ({
+  client,
+  number,
+  digest: digestOf(`${client}-${number}`),
+  state: 'retired',
+  origin: 'made',
+  createdAt: BORN + number,
+  publishedAt: BORN + number,
+  endedAt: BORN + number + 501,
+  clockStarted: true,
+  ...over,
+});
+
+/** The last of `generations` is active and the one before it retires; `keyringOf` has the rest. */
 export function clientOf(name: string, generations: number, over: Partial<Client> = {}): Client {
-  const row = Array.from({ length: generations }, (_, at) => {
-    const number = at + 1;
-    if (number === generations) return generationOf(name, number);
-    const rotatedAt = BORN + number + 1;
-    const end = number === generations - 1 ? undefined : rotatedAt + 500;
-    return generationOf(name, number, {
-      state: end === undefined ? 'retiring' : 'retired',
-      publishedAt: BORN + number,
-      retirement: { rotatedAt, graceMs: 500, latestEnd: rotatedAt + 900, deadline: end },
-      endedAt: end,
-    });
+  const before = generations - 1;
+  const rotatedAt = BORN + before + 1;
+  const retiring = generationOf(name, before, {
+    state: 'retiring',
+    publishedAt: BORN + before,
+    retirement: { rotatedAt, graceMs: 500, latestEnd: rotatedAt + 900, deadline: undefined },
   });
+  const row = [...(before > 0 ? [retiring] : []), generationOf(name, generations)];
   return {
     name,
     scopes: ['full'],
@@ -51,6 +64,7 @@ export function clientOf(name: string, generations: number, over: Partial<Client
     expiresAt: undefined,
     disabled: false,
     removed: false,
+    lastNumber: (over.generations ?? row).at(-1)?.number ?? 0,
     generations: row,
     staged: undefined,
     idempotency: undefined,
@@ -58,12 +72,19 @@ export function clientOf(name: string, generations: number, over: Partial<Client
   };
 }
 
+/** The numbers of a client that none of its generations has are those of tombstones. */
 export const keyringOf = (clients: readonly Client[], over: Partial<Keyring> = {}): Keyring => ({
   ...EMPTY_KEYRING,
   clients: new Map(clients.map((client) => [client.name, client])),
+  tombstones: new Map(clients.flatMap(endedOf).map((each) => [each.digest, each])),
   changedAt: BORN + 1_000_000,
   ...over,
 });
+
+const endedOf = ({ name, lastNumber, generations }: Client): Tombstone[] =>
+  Array.from({ length: lastNumber }, (_, at) => at + 1)
+    .filter((number) => !generations.some((each) => each.number === number))
+    .map((number) => tombstoneOf(name, number));
 
 export const entryOf = (detail: string): AuditEntry => ({
   at: '2026-01-01T00:00:00.000Z',

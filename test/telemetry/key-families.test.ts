@@ -3,6 +3,7 @@ import { digestOf, generateKey } from '../../src/keyring/key.ts';
 import { EMPTY_KEYRING, type Generation, type Keyring } from '../../src/keyring/keyring.ts';
 import { StoreError } from '../../src/store/key-store.ts';
 import { keyGauges } from '../../src/telemetry/key-families.ts';
+import { tombstoneOf } from '../support/keyrings.ts';
 import { knownKey } from '../support/policies.ts';
 import { exchange } from './exchange.ts';
 import { startMetrics } from './start-metrics.ts';
@@ -90,7 +91,6 @@ describe('the dates of keys', () => {
     publishedAt: undefined,
     afterCompromise: false,
     retirement: undefined,
-    endedAt: undefined,
     ...changes,
   });
   const keyringOf = (removed: boolean): Keyring => ({
@@ -101,8 +101,8 @@ describe('the dates of keys', () => {
         {
           ...{ name: 'ci', scopes: ['full'], allowFrom: [], createdAt: 0, expiresAt: undefined },
           ...{ disabled: false, removed, staged: undefined, idempotency: undefined },
+          lastNumber: 3,
           generations: [
-            generation(1, { state: 'revoked', endedAt: 1500 }),
             generation(2, {
               state: 'retiring',
               retirement: { rotatedAt: 0, graceMs: 0, latestEnd: 9000, deadline: undefined },
@@ -111,6 +111,10 @@ describe('the dates of keys', () => {
           ],
         },
       ],
+    ]),
+    tombstones: new Map([
+      ['one', tombstoneOf('ci', 1, { createdAt: 1000 })],
+      ['other', tombstoneOf('ops', 1)],
     ]),
   });
 
@@ -130,9 +134,9 @@ describe('the dates of keys', () => {
     const { clients, ...rest } = keyringOf(false);
     const [client] = clients.values();
     if (client === undefined) throw new Error('it was just made');
-    const ended = { ...client, generations: client.generations.slice(0, 1) };
-    const [only] = keyGauges({ ...rest, clients: new Map([['ci', ended]]) }, () => 1);
-    expect(only).toMatchObject({ generation: 'ci-1', deadline: undefined });
+    const ended = { ...client, generations: [] };
+    const gauges = [...keyGauges({ ...rest, clients: new Map([['ci', ended]]) }, () => 1)];
+    expect(gauges).toMatchObject([{ generation: 'ci-1', createdAt: 1000, deadline: undefined }]);
   });
 });
 
