@@ -7,7 +7,7 @@
 import { randomInt } from 'node:crypto';
 import { digestOf, generateKey } from '../src/keyring/key.ts';
 import { type Client, EMPTY_KEYRING, type Generation } from '../src/keyring/keyring.ts';
-import { createSnapshots } from '../src/keyring/snapshot.ts';
+import { snapshotOf } from '../src/keyring/snapshot.ts';
 import { createRouteTable } from '../src/litellm/routes.ts';
 import { createBlockLists } from '../src/proxy/address.ts';
 import { admit } from '../src/proxy/decide.ts';
@@ -44,18 +44,19 @@ function prepare(clients: number, generations: number): () => number {
     };
     return {
       ...{ number, digest: digestOf(key), origin: 'made', createdAt, publishedAt: createdAt },
-      ...{ state: isNewest ? 'active' : 'retiring', afterCompromise: false, endedAt: undefined },
+      ...{ state: isNewest ? 'active' : 'retiring', afterCompromise: false },
       retirement: isNewest ? undefined : retirement,
     };
   };
   const client = (name: string): Client => ({
     ...{ name, scopes: ['inference'], allowFrom: [], createdAt, expiresAt: undefined },
     ...{ disabled: false, removed: false, staged: undefined, idempotency: undefined },
+    lastNumber: generations,
     generations: Array.from({ length: generations }, (_, at) => generation(at + 1)),
   });
   const names = Array.from({ length: clients }, (_, at) => `client-${at}`);
   const all = new Map(names.map((name) => [name, client(name)]));
-  const keyring = createSnapshots()({ ...EMPTY_KEYRING, clients: all });
+  const keyring = snapshotOf({ ...EMPTY_KEYRING, clients: all });
   const places = { mayComeFrom: createBlockLists(), mayManageFrom: () => true };
   const rules = { keyring, now: Date.now, ...places };
   const order = Array.from({ length: REQUESTS }, () => asked[randomInt(asked.length)] ?? '');

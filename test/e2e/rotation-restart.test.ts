@@ -146,11 +146,7 @@ describe('a state folder', () => {
   });
 
   it.each([
-    [
-      'of a newer version',
-      (text: string) => text.replace('"format": 2', '"format": 3'),
-      /newer/,
-    ],
+    ['of a newer version', (text: string) => text.replace('"format": 2', '"format": 3'), /newer/],
     ['cut in half', (text: string) => text.slice(0, text.length / 2), /keyring\.json/],
     ['empty', () => '', /keyring\.json/],
   ])(
