@@ -27,11 +27,7 @@ const options = /** @type {const} */ ({
 rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
 const { metafile } = await build({
   ...options,
-  entryPoints: {
-    ...PROGRAMS,
-    'disk-thread': 'src/store/disk-thread.ts',
-    disk: 'src/store/disk.ts',
-  },
+  entryPoints: PROGRAMS,
   outdir: 'dist/parts',
   splitting: true,
   metafile: true,

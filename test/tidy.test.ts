@@ -66,7 +66,7 @@ const ONLY_IN: Record<string, RegExp> = {
   'pino-pretty': /^src\/telemetry\/log/,
   commander: /^src\/cli/,
   'node:child_process': /^src\/local\//,
-  'node:worker_threads': /^src\/store\/disk/,
+  'node:worker_threads': /^no folder/,
 };
 
 const LONGEST_FILE = 400;

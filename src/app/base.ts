@@ -3,7 +3,6 @@ import type { DeclaredPlaces } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import { ROUTE_GROUPS } from '../litellm/routes.ts';
 import { createExchanges } from '../proxy/exchanges.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 
@@ -20,8 +19,6 @@ export interface AppOptions {
   readonly upstreamKeyPlaces: DeclaredPlaces;
   /** For tests that move the traffic themselves: the sidecar begins no handover of its own. */
   readonly handover?: 'by-hand';
-  /** For tests that end the process in the middle of a change. */
-  readonly fault?: FaultPoint;
 }
 
 /** What every other part is built on. */

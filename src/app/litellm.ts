@@ -20,7 +20,6 @@ import type { SlotName } from '../litellm/slots.ts';
 import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
@@ -39,12 +38,11 @@ export async function openLitellmService(
   keys: Keys,
   mayWrite: () => boolean,
 ): Promise<LitellmService> {
-  const { config, log, fault } = options;
+  const { config, log } = options;
   const litellm = await openLitellm({
     ...{ config, log, mayWrite, checks: checksOf(config), now: keys.now },
     places: { upstreamKey: options.upstreamKeyPlaces, declaredKey: options.places },
     events: toMetricsAndAudit(metrics, keys),
-    ...(fault !== undefined && { fault }),
   });
   const onConfigChanged: Litellm['onConfigChanged'] = (seen) => {
     if (typeof seen !== 'string') metrics.handoverEvents.onConfigChange('unusable');
@@ -104,7 +102,6 @@ export interface LitellmOptions {
   readonly mayWrite: () => boolean;
   /** For metrics and audit: `openLitellm` tells the log itself. */
   readonly events: LitellmEvents;
-  readonly fault?: FaultPoint;
 }
 
 /** What metrics and audit are told of LiteLLM; none may throw. */

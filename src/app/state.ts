@@ -1,10 +1,8 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
-import type { AdminApi } from '../servers/admin/api.ts';
 import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
 import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
-import { createDisk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
 import { clientKeyPath, createKeyFiles, makeStateFolder } from '../store/key-files.ts';
@@ -19,7 +17,7 @@ export type State = Awaited<ReturnType<typeof openState>>;
  *
  * @throws StartupError where another sidecar has the folder, or it cannot be used
  */
-export async function openState({ config, log, fault }: AppOptions) {
+export async function openState({ config, log }: AppOptions) {
   const { state } = config;
   await makeStateFolder(state);
   const path = join(state, 'admin.sock');
@@ -27,21 +25,16 @@ export async function openState({ config, log, fault }: AppOptions) {
     path,
     onError: (err) => log.error({ err }, 'the admin socket failed'),
   });
-  const disk = createDisk({ thread: 'later', ...(fault !== undefined && { fault }) });
-  const close = async (): Promise<void> => {
-    disk.close();
-    await socket.close();
-  };
   try {
     await sweepAll(config);
   } catch (error) {
-    await close();
+    await socket.close();
     throw error;
   }
   const repairs = createRepairs();
   return {
-    store: createFileStore({ folder: state, onRepair: repairs.tell, disk }),
-    keyFiles: createKeyFiles(state, disk),
+    store: createFileStore({ folder: state, onRepair: repairs.tell }),
+    keyFiles: createKeyFiles(state),
     audit: {
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
@@ -55,14 +48,11 @@ export async function openState({ config, log, fault }: AppOptions) {
       if (!socket.isStillOurs()) throw lockedState(dirname(path));
     },
     /** Opens the admin API on `admin.sock`; until then each request there is told to wait. */
-    serveAdmin(api: AdminApi): void {
-      disk.allowThread();
-      socket.serve(api);
-    },
+    serveAdmin: socket.serve,
     /** The admin API takes no more requests; resolves once those under way are answered. */
     drainAdmin: socket.drain,
     /** Lets the folder go; nothing may be written to it any more. */
-    close,
+    close: socket.close,
   };
 }
 

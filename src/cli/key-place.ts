@@ -4,6 +4,7 @@ import { placeInWords } from '../config/load.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { readKeySync } from '../config/text-file.ts';
 import type { Secret } from '../secret.ts';
+import { clientKeyPath } from '../store/key-files.ts';
 import { keyringPath } from '../store/keyring-file.ts';
 import { nearest } from '../text/nearest.ts';
 import { type SettingsInForce, stateFolder } from './settings.ts';
@@ -24,7 +25,7 @@ export type MasterKeyPlace =
  */
 export function findMasterKey(settings: SettingsInForce): MasterKeyPlace {
   const { config, origins, envFile } = settings;
-  const file = keyFileOf(stateFolder(settings), 'master');
+  const file = clientKeyPath(stateFolder(settings), 'master');
   const made = keyFromFile(file);
   if (made !== undefined) return { kind: 'made', where: file, file, key: made };
   const { declaredKey: key } = config;
@@ -48,18 +49,12 @@ export function noKeyYet(file: string): CommandError {
   ]);
 }
 
-/**
- * Where the newest key of a client stands. store/key-files.ts says the same; to import that file
- * would load its disk threads, which no command needs.
- */
-const keyFileOf = (state: string, client: string): string => join(state, 'keys', client);
-
 /** The newest key of a client that is not `master`. Throws `CommandError`. */
 export function findClientKey(
   state: string,
   client: string,
 ): { readonly file: string; readonly key: Secret } {
-  const file = keyFileOf(state, client);
+  const file = clientKeyPath(state, client);
   const key = keyFromFile(file);
   if (key !== undefined) return { file, key };
   const near = nearest(client, clientsIn(state));

@@ -2,7 +2,6 @@ import { basename, dirname } from 'node:path';
 import { isoOrNull } from '../config/units.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
-import type { Disk } from '../store/disk.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
@@ -99,7 +98,6 @@ interface KeyChangeOptions {
   readonly events: KeyChangeEvents;
   /** Between two checks, in milliseconds. */
   readonly checkMs?: number;
-  readonly disk: Disk;
 }
 
 /** What is told of a change of the key; none may throw. */
@@ -226,11 +224,11 @@ function answerOf({ kind }: Verdict, which: 'new' | 'old'): KeyAnswer {
 const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
 
 /** Stores the accepted key; resolves to whether that succeeded, and tells once where not. */
-function createKeeper({ path, disk, events }: KeyChangeOptions) {
+function createKeeper({ path, events }: KeyChangeOptions) {
   let failed: string | undefined;
   return async (key: Secret): Promise<boolean> => {
     try {
-      await writeKeyFile(path, key, disk);
+      await writeKeyFile(path, key);
       failed = undefined;
       return true;
     } catch (error) {

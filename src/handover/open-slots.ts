@@ -5,11 +5,9 @@ import { ConfigTreeError } from '../litellm/config.ts';
 import { createSlots, type SlotName, type Slots } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
-import { createDisk } from '../store/disk.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import { readOrMakeKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { ConfigSeen } from './automatic.ts';
-import type { HandoverEvents, LitellmChecks, SlotTraffic } from './contracts.ts';
+import type { HandoverEvents, LitellmChecks } from './contracts.ts';
 import { isIntact, type Limits } from './observation.ts';
 import { createRunner, type Pace } from './runner.ts';
 import { createSaltKeyGuard } from './salt-key.ts';
@@ -39,7 +37,6 @@ interface OpenSlotsOptions {
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
   readonly events: HandoverEvents;
-  readonly fault?: FaultPoint;
   readonly pace?: Pace;
 }
 
@@ -52,14 +49,9 @@ interface OpenSlotsOptions {
 export async function openSlots(options: OpenSlotsOptions) {
   const { config, checks, now } = options;
   const { saltKeySet, upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
-  const fault = options.fault === undefined ? {} : { fault: options.fault };
   const slots = createSlots({ folder: config.slots });
-  const files = createDisk({ thread: 'later', ...fault });
-  const disk = createSlotDisk({
-    ...{ state: config.state, slots, config: litellmConfig, files },
-    ...fault,
-  });
-  const file = createStateFile(config.state, files);
+  const disk = createSlotDisk({ state: config.state, slots, config: litellmConfig });
+  const file = createStateFile(config.state);
   const state = await loadState(options, file, disk);
   const saltKey = createSaltKeyGuard({
     isSet: saltKeySet,
@@ -84,14 +76,8 @@ export async function openSlots(options: OpenSlotsOptions) {
     /** Where new requests go at the start, and with which key. */
     ...{ active: state.active, key: disk.key(state.active) as Secret },
     /** From now on the traffic serves, at `active` with `key`. */
-    start(traffic: SlotTraffic): void {
-      files.allowThread();
-      runner.start(traffic);
-    },
-    async close(): Promise<void> {
-      await runner.close();
-      files.close();
-    },
+    start: runner.start,
+    close: runner.close,
   };
 }
 

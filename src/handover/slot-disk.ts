@@ -1,11 +1,10 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { digestOf, generateKey } from '../keyring/key.ts';
 import { ConfigTreeError } from '../litellm/config.ts';
 import type { SlotName, Slots } from '../litellm/slots.ts';
 import { Secret } from '../secret.ts';
-import type { Disk } from '../store/disk.ts';
-import { type FaultPoint, noFaults, sweepLeftovers } from '../store/durable-file.ts';
+import { sweepLeftovers, syncPath } from '../store/durable-file.ts';
 import { readKeyFile, slotKeyPath, writeKeyFile } from '../store/key-files.ts';
 import { type StoreError, storeFault } from '../store/key-store.ts';
 import type { PlaceFailure, SlotOnDisk } from './observation.ts';
@@ -16,9 +15,6 @@ interface SlotDiskOptions {
   readonly slots: Slots;
   /** What SIDECAR_LITELLM_CONFIG names. */
   readonly config: string | undefined;
-  /** Writes the key files, which stand in the state folder and not in the slots. */
-  readonly files: Disk;
-  readonly fault?: FaultPoint;
 }
 
 const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
@@ -28,7 +24,7 @@ const UNREAD: SlotOnDisk = { folder: 'none', keyDigest: undefined };
  * they are read at the start and after each change, and not at each tick.
  */
 export function createSlotDisk(options: SlotDiskOptions) {
-  const { state, slots, config, files, fault = noFaults } = options;
+  const { state, slots, config } = options;
   const known: Record<SlotName, SlotOnDisk> = { a: UNREAD, b: UNREAD };
   const keys: Record<SlotName, Secret | undefined> = { a: undefined, b: undefined };
   const keyPath = (slot: SlotName): string => slotKeyPath(state, slot);
@@ -65,25 +61,21 @@ export function createSlotDisk(options: SlotDiskOptions) {
         if ((await readKeyFile(keyPath(slot))) !== undefined) return;
         const key = copyOf === undefined ? new Secret(generateKey()) : keys[copyOf];
         if (key === undefined) throw new Error(`slot ${copyOf} has no key to copy`);
-        await writeKeyFile(keyPath(slot), key, files);
+        await writeKeyFile(keyPath(slot), key);
       }),
     /** Puts the folder in place, with the configuration of the slot `from`, or of the setting. */
     place: (slot: SlotName, from: SlotName | 'setting'): Promise<void> =>
       thenRead(slot, async () => {
         const key = keys[slot];
         if (key === undefined) throw new Error(`slot ${slot} has no key to run with`);
-        fault(`place ${slot}`);
         const content = from === 'setting' ? config : await slots.configOf(from);
         await slots.place(slot, { key, config: content });
-        fault(`after place ${slot}`);
       }),
     /** Takes the folder away, then the key: no LiteLLM runs with a key that is stored nowhere. */
     clear: (slot: SlotName): Promise<void> =>
       thenRead(slot, async () => {
-        fault(`clear ${slot}`);
         await slots.remove(slot);
-        fault(`remove ${basename(keyPath(slot))}`);
-        await removeKey(keyPath(slot), files);
+        await removeKey(keyPath(slot));
       }),
   };
 }
@@ -91,11 +83,11 @@ export function createSlotDisk(options: SlotDiskOptions) {
 export type SlotDisk = ReturnType<typeof createSlotDisk>;
 
 /** Removes the key's file durably; where there is none, nothing is left to do. */
-async function removeKey(path: string, files: Disk): Promise<void> {
+async function removeKey(path: string): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rm(path, { force: true });
-  await files.run('sync', folder);
+  await syncPath(folder);
 }
 
 /** Why a slot could not be written, in words for an operator. */

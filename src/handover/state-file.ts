@@ -2,8 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { StartupError } from '../startup-error.ts';
-import type { Disk } from '../store/disk.ts';
-import { sweepLeftovers } from '../store/durable-file.ts';
+import { replaceFile, sweepLeftovers } from '../store/durable-file.ts';
 import { createSaves, type SavesOptions, storeFault } from '../store/key-store.ts';
 import { seal, unseal } from '../store/sealed.ts';
 import { type UpstreamState, upstreamState } from './state.ts';
@@ -26,7 +25,7 @@ function decodeState(
 }
 
 /** What is known of the slots, in `upstream.json` of the state folder. */
-export function createStateFile(folder: string, disk: Disk) {
+export function createStateFile(folder: string) {
   const path = join(folder, 'upstream.json');
   return {
     /**
@@ -52,7 +51,7 @@ export function createStateFile(folder: string, disk: Disk) {
      */
     async save(content: UpstreamState): Promise<void> {
       try {
-        await disk.run('replace', { path, data: encodeState(content) });
+        await replaceFile(path, encodeState(content));
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

@@ -1,8 +1,6 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import type { Secret } from '../secret.ts';
-import { createDisk } from '../store/disk.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import { acceptedKeyPath, SHARED_KEY } from '../store/key-files.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
 import {
@@ -34,7 +32,6 @@ interface UnmanagedOptions {
   readonly checks: Pick<LitellmChecks, 'verify' | 'readiness'>;
   readonly now: () => number;
   readonly events: KeyChangeEvents;
-  readonly fault?: FaultPoint;
 }
 
 /** The traffic of somebody else's LiteLLM, which counts as slot a. */
@@ -46,15 +43,13 @@ type UnmanagedTraffic = KeyTraffic & Pick<SlotTraffic, 'isUp' | 'load'>;
  * @throws Error of Node's fs, where the last accepted key cannot be read
  */
 export async function openUnmanaged(options: UnmanagedOptions) {
-  const { config, key, checks, now, events, fault } = options;
-  const disk = createDisk({ ...(fault !== undefined && { fault }) });
+  const { config, key, checks, now, events } = options;
   let traffic: UnmanagedTraffic | undefined;
   let unreadable: UpstreamWarning | undefined;
   const keyChange = await openKeyChange({
     ...{ key, now, events, path: acceptedKeyPath(config.state) },
     quietMs: config.handoverTimeoutMs,
     verify: (each) => checks.verify('a', each),
-    disk,
   });
   const watch = createKeyWatch({
     places: placesOf(options),
@@ -82,7 +77,6 @@ export async function openUnmanaged(options: UnmanagedOptions) {
     async close(): Promise<void> {
       watch.stop();
       await keyChange.close();
-      disk.close();
     },
   };
 }

@@ -6,7 +6,6 @@ import type { AuditEntry } from '../keyring/audit.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { EMPTY_KEYRING, idOf, type Keyring, readId } from '../keyring/keyring.ts';
 import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import type { KeyFiles } from '../store/key-files.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
@@ -80,7 +79,6 @@ interface KeysOptions {
   };
   /** Whether the state folder is still this process's. */
   readonly mayWrite: () => boolean;
-  readonly fault?: FaultPoint;
 }
 
 /** All that a running sidecar knows of keys. */
@@ -186,7 +184,7 @@ async function loadKeeper(options: KeysOptions) {
 }
 
 function openPublisher(
-  { config, events, fault }: KeysOptions,
+  { config, events }: KeysOptions,
   keeper: Keeper,
   now: () => number,
 ): Publisher {
@@ -199,7 +197,6 @@ function openPublisher(
         .change([{ kind: 'published', client, number }], 'sidecar', 'at-once')
         .catch(() => undefined),
     onFailure: events.onPublishFailure,
-    ...(fault !== undefined && { fault }),
   });
 }
 

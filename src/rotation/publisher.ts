@@ -1,7 +1,5 @@
 import { type PublishTarget, showPlace } from '../config/kinds.ts';
 import type { Secret } from '../secret.ts';
-import { createDisk, type Disk } from '../store/disk.ts';
-import type { FaultPoint } from '../store/durable-file.ts';
 import { publishToDotenv, publishToFile } from '../store/publish.ts';
 import { createTurns, type Turns } from '../turns.ts';
 import type { TargetView } from './admin.ts';
@@ -17,7 +15,6 @@ export interface PublisherOptions {
   readonly onPublished: (client: string, number: number) => void;
   /** A try to write a target failed; `error` holds no key. */
   readonly onFailure: (target: PublishTarget, error: Error) => void;
-  readonly fault?: FaultPoint;
   /** For tests: what writes instead of the disk. */
   readonly write?: WriteTarget;
   /** Milliseconds, instead of `RETRY_WAITS`. */
@@ -47,15 +44,15 @@ const LIMIT_MS = 5000;
 
 export function createPublisher(options: PublisherOptions): Publisher {
   const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
-  const places = createPlaces(options.targets, options.fault);
-  const write = options.write ?? writerTo(places);
+  const write = options.write ?? writeToDisk;
+  const turns = createTurnsOfPaths();
   /** By client: what was published last, `late` where a target lacked it at first. */
   const newest = new Map<string, { readonly number: number; late: boolean }>();
 
   const all = options.targets.map((target) =>
     createPublishTarget(target, {
       now: options.now,
-      inTurn: places.of(target).inTurn,
+      inTurn: turns(target.path),
       write: (key) => write(target, key),
       onWritten: () => tellIfLate(target.client),
       onFailure: (error) => onFailure(target, error),
@@ -88,41 +85,43 @@ export function createPublisher(options: PublisherOptions): Publisher {
     },
     close() {
       for (const each of all) each.close();
-      places.close();
     },
   };
 }
 
-interface Place {
-  /** Writes to one path happen in the order in which they were asked for. */
-  readonly inTurn: Turns;
-  /** A thread of its own, so that a disk that hangs holds up no other path. */
-  readonly disk: Disk;
-}
+const writeToDisk: WriteTarget = ({ kind, path, variable }, key) =>
+  kind === 'file' ? publishToFile(path, key) : publishToDotenv(path, variable, key);
 
-function createPlaces(targets: readonly PublishTarget[], fault: FaultPoint | undefined) {
-  const byPath = new Map<string, Place>();
-  for (const { path } of targets) {
-    const disk = createDisk({ ...(fault !== undefined && { fault }) });
-    byPath.set(path, byPath.get(path) ?? { inTurn: createTurns(), disk });
-  }
-  return {
-    of: ({ path }: PublishTarget): Place => byPath.get(path) as Place,
-    close(): void {
-      for (const { disk } of byPath.values()) disk.close();
-    },
+/**
+ * So many files are written at a time. A write that hangs keeps one of the four threads on which
+ * Node waits for disks and names (UV_THREADPOOL_SIZE): two are left, whatever targets do.
+ */
+const MOST_WRITES = 2;
+
+type InTurn = (work: () => Promise<void>) => Promise<void>;
+
+/** Writes to one path happen in the order in which they were asked for. */
+function createTurnsOfPaths(): (path: string) => InTurn {
+  const byPath = new Map<string, Turns>();
+  const waiting: (() => void)[] = [];
+  let free = MOST_WRITES;
+  const whenFree: InTurn = async (work) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
+  };
+  return (path) => {
+    const inTurn = byPath.get(path) ?? createTurns();
+    byPath.set(path, inTurn);
+    return (work) => inTurn(() => whenFree(work));
   };
 }
-
-const writerTo =
-  (places: ReturnType<typeof createPlaces>): WriteTarget =>
-  (target, key) => {
-    const { kind, path, variable } = target;
-    const { disk } = places.of(target);
-    return kind === 'file'
-      ? publishToFile(path, key, disk)
-      : publishToDotenv(path, variable, key, disk);
-  };
 
 /** Milliseconds before the second try, the third and so on; the last holds for all that follow. */
 export const RETRY_WAITS = [1000, 5000, 15_000, 60_000, 300_000] as const;
@@ -135,7 +134,7 @@ interface TargetOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Calls `work` once nobody else writes the same file, and resolves or rejects as it does. */
-  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+  readonly inTurn: InTurn;
   readonly write: (key: Secret) => Promise<void>;
   /** The target has the newest key now. */
   readonly onWritten: () => void;
@@ -164,6 +163,8 @@ interface TargetTries {
 interface Job {
   readonly key: Secret;
   failures: number;
+  /** Whether the turn to write it has come. */
+  begun: boolean;
   /** The try that is under way, even after `limitMs`, when nobody waits for it any more. */
   writing: Promise<void> | undefined;
 }
@@ -186,10 +187,12 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
   const writeNewest = async (mine: Job): Promise<void> => {
     try {
       await inTurn(async () => {
+        mine.begun = true;
         if (job === mine) await write(mine.key);
       });
     } finally {
       mine.writing = undefined;
+      mine.begun = false;
     }
     if (job !== mine) return;
     replaceJob(undefined);
@@ -198,7 +201,11 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
   const attempt = async (mine: Job): Promise<void> => {
     // A write that hangs is waited for again: a second one behind it would change nothing.
     mine.writing ??= writeNewest(mine);
-    const failure = await failureWithin(limitMs, mine.writing);
+    const failure = await failureWithin(limitMs, mine.writing, () =>
+      mine.begun
+        ? `no answer from the disk within ${limitMs / 1000} s`
+        : 'other writes are under way, and get no answer from their disks',
+    );
     if (failure === undefined || job !== mine) return;
     mine.failures += 1;
     error = failure;
@@ -209,7 +216,7 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
   return {
     target,
     async publish(key) {
-      const mine: Job = { key, failures: 0, writing: undefined };
+      const mine: Job = { key, failures: 0, begun: false, writing: undefined };
       replaceJob(mine);
       await attempt(mine);
     },
@@ -254,11 +261,13 @@ function createRetry(now: () => number) {
 }
 
 /** Why some work failed, or that it took too long; undefined: it succeeded in time. */
-function failureWithin(ms: number, work: Promise<void>): Promise<Error | undefined> {
+function failureWithin(
+  ms: number,
+  work: Promise<void>,
+  whyLate: () => string,
+): Promise<Error | undefined> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      resolve(new Error(`no answer from the disk within ${ms / 1000} s`));
-    }, ms).unref();
+    const timer = setTimeout(() => resolve(new Error(whyLate())), ms).unref();
     const end = (failure?: Error): void => {
       clearTimeout(timer);
       resolve(failure);

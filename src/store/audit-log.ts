@@ -1,9 +1,9 @@
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type AuditLine, digestOfLine, firstPending, parseLine } from '../keyring/audit.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
 import { linesAfter, readTail, type Tail, withAuditFile } from './audit-reader.ts';
-import type { Disk } from './disk.ts';
-import { type AppendRequest, type AppendResult, restoreError } from './disk-jobs.ts';
+import { syncPath } from './durable-file.ts';
 import { storeFault } from './key-store.ts';
 
 /** A repair of the audit's file, of which the audit itself is to tell. */
@@ -30,37 +30,30 @@ interface AuditLog {
   /** The lines to be saved as pending: those owed, and those of this keyring that are new. */
   linesDue(audit: AuditHead): readonly string[];
   /**
-   * What appends all of these lines or none; undefined: nothing is to be done. What a failure
-   * leaves in the file is cut off, at the latest by the next one.
+   * Appends the lines that were due: all of them, or none. Never rejects: lines that could not be
+   * appended stay owed.
+   *
+   * @param count the number of the last line that is in the file or owed to it from now on
    */
-  appendOf(lines: readonly string[]): AppendRequest | undefined;
-  /** Takes note of what became of the lines that were due. Never throws: what failed stays owed. */
-  settle(due: readonly string[], count: number, result: AppendResult | undefined): void;
+  append(due: readonly string[], count: number): Promise<void>;
   readonly warnings: readonly string[];
 }
 
-export function createAuditLog(
-  path: string,
-  disk: Disk,
-  onRepair: (repair: AuditRepair) => void,
-): AuditLog {
+export function createAuditLog(path: string, onRepair: (repair: AuditRepair) => void): AuditLog {
   const found = new Set<string>();
+  const file = createAppendedFile(path);
   let owed: readonly string[] = [];
   /** The number of the last line that is in the file or owed to it. */
   let settled = 0;
-  /** The byte to cut the file at, where something else stands behind its whole lines. */
-  let cutAt: number | undefined;
   let repairs: AuditRepair[] = [];
   let failure: string | undefined;
 
-  const appendOf = (lines: readonly string[]): AppendRequest | undefined =>
-    lines.length === 0 && cutAt === undefined ? undefined : { path, lines, cutAt };
-  const settle: AuditLog['settle'] = (due, count, result) => {
+  const append: AuditLog['append'] = async (due, count) => {
     settled = count;
-    if (result !== undefined) cutAt = result.cutAt;
-    if (result?.failure !== undefined) {
+    try {
+      await file.append(due);
+    } catch (error) {
       owed = due;
-      const error = restoreError(result.failure);
       const { message } = storeFault('the audit cannot be written', path, error) as Error;
       failure = `${message}; its new lines are kept in keyring.json until it can be written`;
       return;
@@ -75,20 +68,53 @@ export function createAuditLog(
 
   return {
     async open(head) {
-      const state = await withAuditFile(path, (file) => inspect(head, file));
-      cutAt = state.cutAt;
+      const state = await withAuditFile(path, (opened) => inspect(head, opened));
+      file.cutLater(state.cutAt);
       for (const warning of state.warnings) found.add(warning);
       repairs = [...state.repairs];
-      const request = appendOf(state.owed);
-      const result = request && (await disk.run('appendLines', request));
-      settle(state.owed, state.head.count, result);
+      await append(state.owed, state.head.count);
       return state.head;
     },
     linesDue: (audit) => [...owed, ...newLines(audit, settled)],
-    appendOf,
-    settle,
+    append,
     get warnings() {
       return failure === undefined ? [...found] : [...found, failure];
+    },
+  };
+}
+
+/** A file to which lines are appended, all of them or none. */
+function createAppendedFile(path: string) {
+  /** The byte to cut the file at, where something else stands behind its whole lines. */
+  let cutAt: number | undefined;
+  const cut = async (file: FileHandle): Promise<void> => {
+    if (cutAt === undefined || (await file.stat()).size <= cutAt) return;
+    await file.truncate(cutAt);
+  };
+  return {
+    /** @param at the byte at which the next append cuts the file; undefined: nowhere */
+    cutLater(at: number | undefined): void {
+      cutAt = at;
+    },
+    /** On the disk when it resolves. @throws Error of Node's fs */
+    async append(lines: readonly string[]): Promise<void> {
+      if (lines.length === 0 && cutAt === undefined) return;
+      const file = await open(path, 'a', 0o600);
+      try {
+        await cut(file);
+        const { size } = await file.stat();
+        cutAt = size;
+        await file.appendFile(lines.map((line) => `${line}\n`).join(''));
+        await file.sync();
+        if (size === 0) await syncPath(dirname(path));
+        cutAt = undefined;
+      } catch (error) {
+        // What the failure leaves in the file is cut off now, or by the next append.
+        await cut(file).catch(() => undefined);
+        throw error;
+      } finally {
+        await file.close();
+      }
     },
   };
 }

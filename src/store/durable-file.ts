@@ -1,115 +1,75 @@
 import { randomUUID } from 'node:crypto';
-import {
-  type BigIntStats,
-  closeSync,
-  fchmodSync,
-  fchownSync,
-  fstatSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-
-/** Called before each system call that changes the disk; a test ends the process there. */
-export type FaultPoint = (name: string) => void;
-
-export const noFaults: FaultPoint = () => undefined;
 
 /** Tells one file from another that took its place, and from itself after a change. */
 export type FileStamp = string;
 
-export interface ReplaceRequest {
-  readonly path: string;
-  readonly data: string;
+interface ReplaceOptions {
   /** The mode of the new file; the default is 0600. */
   readonly mode?: number;
   /** The owner of the new file, where this process may give it away; the default is its user. */
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** Whether a folder that is missing is made (0700). */
   readonly makeFolder?: boolean;
-  /** What the old file must hold when it is replaced; `bytes` undefined: no file may be there. */
-  readonly over?: { readonly bytes: Uint8Array | undefined };
+  /** Called when the new file is on the disk and has not taken the old one's place. */
+  readonly beforeRename?: () => Promise<void>;
 }
-
-/** The `code` of the error where somebody else changed the file that was to be replaced. */
-export const OVERTAKEN = 'OVERTAKEN';
 
 /**
  * Puts a file in the place of another, or of none: write, fsync, rename, fsync the folder. After a
  * crash there is the old one or the new one, whole. A failure leaves the old one, and nothing else;
  * but where the folder's fsync fails, the new one may stand there.
  *
- * The call blocks its thread while it waits for the disk, so it is made through `Disk`.
- *
- * @param beforeRename called when the new file is on the disk and has not taken the old one's place
  * @returns the stamp of the new file
- * @throws Error of Node's fs; one with the code OVERTAKEN
+ * @throws Error of Node's fs, or what `beforeRename` throws
  */
-export function replaceFile(
-  request: ReplaceRequest,
-  fault: FaultPoint = noFaults,
-  beforeRename: () => void = () => undefined,
-): FileStamp {
-  const { path } = request;
+export async function replaceFile(
+  path: string,
+  data: string,
+  options: ReplaceOptions = {},
+): Promise<FileStamp> {
   const folder = dirname(path);
-  const next = join(folder, `.${basename(path)}.${randomUUID()}`);
+  const next = temporaryName(path);
   let stamp: FileStamp;
+  if (options.makeFolder === true) await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    stamp = writeNew(next, request, fault);
-    if (request.over !== undefined) expectOld(path, request.over.bytes);
-    beforeRename();
-    fault(`rename ${basename(path)}`);
-    renameSync(next, path);
+    stamp = await writeNew(next, data, options);
+    await options.beforeRename?.();
+    await rename(next, path);
   } catch (error) {
     // An error of the clean-up would hide the one that matters.
-    quietly(() => rmSync(next, { force: true }));
+    await rm(next, { force: true }).catch(() => undefined);
     throw error;
   }
-  fault(`sync the folder of ${basename(path)}`);
-  syncPath(folder);
-  fault(`after ${basename(path)}`);
+  await syncPath(folder);
   return stamp;
 }
 
-function writeNew(next: string, request: ReplaceRequest, fault: FaultPoint): FileStamp {
-  const { path, data, mode = 0o600, owner } = request;
-  if (request.makeFolder === true) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  fault(`create ${basename(path)}`);
-  const file = openSync(next, 'wx', mode);
+async function writeNew(
+  next: string,
+  data: string,
+  { mode = 0o600, owner }: ReplaceOptions,
+): Promise<FileStamp> {
+  const file = await open(next, 'wx', mode);
   try {
     // Only root may give a file to another user; everybody may give it to a group of their own.
-    if (owner !== undefined) quietly(() => fchownSync(file, owner.uid, owner.gid));
+    if (owner !== undefined) await file.chown(owner.uid, owner.gid).catch(() => undefined);
     // The umask took bits for the group and others away that are meant to be there.
-    if ((mode & 0o077) !== 0) fchmodSync(file, mode);
-    fault(`write ${basename(path)}`);
-    writeFileSync(file, data);
-    fault(`sync ${basename(path)}`);
-    fsyncSync(file);
-    return stampOf(fstatSync(file, { bigint: true }));
+    if ((mode & 0o077) !== 0) await file.chmod(mode);
+    await file.writeFile(data);
+    await file.sync();
+    return stampOf(await file.stat({ bigint: true }));
   } finally {
-    closeSync(file);
+    await file.close();
   }
 }
 
-function expectOld(path: string, bytes: Uint8Array | undefined): void {
-  let found: Buffer | undefined;
-  try {
-    found = readFileSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const same = found === undefined || bytes === undefined ? found === bytes : found.equals(bytes);
-  if (same) return;
-  throw Object.assign(new Error(`${path} was written by somebody else`), { code: OVERTAKEN });
-}
+/** A file beside another one that `sweepLeftovers` removes: a dot, the other's name, and a UUID. */
+export const temporaryName = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${randomUUID()}`);
 
-/** The name of a temporary file: a dot, the name of the file to be replaced, and a UUID. */
 const LEFTOVER = /^\..+\.[0-9a-f]{8}-[0-9a-f-]{27}$/;
 
 /**
@@ -142,24 +102,14 @@ export async function readStamp(path: string): Promise<FileStamp | undefined> {
 }
 
 /** Without the time of the inode itself, which changes when a link to the file is made. */
-export const stampOf = ({ ino, size, mtimeNs }: BigIntStats): FileStamp =>
-  `${ino}-${size}-${mtimeNs}`;
+const stampOf = ({ ino, size, mtimeNs }: BigIntStats): FileStamp => `${ino}-${size}-${mtimeNs}`;
 
 /** Syncs what a file holds, or the names in a folder, so that a rename outlives a power cut. */
-export function syncPath(path: string): void {
-  const file = openSync(path, 'r');
+export async function syncPath(path: string): Promise<void> {
+  const file = await open(path, 'r');
   try {
-    fsyncSync(file);
+    await file.sync();
   } finally {
-    closeSync(file);
-  }
-}
-
-/** Does something whose failure changes nothing, or is explained by another error. */
-export function quietly(work: () => void): void {
-  try {
-    work();
-  } catch {
-    // The caller goes on either way.
+    await file.close();
   }
 }

@@ -3,8 +3,7 @@ import { checkInvariants } from '../keyring/invariants.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import { createTurns } from '../turns.ts';
 import { type AuditRepair, createAuditLog } from './audit-log.ts';
-import { createDisk, type Disk } from './disk.ts';
-import { type FaultPoint, sweepLeftovers } from './durable-file.ts';
+import { sweepLeftovers } from './durable-file.ts';
 import type { KeyStore, StoredKeyring } from './key-store.ts';
 import { auditPath, createKeyringFile } from './keyring-file.ts';
 import { encodeKeyring } from './keyring-format.ts';
@@ -13,9 +12,6 @@ import { createUsageFile } from './usage-file.ts';
 interface FileStoreOptions {
   /** The state folder; it exists. */
   readonly folder: string;
-  readonly fault?: FaultPoint;
-  /** The disk by which others write to the folder, too; by default the store opens its own. */
-  readonly disk?: Disk;
   /** Called with each repair of the audit: in `load`, or once the audit can be written again. */
   readonly onRepair?: (repair: AuditRepair) => void;
 }
@@ -25,12 +21,10 @@ interface FileStoreOptions {
  * `audit.jsonl`. All of them are for their owner alone.
  */
 export function createFileStore(options: FileStoreOptions): KeyStore {
-  const { folder, fault, onRepair = () => undefined } = options;
-  const own = options.disk === undefined ? createDisk({ ...(fault && { fault }) }) : undefined;
-  const disk = options.disk ?? (own as Disk);
-  const file = createKeyringFile(folder, disk);
-  const audit = createAuditLog(auditPath(folder), disk, onRepair);
-  const usage = createUsageFile(join(folder, 'usage.json'), disk);
+  const { folder, onRepair = () => undefined } = options;
+  const file = createKeyringFile(folder);
+  const audit = createAuditLog(auditPath(folder), onRepair);
+  const usage = createUsageFile(join(folder, 'usage.json'));
   let loaded = false;
 
   const load = async (): Promise<StoredKeyring | undefined> => {
@@ -49,9 +43,8 @@ export function createFileStore(options: FileStoreOptions): KeyStore {
     const pending = audit.linesDue(keyring.audit);
     const version = expected + 1;
     const next = { ...keyring, audit: { ...keyring.audit, pending } };
-    const data = encodeKeyring({ keyring: next, version });
-    const appended = await file.replace(data, expected, audit.appendOf(pending));
-    audit.settle(pending, keyring.audit.count, appended);
+    await file.replace(encodeKeyring({ keyring: next, version }), expected);
+    await audit.append(pending, keyring.audit.count);
     return version;
   };
 
@@ -70,7 +63,6 @@ export function createFileStore(options: FileStoreOptions): KeyStore {
     async close() {
       closed = true;
       await inTurn.settled();
-      own?.close();
     },
   };
 }

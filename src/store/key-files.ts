@@ -5,8 +5,7 @@ import { readKey } from '../config/text-file.ts';
 import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
-import { createDisk, type Disk } from './disk.ts';
-import { readStamp } from './durable-file.ts';
+import { readStamp, replaceFile } from './durable-file.ts';
 
 /**
  * Puts a key alone into a file, for its owner alone, and its folder (0700) where there is none. It
@@ -14,8 +13,8 @@ import { readStamp } from './durable-file.ts';
  *
  * @throws Error of Node's fs
  */
-export async function writeKeyFile(path: string, key: Secret, disk: Disk): Promise<void> {
-  await disk.run('replace', { path, data: `${key.reveal()}\n`, makeFolder: true });
+export async function writeKeyFile(path: string, key: Secret): Promise<void> {
+  await replaceFile(path, `${key.reveal()}\n`, { makeFolder: true });
 }
 
 /**
@@ -50,7 +49,7 @@ export async function readOrMakeKey(
     throw new RangeError(`${path} is empty: put the key back, or delete the file`);
   }
   const key = new Secret(generateKey());
-  await writeKeyFile(path, key, createDisk({ thread: 'later' }));
+  await writeKeyFile(path, key);
   return { key, made: true };
 }
 
@@ -65,10 +64,10 @@ export interface KeyFiles {
   remove(client: string): Promise<void>;
 }
 
-export function createKeyFiles(state: string, disk: Disk): KeyFiles {
+export function createKeyFiles(state: string): KeyFiles {
   const pathOf = (client: string): string => clientKeyPath(state, client);
   return {
-    write: (client, key) => writeKeyFile(pathOf(client), key, disk),
+    write: (client, key) => writeKeyFile(pathOf(client), key),
     read: (client) => readKeyFile(pathOf(client)),
     isThere: async (client) => (await readStamp(pathOf(client))) !== undefined,
     remove: (client) => rm(pathOf(client), { force: true }),

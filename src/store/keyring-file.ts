@@ -1,8 +1,13 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { copyFile, link, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Disk } from './disk.ts';
-import type { AppendRequest, AppendResult } from './disk-jobs.ts';
-import { type FileStamp, ifThere, readStamp } from './durable-file.ts';
+import {
+  type FileStamp,
+  ifThere,
+  readStamp,
+  replaceFile,
+  syncPath,
+  temporaryName,
+} from './durable-file.ts';
 import { type StoredKeyring, StoreError, storeFault } from './key-store.ts';
 import { type Decoded, decodeKeyring } from './keyring-format.ts';
 
@@ -16,20 +21,13 @@ interface KeyringFile {
   /** Throws `StoreError`. */
   read(): Promise<StoredKeyring | undefined>;
   /**
-   * Replaces the version `before` (0: none is stored) by the version after it, and appends to the
-   * audit. Throws `StoreError`, and leaves what is there, where that is another version or cannot
-   * be replaced.
-   *
-   * @returns what became of the audit's lines, where there were any
+   * Replaces the version `before` (0: none is stored) by the version after it. Throws `StoreError`,
+   * and leaves what is there, where that is another version or cannot be replaced.
    */
-  replace(
-    data: string,
-    before: number,
-    audit: AppendRequest | undefined,
-  ): Promise<AppendResult | undefined>;
+  replace(data: string, before: number): Promise<void>;
 }
 
-export function createKeyringFile(folder: string, disk: Disk): KeyringFile {
+export function createKeyringFile(folder: string): KeyringFile {
   const path = keyringPath(folder);
   const backup = backupPath(folder);
   /** The version that stands on the disk as long as the file has this stamp. */
@@ -37,41 +35,69 @@ export function createKeyringFile(folder: string, disk: Disk): KeyringFile {
 
   const read = async (): Promise<StoredKeyring | undefined> => {
     known = undefined;
-    const stamp = await readStamp(path).catch((error: unknown) => {
-      throw storeFault(`${path} cannot be read`, path, error);
-    });
+    const stamp = await unlessFault(readStamp(path), path);
     const stored = await readKeyringFile(folder);
     if (stored === undefined || stamp === undefined) return undefined;
     known = { version: stored.version, stamp };
     return stored;
   };
-  const save = async (data: string, audit: AppendRequest | undefined) => {
+  const beforeRename = async (): Promise<void> => {
+    if (known !== undefined) await copyOver(path, backup);
+  };
+  /** Puts the keyring of before back where a save failed after its rename. Never rejects. */
+  const takeBack = async (): Promise<void> => {
+    const look = () => readStamp(path).catch(() => known?.stamp);
+    const stamp = await look();
+    if (stamp === known?.stamp) return;
     try {
-      return await disk.run('saveKeyring', { path, backup, data, known: known?.stamp, audit });
+      if (known === undefined) await rm(path, { force: true });
+      else await copyOver(backup, path);
+      await syncPath(folder);
+    } catch {
+      // Where only the sync of the folder fails, the keyring of before is back all the same.
+    }
+    // Where the failed keyring could not be removed, the next save replaces it under its own stamp.
+    if (stamp !== undefined && (await look()) === stamp) {
+      known = { version: known?.version ?? 0, stamp };
+    }
+  };
+  const unsaved = (error: unknown): never => {
+    throw storeFault(`${path} cannot be saved`, folder, error);
+  };
+  const save = async (data: string, version: number): Promise<void> => {
+    try {
+      known = { version, stamp: await replaceFile(path, data, { beforeRename }) };
     } catch (error) {
-      const failed = { path, backup, known: known?.stamp };
-      const left = await disk.run('takeBackKeyring', failed).catch(() => undefined);
-      // The failed keyring could not be removed; under its own stamp the next save replaces it.
-      if (left !== undefined) known = { version: known?.version ?? 0, stamp: left };
-      throw storeFault(`${path} cannot be saved`, folder, error);
+      await takeBack();
+      unsaved(error);
     }
   };
 
   return {
     read,
-    async replace(data, before, audit) {
+    async replace(data, before) {
       for (;;) {
         if ((known?.version ?? 0) !== before) throw conflict(path);
-        const result = await save(data, audit);
-        if (result.saved) {
-          known = { version: before + 1, stamp: result.stamp };
-          return result.appended;
-        }
-        if (result.found === undefined) throw gone(path);
+        const found = await readStamp(path).catch(unsaved);
+        if (found === known?.stamp) return await save(data, before + 1);
+        if (found === undefined) throw gone(path);
         await read();
       }
     },
   };
+}
+
+/** Makes `to` a link to what `from` holds: no copy, and no moment in which `to` is missing. */
+async function copyOver(from: string, to: string): Promise<void> {
+  const next = temporaryName(to);
+  try {
+    // SMB and FAT have no links.
+    await link(from, next).catch(() => copyFile(from, next));
+    await rename(next, to);
+  } finally {
+    // A rename between two names of one file does nothing (rename(2)), and `next` stays.
+    await rm(next, { force: true }).catch(() => undefined);
+  }
 }
 
 const conflict = (path: string): StoreError =>
@@ -111,17 +137,19 @@ export async function readKeyringFile(folder: string): Promise<StoredKeyring | u
 }
 
 async function readAndDecode(path: string): Promise<Decoded | undefined> {
-  const bytes = await ifThere(readFile(path)).catch((cause: unknown) => {
-    throw storeFault(`${path} cannot be read`, path, cause);
-  });
+  const bytes = await unlessFault(ifThere(readFile(path)), path);
   return bytes && decodeKeyring(bytes);
 }
 
+/** What was read of a path. @throws StoreError where it cannot be read */
+const unlessFault = <T>(read: Promise<T>, path: string): Promise<T> =>
+  read.catch((cause: unknown) => {
+    throw storeFault(`${path} cannot be read`, path, cause);
+  });
+
 /** The files that show that there was a keyring: an empty one in its place would admit nobody. */
 async function tracesIn(folder: string): Promise<readonly string[]> {
-  const names = await ifThere(readdir(folder)).catch((cause: unknown) => {
-    throw storeFault(`${folder} cannot be read`, folder, cause);
-  });
+  const names = await unlessFault(ifThere(readdir(folder)), folder);
   const traces = [backupPath(folder), auditPath(folder)];
   return traces.filter((path) => names?.some((name) => join(folder, name) === path));
 }

@@ -2,8 +2,7 @@ import { lstat, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'dotenv';
 import type { Secret } from '../secret.ts';
-import type { Disk } from './disk.ts';
-import { ifThere, OVERTAKEN } from './durable-file.ts';
+import { ifThere, replaceFile, syncPath } from './durable-file.ts';
 
 /**
  * Puts a key alone, and a line feed, into a file of mode 0600. Who reads sees the old file or the
@@ -13,11 +12,11 @@ import { ifThere, OVERTAKEN } from './durable-file.ts';
  *
  * @throws Error that says what is wrong with the place; the file is as it was
  */
-export async function publishToFile(path: string, key: Secret, disk: Disk): Promise<void> {
+export async function publishToFile(path: string, key: Secret): Promise<void> {
   let target = path;
   try {
     target = await behindLinks(path);
-    await disk.run('replace', { path: target, data: `${key.reveal()}\n` });
+    await replaceFile(target, `${key.reveal()}\n`);
   } catch (cause) {
     throw publishError(target, cause);
   }
@@ -59,37 +58,36 @@ const MOST_TRIES = 10;
  *
  * @throws Error that says what is wrong with the place; the file is as it was
  */
-export async function publishToDotenv(
-  path: string,
-  variable: string,
-  key: Secret,
-  disk: Disk,
-): Promise<void> {
+export async function publishToDotenv(path: string, variable: string, key: Secret): Promise<void> {
   for (let tries = 1; ; tries++) {
     let target = path;
     try {
       target = await behindLinks(path);
-      return await setInFile(target, variable, key, disk);
+      return await setInFile(target, variable, key);
     } catch (cause) {
-      const overtaken = (cause as NodeJS.ErrnoException).code === OVERTAKEN;
-      if (!overtaken) throw publishError(target, cause);
+      if (cause !== OVERTAKEN) throw publishError(target, cause);
       if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
     }
   }
 }
 
-async function setInFile(path: string, name: string, key: Secret, disk: Disk): Promise<void> {
+/** Thrown where somebody else changed the file that was to be replaced. */
+const OVERTAKEN = new Error('somebody else wrote the file');
+
+/** @throws OVERTAKEN, Error of Node's fs */
+async function setInFile(path: string, name: string, key: Secret): Promise<void> {
   const before = await ifThere(readWhole(path));
   const text = decode(path, before?.bytes);
   const changed = setVariable(text, name, key.reveal());
   // Where the key stands there already, as the operator wrote it, it may not be on the disk yet.
-  if (before !== undefined && changed === text) return disk.run('sync', path);
-  await disk.run('replace', {
-    path,
-    data: changed,
-    mode: before?.mode ?? 0o600,
-    ...(before === undefined ? {} : { owner: before.owner }),
-    over: { bytes: before?.bytes },
+  if (before !== undefined && changed === text) return syncPath(path);
+  await replaceFile(path, changed, {
+    ...(before && { mode: before.mode, owner: before.owner }),
+    async beforeRename() {
+      const found = await ifThere(readFile(path));
+      const isSame = found && before ? found.equals(before.bytes) : found === before;
+      if (!isSame) throw OVERTAKEN;
+    },
   });
 }
 

@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
 import type { GenerationUses } from '../keyring/keyring.ts';
-import type { Disk } from './disk.ts';
-import { ifThere } from './durable-file.ts';
+import { ifThere, replaceFile } from './durable-file.ts';
 import { storeFault } from './key-store.ts';
 import { seal, unseal } from './sealed.ts';
 
@@ -48,7 +47,7 @@ interface UsageFile {
   readonly warning: string | undefined;
 }
 
-export function createUsageFile(path: string, disk: Disk): UsageFile {
+export function createUsageFile(path: string): UsageFile {
   let warning: string | undefined;
   return {
     get warning() {
@@ -68,7 +67,7 @@ export function createUsageFile(path: string, disk: Disk): UsageFile {
     },
     async save(usage) {
       try {
-        await disk.run('replace', { path, data: encodeUsage(usage) });
+        await replaceFile(path, encodeUsage(usage));
       } catch (error) {
         throw storeFault(`${path} cannot be saved`, path, error);
       }

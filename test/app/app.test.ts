@@ -9,6 +9,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -18,7 +19,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(cwd, { recursive: true }));
 
-function start(port: number, fault: () => void = () => undefined): Promise<App> {
+/** @param onWrite told of each step on the disk but those that take the lock */
+function start(port: number, onWrite: () => void = () => undefined): Promise<App> {
+  onDiskSteps(join(cwd, 'state'), (step) => {
+    if (!step.endsWith(' admin.sock') && !step.startsWith('make')) onWrite();
+  });
   const env = {
     SIDECAR_UPSTREAM: `http://${LOOPBACK}:9`,
     SIDECAR_UPSTREAM_KEY: generateKey(),
@@ -43,7 +48,6 @@ function start(port: number, fault: () => void = () => undefined): Promise<App> 
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd }),
-    fault,
   });
 }
 

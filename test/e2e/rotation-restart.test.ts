@@ -170,12 +170,12 @@ describe('a state folder', () => {
 
   it('that is full: a change is refused, traffic goes on, and a leak is stopped all the same', async () => {
     let full = false;
-    const fault = (): void => {
+    const onStep = (): void => {
       if (full)
         throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
     };
     const { key, start } = await place();
-    const sidecar = await start({}, { fault });
+    const sidecar = await start({}, { onStep });
     const { key: second } = await rotate(sidecar);
     const before = await statesOf(sidecar);
     full = true;
@@ -202,13 +202,13 @@ describe('a state folder', () => {
 describe('a key file that cannot be written', () => {
   it('leaves everything as it was, and the next rotation succeeds', async () => {
     let broken = false;
-    const fault = (point: string): void => {
+    const onStep = (point: string): void => {
       if (broken && /^(?:create|write) master$/.test(point)) {
         throw Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' });
       }
     };
     const { key, start } = await place();
-    const sidecar = await start({}, { fault });
+    const sidecar = await start({}, { onStep });
     const before = await statesOf(sidecar);
     broken = true;
     const no = await refused(sidecar, '/api/clients/master/rotate');

@@ -17,7 +17,7 @@ import {
 import { generateKey } from '../../src/keyring/key.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
-import { createDisk } from '../../src/store/disk.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 import { MINUTE, START } from './scene.ts';
 
 const QUIET = 5 * MINUTE;
@@ -93,7 +93,7 @@ afterEach(async () => {
 });
 
 /** A LiteLLM that takes some keys, and a traffic that is told which to use. */
-async function opened(key: Secret, takes: readonly Secret[], fault?: (name: string) => void) {
+async function opened(key: Secret, takes: readonly Secret[]) {
   const litellm = { takes, isSilent: false, looks: 0 };
   const events: string[] = [];
   const used: (readonly (string | undefined)[])[] = [];
@@ -116,7 +116,6 @@ async function opened(key: Secret, takes: readonly Secret[], fault?: (name: stri
       onSettled: () => events.push('settled'),
       onNotKept: ({ message }) => events.push(message),
     },
-    disk: createDisk(fault && { fault }),
   });
   open_.push(change);
   change.start({
@@ -241,10 +240,10 @@ describe("the key of somebody else's LiteLLM", () => {
   it('is not forgotten while the new one cannot be stored', async () => {
     const [one, two] = keys();
     let isFull = false;
-    const fault = (): void => {
+    onDiskSteps(folder, () => {
       if (isFull) throw new Error('the disk is full');
-    };
-    const { change, litellm, looked, events } = await opened(one, [one], fault);
+    });
+    const { change, litellm, looked, events } = await opened(one, [one]);
     await change.onNewKey(two);
     litellm.takes = [two];
     await looked();

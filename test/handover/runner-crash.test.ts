@@ -31,7 +31,7 @@ function deadly(at: number) {
     arm: () => {
       count = 0;
     },
-    fault(name: string): void {
+    onStep(name: string): void {
       if (count < 0) return;
       names.push(name);
       if (count >= at) {
@@ -76,7 +76,7 @@ describe.each(KINDS)('a process that is killed at any write of a handover (%s)',
   beforeAll(async () => {
     points = await onStage(async (stage) => {
       const trap = deadly(Infinity);
-      const life = await verified(await stage.open({ fault: trap.fault }));
+      const life = await verified(await stage.open({ onStep: trap.onStep }));
       trap.arm();
       await ask(stage, life, kind);
       await life.ended('handover-1');
@@ -91,7 +91,7 @@ describe.each(KINDS)('a process that is killed at any write of a handover (%s)',
     const kill = (at: number): Promise<void> =>
       onStage(async (stage) => {
         const trap = deadly(at);
-        const life = await verified(await stage.open({ fault: trap.fault }));
+        const life = await verified(await stage.open({ onStep: trap.onStep }));
         trap.arm();
         await ask(stage, life, kind);
         await trap.died;
@@ -112,14 +112,14 @@ describe('a disk that fails for a while', () => {
   it('changes nothing that is not stored, and is gone on with when it works', async () => {
     await onStage(async (stage) => {
       const broken = { names: new Set<string>() };
-      const fault = (name: string): void => {
+      const onStep = (name: string): void => {
         if (!broken.names.has(name)) return;
         throw Object.assign(new Error('ENOSPC: no space left'), {
           code: 'ENOSPC',
           syscall: 'write',
         });
       };
-      const life = await verified(await stage.open({ fault }));
+      const life = await verified(await stage.open({ onStep }));
       // The handover does not even begin.
       broken.names.add('write upstream.json');
       await expect(life.admin.rotate('cli')).rejects.toMatchObject({ code: 'state_unavailable' });
@@ -141,14 +141,14 @@ describe('a disk that fails for a while', () => {
 
   it('rolls back where the slot itself cannot be written', async () => {
     await onStage(async (stage) => {
-      const fault = (name: string): void => {
-        if (name !== 'place b') return;
+      const onStep = (name: string): void => {
+        if (name !== 'rename b') return;
         throw Object.assign(new Error('ENOSPC: no space left'), {
           code: 'ENOSPC',
           syscall: 'write',
         });
       };
-      const life = await verified(await stage.open({ fault }));
+      const life = await verified(await stage.open({ onStep }));
       stage.configure('another');
       await life.admin.reload({ dryRun: false }, 'cli');
       const view = await life.ended('handover-1');
@@ -162,12 +162,13 @@ describe('a disk that fails for a while', () => {
 
   it('keeps what cannot be cleared in mind until it is gone', async () => {
     await onStage(async (stage) => {
-      let isBroken = true;
-      const fault = (name: string): void => {
-        if (name !== 'clear a' || !isBroken) return;
+      let isBroken = false;
+      const onStep = (name: string): void => {
+        if (name !== 'rename a.gone' || !isBroken) return;
         throw Object.assign(new Error('EROFS: read-only'), { code: 'EROFS', syscall: 'rename' });
       };
-      const life = await verified(await stage.open({ fault }));
+      const life = await verified(await stage.open({ onStep }));
+      isBroken = true;
       await life.admin.rotate('cli');
       await soon(() => expect(life.notes.at(-1)).toContain('trouble'));
       expect(life.admin.status()).toMatchObject({

@@ -7,7 +7,7 @@ import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/
 import type { HandoverView } from '../../src/handover/views.ts';
 import { createSlots, type SlotLoad, type SlotName } from '../../src/litellm/slots.ts';
 import type { Secret } from '../../src/secret.ts';
-import type { FaultPoint } from '../../src/store/durable-file.ts';
+import { type OnStep, onDiskSteps } from '../support/disk-steps.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
 
 /** The launcher's clock rules what is counted in `checkMs`; all else is by the clock on the wall. */
@@ -50,7 +50,7 @@ export interface Stage {
   /** Opens the slots as a process does at its start, and serves. */
   open(options?: {
     config?: Partial<SlotsConfig>;
-    fault?: FaultPoint;
+    onStep?: OnStep;
     database?: boolean | 'unknown';
   }): Promise<Life>;
   /** What stands in a folder, but hidden files. */
@@ -81,7 +81,8 @@ export function createStage(): Stage {
     launcher,
     configure,
     digest: () => createSlots({ folder: join(root, 'slots') }).digestConfig(join(root, 'config')),
-    async open({ config = {}, fault, database = false } = {}) {
+    async open({ config = {}, onStep = () => undefined, database = false } = {}) {
+      onDiskSteps(root, onStep);
       const told: string[] = [];
       const notes: string[] = [];
       const { events, until } = createEvents(told, notes);
@@ -94,7 +95,6 @@ export function createStage(): Stage {
           masterKeyLine: () => Promise.resolve(3),
         },
         ...{ now: launcher.now, pace: PACE, mayWrite: () => true, events },
-        ...(fault !== undefined && { fault }),
       });
       const traffic = createTraffic(launcher, opened);
       opened.start(traffic);

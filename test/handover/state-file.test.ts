@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { endHandover, type UpstreamState } from '../../src/handover/state.ts';
 import { createStateFile } from '../../src/handover/state-file.ts';
 import { StartupError } from '../../src/startup-error.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import { StoreError } from '../../src/store/key-store.ts';
+import { failAt } from '../support/disk-steps.ts';
 import { handingOver, START, serving } from './scene.ts';
 
 let folder = '';
@@ -31,7 +31,7 @@ const fault = { code: 'died', message: 'm', hint: 'h', lastWords: ['"quoted"\n',
 
 describe('upstream.json', () => {
   it('holds a state as it was, for its owner alone', async () => {
-    const file = createStateFile(folder, createDisk());
+    const file = createStateFile(folder);
     expect(await file.load()).toBeUndefined();
     const { handover } = full;
     const states: readonly UpstreamState[] = [
@@ -68,7 +68,7 @@ describe('upstream.json', () => {
     ['is half written', (text: string) => text.slice(0, 100)],
     ['was edited', (text: string) => text.replace('"active": "b"', '"active": "a"')],
   ])('that %s is an error with what to do, and never an empty state', async (_, damage) => {
-    const file = createStateFile(folder, createDisk());
+    const file = createStateFile(folder);
     await file.save(full);
     writeFileSync(path(), damage(readFileSync(path(), 'utf8')));
     const error = await file.load().catch((cause: unknown) => cause);
@@ -81,19 +81,16 @@ describe('upstream.json', () => {
     ['goes from a slot to itself', { to: 'a' as const }],
     ['was switched to, and is not active', { step: 'starting' as const }],
   ])('does not take a handover that %s', async (_, changes) => {
-    const file = createStateFile(folder, createDisk());
+    const file = createStateFile(folder);
     const handover = { ...(full.handover as NonNullable<typeof full.handover>), ...changes };
     await file.save({ ...full, handover });
     await expect(file.load()).rejects.toThrow('cannot be used');
   });
 
   it('says what to do where the disk is full, and keeps the one before', async () => {
-    await createStateFile(folder, createDisk()).save(serving());
-    const fault = (name: string): void => {
-      if (name !== 'rename upstream.json') return;
-      throw Object.assign(new Error('no space'), { code: 'ENOSPC', syscall: 'rename' });
-    };
-    const failing = createStateFile(folder, createDisk({ fault }));
+    await createStateFile(folder).save(serving());
+    failAt(folder, 'rename upstream.json', 'ENOSPC');
+    const failing = createStateFile(folder);
     const error = await failing.save(full).catch((cause: unknown) => cause);
     expect(error).toBeInstanceOf(StoreError);
     expect(error).toMatchObject({ hint: expect.stringContaining('free some space') });

@@ -7,20 +7,19 @@
 
 import type { Config } from '../../src/config/settings.ts';
 import { type KeyEvents, openKeys } from '../../src/rotation/keys.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { createKeyFiles } from '../../src/store/key-files.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 
 const [, , state = '', target = '', step = '0', what = 'rotate'] = process.argv;
 let armed = false;
 let steps = 0;
-const fault = (): void => {
+onDiskSteps(state, () => {
   if (!armed) return;
   steps += 1;
   if (steps === Number(step)) process.kill(process.pid, 'SIGKILL');
-};
+});
 const quiet = () => undefined;
-const disk = createDisk({ fault });
 const config = {
   graceMs: 3_600_000,
   maxGraceMs: 86_400_000,
@@ -30,15 +29,14 @@ const config = {
 const keys = await openKeys({
   // Keys read no other settings.
   config: config as unknown as Config,
-  store: createFileStore({ folder: state, disk }),
-  keyFiles: createKeyFiles(state, disk),
+  store: createFileStore({ folder: state }),
+  keyFiles: createKeyFiles(state),
   places: { files: [], read: async () => ({ value: undefined }) },
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',
   events: new Proxy({}, { get: () => quiet }) as KeyEvents,
   traffic: { inFlight: () => 0, cut: () => 0 },
   mayWrite: () => true,
-  fault,
 });
 const asked = { client: 'master', graceMs: undefined, force: true, idempotencyKey: undefined };
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -56,5 +54,4 @@ const deed = async (): Promise<void> => {
 armed = true;
 await deed();
 await keys.close();
-disk.close();
 say({ steps });

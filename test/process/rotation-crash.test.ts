@@ -11,7 +11,6 @@ import { activeOf } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
 import { type KeyEvents, type Keys, openKeys } from '../../src/rotation/keys.ts';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { clientKeyPath, createKeyFiles } from '../../src/store/key-files.ts';
 import { childProgram } from '../support/child-program.ts';
@@ -66,12 +65,11 @@ async function reopen(state: string): Promise<Keys> {
     rotateEveryMs: 0,
     publish: [target],
   };
-  const disk = createDisk();
   return await openKeys({
     // Keys read no other settings.
     config: config as unknown as Config,
-    store: createFileStore({ folder: state, disk }),
-    keyFiles: createKeyFiles(state, disk),
+    store: createFileStore({ folder: state }),
+    keyFiles: createKeyFiles(state),
     places: { files: [], read: async () => ({ value: undefined }) },
     clock: systemClock,
     version: '0.0.0-test',

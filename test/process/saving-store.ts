@@ -1,18 +1,19 @@
-// Saves in a loop and kills itself at a fault point; argv: folder, point, the how manieth time. Says
+// Saves in a loop and kills itself at a step on the disk; argv: folder, step, the how manieth. Says
 // the version of each save that it was told is done.
 import { writeSync } from 'node:fs';
 import { type AuditEntry, appendLine } from '../../src/keyring/audit.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 
-const [, , folder = '', point, nth] = process.argv;
+const [, , folder = '', step, nth] = process.argv;
 let left = Number(nth);
-const fault = (name: string): void => {
-  if (name !== point || --left > 0) return;
+onDiskSteps(folder, (name) => {
+  if (name !== step || --left > 0) return;
   process.kill(process.pid, 'SIGKILL');
-};
+});
 
-const store = createFileStore({ folder, fault });
+const store = createFileStore({ folder });
 const stored = await store.load();
 let { keyring, version } = stored ?? { keyring: EMPTY_KEYRING, version: 0 };
 for (;;) {

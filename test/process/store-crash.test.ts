@@ -34,12 +34,11 @@ const POINTS = [
   'sync keyring.json',
   'link keyring.json.bak',
   'rename keyring.json.bak',
+  'remove keyring.json.bak',
   'rename keyring.json',
   'sync the folder of keyring.json',
-  'after keyring.json',
   'append to audit.jsonl',
   'sync audit.jsonl',
-  'after audit.jsonl',
 ];
 
 describe('a kill in the middle of a save', () => {

@@ -1,10 +1,16 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { RETRY_WAITS, waitAfter } from '../../src/rotation/publisher.ts';
+import { createFileStore } from '../../src/store/file-store.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
+import { keyringOf } from '../support/keyrings.ts';
 import { dotenv, file, key, open, openOnDisk } from './publisher-disk.ts';
 
+const WRITE_ONLY = constants.O_WRONLY | constants.O_NONBLOCK;
 const TIMED_OUT = 'no answer from the disk within 5 s';
 
 describe('the table of waits', () => {
@@ -23,15 +29,13 @@ describe('a publisher', () => {
       await mkdir(join(folder, 'ci'));
       await writeFile(join(folder, '.env'), 'A=1 # one\n');
       const steps: string[] = [];
-      const opened = open(
-        [
-          file(join(folder, 'master')),
-          dotenv(join(folder, '.env'), 'ONE'),
-          dotenv(join(folder, '.env'), 'TWO'),
-          file(join(folder, 'ci/key'), 'ci'),
-        ],
-        { fault: (step) => steps.push(step) },
-      );
+      onDiskSteps(folder, (step) => void steps.push(step));
+      const opened = open([
+        file(join(folder, 'master')),
+        dotenv(join(folder, '.env'), 'ONE'),
+        dotenv(join(folder, '.env'), 'TWO'),
+        file(join(folder, 'ci/key'), 'ci'),
+      ]);
       expect(await opened.publisher.publish('master', 1, key(1))).toBe(true);
       expect(await readFile(join(folder, 'master'), 'utf8')).toBe('sk-key-1\n');
       expect(await readFile(join(folder, '.env'), 'utf8')).toBe(
@@ -200,6 +204,55 @@ describe('a disk that hangs', () => {
     expect(published).toEqual(['master-1']);
     await vi.advanceTimersByTimeAsync(1_000_000);
     expect(disk.under()).toEqual([]);
+  });
+
+  it('keeps others from being written only where it is not alone, and no more than two', async () => {
+    const { disk, publisher, failures } = openOnDisk([file('/a'), file('/b'), file('/c')]);
+    const answer = publisher.publish('master', 1, key(1));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(disk.under()).toEqual(['/a sk-key-1', '/b sk-key-1']);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(await answer).toBe(false);
+    expect(failures).toEqual([
+      ...[`/a: ${TIMED_OUT}`, `/b: ${TIMED_OUT}`],
+      '/c: other writes are under way, and get no answer from their disks',
+    ]);
+    await disk.end('/b sk-key-1');
+    expect(disk.under()).toEqual(['/a sk-key-1', '/c sk-key-1']);
+    // A key that is withdrawn while it waits for its turn is written nowhere.
+    void publisher.publish('master', 2, key(2));
+    await vi.advanceTimersByTimeAsync(0);
+    publisher.forget('master');
+    await disk.end('/a sk-key-1');
+    await disk.end('/c sk-key-1');
+    await vi.advanceTimersByTimeAsync(1_000_000);
+    expect(disk.under().filter((each) => !each.startsWith('/b'))).toEqual([]);
+  });
+
+  it('really hangs, twice, and the keyring is saved and other files are read all the same', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'publisher-'));
+    const fifos = ['one', 'two', 'three', 'four'].map((name) => join(folder, name));
+    try {
+      for (const each of fifos) execFileSync('mkfifo', [each]);
+      const { publisher } = open(
+        fifos.map((each) => dotenv(each, 'KEY')),
+        { limitMs: 20 },
+      );
+      expect(await publisher.publish('master', 1, key(1))).toBe(false);
+      const store = createFileStore({ folder });
+      expect(await store.save(keyringOf([]), 0)).toBe(1);
+      expect(await store.load()).toMatchObject({ version: 1 });
+      publisher.forget('master');
+    } finally {
+      // The two reads that hang end once somebody writes there.
+      await vi.waitFor(() => {
+        for (const each of fifos.slice(0, 2)) {
+          if (statSync(each).isFIFO()) closeSync(openSync(each, WRITE_ONLY));
+          expect(statSync(each).isFile()).toBe(true);
+        }
+      });
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('and fails after a second wait is left alone until the next try', async () => {

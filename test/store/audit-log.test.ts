@@ -3,12 +3,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type AuditRepair, createAuditLog } from '../../src/store/audit-log.ts';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
-import { createDisk } from '../../src/store/disk.ts';
-import { appendLines } from '../../src/store/disk-jobs.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { failAt, onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 import { settledOf, withLines } from '../support/keyrings.ts';
-import { failAt, first, linesOf, master, saveBoth, second } from './stage.ts';
+import { first, linesOf, master, saveBoth, second } from './stage.ts';
 
 const folder = eachInFolder('audit-log');
 const path = (): string => join(folder(), 'keyring.json');
@@ -119,35 +118,36 @@ describe('an append that fails', () => {
   it('is cut off at the latest by the next one, where it cannot be at once', async () => {
     let failing: readonly string[] = ['sync audit.jsonl', 'cut audit.jsonl'];
     const path = auditIn();
-    const log = createAuditLog(path, createDisk(), () => undefined);
-    const append = (lines: readonly string[]): void => {
-      const request = log.appendOf(lines);
-      const fault = (name: string): void => {
-        if (failing.includes(name)) throw new Error(name);
-      };
-      log.settle(lines, 0, request && appendLines(request, fault));
-    };
-    append(['one']);
+    const log = createAuditLog(path, () => undefined);
+    const append = (lines: readonly string[]): Promise<void> => log.append(lines, 0);
+    onDiskSteps(folder(), (name) => {
+      if (failing.includes(name)) throw new Error(name);
+    });
+    await append(['one']);
     expect(log.warnings.join()).toMatch(/^sync audit.jsonl; its new lines are kept/);
     expect(await readFile(path, 'utf8')).toBe('one\n');
     failing = [];
-    append(['one', 'two']);
+    await append(['one', 'two']);
     expect(log.warnings).toEqual([]);
     expect(await readFile(path, 'utf8')).toBe('one\ntwo\n');
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    append([]);
+    await append([]);
     await rm(path);
-    append(['three']);
+    await append(['three']);
     expect(await readFile(path, 'utf8')).toBe('three\n');
   });
 });
 
-const AUDIT_POINTS = ['append to audit.jsonl', 'sync audit.jsonl', 'after audit.jsonl'];
+const AUDIT_POINTS = [
+  'append to audit.jsonl',
+  'sync audit.jsonl',
+  'sync the folder of audit.jsonl',
+];
 
 describe('an audit that cannot be written', () => {
   it.each(AUDIT_POINTS)('at %j gets its lines later, each once', async (point) => {
-    const { fault, state } = failAt(point, 'ENOSPC');
-    const store = createFileStore({ folder: folder(), fault });
+    const state = failAt(folder(), point, 'ENOSPC');
+    const store = createFileStore({ folder: folder() });
     let keyring = withLines(master(1), ['one']);
     expect(await store.save(keyring, 0)).toBe(1);
     expect(store.warnings.join()).toMatch(/audit cannot be written.*ENOSPC.*kept in keyring.json/);
@@ -165,12 +165,13 @@ describe('an audit that cannot be written', () => {
   });
 
   it('gets them with the next load', async () => {
-    const { fault } = failAt('append to audit.jsonl', 'EROFS');
-    const store = createFileStore({ folder: folder(), fault });
+    const state = failAt(folder(), 'append to audit.jsonl', 'EROFS');
+    const store = createFileStore({ folder: folder() });
     const one = withLines(master(1), ['one', 'two']);
     await store.save(one, 0);
     const two = withLines(one, ['three']);
     await store.save(two, 1);
+    state.on = false;
     const repairs: AuditRepair[] = [];
     const next = createFileStore({ folder: folder(), onRepair: (repair) => repairs.push(repair) });
     expect(await next.load()).toStrictEqual({ keyring: settledOf(two), version: 2 });
@@ -181,13 +182,12 @@ describe('an audit that cannot be written', () => {
   });
 
   it('is no reason not to load: what it lacks is brought by the next save', async () => {
-    const { fault, state } = failAt('append to audit.jsonl', 'EROFS');
+    const state = failAt(folder(), 'append to audit.jsonl', 'EROFS');
     const one = withLines(master(1), ['one']);
-    await createFileStore({ folder: folder(), fault }).save(one, 0);
+    await createFileStore({ folder: folder() }).save(one, 0);
     const repairs: AuditRepair[] = [];
     const store = createFileStore({
       folder: folder(),
-      fault,
       onRepair: (each) => repairs.push(each),
     });
     expect(await store.load()).toStrictEqual({ keyring: settledOf(one), version: 1 });

@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
+import { diskError, failAt, onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 import { settledOf, withLines } from '../support/keyrings.ts';
 import { describeKeyStore } from './key-store-contract.ts';
-import { failAt, first, linesOf, master, second } from './stage.ts';
+import { first, linesOf, master, second } from './stage.ts';
 
 const folder = eachInFolder('file-store');
 
@@ -55,17 +56,32 @@ const POINTS = [
   'create keyring.json',
   'write keyring.json',
   'sync keyring.json',
-  'link keyring.json.bak',
   'rename keyring.json.bak',
   'rename keyring.json',
   'sync the folder of keyring.json',
-  'after keyring.json',
 ];
+
+describe('a disk without links', () => {
+  it('has a backup all the same', async () => {
+    const steps: string[] = [];
+    onDiskSteps(folder(), (step) => {
+      steps.push(step);
+      if (step.startsWith('link')) throw diskError('ENOTSUP');
+    });
+    const store = createFileStore({ folder: folder() });
+    await store.save(first, 0);
+    const before = await readFile(join(folder(), 'keyring.json'), 'utf8');
+    await store.save(second, 1);
+    expect(steps).toContain('copy keyring.json.bak');
+    expect(await readFile(join(folder(), 'keyring.json.bak'), 'utf8')).toBe(before);
+    expect((await readdir(folder())).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+});
 
 describe('a save that fails', () => {
   it.each(POINTS)('at %j leaves what was before, and the next one succeeds', async (point) => {
-    const { fault, state } = failAt(point);
-    const store = createFileStore({ folder: folder(), fault });
+    const state = failAt(folder(), point);
+    const store = createFileStore({ folder: folder() });
     state.on = false;
     const one = withLines(master(1), ['one']);
     await store.save(one, 0);
@@ -90,8 +106,8 @@ describe('a save that fails', () => {
   it.each(POINTS.filter((point) => !point.includes('bak')))(
     'at %j leaves nothing where nothing was',
     async (point) => {
-      const { fault, state } = failAt(point);
-      const store = createFileStore({ folder: folder(), fault });
+      const state = failAt(folder(), point);
+      const store = createFileStore({ folder: folder() });
       await expect(store.save(master(1), 0)).rejects.toMatchObject({ kind: 'unavailable' });
       expect(await readdir(folder())).toEqual([]);
       state.on = false;
@@ -108,8 +124,8 @@ describe('a save that fails', () => {
     ['ENOENT', /gone/],
     ['EMFILE', /look at/],
   ])('of %s says what to do', async (code, hint) => {
-    const { fault } = failAt('write keyring.json', code);
-    const store = createFileStore({ folder: folder(), fault });
+    failAt(folder(), 'write keyring.json', code);
+    const store = createFileStore({ folder: folder() });
     const saving = store.save(master(1), 0);
     await expect(saving).rejects.toMatchObject({
       kind: 'unavailable',
@@ -120,10 +136,10 @@ describe('a save that fails', () => {
   });
 
   it('passes on what is no error of the system', async () => {
-    const fault = (): never => {
+    onDiskSteps(folder(), () => {
       throw new TypeError('a mistake');
-    };
-    await expect(createFileStore({ folder: folder(), fault }).save(master(1), 0)).rejects.toThrow(
+    });
+    await expect(createFileStore({ folder: folder() }).save(master(1), 0)).rejects.toThrow(
       TypeError,
     );
   });

@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { isWellFormedKey } from '../../src/keyring/key.ts';
 import { Secret } from '../../src/secret.ts';
 import { StartupError } from '../../src/startup-error.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import {
   checkDeclared,
   clientKeyPath,
@@ -17,6 +16,7 @@ import {
   slotKeyPath,
   writeKeyFile,
 } from '../../src/store/key-files.ts';
+import { failAt } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('key-files');
@@ -76,7 +76,7 @@ describe("a client's key file", () => {
     const path = join(folder(), 'keys', 'staging');
     expect(await readKeyFile(path)).toBeUndefined();
     for (const text of ['sk-one', 'sk-two']) {
-      await writeKeyFile(path, new Secret(text), createDisk());
+      await writeKeyFile(path, new Secret(text));
       expect((await readKeyFile(path))?.reveal()).toBe(text);
     }
     expect([await mode(path), await mode(join(folder(), 'keys'))]).toEqual([0o600, 0o700]);
@@ -92,12 +92,9 @@ describe("a client's key file", () => {
 
   it('is the old one, whole, where the process ends before the rename', async () => {
     const path = join(folder(), 'master');
-    await writeKeyFile(path, new Secret('sk-old'), createDisk());
-    const fault = (step: string): void => {
-      if (step === 'rename master') throw new Error('ended');
-    };
-    const ended = writeKeyFile(path, new Secret('sk-new'), createDisk({ fault }));
-    await expect(ended).rejects.toThrow('ended');
+    await writeKeyFile(path, new Secret('sk-old'));
+    failAt(folder(), 'rename master', 'ENDED');
+    await expect(writeKeyFile(path, new Secret('sk-new'))).rejects.toThrow('ENDED');
     expect((await readKeyFile(path))?.reveal()).toBe('sk-old');
   });
 });

@@ -13,8 +13,8 @@ import {
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import { publishToDotenv } from '../../src/store/publish.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('publish-dotenv');
@@ -24,8 +24,10 @@ beforeEach(() => {
 });
 
 const key = new Secret('sk-published-key');
-const publish = (fault?: (name: string) => void): Promise<void> =>
-  publishToDotenv(path, 'KEY', key, createDisk(fault && { fault }));
+const publish = (onStep: (name: string) => void = () => undefined): Promise<void> => {
+  onDiskSteps(folder(), onStep);
+  return publishToDotenv(path, 'KEY', key);
+};
 const read = (): Promise<string> => readFile(path, 'utf8');
 const mode = async (): Promise<number> => (await stat(path)).mode & 0o777;
 
@@ -75,9 +77,9 @@ describe('a dotenv file that a key is published to', () => {
   it('that has the key already is not replaced', async () => {
     await writeFile(path, "KEY='sk-published-key'\n");
     const { ino, mtimeNs } = await stat(path, { bigint: true });
-    await publish(() => {
-      throw new Error('it was written');
-    });
+    const steps: string[] = [];
+    await publish((step) => steps.push(step));
+    expect(steps).toEqual(['sync .env']);
     expect(await stat(path, { bigint: true })).toMatchObject({ ino, mtimeNs });
   });
 

@@ -11,15 +11,17 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
-import { createDisk } from '../../src/store/disk.ts';
 import { behindLinks, publishToFile } from '../../src/store/publish.ts';
+import { onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('publish-file');
 
 const key = new Secret('sk-published-key');
-const publish = (name: string, fault?: (step: string) => void): Promise<void> =>
-  publishToFile(at(name), key, createDisk(fault && { fault }));
+const publish = (name: string, onStep: (step: string) => void = () => undefined): Promise<void> => {
+  onDiskSteps(folder(), onStep);
+  return publishToFile(at(name), key);
+};
 const at = (name: string): string => join(folder(), name);
 const read = (name: string): Promise<string> => readFile(at(name), 'utf8');
 
@@ -47,7 +49,7 @@ describe('a file that a key is published to', () => {
     await publish('master', (step) => steps.push(step));
     expect(steps).toEqual([
       ...['create master', 'write master', 'sync master', 'rename master'],
-      ...['sync the folder of master', 'after master'],
+      'sync the folder of master',
     ]);
   });
 

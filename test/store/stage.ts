@@ -24,14 +24,3 @@ export async function saveBoth(folder: string): Promise<Buffer> {
   await store.save(second, 1);
   return readFile(join(folder, 'keyring.json'));
 }
-
-/** Fails at the named point, until it is told not to. */
-export function failAt(point: string, code = 'EIO') {
-  const state = { on: true, points: [] as string[] };
-  const fault = (name: string): void => {
-    state.points.push(name);
-    if (!state.on || name !== point) return;
-    throw Object.assign(new Error(`${code}: no way, write`), { code, syscall: 'write' });
-  };
-  return { fault, state };
-}

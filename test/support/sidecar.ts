@@ -6,9 +6,9 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { formatMistakes } from '../../src/config/sources.ts';
 import { generateKey } from '../../src/keyring/key.ts';
-import type { FaultPoint } from '../../src/store/durable-file.ts';
 import { madeKeyPath } from '../../src/store/key-files.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { type OnStep, onDiskSteps } from './disk-steps.ts';
 import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 
 /** A sidecar in this process, on ports of its own, with a state folder that goes when it stops. */
@@ -50,8 +50,8 @@ export type Settings = Readonly<Record<string, string | undefined>>;
 /** What a test puts in the place of what a process has. */
 export interface Surroundings {
   readonly clock?: Clock;
-  /** Told before each system call that changes the state folder; may throw what that would. */
-  readonly fault?: FaultPoint;
+  /** Told before each change of the state folder on the disk. */
+  readonly onStep?: OnStep;
   /** The text of `.env` beside the sidecar, at its start. */
   readonly dotenv?: string;
   /** A test moves the traffic itself. */
@@ -70,7 +70,7 @@ const LOOPBACK = '127.0.0.1';
 export async function startSidecar(
   upstream: number | string,
   settings: Settings = {},
-  { clock = systemClock, fault, dotenv, handover }: Surroundings = {},
+  { clock = systemClock, onStep, dotenv, handover }: Surroundings = {},
 ): Promise<Sidecar> {
   const folder = await mkdtemp(join(tmpdir(), 'sidecar-'));
   const lines: string[] = [];
@@ -95,6 +95,7 @@ export async function startSidecar(
   const loaded = loadConfig({ env, cwd: folder });
   if (!loaded.ok) throw new Error(formatMistakes(loaded.mistakes));
   const { config } = loaded;
+  if (onStep !== undefined) onDiskSteps(config.state, onStep);
   const log = createLog({
     level: config.logLevel,
     destination: { write: (text) => lines.push(text) },
@@ -108,7 +109,6 @@ export async function startSidecar(
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd: folder }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd: folder }),
-    ...(fault !== undefined && { fault }),
     ...(handover !== undefined && { handover }),
   });
   let drained: Promise<void> | undefined;
