@@ -162,9 +162,7 @@ describe('the code is tidy', () => {
 
   it('imports nothing from the built output: what is started from it is started as a process', () => {
     const programs = [...tests, ...walk('.ts', 'bench', 'scripts').map(read)];
-    const all = [...programs, ...walk('.js', 'bench', 'scripts', 'test').map(read)].filter(
-      ({ path }) => path !== 'test/process/disk-thread-child.js',
-    );
+    const all = [...programs, ...walk('.js', 'bench', 'scripts', 'test').map(read)];
     const wrong = all.filter(({ imports }) => imports.some((name) => name.startsWith('dist/')));
     expect(wrong.map(({ path }) => path)).toEqual([]);
   });
@@ -172,6 +170,21 @@ describe('the code is tidy', () => {
   it('takes of zod what it uses: as a named import it comes whole, 560 kB more in the bundle', () => {
     const wrong = sources.filter(({ text }) => /^import (?:type )?\{.* from 'zod'/m.test(text));
     expect(wrong.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('takes by its default what it loads later of CommonJS: in the bundle it has no other name', () => {
+    const later = sources.flatMap(({ path, text }) =>
+      [...text.matchAll(/const \{([^}]+)\} = await import\('([^.'][^']*)'\)/g)].map(
+        ([, names = '', name = '']) => ({ path, names: names.trim(), name }),
+      ),
+    );
+    const wrong = later.filter(({ names, name }) => {
+      const manifest = join(ROOT, 'node_modules', packageOf(name), 'package.json');
+      const { type } = JSON.parse(readFileSync(manifest, 'utf8'));
+      return type !== 'module' && !/^default: \w+$/.test(names);
+    });
+    expect(wrong).toEqual([]);
+    expect(later.length).toBeGreaterThan(2);
   });
 
   it('has rooms, not walls: a few short files, and a median of 110 lines', () => {

@@ -31,7 +31,8 @@ export async function masterKeyLine(source: string): Promise<number | undefined>
 
 async function ownKeyLine(text: string): Promise<number | undefined> {
   // Hardly any process ever looks for this line.
-  const { isMap, isScalar, LineCounter, parseDocument } = await import('yaml');
+  const { default: yaml } = await import('yaml');
+  const { isMap, isScalar, LineCounter, parseDocument } = yaml;
   const lineCounter = new LineCounter();
   // Where a key stands twice, the last one counts, as in Python's parser.
   const options = { lineCounter, uniqueKeys: false };

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
-import type { RateLimiterMemory } from 'rate-limiter-flexible';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Head } from './head.ts';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -113,24 +113,17 @@ export interface FailureLimiter {
 /** @param perMinute failures an address may make in a minute; 0: no limit */
 export function createFailureLimiter(perMinute: number): FailureLimiter {
   if (perMinute === 0) return { count: async () => await Promise.resolve(undefined) };
-  let limiter: Promise<RateLimiterMemory> | undefined;
+  const limiter = new RateLimiterMemory({ points: perMinute, duration: 60 });
   return {
     async count(address) {
       try {
-        // Loaded at the first failure: most sidecars start many times before somebody guesses.
-        limiter ??= openLimiter(perMinute);
-        await (await limiter).consume(limitKey(address));
+        await limiter.consume(limitKey(address));
         return undefined;
       } catch (rejection) {
         return secondsIn(rejection);
       }
     },
   };
-}
-
-async function openLimiter(points: number): Promise<RateLimiterMemory> {
-  const { RateLimiterMemory } = await import('rate-limiter-flexible');
-  return new RateLimiterMemory({ points, duration: 60 });
 }
 
 /** Where the limit is reached, the library rejects with the state of that limit. */

@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import type { ProxyServer } from 'http-proxy-3';
+import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 
 /** Asks LiteLLM for a WebSocket, through http-proxy-3. */
 export type AskUpgrade = (asked: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
@@ -45,14 +45,13 @@ export interface UpgradeAttempt {
 export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }): AskUpgrade {
   /** By gate: who wants to see the request that http-proxy-3 made. */
   const onRequest = new WeakMap<object, (request: ClientRequest) => void>();
-  let proxy: Promise<ProxyServer> | undefined;
+  const proxy = openProxy(options.origin, (made, gate) => onRequest.get(gate)?.(made));
 
   return (asked, hooks) => {
     const gate = new Gate(asked.socket);
     let request: ClientRequest | undefined;
     let upgraded: Duplex | undefined;
     let isKeptBack = false;
-    let isAborted = false;
     const onError = (error: Error): void => {
       if (!isKeptBack) hooks.onError(error);
     };
@@ -83,28 +82,20 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       });
     });
     asked.request.headers = asHeaderObject(asked.headers);
-    proxy ??= openProxy(options.origin, (made, gate) => onRequest.get(gate)?.(made));
-    // Where its file has gone from the disk this process cannot go on, so nobody catches that.
-    void proxy.then((opened) => {
-      if (isAborted) return;
-      opened.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
-    });
+    proxy.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
     return {
       gate,
       abort() {
-        isAborted = true;
         (upgraded ?? request)?.destroy();
       },
     };
   };
 }
 
-/** Loads http-proxy-3 with the first upgrade: most sidecars see none, and it is 5 ms of a start. */
-async function openProxy(
+function openProxy(
   origin: URL,
   onRequest: (request: ClientRequest, gate: object) => void,
-): Promise<ProxyServer> {
-  const { createProxyServer } = await import('http-proxy-3');
+): ProxyServer {
   const opened = createProxyServer({ target: origin.href, ws: true, prependPath: false });
   opened.on('proxyReqWs', (request, _asked, gate) => onRequest(request, gate));
   // Each upgrade hears of its own errors through its callback.

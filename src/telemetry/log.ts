@@ -98,8 +98,8 @@ const createTimestamp = ({ now }: Clock): (() => string) => {
 
 /** Makes the `prettify` of a log. pino-pretty is loaded here: no container needs it. */
 export const loadPrettifier = async (colour: boolean): Promise<(line: string) => string> => {
-  const { prettyFactory } = await import('pino-pretty');
-  return prettyFactory({
+  const { default: pinoPretty } = await import('pino-pretty');
+  return pinoPretty.prettyFactory({
     colorize: colour,
     singleLine: true,
     translateTime: 'SYS:HH:MM:ss.l',

@@ -1,13 +1,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { DECLARED, serveProcess } from '../support/serve-process.ts';
+import { accept, message, opened, openWebSocket } from '../support/websocket.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PROGRAMS = ['main.js', 'cli.js', 'local.js'];
@@ -73,28 +73,34 @@ describe('dist', () => {
     expect((await node('dist/cli.js', 'key', 'new')).code).toBe(0);
   });
 
-  it('that loses a part while it serves ends the process, and the log names the part', async () => {
+  it('may be built anew under a sidecar that serves: all that a request needs is loaded', async () => {
     const dist = join(folder, 'dist');
     await cp(join(ROOT, 'dist'), dist, { recursive: true });
     const upstream = await startFakeUpstream();
     const settings = {
       SIDECAR_UPSTREAM: upstream.url,
+      SIDECAR_FAILURES_PER_MINUTE: '1',
       SIDECAR_DRAIN: '1s',
       SIDECAR_DRAIN_DELAY: '0',
     };
     const sidecar = await serveProcess(settings, undefined, join(dist, 'main.js'));
     try {
-      const { port } = await sidecar.ready();
-      const lost = await loseThePartWith(dist, 'node_modules/http-proxy-3/');
-      const socket = connect(port, '127.0.0.1');
-      socket.on('error', () => undefined);
-      socket.write(
-        `GET /v1/realtime HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${DECLARED}\r\nConnection: Upgrade\r\n` +
-          'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n',
-      );
-      expect(await sidecar.ended).toBe(1);
-      expect(sidecar.stderr()).toContain(lost);
-      socket.destroy();
+      const { port, key } = await sidecar.ready();
+      await rm(dist, { recursive: true });
+      const socket = openWebSocket({ port, key });
+      const other = await accept(await upstream.next());
+      await opened(socket);
+      other.send('hello');
+      expect(await message(socket)).toBe('hello');
+      socket.terminate();
+      const guess = () =>
+        fetch(`http://127.0.0.1:${port}/v1/models`, {
+          headers: { authorization: 'Bearer sk-guess' },
+        });
+      expect((await guess()).status).toBe(401);
+      expect((await guess()).status).toBe(429);
+      sidecar.signal('SIGTERM');
+      expect(await sidecar.ended).toBe(0);
     } finally {
       await sidecar.clear();
       await upstream.stop();

@@ -22,7 +22,7 @@ export async function accept(peer: Peer): Promise<WebSocket> {
 
 /** Asks for a WebSocket, with the key in `Authorization` unless a test says otherwise. */
 export function openWebSocket(
-  sidecar: Sidecar,
+  sidecar: Pick<Sidecar, 'port' | 'key'>,
   options: ClientOptions & { protocols?: string[] } = {},
 ): WebSocket {
   const { protocols = [], ...rest } = options;
