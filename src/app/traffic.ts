@@ -4,9 +4,10 @@ import type { Config } from '../config/settings.ts';
 import { canConnect, createProbe } from '../litellm/probe.ts';
 import { createRouteTable } from '../litellm/routes.ts';
 import type { SlotName } from '../litellm/slots.ts';
-import { createBlockLists, createFailureLimiter, inBlocks } from '../proxy/address.ts';
+import { createBlockLists, inBlocks } from '../proxy/address.ts';
 import type { Policy } from '../proxy/decide.ts';
 import type { Exchanges } from '../proxy/exchanges.ts';
+import { createFailureLimiter } from '../proxy/failure-limiter.ts';
 import { createGateway } from '../proxy/gateway.ts';
 import type { TrafficEvents } from '../proxy/record.ts';
 import { createReplayBudget, type UploadRules } from '../proxy/upload.ts';
@@ -126,7 +127,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
       ...{ upstreams, exchanges, events, elapsed: clock.elapsed },
       ...{ answerTimeoutMs, uploadIdleMs },
     },
-    failures: createFailureLimiter(config.failuresPerMinute),
+    failures: createFailureLimiter(config.failuresPerMinute, clock.elapsed),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),
     isReady: () => !phase.isStopping && upstreams.active.isUp(),

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 import ipaddr from 'ipaddr.js';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Head } from './head.ts';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -55,25 +54,43 @@ export function createBlockLists(): BlockLists {
   };
 }
 
+/** Stands for a client whose address cannot be read: it lies in no block. */
+export const NO_ADDRESS = 'unknown';
+
+/** `8.8.8.8`, and with a port `8.8.8.8:51234`, `[2001:db8::7]:443` (RFC 7239 §6). */
+const HOP = /^(?:\[([^\]]+)\]|([\d.]+))(?::\d{1,5})?$/;
+
+/** @returns the address in its one usual form; undefined where the text is none */
+function readHop(hop: string): string | undefined {
+  const [, v6 = hop, v4] = HOP.exec(hop) ?? [];
+  const text = v4 ?? v6;
+  // Nobody but an attacker writes `0177.1` for 127.0.0.1.
+  const valid =
+    v4 === undefined ? ipaddr.IPv6.isValid(text) : ipaddr.IPv4.isValidFourPartDecimal(text);
+  return valid ? ipaddr.process(text).toString() : undefined;
+}
+
 /**
  * Whose request it is: the peer's, or where the peer is a trusted proxy, that of the last address
- * in `X-Forwarded-For` that is no trusted proxy. Text that is no address ends the search: the
- * request is then of the one that wrote that text.
+ * in `X-Forwarded-For` that is no trusted proxy. Where the search meets text that is no address,
+ * the client has none: to take the proxy's own would let it pass a list that holds the proxy.
  */
 export function clientAddress(
   peer: string,
   forwardedFor: string | undefined,
   isTrusted: InBlocks,
 ): string {
-  let client = plainAddress(peer);
-  if (forwardedFor === undefined || !isTrusted(client)) return client;
+  const from = plainAddress(peer);
+  if (forwardedFor === undefined || !isTrusted(from)) return from;
+  let client: string | undefined;
   const hops = forwardedFor.split(',').map((hop) => hop.trim());
-  for (const hop of hops.reverse()) {
-    if (!ipaddr.isValid(hop)) return client;
-    client = plainAddress(hop);
+  // RFC 9110 §5.6.1.2: empty elements of a list do not count.
+  for (const hop of hops.filter((text) => text !== '').reverse()) {
+    client = readHop(hop);
+    if (client === undefined) return NO_ADDRESS;
     if (!isTrusted(client)) return client;
   }
-  return client;
+  return client ?? NO_ADDRESS;
 }
 
 /** Where a request comes from. */
@@ -89,46 +106,23 @@ export function peerOf(request: IncomingMessage, head: Head, isTrusted: InBlocks
   const peer = plainAddress(request.socket.remoteAddress ?? '');
   const trusted = isTrusted(peer);
   if (!trusted) return { peer, trusted, address: peer };
-  const forwardedFor = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
-  return { peer, trusted, address: clientAddress(peer, forwardedFor.join(','), isTrusted) };
+  const lines = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
+  const forwardedFor = lines.length === 0 ? undefined : lines.join(',');
+  return { peer, trusted, address: clientAddress(peer, forwardedFor, isTrusted) };
 }
 
-/** The unit that a limit counts by: an IPv6 caller owns a /64 at least (RFC 6177). */
-export function limitKey(text: string): string {
+/**
+ * The networks that a limit counts an address by, each wider than the one before: an IPv6 caller
+ * owns a /64 at least (RFC 6177), its provider a /32, and the last holds everybody.
+ */
+export function networksOf(text: string): readonly [string, ...string[]] {
   const address = parse(text);
-  if (address === undefined || address.kind() === 'ipv4') return text;
+  if (address === undefined) return [text, 'all'];
+  if (address.kind() === 'ipv4') {
+    const [a, b] = (address as ipaddr.IPv4).octets;
+    return [address.toString(), `${a}.${b}.0.0/16`, 'all'];
+  }
   const [a = 0, b = 0, c = 0, d = 0] = (address as ipaddr.IPv6).parts;
-  return `${[a, b, c, d].map((part) => part.toString(16)).join(':')}::/64`;
-}
-
-/** Counts failed authentications by address, so that guessing is slow and cheap to turn away. */
-export interface FailureLimiter {
-  /**
-   * Counts one failure. Resolves to undefined below the limit, else to the seconds until the
-   * address may fail again. Never rejects: a limiter that breaks lets the refusal stand as it is.
-   */
-  count(address: string): Promise<number | undefined>;
-}
-
-/** @param perMinute failures an address may make in a minute; 0: no limit */
-export function createFailureLimiter(perMinute: number): FailureLimiter {
-  if (perMinute === 0) return { count: async () => await Promise.resolve(undefined) };
-  const limiter = new RateLimiterMemory({ points: perMinute, duration: 60 });
-  return {
-    async count(address) {
-      try {
-        await limiter.consume(limitKey(address));
-        return undefined;
-      } catch (rejection) {
-        return secondsIn(rejection);
-      }
-    },
-  };
-}
-
-/** Where the limit is reached, the library rejects with the state of that limit. */
-function secondsIn(rejection: unknown): number | undefined {
-  if (typeof rejection !== 'object' || rejection === null) return undefined;
-  if (!('msBeforeNext' in rejection)) return undefined;
-  return Math.max(1, Math.ceil(Number(rejection.msBeforeNext) / 1000));
+  const hex = [a, b, c, d].map((part) => part.toString(16));
+  return [`${hex.join(':')}::/64`, `${hex[0]}:${hex[1]}::/32`, 'all'];
 }

@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
-import { type FailureLimiter, type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
+import { type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
 import { isServedNoMore, serveNoMore } from './client-connection.ts';
 import { bodyTooLarge, type Decision, decide, type Policy, UNROUTED } from './decide.ts';
 import { Exchange, type ExchangeContext } from './exchange.ts';
+import type { FailureLimiter } from './failure-limiter.ts';
 import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
 import { SESSION_HEADER, sessionOf } from './mcp-sessions.ts';
@@ -300,13 +301,10 @@ function sayRefusal(
       recordOfOwnAnswer(judged.caller, { status: statusOf(code), refusal: code, durationMs }),
     );
   };
-  const finishGuess = async (): Promise<void> => {
-    const retryAfter = await failures.count(judged.from.address);
-    finish(retryAfter === undefined ? reason : refusals.tooManyFailures(retryAfter));
-  };
-  if (GUESSES.has(reason.code)) void finishGuess();
+  const retryAfter = GUESSES.has(reason.code) ? failures.count(judged.from.address) : undefined;
+  const final = retryAfter === undefined ? reason : refusals.tooManyFailures(retryAfter);
   // One turn later a body that came with the head is read, and its connection can be kept.
-  else queueMicrotask(() => finish(reason));
+  queueMicrotask(() => finish(final));
 }
 
 /** Answers what could not be read as HTTP, where somebody is there to be told, and records it. */

@@ -64,6 +64,8 @@ export interface ForwardFacts {
 /** A host and a port as `Host` may hold them (RFC 3986 §3.2.2): nothing that quotes or spaces. */
 const HOST = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
+const PROTO = /^(?:https?|wss?)$/;
+
 /**
  * The fields for LiteLLM: name, value, name, value. Which LiteLLM gets them is known only when they
  * are sent: `addressTo` then fills in its Host and its key, without which they cannot be sent.
@@ -111,13 +113,15 @@ function pushForwarded(out: string[], head: Head, rules: RequestRules, facts: Fo
   const said = (name: string): string | undefined => {
     if (!facts.peerTrusted) return undefined;
     const at = head.names.indexOf(name);
-    return at < 0 ? undefined : head.values[at];
+    // Each proxy may have appended its own word: the first is of the one next to the client.
+    return at < 0 ? undefined : head.values[at]?.split(',', 1)[0]?.trim();
   };
   // A proxy may append a line of its own instead of to the line it got (RFC 9110 §5.3).
   const before = facts.peerTrusted ? joined(head, 'x-forwarded-for') : undefined;
   out.push('x-forwarded-for', before === undefined ? facts.peer : `${before}, ${facts.peer}`);
-  const proto = rules.publicUrl?.protocol.slice(0, -1) ?? said('x-forwarded-proto') ?? 'http';
-  out.push('x-forwarded-proto', proto);
+  const saidProto = said('x-forwarded-proto')?.toLowerCase();
+  const proto = saidProto !== undefined && PROTO.test(saidProto) ? saidProto : 'http';
+  out.push('x-forwarded-proto', rules.publicUrl?.protocol.slice(0, -1) ?? proto);
   const host = rules.publicUrl?.host ?? said('x-forwarded-host') ?? head.host;
   if (host !== undefined && HOST.test(host)) out.push('x-forwarded-host', host);
 }

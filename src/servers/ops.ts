@@ -103,8 +103,8 @@ const close = (server: Server): Promise<void> =>
 /** Lets callers with the token through to the admin API. */
 const createAdminDoor = ({ tokenDigest, api }: NonNullable<OpsOptions['admin']>) => {
   const guard = createTokenGuard(tokenDigest);
-  return async (request: IncomingMessage, response: ServerResponse, expects: boolean) => {
-    const actor = await guard(request);
+  return (request: IncomingMessage, response: ServerResponse, expects: boolean): void => {
+    const actor = guard(request);
     if (typeof actor !== 'string') {
       sendAnswer(request, response, problemAnswer(actor));
       return;
@@ -141,10 +141,7 @@ export const createOpsServer = (options: OpsOptions) => {
       if (isServedNoMore(request.socket)) return;
       pending.add(response);
       if (admin !== undefined && request.url?.startsWith('/api/') === true) {
-        void admin(request, response, expects).catch((error: unknown) => {
-          options.onError?.(error);
-          response.destroy();
-        });
+        admin(request, response, expects);
         return;
       }
       // A body is not read: the connection ends with the answer, or the body would be taken for the

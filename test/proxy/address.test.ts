@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   clientAddress,
   createBlockLists,
-  createFailureLimiter,
   inBlocks,
-  limitKey,
+  NO_ADDRESS,
+  networksOf,
   plainAddress,
 } from '../../src/proxy/address.ts';
 
@@ -73,12 +73,24 @@ describe('the address of a client', () => {
     ['the client lies to the proxy', '10.0.0.1', '1.1.1.1, 203.0.113.7', '203.0.113.7'],
     ['two proxies', '10.0.0.1', '1.1.1.1, 203.0.113.7, 10.0.0.2', '203.0.113.7'],
     ['all are proxies', '10.0.0.1', '10.0.0.3, 10.0.0.2', '10.0.0.3'],
-    ['garbage behind the proxy', '10.0.0.1', '203.0.113.7, unknown', '10.0.0.1'],
-    ['garbage farther away', '10.0.0.1', 'garbage, 10.0.0.2', '10.0.0.2'],
-    ['an empty field', '10.0.0.1', '', '10.0.0.1'],
-    ['commas alone', '10.0.0.1', ',,', '10.0.0.1'],
-    ['a port', '10.0.0.1', '203.0.113.7:443', '10.0.0.1'],
+    ['garbage behind the proxy', '10.0.0.1', '203.0.113.7, unknown', NO_ADDRESS],
+    ['garbage farther away', '10.0.0.1', 'garbage, 10.0.0.2', NO_ADDRESS],
+    ['an obfuscated name (RFC 7239)', '10.0.0.1', '_hidden', NO_ADDRESS],
+    ['an empty field', '10.0.0.1', '', NO_ADDRESS],
+    ['commas alone', '10.0.0.1', ',,', NO_ADDRESS],
+    ['an empty element', '10.0.0.1', '203.0.113.7, , 10.0.0.2,', '203.0.113.7'],
+    ['a port', '10.0.0.1', '203.0.113.7:51234', '203.0.113.7'],
+    ['a port of a trusted proxy', '10.0.0.1', '203.0.113.7, 10.0.0.2:8080', '203.0.113.7'],
+    ['a port without a number', '10.0.0.1', '203.0.113.7:', NO_ADDRESS],
+    ['octal', '10.0.0.1', '010.0.0.7', NO_ADDRESS],
+    ['two parts', '10.0.0.1', '10.7', NO_ADDRESS],
     ['IPv6', 'fd00::1', '2001:db8::7', '2001:db8::7'],
+    ['IPv6 at length', 'fd00::1', '2001:0db8:0:0:0:0:0:0007', '2001:db8::7'],
+    ['IPv6 with a port', 'fd00::1', '[2001:db8::7]:443', '2001:db8::7'],
+    ['IPv6 in brackets', 'fd00::1', '[2001:db8::7]', '2001:db8::7'],
+    ['v4 in brackets', 'fd00::1', '[203.0.113.7]', NO_ADDRESS],
+    ['a bracket alone', 'fd00::1', '[2001:db8::7', NO_ADDRESS],
+    ['v4 in hexadecimal v6', '10.0.0.1', '::ffff:cb00:7107', '203.0.113.7'],
     ['a v4 peer on a v6 socket', '::ffff:10.0.0.1', '::ffff:203.0.113.7', '203.0.113.7'],
   ])('where %s', (_, peer, forwardedFor, expected) => {
     expect(clientAddress(peer, forwardedFor, isTrusted)).toBe(expected);
@@ -97,19 +109,23 @@ describe('the address of a client', () => {
   });
 });
 
-describe('what a limit counts by', () => {
+it('has no address that any list of blocks holds', () => {
+  expect(inBlocks(['0.0.0.0/0', '::/0'])(NO_ADDRESS)).toBe(false);
+});
+
+describe('the networks of an address', () => {
   it.each([
-    ['192.0.2.1', '192.0.2.1'],
-    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
-    ['2001:db8:1:2:ffff::', '2001:db8:1:2::/64'],
-    ['2001:db8:1:3::', '2001:db8:1:3::/64'],
-    ['::1', '0:0:0:0::/64'],
-    ['', ''],
-  ])('of %s is %s', (address, key) => {
-    expect(limitKey(address)).toBe(key);
+    ['192.0.2.1', ['192.0.2.1', '192.0.0.0/16', 'all']],
+    ['2001:db8:1:2:3:4:5:6', ['2001:db8:1:2::/64', '2001:db8::/32', 'all']],
+    ['2001:db8:1:3::', ['2001:db8:1:3::/64', '2001:db8::/32', 'all']],
+    ['::ffff:192.0.2.1', ['192.0.2.1', '192.0.0.0/16', 'all']],
+    [NO_ADDRESS, [NO_ADDRESS, 'all']],
+    ['', ['', 'all']],
+  ])('of %s are %j', (address, networks) => {
+    expect(networksOf(address)).toEqual(networks);
   });
 
-  it('is one for all of a /64, and another for the next', () => {
+  it('are one for all of a /64, and others for the next', () => {
     const part = fc.integer({ min: 0, max: 0xffff });
     const parts = fc.tuple(part, part, part, part, part, part, part, part);
     fc.assert(
@@ -117,10 +133,10 @@ describe('what a limit counts by', () => {
         const text = (it: readonly number[]) => it.map((each) => each.toString(16)).join(':');
         const same = [...one.slice(0, 4), ...other.slice(4)];
         fc.pre(one[0] !== 0 && one[3] !== other[3]);
-        expect(limitKey(text(same))).toBe(limitKey(text(one)));
-        expect(limitKey(text([...one.slice(0, 3), other[3], ...one.slice(4)]))).not.toBe(
-          limitKey(text(one)),
-        );
+        const next = [...one.slice(0, 3), other[3] ?? 0, ...one.slice(4)];
+        expect(networksOf(text(same))).toEqual(networksOf(text(one)));
+        expect(networksOf(text(next))[0]).not.toBe(networksOf(text(one))[0]);
+        expect(networksOf(text(next))[1]).toBe(networksOf(text(one))[1]);
       }),
     );
   });
@@ -129,37 +145,4 @@ describe('what a limit counts by', () => {
 it('is written plainly where a dual-stack socket does not', () => {
   expect(plainAddress('::ffff:192.0.2.1')).toBe('192.0.2.1');
   expect(plainAddress('::1')).toBe('::1');
-});
-
-describe('the limit of failed authentications', () => {
-  beforeEach(() => {
-    vi.useFakeTimers();
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
-  it('lets so many pass in a minute, then says when the next may come', async () => {
-    const { count } = createFailureLimiter(2);
-    expect([await count('192.0.2.1'), await count('192.0.2.1')]).toEqual([undefined, undefined]);
-    expect(await count('192.0.2.1')).toBe(60);
-    await vi.advanceTimersByTimeAsync(59_500);
-    expect(await count('192.0.2.1')).toBe(1);
-    await vi.advanceTimersByTimeAsync(1000);
-    expect(await count('192.0.2.1')).toBeUndefined();
-  });
-
-  it('counts each address by itself, and IPv6 by the /64', async () => {
-    const { count } = createFailureLimiter(1);
-    expect(await count('192.0.2.1')).toBeUndefined();
-    expect(await count('192.0.2.2')).toBeUndefined();
-    expect(await count('2001:db8::1')).toBeUndefined();
-    expect(await count('2001:db8::ffff')).toBeGreaterThan(0);
-    expect(await count('2001:db8:0:1::1')).toBeUndefined();
-  });
-
-  it('of 0 is none', async () => {
-    const { count } = createFailureLimiter(0);
-    for (let each = 0; each < 100; each++) expect(await count('192.0.2.1')).toBeUndefined();
-  });
 });

@@ -169,6 +169,25 @@ describe('the X-Forwarded-* fields', () => {
     ]);
   });
 
+  it('of several proxies in a row are those of the first', () => {
+    const twice = ['X-Forwarded-Proto: HTTPS, http', 'X-Forwarded-Host: a.example , b.example:1'];
+    expect(about(sent(['Host: gateway:4000', ...twice], { peerTrusted: true }))).toEqual([
+      'x-forwarded-for: 192.0.2.9',
+      'x-forwarded-proto: https',
+      'x-forwarded-host: a.example',
+    ]);
+  });
+
+  it.each(['gopher', 'https://x', '', ',https', 'http s'])(
+    'hold no scheme that is none: %s',
+    (proto) => {
+      const lines = ['Host: gateway', `X-Forwarded-Proto: ${proto}`];
+      expect(named(sent(lines, { peerTrusted: true }), 'x-forwarded-proto')).toEqual([
+        'x-forwarded-proto: http',
+      ]);
+    },
+  );
+
   it('say what the public URL says', () => {
     expect(about(sent(said, {}, PUBLIC))).toEqual([
       'x-forwarded-for: 192.0.2.9',

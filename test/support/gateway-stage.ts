@@ -2,9 +2,10 @@ import { afterEach } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { canConnect, type Probe } from '../../src/litellm/probe.ts';
-import { createFailureLimiter, inBlocks } from '../../src/proxy/address.ts';
+import { inBlocks } from '../../src/proxy/address.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
 import { createExchanges } from '../../src/proxy/exchanges.ts';
+import { createFailureLimiter } from '../../src/proxy/failure-limiter.ts';
 import { createGateway } from '../../src/proxy/gateway.ts';
 import type { CallerRecord, ExchangeRecord, TrafficEvents } from '../../src/proxy/record.ts';
 import { createReplayBudget } from '../../src/proxy/upload.ts';
@@ -69,7 +70,7 @@ async function startGateway(ends: (() => unknown)[]) {
     policy: () => policy.current,
     rules,
     exchange: { upstreams, exchanges, events, elapsed, answerTimeoutMs: 0, uploadIdleMs: 0 },
-    failures: createFailureLimiter(0),
+    failures: createFailureLimiter(0, () => 0),
     isTrustedProxy: inBlocks([]),
     upload: { replayBytes: 1024, budget: createReplayBudget(65_536), limit: 0, elapsed },
     isReady: () => true,

@@ -1,26 +1,27 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { digestOf } from '../../keyring/key.ts';
-import { createFailureLimiter, plainAddress } from '../../proxy/address.ts';
+import { plainAddress } from '../../proxy/address.ts';
+import { createFailureLimiter } from '../../proxy/failure-limiter.ts';
 import type { Problem } from './http.ts';
 
 /** Wrong tokens in a minute from one address; who has the right one is never locked out. */
 const FAILURES_PER_MINUTE = 10;
 
-/** Resolves to who asks, such as `api:10.0.0.7`, or to why that caller may not. */
-type TokenGuard = (request: IncomingMessage) => Promise<string | Problem>;
+/** Tells who asks, such as `api:10.0.0.7`, or why that caller may not. */
+type TokenGuard = (request: IncomingMessage) => string | Problem;
 
 /** @param tokenDigest `digestOf` of the token that opens the admin API */
 export function createTokenGuard(tokenDigest: string): TokenGuard {
   const expected = Buffer.from(tokenDigest);
-  const limiter = createFailureLimiter(FAILURES_PER_MINUTE);
-  return async ({ headers, socket }) => {
+  const limiter = createFailureLimiter(FAILURES_PER_MINUTE, () => performance.now());
+  return ({ headers, socket }) => {
     const address = plainAddress(socket.remoteAddress ?? '');
     const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
     if (token === undefined) return missing;
     // Digests are compared: they have one length, and a caller cannot choose their bytes.
     if (timingSafeEqual(Buffer.from(digestOf(token)), expected)) return `api:${address}`;
-    const wait = await limiter.count(address);
+    const wait = limiter.count(address);
     return wait === undefined ? wrong : tooMany(wait);
   };
 }
