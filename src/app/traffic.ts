@@ -5,6 +5,7 @@ import { canConnect, createProbe } from '../litellm/probe.ts';
 import { createRouteTable } from '../litellm/routes.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { createBlockLists, inBlocks } from '../proxy/address.ts';
+import { createCors } from '../proxy/cors.ts';
 import type { Policy } from '../proxy/decide.ts';
 import type { Exchanges } from '../proxy/exchanges.ts';
 import { createFailureLimiter } from '../proxy/failure-limiter.ts';
@@ -125,7 +126,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     rules: { publicUrl, keyHeader },
     exchange: {
       ...{ upstreams, exchanges, events, elapsed: clock.elapsed },
-      ...{ answerTimeoutMs, uploadIdleMs },
+      ...{ answerTimeoutMs, uploadIdleMs, cors: createCors(config.corsOrigins) },
     },
     failures: createFailureLimiter(config.failuresPerMinute, clock.elapsed),
     isTrustedProxy: inBlocks(config.trustedProxies),

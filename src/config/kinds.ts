@@ -180,6 +180,19 @@ export const publicUrl: Kind<URL> = {
   show: (url) => url.href.replace(/\/$/, ''),
 };
 
+function readOrigin(text: string): Reading<string> {
+  const url = readUrl(text);
+  if ('hint' in url) return url;
+  const { origin, pathname } = url.value;
+  return pathname === '/' ? got(origin) : wrong(`without a path: ${origin}`);
+}
+
+/** Origins of pages, as browsers send them (RFC 6454 §6.2): in lower case, no default port. */
+export const origins: Kind<readonly string[]> = listOf(
+  { read: readOrigin, show: String },
+  'origins with commas between them, such as https://chat.example.com,http://localhost:3000',
+);
+
 /** Fields that mean something to HTTP itself or to this proxy (RFC 9110 §7.6.1, §8, §10.1). */
 const TAKEN = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding'],

@@ -7,6 +7,7 @@ import {
   integer,
   keyHeader,
   oneOf,
+  origins,
   path,
   pathPatterns,
   port,
@@ -253,6 +254,12 @@ export const SETTINGS = {
     },
   }),
   ...section('Requests', {
+    /** As browsers write them; empty: every origin. */
+    corsOrigins: {
+      name: 'SIDECAR_CORS_ORIGINS',
+      kind: origins,
+      help: 'pages that may call from a browser, as https://chat.example.com; not set: all',
+    },
     bodyLimit: {
       name: 'SIDECAR_BODY_LIMIT',
       kind: size,

@@ -7,6 +7,7 @@ import {
 } from '../keyring/snapshot.ts';
 import type { Classify, Route, RouteClass } from '../litellm/routes-table.ts';
 import { isRefusal, type Refusal, refusal } from '../refusal.ts';
+import { isPreflight } from './cors.ts';
 import {
   type Credential,
   type CredentialRules,
@@ -32,13 +33,13 @@ export type Decision =
   | {
       readonly kind: 'forward';
       readonly route: Route;
-      /** Undefined: a preflight, which gets no key of LiteLLM's either. */
-      readonly generation: KnownKey | undefined;
+      readonly generation: KnownKey;
       /** The bytes of the request target that LiteLLM gets. */
       readonly target: string;
       readonly keepAuthorization: boolean;
     }
-  | { readonly kind: 'health'; readonly route: Route }
+  /** Answered here, whoever asks. */
+  | { readonly kind: 'health' | 'preflight'; readonly route: Route }
   | {
       readonly kind: 'refuse';
       readonly route: Route;
@@ -90,7 +91,8 @@ function decideOrThrow(
   const target = readTarget(head.target, policy.rootPath);
   if (isRefusal(target)) return refuse(target);
   const route = policy.classify(target.path);
-  if (route.class === 'health') return { kind: 'health', route };
+  const kind = answeredHere(head, route);
+  if (kind !== undefined) return { kind, route };
 
   const credential = readCredential(head, policy.credential, {
     query: route.keyInQuery ? target.rawQuery : undefined,
@@ -98,8 +100,7 @@ function decideOrThrow(
     basic: route.keyPlace === 'basic',
   });
   if (credential !== undefined && isRefusal(credential)) return refuse(credential, route);
-  const request = { route, preflight: isPreflight(head), address: caller.address };
-  const verdict = admit(request, credential, policy.admission);
+  const verdict = admit({ route, address: caller.address }, credential, policy.admission);
   if ('refusal' in verdict) return refuse(verdict.refusal, route, verdict.generation);
   const { bodyLimit } = policy;
   if (bodyLimit > 0 && Number(head.contentLength ?? 0) > bodyLimit) {
@@ -112,6 +113,11 @@ function decideOrThrow(
     target: route.keyInQuery ? targetWithoutKey(target) : head.target,
     keepAuthorization: keepsAuthorization(credential, route, policy),
   };
+}
+
+function answeredHere(head: Head, route: Route): 'health' | 'preflight' | undefined {
+  if (isPreflight(head)) return route.class === 'denied' ? undefined : 'preflight';
+  return route.class === 'health' ? 'health' : undefined;
 }
 
 /** @param limit bytes; the body was announced as longer, or came longer in chunks */
@@ -152,8 +158,7 @@ export interface AdmissionRules {
 }
 
 interface Admitted {
-  /** Undefined: a CORS preflight, which carries no key. */
-  readonly generation: KnownKey | undefined;
+  readonly generation: KnownKey;
 }
 
 /** A refusal; of a key that the keyring knows, with that key, so that it is told whose it is. */
@@ -175,19 +180,12 @@ const MESSAGE_OF: Record<KeyFault, string> = {
   revoked_key: 'this key was revoked: ask for a new one',
 };
 
-/** A CORS preflight (Fetch standard, "CORS-preflight request"): no key, no body. */
-export const isPreflight = (head: Head): boolean =>
-  head.method === 'OPTIONS' &&
-  head.origin !== undefined &&
-  head.requestMethod !== undefined &&
-  !hasBody(head);
-
 /**
  * Decides whether a request may go on. What is not allowed by name is refused: an unknown route is
  * management, and management wants the full scope.
  */
 export function admit(
-  request: { route: Route; preflight: boolean; address: string },
+  request: { route: Route; address: string },
   credential: Credential | undefined,
   rules: AdmissionRules,
 ): Admitted | Denied {
@@ -199,7 +197,6 @@ export function admit(
   if (route.class === 'denied') {
     return deny(refusal('route_denied', 'this route is closed at this gateway'));
   }
-  if (request.preflight) return { generation: undefined };
   if (credential === undefined) {
     return deny(refusal('missing_key', 'no key: send it as `Authorization: Bearer sk-…`'));
   }

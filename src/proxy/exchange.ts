@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
 import { discardOrClose, whenClosed } from './client-connection.ts';
+import type { Cors } from './cors.ts';
 import type { Decision } from './decide.ts';
 import type { Exchanges, Live } from './exchanges.ts';
 import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
@@ -26,6 +27,7 @@ export interface ExchangeContext {
   readonly upstreams: Upstreams;
   readonly exchanges: Exchanges;
   readonly events: TrafficEvents;
+  readonly cors: Cors;
   /** The monotonic clock, milliseconds. */
   readonly elapsed: () => number;
   /** Milliseconds; 0: no limit. */
@@ -45,7 +47,8 @@ interface ExchangeRequest {
   readonly session: string | undefined;
   /** Undefined: the request has no body. */
   readonly upload: Upload | undefined;
-  readonly origin: string | undefined;
+  /** The origin of a page that may read the answer. */
+  readonly reader: string | undefined;
   readonly caller: CallerRecord;
   /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
@@ -95,6 +98,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     return this.#admitted.caller.generation;
   }
 
+  get client(): string {
+    return this.#admitted.caller.client;
+  }
+
   get slot(): string {
     return this.#upstream?.name ?? '';
   }
@@ -129,6 +136,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     this.#refuse(refusals.away(), true);
   }
 
+  crowdOut(): void {
+    this.#refuse(refusals.tooManyWait(), true);
+  }
+
   /** @param fresh on a connection that was never used: a second try */
   #send(upstream: Upstream, fresh: boolean): void {
     const { method, headers, decision, upload } = this.#admitted;
@@ -150,17 +161,16 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
    */
   #prepare(upstream: Upstream): AttemptOwner {
     const { method, headers, session, decision } = this.#admitted;
-    const { route, generation, target, keepAuthorization } = decision;
+    const { route, target, keepAuthorization } = decision;
     const { keys, rules } = upstream;
     let listener: AttemptOwner = this;
     if (route.mcp) {
       const { sessions } = this.#context.upstreams;
       listener = new McpAnswer(listener, sessions, upstream, { method, target, session });
     }
-    // A preflight carries no key.
-    const key = generation === undefined ? undefined : keys.pick(this.#refusedKey);
-    addressTo(headers, rules.host, key?.field(route.keyPlace, keepAuthorization));
-    if (key === undefined || keys.other === undefined) return listener;
+    const key = keys.pick(this.#refusedKey);
+    addressTo(headers, rules.host, key.field(route.keyPlace, keepAuthorization));
+    if (keys.other === undefined) return listener;
     const [last, proves] = [this.#refusedKey !== undefined, provesKey(method, route)];
     return new KeyTry(listener, { trier: this, keys, key, last, proves });
   }
@@ -180,13 +190,14 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     if (this.#closed) return;
-    const { response, upload, caller, decision, startedAt } = this.#admitted;
+    const { response, upload, caller, decision, startedAt, reader } = this.#admitted;
     tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
     const { rules } = this.#upstream as Upstream;
     const head = answerHeaders(raw, rules, caller.id);
     this.model = head.model;
     this.eventStream = head.eventStream;
+    this.#context.cors.narrow(head.headers, reader);
     response.writeHead(status, statusText, head.headers);
     this.firstByteMs = this.#context.elapsed() - startedAt;
     // What came in the same packet goes in the same write; a head that came alone goes alone.
@@ -308,12 +319,12 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
 
   /** @param unsent whether LiteLLM never had the request: then it has no `overheadMs` */
   #refuse(reason: Refusal, unsent = false): void {
-    const { request, response, decision, caller, origin } = this.#admitted;
+    const { request, response, decision, caller, reader } = this.#admitted;
     if (this.#closed || response.headersSent) return;
     if (unsent) this.overheadMs = -1;
     this.refusal = reason.code;
     const { dialect } = decision.route;
-    const context = { dialect, requestId: caller.id, origin, close: false };
+    const context = { dialect, requestId: caller.id, reader, close: false };
     refuseRequest(request, response, reason, { ...context, whole: request.complete });
   }
 

@@ -2,7 +2,7 @@
 export interface Live {
   readonly websocket: boolean;
   readonly eventStream: boolean;
-  /** `master-3`; `-`: a preflight. */
+  /** `master-3`. */
   readonly generation: string;
   /** The slot whose LiteLLM it was sent to; '': it waits to be sent. */
   readonly slot: string;

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
 import { type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
 import { isServedNoMore, serveNoMore } from './client-connection.ts';
+import { preflightFields } from './cors.ts';
 import { bodyTooLarge, type Decision, decide, type Policy, UNROUTED } from './decide.ts';
 import { Exchange, type ExchangeContext } from './exchange.ts';
 import type { FailureLimiter } from './failure-limiter.ts';
@@ -63,6 +64,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       } else if (decision.kind === 'forward') {
         if (expect === 'continue') response.writeContinue();
         forward(judged, decision, { request, response }, options);
+      } else if (decision.kind === 'preflight') {
+        answerPreflight(judged, response, options);
       } else {
         answerHealth(judged, response, options);
       }
@@ -97,31 +100,33 @@ interface Judged {
   readonly from: Peer;
   readonly decision: Decision;
   readonly caller: CallerRecord;
+  /** The origin of a page that may read the answer. */
+  readonly reader: string | undefined;
   /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
 }
 
 /** The use of a known key is told now and not at the request's end: a stream may take minutes. */
 function judge(request: IncomingMessage, websocket: boolean, options: GatewayOptions): Judged {
-  const { elapsed, events } = options.exchange;
+  const { elapsed, events, cors } = options.exchange;
   const startedAt = elapsed();
   const head = readHead(request);
   const from = peerOf(request, head, options.isTrustedProxy);
   const decision = decide(head, { address: from.address, websocket }, options.policy());
   const caller = callerRecord(requestIdOf(head), head, from.address, decision);
-  const key = decision.kind === 'health' ? undefined : decision.generation;
+  const key = 'generation' in decision ? decision.generation : undefined;
   if (key !== undefined) tellKeyUse(events, key, caller);
-  return { head, from, decision, caller, startedAt };
+  return { head, from, decision, caller, reader: cors.reader(head.origin), startedAt };
 }
 
-/** Why a request is not forwarded; undefined: it is forwarded, or a health route is answered. */
+/** Why a request is not forwarded; undefined: it is forwarded, or answered here. */
 function reasonToRefuse(
   decision: Decision,
   isDraining: boolean,
   expect: Expectation,
 ): Refusal | undefined {
-  if (decision.kind === 'health') return undefined;
   if (decision.kind === 'refuse') return decision.refusal;
+  if (decision.kind !== 'forward') return undefined;
   if (isDraining) return refusals.draining();
   return expect === 'unknown' ? refusals.unknownExpectation() : undefined;
 }
@@ -140,7 +145,7 @@ function forward(
   { request, response }: RequestEnds,
   options: GatewayOptions,
 ): void {
-  const { head, caller, startedAt } = judged;
+  const { head, caller, reader, startedAt } = judged;
   const { upload: rules } = options;
   const upload = hasBody(head)
     ? new Upload(request, head.contentLength, rules, {
@@ -156,7 +161,7 @@ function forward(
     headers: headersFor(judged, decision, options),
     session: mcpSession(head, decision),
     upload,
-    origin: head.origin,
+    reader,
     caller,
     startedAt,
   });
@@ -187,13 +192,11 @@ function openTunnel(
 }
 
 function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
-  const { generation, keepAuthorization } = decision;
   return forwardHeaders(judged.head, options.rules, {
     requestId: judged.caller.id,
     peer: judged.from.peer,
     peerTrusted: judged.from.trusted,
-    carriesKey: generation !== undefined,
-    keepAuthorization,
+    keepAuthorization: decision.keepAuthorization,
   });
 }
 
@@ -207,25 +210,41 @@ function mcpSession({ names, values }: Head, { route, target }: Forward): string
  * Answers LiteLLM's three open health routes in its stead: nothing gets there without a key. The
  * sidecar is alive as long as this process answers, and ready when LiteLLM is there too.
  */
-function answerHealth(
-  { caller, startedAt }: Judged,
-  response: ServerResponse,
-  { isReady, exchange }: GatewayOptions,
-): void {
+function answerHealth(judged: Judged, response: ServerResponse, options: GatewayOptions): void {
+  const { reader, caller } = judged;
   const asksReady = caller.template.endsWith('/readiness');
-  const ready = isReady();
+  const ready = options.isReady();
   const status = asksReady && !ready ? 503 : 200;
   // LiteLLM's own words, for whoever reads the body.
   const body = JSON.stringify(
     asksReady ? { status: ready ? 'healthy' : 'unavailable' } : "I'm alive!",
   );
-  const headers = [
-    ...['content-type', 'application/json'],
-    ...['content-length', String(Buffer.byteLength(body))],
-    ...['cache-control', 'no-store'],
-    ...['x-request-id', caller.id],
-  ];
+  const headers = ['content-type', 'application/json', 'cache-control', 'no-store'];
   if (status === 503) headers.push('retry-after', '5');
+  if (reader !== undefined) headers.push(...options.exchange.cors.allow(reader));
+  answerHere(judged, response, options, { status, headers, body });
+}
+
+/** A page of an origin that is not allowed gets LiteLLM's own 400. */
+function answerPreflight(judged: Judged, response: ServerResponse, options: GatewayOptions): void {
+  const { head, reader } = judged;
+  const headers = ['content-type', 'text/plain; charset=utf-8'];
+  if (reader === undefined) {
+    answerHere(judged, response, options, { status: 400, headers, body: 'Disallowed CORS origin' });
+    return;
+  }
+  headers.push(...options.exchange.cors.allow(reader), ...preflightFields(head));
+  answerHere(judged, response, options, { status: 200, headers, body: 'OK' });
+}
+
+/** Sends an answer of the sidecar's own that is no refusal, and records it. */
+function answerHere(
+  { caller, startedAt }: Judged,
+  response: ServerResponse,
+  { exchange }: GatewayOptions,
+  { status, headers, body }: { status: number; headers: string[]; body: string },
+): void {
+  headers.push('content-length', String(Buffer.byteLength(body)), 'x-request-id', caller.id);
   response.writeHead(status, headers);
   response.end(body);
   const durationMs = exchange.elapsed() - startedAt;
@@ -269,10 +288,10 @@ function refuseJudgedSocket(
   sayRefusal(judged, reason, options, (final) => refuseSocket(socket, final, context));
 }
 
-const refusalContextOf = ({ head, decision, caller }: Judged): RefusalContext => ({
+const refusalContextOf = ({ reader, decision, caller }: Judged): RefusalContext => ({
   dialect: decision.route.dialect,
   requestId: caller.id,
-  origin: head.origin,
+  reader,
 });
 
 /** A key that is wrong may be a guess; a key that is missing is not. */
@@ -318,7 +337,7 @@ function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOpt
   const address = plainAddress(socket.remoteAddress ?? '');
   const unread = { method: '-', userAgent: undefined };
   const caller = callerRecord(requestId, unread, address, { kind: 'health', route: UNROUTED });
-  refuseSocket(socket, reason, { dialect: 'openai', requestId, origin: undefined });
+  refuseSocket(socket, reason, { dialect: 'openai', requestId, reader: undefined });
   const status = statusOf(reason.code);
   exchange.events.onExchangeEnd(
     recordOfOwnAnswer(caller, { status, refusal: reason.code, durationMs: 0 }),

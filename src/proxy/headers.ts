@@ -55,8 +55,6 @@ export interface ForwardFacts {
   /** The peer's own address. */
   readonly peer: string;
   readonly peerTrusted: boolean;
-  /** Whether a field with the upstream key goes with it; false: a preflight. */
-  readonly carriesKey: boolean;
   /** The client's `Authorization` is for somebody behind LiteLLM, and goes on to there. */
   readonly keepAuthorization: boolean;
 }
@@ -81,24 +79,20 @@ export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFa
     head.subprotocols === undefined ? undefined : withoutKeySubprotocols(head.subprotocols);
   if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
   pushForwarded(out, head, rules, facts);
-  out.push('x-request-id', facts.requestId);
-  if (facts.carriesKey) out.push('', '');
+  out.push('x-request-id', facts.requestId, '', '');
   return out;
 }
 
 /**
  * Fills in what depends on the LiteLLM that gets these fields: once before each try, as the second
  * may go to another LiteLLM.
- *
- * @param key undefined: a preflight
  */
 export function addressTo(
   fields: string[],
   host: string,
-  key: readonly [name: string, value: string] | undefined,
+  key: readonly [name: string, value: string],
 ): void {
   fields[1] = host;
-  if (key === undefined) return;
   fields[fields.length - 2] = key[0];
   fields[fields.length - 1] = key[1];
 }

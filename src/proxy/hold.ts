@@ -1,9 +1,13 @@
 /** A request that waits because LiteLLM is away, with its body unread. */
 export interface Waiter {
+  /** Whose request it is. */
+  readonly client: string;
   /** LiteLLM is back: go on. */
   release(): void;
   /** The time a request may wait is over. */
   expire(): void;
+  /** It gives its place to a request of a client that has fewer of them. */
+  crowdOut(): void;
 }
 
 /** Keeps requests, in their order, while LiteLLM starts or restarts. */
@@ -15,6 +19,9 @@ export interface Hold {
   /**
    * Lets a waiter in. One that waited before and was released too early gives the deadline it had,
    * which keeps its place among the others.
+   *
+   * No client fills the hold alone: where it is full, the client with the most waiters gives up its
+   * latest for one that has fewer.
    *
    * @returns the waiter's deadline on the monotonic clock; false where there is no room
    */
@@ -91,7 +98,12 @@ export function createHold(options: {
       }, RETRY_MS);
     },
     enter(waiter, firstDeadline) {
-      if (firstDeadline === undefined && waiting.size >= options.most) return false;
+      if (firstDeadline === undefined && waiting.size >= options.most) {
+        const crowded = latestOfTheMost(waiting.keys(), waiter.client);
+        if (crowded === undefined) return false;
+        waiting.delete(crowded);
+        crowded.crowdOut();
+      }
       const deadline = firstDeadline ?? options.elapsed() + options.holdMs;
       if (deadline <= options.elapsed()) {
         waiter.expire();
@@ -108,4 +120,17 @@ export function createHold(options: {
       clearInterval(timer);
     },
   };
+}
+
+/** @returns undefined where `newcomer` would have as many as the client with the most */
+function latestOfTheMost(waiting: Iterable<Waiter>, newcomer: string): Waiter | undefined {
+  const counts = new Map<string, number>();
+  const latest = new Map<string, Waiter>();
+  for (const waiter of waiting) {
+    counts.set(waiter.client, (counts.get(waiter.client) ?? 0) + 1);
+    latest.set(waiter.client, waiter);
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  if (most === undefined || most[1] <= (counts.get(newcomer) ?? 0) + 1) return undefined;
+  return latest.get(most[0]);
 }

@@ -155,7 +155,7 @@ export function callerRecord(
   address: string,
   decision: Decision,
 ): CallerRecord {
-  const generation = decision.kind === 'health' ? undefined : decision.generation;
+  const generation = 'generation' in decision ? decision.generation : undefined;
   return {
     id,
     client: generation?.client ?? '-',
@@ -188,16 +188,14 @@ export const isSuccess = (status: number): boolean => status >= 200 && status < 
 /**
  * Tells that LiteLLM took a request (2xx, or 101 to an upgrade) with a key whose first use starts
  * the clock of an older one's grace. For every other key this is one comparison.
- *
- * @param key undefined: a preflight
  */
 export function tellFirstAnswer(
   events: TrafficEvents,
   status: number,
-  key: KnownKey | undefined,
+  key: KnownKey,
   caller: CallerRecord,
 ): void {
-  if (key === undefined || !key.startsClock) return;
+  if (!key.startsClock) return;
   const taken = status === 101 || isSuccess(status);
   if (taken && !isOwnCheck(caller)) events.onFirstAnswer(key, caller);
 }

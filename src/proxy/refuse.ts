@@ -42,8 +42,8 @@ export const refusals = {
 export interface RefusalContext {
   readonly dialect: Dialect;
   readonly requestId: string;
-  /** `Origin`: a page in a browser may read the refusal (CORS); undefined: no page asks. */
-  readonly origin: string | undefined;
+  /** The origin of a page in a browser that may read the refusal (CORS). */
+  readonly reader: string | undefined;
 }
 
 const EXPOSED = 'x-request-id, x-sidecar-refusal, retry-after';
@@ -67,8 +67,8 @@ export function refusalAnswer(
   // RFC 9110 §11.6.1: a 401 names the scheme.
   if (status === 401) headers.push('www-authenticate', 'Bearer');
   if (refusal.retryAfter !== undefined) headers.push('retry-after', String(refusal.retryAfter));
-  if (context.origin !== undefined) {
-    headers.push('access-control-allow-origin', context.origin);
+  if (context.reader !== undefined) {
+    headers.push('access-control-allow-origin', context.reader);
     headers.push('access-control-expose-headers', EXPOSED, 'vary', 'Origin');
   }
   return { status, headers, body };

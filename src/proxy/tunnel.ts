@@ -26,8 +26,7 @@ interface TunnelRequest extends UpgradeRequest {
   /** Host and key are filled in only when the request is sent, as those of an exchange are. */
   readonly headers: string[];
   readonly refusal: RefusalContext;
-  /** Never undefined: no upgrade is a preflight; but the type of a decision does not say so. */
-  readonly key: KnownKey | undefined;
+  readonly key: KnownKey;
   readonly keyPlace: KeyPlace;
   readonly keepAuthorization: boolean;
   readonly caller: CallerRecord;
@@ -77,6 +76,10 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     return this.#admitted.caller.generation;
   }
 
+  get client(): string {
+    return this.#admitted.caller.client;
+  }
+
   get slot(): string {
     return this.#upstream?.name ?? '';
   }
@@ -100,6 +103,10 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
 
   expire(): void {
     this.#refuse(refusals.away(), true);
+  }
+
+  crowdOut(): void {
+    this.#refuse(refusals.tooManyWait(), true);
   }
 
   tick(): void {
@@ -127,12 +134,11 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   }
 
   #ask(upstream: Upstream): void {
-    const { headers, key, keyPlace, keepAuthorization } = this.#admitted;
+    const { headers, keyPlace, keepAuthorization } = this.#admitted;
     this.#upstream = upstream;
     this.#sent = false;
     const upstreamKey = upstream.keys.pick(this.#refusedKey);
-    const field = key === undefined ? undefined : upstreamKey.field(keyPlace, keepAuthorization);
-    addressTo(headers, upstream.rules.host, field);
+    addressTo(headers, upstream.rules.host, upstreamKey.field(keyPlace, keepAuthorization));
     this.#attempt = upstream.askUpgrade(this.#admitted, {
       onSent: () => {
         this.#sent = true;

@@ -60,6 +60,7 @@ describe('a configuration', () => {
       managementAllowFrom: [],
       trustedProxies: [],
       failuresPerMinute: 20,
+      corsOrigins: [],
       bodyLimit: 0,
       replayBytes: 1024 ** 2,
       replayTotalBytes: 64 * 1024 ** 2,

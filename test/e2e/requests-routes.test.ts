@@ -50,15 +50,47 @@ describe('a CORS preflight', () => {
       ...['access-control-request-method: POST', ...fields, 'connection: close'],
     );
 
-  it('is forwarded without a key, whatever it presents', async () => {
+  it('is answered here, whatever it presents, and never asks the upstream', async () => {
     const on = await stage({ script: sayLine });
-    for (const path of ['/v1/chat/completions', '/key/generate', '/anthropic/v1/messages']) {
-      const fields = [`authorization: Bearer ${on.sidecar.key}`, 'x-api-key: x'];
+    for (const path of ['/v1/chat/completions', '/key/generate', '/health/readiness']) {
+      const fields = [`authorization: Bearer ${on.sidecar.key}`, 'connection: origin'];
       const { answers } = await converse(on.sidecar.port, preflight(path, fields));
-      expect(answers.map(({ body }) => body)).toEqual([`OPTIONS ${path}`]);
-      const peer = on.upstream.requests.at(-1);
-      expect(peer?.rawHead).not.toMatch(/authorization|api-key|Bearer|sk-/i);
-      expect(peer?.values('origin')).toEqual(['https://app.example']);
+      expect(answers.map(({ status, body }) => [status, body])).toEqual([[200, 'OK']]);
+      expect(answers[0]?.field('access-control-allow-origin')).toBe('*');
+      expect(answers[0]?.field('access-control-max-age')).toBe('600');
+    }
+    expect(on.upstream.requests).toEqual([]);
+  });
+
+  it('is answered at once while LiteLLM is away, and takes no place of those who wait', async () => {
+    const settings = { SIDECAR_HOLD: '20s', SIDECAR_HOLD_MAX: '1' };
+    const on = await stage({ script: sayLine, settings });
+    await on.upstream.stop();
+    const waiting = get(on.sidecar);
+    await eventually(() => (on.sidecar.logText().includes('LiteLLM is away') ? true : undefined));
+    const one = preflight('/v1/models').replace('connection: close', 'x-a: b');
+    const { answers } = await converse(on.sidecar.port, one + preflight('/v1/models'));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    await on.upstream.start();
+    expect((await waiting).response.statusCode).toBe(200);
+  });
+
+  it('of an origin that SIDECAR_CORS_ORIGINS does not name is refused as LiteLLM does', async () => {
+    const settings = { SIDECAR_CORS_ORIGINS: 'https://chat.example.com, https://app.example' };
+    const on = await stage({ script: sayLine, settings });
+    const { answers } = await converse(on.sidecar.port, preflight('/v1/models'));
+    expect(answers[0]?.field('access-control-allow-origin')).toBe('https://app.example');
+    const evil = preflight('/v1/models').replace('https://app.example', 'https://evil.example');
+    const refused = (await converse(on.sidecar.port, evil)).answers[0];
+    expect([refused?.status, refused?.body]).toEqual([400, 'Disallowed CORS origin']);
+    expect(refused?.field('access-control-allow-origin')).toBeUndefined();
+    const asked = async (path: string, origin: string) =>
+      (await get(on.sidecar, path, { headers: { origin } })).response.headers;
+    for (const path of ['/v1/models', '/health/liveliness', '/prompts/test']) {
+      const mine = await asked(path, 'https://chat.example.com');
+      expect(mine['access-control-allow-origin']).toBe('https://chat.example.com');
+      const others = await asked(path, 'https://evil.example');
+      expect(others['access-control-allow-origin']).toBeUndefined();
     }
   });
 

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createRouteTable } from '../../src/litellm/routes.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
-import { type AdmissionRules, admit, isPreflight } from '../../src/proxy/decide.ts';
-import { headOf } from '../support/heads.ts';
+import { type AdmissionRules, admit } from '../../src/proxy/decide.ts';
 import {
   KEYS,
   knownKey,
@@ -25,19 +24,18 @@ const ROUTES = {
 
 interface Asked {
   key?: string;
-  preflight?: boolean;
   address?: string;
   rules?: AdmissionRules;
 }
 
 /** Who was let in, or the code of the refusal. */
 const ask = (path: string, asked: Asked = {}): string => {
-  const { key, preflight = false, address = '192.0.2.1' } = asked;
+  const { key, address = '192.0.2.1' } = asked;
   const credential = key === undefined ? undefined : { carrier: 'authorization', key };
-  const request = { route: classify(path), preflight, address };
+  const request = { route: classify(path), address };
   const verdict = admit(request, credential, asked.rules ?? rules);
   if ('refusal' in verdict) return verdict.refusal.code;
-  return verdict.generation?.client ?? 'nobody';
+  return verdict.generation.client;
 };
 
 describe('admission', () => {
@@ -100,21 +98,12 @@ describe('admission', () => {
   });
 
   it('says whose key it was', () => {
-    const request = { route: classify(ROUTES.inference), preflight: false, address: '' };
+    const request = { route: classify(ROUTES.inference), address: '' };
     const of = (key: string) => admit(request, { carrier: 'x', key }, rules).generation?.client;
     expect(of(KEYS.retired)).toBe('retired');
     expect(of(KEYS.revoked)).toBe('revoked');
     expect(of(KEYS.passthrough)).toBe('passthrough');
     expect(of('sk-nobody')).toBeUndefined();
-  });
-
-  it('lets a preflight through without a key, but not on a denied row', () => {
-    for (const route of ['inference', 'passthrough', 'management', 'unnamed'] as const) {
-      expect(ask(ROUTES[route], { preflight: true })).toBe('nobody');
-      // Whatever it presents, it is nobody's request.
-      expect(ask(ROUTES[route], { preflight: true, key: KEYS.revoked })).toBe('nobody');
-    }
-    expect(ask(ROUTES.denied, { preflight: true })).toBe('route_denied');
   });
 
   it('takes the key of a client with addresses from there alone, on every route', () => {
@@ -150,20 +139,5 @@ describe('admission', () => {
     // Scope first: an address list is no help to a smaller key.
     const small = { key: KEYS.inference, rules: closed, address: '10.1.2.3' };
     expect(ask(ROUTES.management, small)).toBe('scope_denied');
-  });
-});
-
-describe('a preflight', () => {
-  const CORS = ['Origin: https://app', 'Access-Control-Request-Method: POST'];
-  it.each([
-    [true, 'OPTIONS /v1/models', CORS],
-    [true, 'OPTIONS /v1/models', [...CORS, 'Content-Length: 0']],
-    [false, 'OPTIONS /v1/models', CORS.slice(0, 1)],
-    [false, 'OPTIONS /v1/models', CORS.slice(1)],
-    [false, 'OPTIONS /v1/models', [...CORS, 'Content-Length: 2']],
-    [false, 'GET /v1/models', CORS],
-    [false, 'POST /v1/models', CORS],
-  ])('is %s for %s with %j', (expected, line, fields) => {
-    expect(isPreflight(headOf(line, fields))).toBe(expected);
   });
 });

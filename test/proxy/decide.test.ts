@@ -109,11 +109,13 @@ describe('a decision', () => {
     expect(sized(11)).toMatchObject({ generation: { client: 'full' } });
   });
 
-  it('takes a preflight without a key and with the target it came with', () => {
+  it('answers a preflight here, whatever it presents, but not on a denied row', () => {
     const cors = [HOST, 'Origin: https://app', 'Access-Control-Request-Method: POST'];
-    const decision = judge('OPTIONS /key/generate', cors);
-    expect(decision).toMatchObject({ kind: 'forward', generation: undefined });
+    for (const path of ['/key/generate', '/v1/models', '/health/liveliness', '/no/such/route']) {
+      expect(judge(`OPTIONS ${path}`, [...cors, BEARER]).kind).toBe('preflight');
+    }
     expect(codeOf(judge('OPTIONS /prompts/test', cors))).toBe('route_denied');
+    expect(codeOf(judge('OPTIONS /v1/models#x', cors))).toBe('bad_target');
   });
 });
 

@@ -14,7 +14,6 @@ const FACTS: ForwardFacts = {
   requestId: 'id-1',
   peer: '192.0.2.9',
   peerTrusted: false,
-  carriesKey: true,
   keepAuthorization: false,
 };
 const PUBLIC: ForwardRules = {
@@ -34,7 +33,7 @@ const sent = (
 ): string[] => {
   const all = { ...FACTS, ...facts };
   const flat = forwardHeaders(headOf('POST /', fields), rules, all);
-  addressTo(flat, rules.host, all.carriesKey ? key : undefined);
+  addressTo(flat, rules.host, key);
   return flat.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${flat[at + 1]}`] : []));
 };
 const named = (lines: readonly string[], name: string): string[] =>
@@ -105,11 +104,6 @@ describe('the fields that LiteLLM gets', () => {
     );
     expect(named(lines, 'authorization')).toEqual(['authorization: Bearer mcp']);
     expect(named(lines, 'x-litellm-api-key')).toEqual(['x-litellm-api-key: Bearer upstream']);
-  });
-
-  it('carry no key at all on a preflight', () => {
-    const lines = sent(['authorization: client'], { carriesKey: false });
-    expect(lines.filter((line) => /authorization|key|Bearer/.test(line))).toEqual([]);
   });
 
   it('keep the subprotocols but those with a key', () => {

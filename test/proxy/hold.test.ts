@@ -19,7 +19,9 @@ function start(changes: { holdMs?: number; most?: number } = {}) {
     onChange: (away) => said.push(away ? 'away' : 'back'),
     ...changes,
   });
-  const waiter = (name: string | number): Waiter => ({
+  const waiter = (name: string | number, client = 'ci'): Waiter => ({
+    client,
+    crowdOut: () => void said.push(`crowd out ${name}`),
     release: () => void said.push(`release ${name}`),
     expire: () => void said.push(`expire ${name}`),
   });
@@ -108,10 +110,26 @@ describe('the hold', () => {
     hold.close();
   });
 
+  it('is filled by no client alone: who has the most makes room for who has fewer', () => {
+    const { hold, said, waiter } = start({ most: 4 });
+    hold.markAway();
+    for (const name of [1, 2, 3, 4]) hold.enter(waiter(name, 'greedy'));
+    expect(hold.enter(waiter(5, 'greedy'))).toBe(false);
+    expect(hold.enter(waiter('a', 'ci'))).not.toBe(false);
+    expect(hold.enter(waiter('b', 'ci'))).not.toBe(false);
+    expect(said).toEqual(['away', 'crowd out 4', 'crowd out 3']);
+    // Two and two: nobody has more than a newcomer would.
+    expect(hold.enter(waiter('c', 'ci'))).toBe(false);
+    expect(hold.enter(waiter('x', 'other'))).not.toBe(false);
+    expect(hold.size()).toBe(4);
+    hold.close();
+  });
+
   it('keeps the place of who was released too early, even where it is full by then', async () => {
     const { hold, state, said, waiter } = start({ most: 2 });
     hold.markAway();
     const again: Waiter = {
+      ...waiter('again'),
       release: () => {
         // LiteLLM took the connection of the check, and none after it.
         state.reachable = false;

@@ -61,9 +61,8 @@ describe('that a key is used', () => {
         'access-control-request-method': 'GET',
         connection: 'close',
       },
-      signal: AbortSignal.timeout(200),
-    }).catch(() => undefined);
-    expect(it.upstream.requests).toHaveLength(1);
+    });
+    expect(it.upstream.requests).toEqual([]);
     expect(it.uses).toHaveLength(4);
   });
 

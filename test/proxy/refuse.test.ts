@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { refusalAnswer } from '../../src/proxy/refuse.ts';
 import { REFUSAL_CODES, refusal, statusOf } from '../../src/refusal.ts';
 
-const CONTEXT = { dialect: 'openai', requestId: 'id-1', origin: undefined } as const;
+const CONTEXT = { dialect: 'openai', requestId: 'id-1', reader: undefined } as const;
 
 const answer = (code: (typeof REFUSAL_CODES)[number], context = {}, extra = {}) => {
   const { status, headers, body } = refusalAnswer(refusal(code, 'Größe', extra), {
@@ -38,7 +38,7 @@ describe('the answer of a refusal', () => {
   });
 
   it('is readable for a page of another origin, and for no other', () => {
-    const { field } = answer('missing_key', { origin: 'https://app.example' });
+    const { field } = answer('missing_key', { reader: 'https://app.example' });
     expect(field('access-control-allow-origin')).toBe('https://app.example');
     expect(field('access-control-expose-headers')).toContain('x-sidecar-refusal');
     expect(field('vary')).toBe('Origin');

@@ -3,6 +3,7 @@ import { systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { canConnect, type Probe } from '../../src/litellm/probe.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
+import { createCors } from '../../src/proxy/cors.ts';
 import type { Policy } from '../../src/proxy/decide.ts';
 import { createExchanges } from '../../src/proxy/exchanges.ts';
 import { createFailureLimiter } from '../../src/proxy/failure-limiter.ts';
@@ -69,7 +70,10 @@ async function startGateway(ends: (() => unknown)[]) {
   const gateway = createGateway({
     policy: () => policy.current,
     rules,
-    exchange: { upstreams, exchanges, events, elapsed, answerTimeoutMs: 0, uploadIdleMs: 0 },
+    exchange: {
+      ...{ upstreams, exchanges, events, elapsed, cors: createCors([]) },
+      ...{ answerTimeoutMs: 0, uploadIdleMs: 0 },
+    },
     failures: createFailureLimiter(0, () => 0),
     isTrustedProxy: inBlocks([]),
     upload: { replayBytes: 1024, budget: createReplayBudget(65_536), limit: 0, elapsed },
