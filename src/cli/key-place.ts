@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { keyTextFault } from '../config/kinds.ts';
 import { placeInWords } from '../config/load.ts';
 import { SETTINGS } from '../config/settings.ts';
 import { readKeySync } from '../config/text-file.ts';
@@ -76,7 +77,13 @@ function clientsIn(state: string): readonly string[] {
 /** The key in a file; undefined where the file is not there. Throws `CommandError`. */
 export function keyFromFile(path: string): Secret | undefined {
   const file = readKeySync(path);
-  if ('key' in file) return file.key;
+  if ('key' in file) {
+    const fault = keyTextFault(file.key.reveal());
+    if (fault === undefined) return file.key;
+    throw new CommandError(`the key file ${path}: ${fault}`, EXIT.configuration, [
+      'write the key alone into it, with or without a line break at its end',
+    ]);
+  }
   switch (file.kind) {
     case 'missing':
       return undefined;

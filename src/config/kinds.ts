@@ -57,8 +57,34 @@ export const path: Kind<string> = {
   show: String,
 };
 
+/** `NAME=…` as in a dotenv file or a compose file; another word only where a key follows it. */
+const NAME_FIRST = new RegExp(
+  String.raw`^(?:(?:export|set|setenv|declare -x)\s+|- *|\$env:)?` +
+    String.raw`(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|\w+(?=\s*[=:]\s*["'\x60]?sk-))\s*[=:]\s*[^=\s]`,
+);
+
+/** What is copied along with a key by mistake: who presents the key alone would be refused. */
+const AROUND_KEYS: readonly (readonly [mark: RegExp, fault: string])[] = [
+  [/^\\?["'`]|["'`]$/, 'it begins or ends with a quote: leave the quotes out'],
+  [NAME_FIRST, 'it begins with a name: only what stands behind the name is the key'],
+  [/^\$[({]/, 'it names a variable in whose place nobody put a value: write the key itself'],
+  [/^bearer\s/i, 'it begins with the word Bearer, which is no part of the key'],
+  [/\s/, 'there is a space or a line break in it: one key is one word'],
+  [/\\[rn]$/, 'it ends with a line break that is written out: leave the \\n out'],
+];
+
+/** What is wrong with the text of a key, without the text; undefined: nothing is seen. */
+export const keyTextFault = (text: string): string | undefined =>
+  AROUND_KEYS.find(([mark]) => mark.test(text))?.[1];
+
+function readSecret(text: string, pattern: RegExp): Reading<Secret> {
+  const fault = keyTextFault(text);
+  if (fault !== undefined) return wrong(fault);
+  return pattern.test(text) ? got(new Secret(text)) : wrong();
+}
+
 const secretOf = (pattern: RegExp, allowed: string): Kind<Secret> => ({
-  read: (text) => (pattern.test(text) ? got(new Secret(text)) : wrong()),
+  read: (text) => readSecret(text, pattern),
   allowed,
   secret: true,
   show: String,

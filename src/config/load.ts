@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { Secret } from '../secret.ts';
-import { KNOWN_NAMES, type ParsedConfig, parseConfig } from './parse.ts';
+import { KNOWN_NAMES, type ParsedConfig, parseConfig, readFound } from './parse.ts';
 import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf, SETTINGS } from './settings.ts';
 import {
   createMask,
@@ -12,6 +12,7 @@ import {
   findValue,
   type Mask,
   type Mistake,
+  quotesAround,
   type Source,
   valueIn,
 } from './sources.ts';
@@ -98,21 +99,43 @@ export function parseDotenv(text: string): DotenvFile {
   const cut = lines.filter(({ rest }) => CUT.test(rest));
   return {
     source: { name: DOTENV, values },
-    mistakes: lost.map(({ name, line }) => ({
-      name,
-      found: `line ${line} of ${DOTENV}, which sets nothing`,
-      allowed: `${name}=value`,
-    })),
+    mistakes: [
+      ...lost.map(({ name, line }) => ({
+        name,
+        found: `line ${line} of ${DOTENV}, which sets nothing`,
+        allowed: `${name}=value`,
+      })),
+      ...unclosedQuotes(values),
+    ],
     warnings: cut.map(
       ({ name }) => `${name} in ${DOTENV} ends before a #: put the value in quotes to keep it`,
     ),
   };
 }
 
+/** Quotes that are closed lines further down, or never: the lines between them set nothing. */
+function unclosedQuotes(values: Readonly<Record<string, string>>): Mistake[] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    if (!/[\r\n]/.test(value.trim())) return [];
+    const swallowed = linesOfSettings(value).map((line) => line.name);
+    const names = KNOWN_NAMES.includes(name) ? [name, ...swallowed] : swallowed;
+    return names.map((each) => ({
+      name: each,
+      found: `a value of several lines: the quote that begins behind ${name}= in ${DOTENV}`,
+      allowed: `${each}=value, on a line of its own`,
+      hint: 'close that quote on the line where it begins',
+    }));
+  });
+}
+
+/** What stands before a name in other programs' files; only `export` means anything to dotenv. */
+const BEFORE_NAMES = String.raw`(?:(?:export|set|setenv|setx|declare\s+-x|-)\s+|\$env:)?`;
+const NAMED_LINE = new RegExp(String.raw`^\s*${BEFORE_NAMES}["']?([A-Z][A-Z0-9_]*)(.*)$`);
+
 /** The lines that begin with the name of a setting. */
 function linesOfSettings(text: string): { name: string; line: number; rest: string }[] {
   return text.split(/\r\n?|\n/).flatMap((content, index) => {
-    const match = /^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)(.*)$/.exec(content);
+    const match = NAMED_LINE.exec(content);
     const [, name = '', rest = ''] = match ?? [];
     return KNOWN_NAMES.includes(name) ? [{ name, line: index + 1, rest }] : [];
   });
@@ -148,7 +171,11 @@ function unusableKeyFile(name: string, named: Found, fault: string, mask: Mask):
     allowed: 'the path of a file that holds the key, in UTF-8',
     ...(isPath
       ? {}
-      : { hint: 'it names a file, such as ./master.key; a key itself goes elsewhere' }),
+      : {
+          hint:
+            quotesAround(named) ??
+            'it names a file, such as ./master.key; a key itself goes elsewhere',
+        }),
   };
 }
 
@@ -225,7 +252,7 @@ function openPlaces(setting: AnySetting, places: ConfigPlaces): DeclaredPlaces {
       keyFile = keyFileNamedBy(sources);
       if (keyFile !== undefined) return inKeyFile(setting, keyFile, envFile);
       const found = findValue(sources, setting);
-      return { value: found && inSource(setting, found, envFile) };
+      return found === undefined ? { value: undefined } : declaredIn(setting, found, envFile);
     },
   };
 }
@@ -264,12 +291,18 @@ async function inKeyFile(
   const file = await readKey(path);
   const where = placeInWords(setting, path, envFile);
   if ('fault' in file) return { fault: `${where}: ${file.fault}` };
-  return { value: { source: 'file', where, key: file.key } };
+  const source: Source = { name: path, values: {}, keyFile: true };
+  return declaredIn(setting, { text: file.key.reveal(), source }, envFile);
 }
 
-const inSource = (setting: AnySetting, { text, source }: Found, envFile: string) =>
-  ({
-    source: source.name === DOTENV ? 'dotenv' : 'environment',
-    where: placeInWords(setting, source.name, envFile),
-    key: new Secret(text),
-  }) satisfies DeclaredValue;
+/** A value as `parseConfig` would take it; what would not be taken at a start is a fault. */
+function declaredIn(setting: AnySetting, found: Found, envFile: string): DeclaredReading {
+  const { text, source } = found;
+  const where = placeInWords(setting, source.name, envFile);
+  const reading = readFound(setting, found);
+  if ('hint' in reading) {
+    return { fault: `${where}: ${reading.hint || `it is not ${setting.kind.allowed}`}` };
+  }
+  const kind = source.keyFile ? 'file' : source.name === DOTENV ? 'dotenv' : 'environment';
+  return { value: { source: kind, where, key: new Secret(text) } };
+}

@@ -18,9 +18,11 @@ import {
   type Mask,
   type Mistake,
   quote,
+  quotesAround,
   type Source,
   valueIn,
 } from './sources.ts';
+import { type Reading, wrong } from './units.ts';
 
 /** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
 export type Origins = { readonly [F in keyof Config]: string };
@@ -74,12 +76,19 @@ const withAbsoluteTargets = (config: Config, cwd: string): Config => ({
   publish: config.publish.map((target) => ({ ...target, path: resolve(cwd, target.path) })),
 });
 
+/** A value as it was found, or the hint that says why it is none. */
+export function readFound({ kind }: AnySetting, found: Found): Reading<unknown> {
+  const quotes = quotesAround(found);
+  return quotes === undefined ? kind.read(found.text) : wrong(quotes);
+}
+
 function readValue(
-  { name, kind, default: fallback }: AnySetting,
+  setting: AnySetting,
   found: Found | undefined,
   mask: Mask,
 ): Mistake | { value: unknown } {
-  const result = kind.read(found?.text ?? fallback);
+  const { name, kind, default: fallback } = setting;
+  const result = found === undefined ? kind.read(fallback) : readFound(setting, found);
   if ('value' in result) return result;
   const hides = kind.secret === true || kind.hidden === true;
   const shown = hides ? 'a value that is not shown' : quote(found?.text ?? '', mask);
@@ -109,15 +118,20 @@ function twoWays(setting: AnySetting, sources: readonly Source[]): Mistake | und
   };
 }
 
-/** SIDECAR_ENV_FILE says where `.env` is: in that file nobody would look for it. */
+/**
+ * SIDECAR_ENV_FILE says where `.env` is: in that file nobody would look for it, and with quotes
+ * around it a file is looked for that is not there, which is no mistake.
+ */
 const misplacedEnvFile = (sources: readonly Source[]): Mistake[] =>
-  sources
-    .filter((source) => source.name !== ENVIRONMENT && valueIn(source, ENV_FILE.name) !== undefined)
-    .map((source) => ({
-      name: ENV_FILE.name,
-      found: `it is set in ${source.name}`,
-      allowed: 'the environment only',
-    }));
+  sources.flatMap((source) => {
+    const text = valueIn(source, ENV_FILE.name);
+    if (text === undefined) return [];
+    const hint = source.name === ENVIRONMENT ? quotesAround({ text, source }) : '';
+    if (hint === undefined) return [];
+    const allowed = hint === '' ? 'the environment only' : ENV_FILE.kind.allowed;
+    const found = `it is set in ${source.name}`;
+    return [{ name: ENV_FILE.name, found, allowed, ...(hint !== '' && { hint }) }];
+  });
 
 const PREFIX = 'SIDECAR_';
 
@@ -139,7 +153,8 @@ const BARE_NAMES = KNOWN_NAMES.filter((name) => name.startsWith(PREFIX)).map((na
 const unknownNames = (sources: readonly Source[]): Mistake[] =>
   sources.flatMap((source) =>
     Object.keys(source.values)
-      .filter((name) => name.startsWith(PREFIX) && !KNOWN_NAMES.includes(name))
+      .filter((name) => !KNOWN_NAMES.includes(name))
+      .filter((name) => name.startsWith(PREFIX) || KNOWN_NAMES.includes(bareName(name)))
       .filter((name) => valueIn(source, name) !== undefined)
       .map((name) => {
         const hint = hintFor(name);
@@ -152,7 +167,12 @@ const unknownNames = (sources: readonly Source[]): Mistake[] =>
       }),
   );
 
+/** Without what programs that read no shell's syntax leave at a name: `export`, quotes, a BOM. */
+const bareName = (name: string): string =>
+  name.replace(/^[\s"'\uFEFF]*(?:export\s+)?/, '').replace(/[\s"']+$/, '');
+
 function hintFor(name: string): string | undefined {
+  if (bareName(name) !== name) return `write ${bareName(name)}, and nothing before or behind it`;
   const bare = name.replace(/_FILE$/, '');
   if (KNOWN_NAMES.includes(bare)) return `only secrets are read from files: set ${bare} itself`;
   const near = nearest(name.slice(PREFIX.length), BARE_NAMES);

@@ -40,6 +40,18 @@ function inOrder(sources: readonly Source[], setting: AnySetting): readonly Sour
   return [...sources].sort((a, b) => rank(a) - rank(b));
 }
 
+/** A value that begins or ends with a quote: no setting has such a value. */
+const IN_QUOTES = /^\\?["'`]|["'`]$/;
+
+/** Why a value has quotes around it, and what to do; undefined: it has none. */
+export function quotesAround({ text, source }: Found): string | undefined {
+  if (!IN_QUOTES.test(text)) return undefined;
+  if (source.keyFile === true) return 'a key file holds the key alone: leave the quotes out';
+  return source.name === DOTENV
+    ? 'a quote in that line is not closed, or something stands behind the one that closes it'
+    : "quotes count there, as docker's --env-file keeps them: write the value without quotes";
+}
+
 /** Trimmed; undefined where nothing, or an empty text, is set: compose hands on empty variables. */
 export function valueIn(source: Source, name: string): string | undefined {
   if (!Object.hasOwn(source.values, name)) return undefined;

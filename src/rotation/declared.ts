@@ -1,4 +1,5 @@
 import { MASTER } from '../client-name.ts';
+import { keyTextFault } from '../config/kinds.ts';
 import type { DeclaredPlaces, DeclaredReading, DeclaredValue } from '../config/load.ts';
 import { checkDeclaredKey, digestOf, generateKey } from '../keyring/key.ts';
 import {
@@ -197,6 +198,8 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
   if (master === undefined) {
     const found = await keyFiles.read(MASTER);
     if (found === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
+    const fault = found && keyTextFault(found.reveal());
+    if (fault !== undefined) throw badFile(`the key file of ${MASTER}: ${fault}`);
     const key = found ?? new Secret(generateKey());
     const { graceMs } = options;
     const rotation = { ...MASTER_ROTATION, key, source: undefined, graceMs };
@@ -214,7 +217,9 @@ export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound>
 }
 
 /** A new key in place of an emptied file would lock out whoever holds the key that was in it. */
-const emptyFile = (): AdminError =>
-  new AdminError('publish_failed', `the key file of ${MASTER} is empty`, {
+const emptyFile = (): AdminError => badFile(`the key file of ${MASTER} is empty`);
+
+const badFile = (message: string): AdminError =>
+  new AdminError('publish_failed', message, {
     hints: [`put the key back into keys/${MASTER} of the state folder, or delete that file`],
   });
