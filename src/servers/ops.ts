@@ -4,6 +4,7 @@ import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
 import { createPendingAnswers, listenerOf, MOST_OPERATORS, OPERATOR_LIMITS } from './listener.ts';
+import { createPipelineGuard } from './pipelining.ts';
 
 /**
  * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
@@ -135,10 +136,11 @@ export const createOpsServer = (options: OpsOptions) => {
       return text(500, 'failed; the log says why');
     }
   };
+  const isServed = createPipelineGuard();
   const serve =
     (expects: boolean) =>
     (request: IncomingMessage, response: ServerResponse): void => {
-      if (isServedNoMore(request.socket)) return;
+      if (!isServed(request, response) || isServedNoMore(request.socket)) return;
       pending.add(response);
       if (admin !== undefined && request.url?.startsWith('/api/') === true) {
         admin(request, response, expects);

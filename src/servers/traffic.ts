@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Gateway } from '../proxy/gateway.ts';
 import { listenerOf } from './listener.ts';
+import { createPipelineGuard } from './pipelining.ts';
 
 interface TrafficServerOptions {
   readonly gateway: Gateway;
@@ -36,9 +37,11 @@ export function createTrafficServer(options: TrafficServerOptions) {
   /** The latest answer on each connection: a parse error must not be written into its middle. */
   const latest = new WeakMap<Socket, ServerResponse>();
 
+  const isServed = createPipelineGuard();
   const serve =
     (expect: 'none' | 'continue' | 'unknown') =>
     (request: IncomingMessage, response: ServerResponse): void => {
+      if (!isServed(request, response)) return;
       latest.set(request.socket, response);
       gateway.onRequest(request, response, expect);
     };

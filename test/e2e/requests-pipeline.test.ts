@@ -87,13 +87,61 @@ describe('behind a refused request', () => {
     expect(on.upstream.requests.map(({ target }) => target)).toEqual(['/v1/models', '/v1/models']);
   });
 
-  it('a hundred others on the same connection are served as they deserve', async () => {
+  it('others on the same connection are served as they deserve', async () => {
     const on = await stage({ script: sayLine });
     const keyless = head('GET /v1/models HTTP/1.1', 'host: gateway');
-    const bytes = (keyless + requestBytes(on.sidecar, MODELS)).repeat(50);
+    const bytes = (keyless + requestBytes(on.sidecar, MODELS)).repeat(7);
     const { answers, rest } = await converse(on.sidecar.port, bytes + lastRequest(on.sidecar.key));
     const statuses = answers.map(({ status }) => status);
-    expect(statuses).toEqual([...Array.from({ length: 50 }, () => [401, 200]).flat(), 200]);
+    expect(statuses).toEqual([...Array.from({ length: 7 }, () => [401, 200]).flat(), 200]);
     expect(rest).toBe('');
+  });
+});
+
+describe('a connection that does not wait for answers', () => {
+  const keyless = head('GET /v1/models HTTP/1.1', 'host: gateway');
+
+  it('is served sixteen requests of one packet, and then ends', async () => {
+    const on = await stage({ script: sayLine });
+    const { answers, rest } = await converse(on.sidecar.port, keyless.repeat(1000));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 16 }, () => 401));
+    expect(rest).toBe('');
+    expect(on.sidecar.accessLines()).toHaveLength(16);
+  });
+
+  it('has sixteen requests at LiteLLM, however they come, and ends with their answers', async () => {
+    const on = await stage();
+    const caller = await callRaw(on.sidecar.port);
+    const peers = [];
+    for (let each = 0; each < 16; each++) {
+      caller.send(requestBytes(on.sidecar, `${MODELS}?${each}`));
+      peers.push(await on.upstream.next());
+    }
+    caller.send(requestBytes(on.sidecar, `${MODELS}?16`).repeat(100));
+    for (const peer of peers.reverse()) peer.answer('200 OK', peer.target);
+    const { answers, rest } = await conversation(caller);
+    expect(answers.map(({ body }) => body)).toEqual(
+      Array.from({ length: 16 }, (_, each) => `/v1/models?${each}`),
+    );
+    expect(rest).toBe('');
+    expect(on.upstream.requests).toHaveLength(16);
+  });
+
+  it('may go on for ever where it has few at a time', async () => {
+    const on = await stage({ script: sayLine });
+    const caller = await callRaw(on.sidecar.port);
+    for (let each = 0; each < 40; each++) {
+      caller.send(requestBytes(on.sidecar, `${MODELS}?a${each}`));
+      caller.send(requestBytes(on.sidecar, `${MODELS}?b${each}`));
+      await caller.until(`b${each}`);
+    }
+    caller.send(lastRequest(on.sidecar.key));
+    expect((await conversation(caller)).answers).toHaveLength(81);
+  });
+
+  it('is not served at the ops port either', async () => {
+    const { sidecar } = await stage();
+    const livez = head('GET /livez HTTP/1.1', 'host: ops');
+    expect((await converse(sidecar.opsPort, livez.repeat(1000))).answers).toHaveLength(16);
   });
 });
