@@ -111,6 +111,7 @@ function buildOps(
   return createOpsServer({
     metrics: exposition,
     isReady: traffic.readiness,
+    names: config.opsNames,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });

@@ -125,6 +125,18 @@ export const host: Kind<string> = {
   show: String,
 };
 
+/** What a place is called, as `Host` may say it. */
+export const hostNames: Kind<readonly string[]> = listOf(
+  {
+    read(text) {
+      const name = readHost(text);
+      return 'hint' in name ? name : got(name.value.toLowerCase());
+    },
+    show: String,
+  },
+  'host names with commas between them, without ports',
+);
+
 /** A CIDR block in its plain form, `10.0.0.0/8`. */
 function readBlock(text: string): Reading<string> {
   const [address = '', bits, ...more] = text.split('/');

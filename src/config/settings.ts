@@ -4,6 +4,7 @@ import {
   flag,
   headerSecret,
   host,
+  hostNames,
   integer,
   keyHeader,
   oneOf,
@@ -204,6 +205,12 @@ export const SETTINGS = {
       kind: port,
       default: '4001',
       help: 'the port of /livez, /readyz and /metrics',
+    },
+    /** In lower case. */
+    opsNames: {
+      name: 'SIDECAR_OPS_NAMES',
+      kind: hostNames,
+      help: 'public names of the ops port; addresses and private names need not be set',
     },
     adminToken: {
       name: 'SIDECAR_ADMIN_TOKEN',

@@ -3,16 +3,6 @@ import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Wide limits for operators, probes and scrapers: their requests are short and come at once. */
-export const OPERATOR_LIMITS = {
-  maxHeaderSize: 8 * 1024,
-  headersTimeout: 3_000,
-  requestTimeout: 10_000,
-  connectionsCheckingInterval: 1_000,
-} as const;
-/** How many connections of operators, probes and scrapers are open at most. */
-export const MOST_OPERATORS = 256;
-
 /** A server that listens once it is told where. */
 export type Listener = ReturnType<typeof listenerOf>;
 

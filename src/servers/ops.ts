@@ -1,9 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
-import { createPendingAnswers, listenerOf, MOST_OPERATORS, OPERATOR_LIMITS } from './listener.ts';
+import { createPendingAnswers, listenerOf } from './listener.ts';
+import { createOperatorServer, isOurHost } from './operators.ts';
 import { createPipelineGuard } from './pipelining.ts';
 
 /**
@@ -25,6 +26,8 @@ export interface OpsOptions {
   readonly isReady: () => { readonly ready: boolean; readonly waitingFor: readonly string[] };
   /** Told of an endpoint that failed; its caller gets 500 without the reason. */
   readonly onError?: (error: unknown) => void;
+  /** What this port is called, in lower case, besides addresses and private names. */
+  readonly names?: readonly string[];
   /** Serves the admin API too, to callers with the token of this digest (`digestOf`). */
   readonly admin?: { readonly tokenDigest: string; readonly api: AdminApi };
 }
@@ -39,11 +42,8 @@ interface OpsAnswer {
 const TEXT = 'text/plain; charset=utf-8';
 const ALLOWED = 'GET, HEAD';
 
-const LIMITS = {
-  ...OPERATOR_LIMITS,
-  // Above the usual scrape interval of 60 s, so that a scraper's connection is kept.
-  keepAliveTimeout: 75_000,
-} as const;
+/** Above the usual scrape interval of 60 s, so that a scraper's connection is kept. */
+const KEEP_ALIVE_MS = 75_000;
 /** A reader that takes nothing of its answer for so long is cut. */
 const IDLE_MS = 30_000;
 const CLOSE_WITHIN_MS = 1_000;
@@ -76,6 +76,11 @@ const notFound = (hasAdmin: boolean): OpsAnswer => {
   return text(404, ['not found; this port has', ...rows].join('\n'));
 };
 const notAllowed: OpsAnswer = { ...text(405, `allowed: ${ALLOWED}`), allow: ALLOWED };
+
+const notOurs = text(
+  421,
+  'this port has no such name: ask by its address, or name it in SIDECAR_OPS_NAMES',
+);
 
 const isEndpoint = (path: string): path is keyof typeof ENDPOINTS => Object.hasOwn(ENDPOINTS, path);
 
@@ -142,6 +147,11 @@ export const createOpsServer = (options: OpsOptions) => {
     (request: IncomingMessage, response: ServerResponse): void => {
       if (!isServed(request, response) || isServedNoMore(request.socket)) return;
       pending.add(response);
+      if (!isOurHost(request.headers.host, options.names ?? [])) {
+        serveNoMore(request.socket);
+        send(response, notOurs, true);
+        return;
+      }
       if (admin !== undefined && request.url?.startsWith('/api/') === true) {
         admin(request, response, expects);
         return;
@@ -151,10 +161,9 @@ export const createOpsServer = (options: OpsOptions) => {
       if (carriesBody(request)) serveNoMore(request.socket);
       void answerTo(request).then((answer) => send(response, answer, carriesBody(request)));
     };
-  const server = createServer(LIMITS, serve(false));
+  const server = createOperatorServer({ keepAliveTimeout: KEEP_ALIVE_MS }, serve(false));
   // `100 Continue` is sent where the body is read, by the admin API, and nowhere else.
   server.on('checkContinue', serve(true));
-  server.maxConnections = MOST_OPERATORS;
   server.setTimeout(IDLE_MS);
 
   return {

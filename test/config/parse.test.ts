@@ -49,6 +49,7 @@ describe('a configuration', () => {
       maxGraceMs: 30 * 86_400_000,
       rotateEveryMs: 0,
       publish: [],
+      opsNames: [],
       adminToken: undefined,
       rootPath: '',
       publicUrl: undefined,

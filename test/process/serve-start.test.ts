@@ -41,6 +41,17 @@ describe('npm start', () => {
     process.signal('SIGKILL');
   });
 
+  it('opens no inspector, whoever asks for one', async () => {
+    const upstream = await startUpstream();
+    const process = await serve({ SIDECAR_UPSTREAM: upstream.url });
+    const sidecar = await process.ready();
+    process.signal('SIGUSR1');
+    expect((await get(sidecar)).text).toBe('served');
+    process.signal('SIGKILL');
+    await process.ended;
+    expect(process.stderr()).not.toContain('Debugger listening');
+  });
+
   it('at the first start makes a key that only its owner can read, and never says it', async () => {
     const upstream = await startUpstream();
     const settings = {

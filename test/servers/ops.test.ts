@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -158,10 +159,55 @@ describe('connections', () => {
     expect(got).toMatch(/^HTTP\/1\.1 431 /);
   });
 
+  it('that say nothing shut nobody out: the oldest gives way', async () => {
+    const { port } = await start();
+    const silent = Array.from({ length: 40 }, () => connect(port, '127.0.0.1'));
+    const closed: number[] = [];
+    for (const [at, socket] of silent.entries()) {
+      socket.on('close', () => closed.push(at)).on('error', () => undefined);
+      socket.resume();
+    }
+    await Promise.all(silent.map((socket) => once(socket, 'connect')));
+    expect((await ask(port, 'GET', '/livez')).status).toBe(200);
+    await vi.waitFor(() => expect(closed.toSorted((a, b) => a - b)).toHaveLength(9));
+    expect(Math.max(...closed)).toBe(8);
+    for (const socket of silent) socket.destroy();
+  });
+
+  it('with a request under way are kept, and new ones turned away', async () => {
+    let answerAll = (): void => {};
+    const answered = new Promise<string>((resolve) => {
+      answerAll = () => resolve('up 1\n');
+    });
+    const render = vi.fn(() => answered);
+    const { port } = await start({ metrics: { render, contentType: 'text/plain' } });
+    const get = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+    const waiting = Array.from({ length: 32 }, () => exchangeRaw(port, get));
+    await vi.waitFor(() => expect(render).toHaveBeenCalledTimes(32));
+    await expect(ask(port, 'GET', '/livez')).rejects.toMatchObject({ code: 'ECONNRESET' });
+    answerAll();
+    for (const answer of await Promise.all(waiting)) expect(answer).toMatch(/^HTTP\/1\.1 200/);
+    expect((await ask(port, 'GET', '/livez')).status).toBe(200);
+  });
+
   it('that send no whole head are answered 408 and closed', async () => {
     const { port } = await start();
     const got = await exchangeRaw(port, 'GET /livez HTTP/1.1\r\n');
     expect(got).toMatch(/^HTTP\/1\.1 408 /);
+  });
+});
+
+describe('a name', () => {
+  const asked = async (host: string, names: readonly string[] = []) => {
+    const { port } = await start({ names });
+    const lines = ['GET /metrics HTTP/1.1', `Host: ${host}`, 'Connection: close', '', ''];
+    return (await exchangeRaw(port, lines.join('\r\n'))).slice(9, 12);
+  };
+
+  it('that is not ours is refused: a page of somebody else may be called so', async () => {
+    expect(await asked('evil.example:4001')).toBe('421');
+    expect(await asked('ops.example.com')).toBe('421');
+    expect(await asked('OPS.example.com:4001', ['ops.example.com'])).toBe('200');
   });
 });
 

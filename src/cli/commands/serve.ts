@@ -41,6 +41,8 @@ export async function serve(places: ConfigPlaces): Promise<void> {
       [formatMistakes(loaded.mistakes)],
     );
   }
+  // Without a listener Node opens its inspector, to whoever may connect to it.
+  process.on('SIGUSR1', () => undefined);
   // All of it before the start: from then on nothing may stand between a signal and the drain.
   const [{ startApp }, { createLog, loadPrettifier }, { default: closeWithGrace }] =
     await Promise.all([

@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { lstatSync, renameSync } from 'node:fs';
 import { chmod, lstat, readdir, rm, stat } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
 import { openSocketFolder, type SocketFolder } from '../../store/socket-folder.ts';
-import { createPendingAnswers, MOST_OPERATORS, OPERATOR_LIMITS } from '../listener.ts';
+import { createPendingAnswers } from '../listener.ts';
+import { createOperatorServer } from '../operators.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
@@ -199,13 +200,12 @@ const CLOSED = {
 export async function openAdminSocket(options: AdminSocketOptions) {
   const pending = createPendingAnswers();
   let serving: AdminApi | keyof typeof CLOSED = 'starting';
-  const server = createServer(OPERATOR_LIMITS, (request, response) => {
+  const server = createOperatorServer({}, (request, response) => {
     if (isServedNoMore(request.socket)) return;
     pending.add(response);
     if (typeof serving === 'object') serving.handle(request, response, actorOf(request));
     else sendClosed(request, response, serving);
   });
-  server.maxConnections = MOST_OPERATORS;
   const lock = await lockSocket(options.path, server);
   server.on('error', options.onError);
 
