@@ -86,7 +86,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     await ops.close();
   };
   // The upstreams are for tests that hand the traffic over themselves.
-  return { port, opsPort, upstreams: traffic.upstreams, drain };
+  return { port, opsPort, upstreams: traffic.upstreams, drain, cut: traffic.cut };
 }
 
 /** The ops port: health, metrics, and the admin API where a token opens it. */

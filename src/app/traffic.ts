@@ -151,6 +151,8 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
       await finish(options, exchanges, server, phase);
       await close();
     },
+    /** Ends what is under way so that no client takes the part it has for the whole. */
+    cut: () => void exchanges.cut(() => true),
     /** Ends everything at once. */
     close,
   };

@@ -158,6 +158,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onComplete(trailers: (Buffer | string)[] | null): void {
     this.#abort = undefined;
+    // undici takes a reset for the end of an answer that has no length: it is no end.
+    const broken = this.#connection.socket?.errored;
+    if (broken) {
+      this.#owner.onAttemptError(this, broken);
+      return;
+    }
     this.#connections.give(this.#connection);
     this.#owner.onAnswerEnd(trailers ?? []);
   }

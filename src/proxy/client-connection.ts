@@ -51,6 +51,18 @@ export const serveNoMore = (socket: Duplex): void => void ending.add(socket);
 
 export const isServedNoMore = (socket: Duplex): boolean => ending.has(socket);
 
+/**
+ * Ends an answer before it is whole. Where nothing but the end of the connection tells where an
+ * answer ends, as in HTTP/1.0 (RFC 9112 §6.3), a FIN would make the part a whole: nginx speaks
+ * HTTP/1.0 to what stands behind it by default. So that connection is reset.
+ */
+export function breakOff(request: IncomingMessage, response: ServerResponse): void {
+  const endsByClose = request.httpVersionMinor === 0 && response.headersSent;
+  // Once all is written Node may be ending the connection, which cannot be reset then.
+  if (endsByClose && !response.writableFinished) response.socket?.resetAndDestroy();
+  else response.destroy();
+}
+
 /** How long, and how much, is read of a body that nobody wants (RFC 9112 §9.6). */
 const LINGER_MS = 2000;
 const LINGER_BYTES = 1024 * 1024;

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
-import { discardOrClose, whenClosed } from './client-connection.ts';
+import { breakOff, discardOrClose, whenClosed } from './client-connection.ts';
 import type { Cors } from './cors.ts';
 import type { Decision } from './decide.ts';
 import type { Exchanges, Live } from './exchanges.ts';
@@ -224,7 +224,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   }
 
   onAttemptError(attempt: Attempt, error: Error): void {
-    const { response } = this.#admitted;
+    const { request, response } = this.#admitted;
     this.#attempt = undefined;
     if (this.#closed) return;
     if (!response.headersSent) {
@@ -235,7 +235,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     } else {
       this.#context.events.onUpstreamError('aborted');
       this.outcome = 'upstream_aborted';
-      response.destroy();
+      breakOff(request, response);
     }
   }
 
@@ -311,7 +311,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   cut(): void {
     if (this.#closed) return;
     this.outcome = 'cut';
-    this.#admitted.response.destroy();
+    breakOff(this.#admitted.request, this.#admitted.response);
     // At once, and not when the socket is closed: until then the request could still be sent, and
     // an answer that waits behind another's (RFC 9112 §9.3.2) has no socket at all.
     this.#onClose();

@@ -120,7 +120,14 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
 
   cut(): void {
     this.outcome = 'cut';
-    this.#admitted.socket.destroy();
+    if (this.#endsByClose) this.#admitted.socket.resetAndDestroy();
+    else this.#admitted.socket.destroy();
+  }
+
+  /** Whether LiteLLM's refusal is under way to a client that would take a FIN for its end. */
+  get #endsByClose(): boolean {
+    const { request } = this.#admitted;
+    return request.httpVersionMinor === 0 && this.#status !== 0 && this.#status !== 101;
   }
 
   #waitFor(upstream: Upstream): void {
@@ -173,7 +180,8 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     if (this.#status !== 0) {
       events.onUpstreamError('aborted');
       this.outcome = 'upstream_aborted';
-      socket.destroySoon();
+      if (this.#endsByClose) socket.resetAndDestroy();
+      else socket.destroySoon();
       return;
     }
     this.#attempt?.gate.release();

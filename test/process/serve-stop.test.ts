@@ -116,6 +116,25 @@ describe('SIGTERM', () => {
     expect(caller.received).not.toContain('0\r\n\r\n');
   });
 
+  it('and then another: no client of HTTP/1.0 takes its part for the whole', async () => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '0',
+      SIDECAR_DRAIN: '30s',
+    });
+    const caller = await callRaw(sidecar.port);
+    caller.send(requestBytes(sidecar, 'GET /v1/models').replace('HTTP/1.1', 'HTTP/1.0'));
+    const peer = await upstream.next();
+    peer.head('200 OK', 'transfer-encoding: chunked');
+    peer.chunk('first');
+    await caller.until('first');
+    process.signal('SIGTERM');
+    await process.says(/those under way are finished/);
+    process.signal('SIGTERM');
+    expect(await caller.ended).toBe('reset');
+    expect(await process.ended).toBe(1);
+    expect(process.stderr()).toContain('"outcome":"cut"');
+  });
+
   it('in the delay, and then another: it ends at once', async () => {
     const { process } = await start({ SIDECAR_DRAIN_DELAY: '30s' });
     process.signal('SIGTERM');

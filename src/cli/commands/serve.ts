@@ -66,6 +66,8 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     log.flush();
     throw explain(error);
   });
+  // Where a second signal ends the process the kernel would close connections with a FIN.
+  process.prependListener('exit', app.cut);
   const { port, opsPort } = app;
   closeWithGrace({ delay: false, logger: false }, async ({ err, signal }) => {
     if (err) log.error({ err }, 'an error nobody caught: stopping');
