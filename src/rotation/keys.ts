@@ -45,7 +45,7 @@ export interface KeyEvents {
   /** The store failed; undefined: it works again. */
   onStore(error: StoreError | undefined): void;
   onPublishFailure(target: PublishTarget | 'state', error: Error): void;
-  /** A fault that was mended at the start, or a rotation that was finished there. */
+  /** A fault that was mended at the start, a rotation that was finished there, or of a target. */
   onNote(message: string): void;
   onDeclared(outcome: DeclaredOutcome): void;
   onClockJump(jump: ClockJump): void;
@@ -123,6 +123,7 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   const declared = createDeclaredKeys({ keeper, rotator, graceMs });
   const first = await firstKey({ keeper, rotator, keyFiles, declared, places, graceMs });
   events.onDeclared(first.outcome);
+  void publisher.tryAll();
   const watch = watchDeclared(options, declared, first.reading);
   const publishing = new Set(config.publish.map(({ client }) => client));
   const schedule = { everyMs: rotateEveryMs, clients: publishing };
@@ -143,7 +144,7 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
       ...{ storeError: keeper.storeError, storeWarnings: () => store.warnings },
-      warnings: declared.warnings,
+      warnings: () => [...declared.warnings(), ...publisher.warnings()],
     },
   });
   return {
@@ -197,6 +198,7 @@ function openPublisher(
         .change([{ kind: 'published', client, number }], 'sidecar', 'at-once')
         .catch(() => undefined),
     onFailure: events.onPublishFailure,
+    onNote: events.onNote,
   });
 }
 

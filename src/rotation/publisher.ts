@@ -1,11 +1,15 @@
 import { type PublishTarget, showPlace } from '../config/kinds.ts';
 import type { Secret } from '../secret.ts';
-import { publishToDotenv, publishToFile } from '../store/publish.ts';
+import { publishToDotenv, publishToFile, tryTarget } from '../store/publish.ts';
 import { createTurns, type Turns } from '../turns.ts';
-import type { TargetView } from './admin.ts';
+import type { TargetView, WarningView } from './admin.ts';
 
 /** Writes a key to a target: on the disk when it resolves. The error of a failure holds no key. */
-type WriteTarget = (target: PublishTarget, key: Secret) => Promise<void>;
+type WriteTarget = (
+  target: PublishTarget,
+  key: Secret,
+  onShortcoming: (shortcoming: string) => void,
+) => Promise<void>;
 
 export interface PublisherOptions {
   readonly targets: readonly PublishTarget[];
@@ -15,6 +19,8 @@ export interface PublisherOptions {
   readonly onPublished: (client: string, number: number) => void;
   /** A try to write a target failed; `error` holds no key. */
   readonly onFailure: (target: PublishTarget, error: Error) => void;
+  /** Told once of each thing that a disk does not do, and of each target that cannot be written. */
+  readonly onNote: (message: string) => void;
   /** For tests: what writes instead of the disk. */
   readonly write?: WriteTarget;
   /** Milliseconds, instead of `RETRY_WAITS`. */
@@ -33,6 +39,13 @@ export interface Publisher {
   publish(client: string, number: number, key: Secret): Promise<boolean>;
   /** In the order of the settings. Before a first `publish` they count as published. */
   targets(client: string): readonly TargetView[];
+  /**
+   * Sees whether each target could be written, and changes none; what cannot be is tried again each
+   * minute. Never rejects.
+   */
+  tryAll(): Promise<void>;
+  /** The targets that could not be written when they were tried last. */
+  warnings(): readonly WarningView[];
   /** The client's newest key was withdrawn: no target is tried again for it. */
   forget(client: string): void;
   /** Nothing is tried again. */
@@ -43,17 +56,20 @@ export interface Publisher {
 const LIMIT_MS = 5000;
 
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
+  const { onPublished, onFailure, onNote, limitMs = LIMIT_MS } = options;
   const write = options.write ?? writeToDisk;
   const turns = createTurnsOfPaths();
   /** By client: what was published last, `late` where a target lacked it at first. */
   const newest = new Map<string, { readonly number: number; late: boolean }>();
+  const noteOnce = onceEach(onNote);
 
   const all = options.targets.map((target) =>
     createPublishTarget(target, {
       now: options.now,
       inTurn: turns(target.path),
-      write: (key) => write(target, key),
+      write: (key) =>
+        write(target, key, (shortcoming) => noteOnce(`a key is published, and ${shortcoming}`)),
+      onUnwritable: ({ message }) => noteOnce(`${unwritable(target)}: ${message}`),
       onWritten: () => tellIfLate(target.client),
       onFailure: (error) => onFailure(target, error),
       limitMs,
@@ -79,6 +95,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
       return !mine.late;
     },
     targets: (client) => targetsOf(client).map(({ view }) => view()),
+    tryAll: async () => void (await Promise.all(all.map(({ trials }) => trials.try()))),
+    warnings: () => all.flatMap(warningOf),
     forget(client) {
       newest.delete(client);
       for (const each of targetsOf(client)) each.forget();
@@ -89,8 +107,31 @@ export function createPublisher(options: PublisherOptions): Publisher {
   };
 }
 
-const writeToDisk: WriteTarget = ({ kind, path, variable }, key) =>
-  kind === 'file' ? publishToFile(path, key) : publishToDotenv(path, variable, key);
+const writeToDisk: WriteTarget = ({ kind, path, variable }, key, onShortcoming) =>
+  kind === 'file'
+    ? publishToFile(path, key, onShortcoming)
+    : publishToDotenv(path, variable, key, onShortcoming);
+
+const unwritable = (target: PublishTarget): string =>
+  `the next key of ${target.client} cannot be published to ${showPlace(target)}`;
+
+/** Nothing of a target that lacks a key: the status says more of it. */
+function warningOf({ target, trials, hasKey }: TargetTries): readonly WarningView[] {
+  const why = trials.fault();
+  if (why === undefined || !hasKey()) return [];
+  const code = 'publish_target_unwritable';
+  const hint = 'mend it before the next rotation: it is looked at each minute';
+  return [{ code, message: `${unwritable(target)}: ${why}`, hint }];
+}
+
+/** Hands each message on once. */
+function onceEach(tell: (message: string) => void): (message: string) => void {
+  const told = new Set<string>();
+  return (message) => {
+    if (!told.has(message)) tell(message);
+    told.add(message);
+  };
+}
 
 /**
  * So many files are written at a time. A write that hangs keeps one of the four threads on which
@@ -139,6 +180,8 @@ interface TargetOptions {
   /** The target has the newest key now. */
   readonly onWritten: () => void;
   readonly onFailure: (error: Error) => void;
+  /** A trial failed. */
+  readonly onUnwritable: (error: Error) => void;
   /** Milliseconds. */
   readonly waits?: readonly number[];
   /** How long one try may take, in milliseconds. */
@@ -150,6 +193,7 @@ interface TargetTries {
   readonly target: PublishTarget;
   /** Writes this key, and no key before it; resolves once the first try ends or hangs. */
   publish(key: Secret): Promise<void>;
+  readonly trials: ReturnType<typeof createTrials>;
   /** Whether the target has the newest key. */
   hasKey(): boolean;
   view(): TargetView;
@@ -178,6 +222,7 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
   let job: Job | undefined;
   let error: Error | undefined;
   const retry = createRetry(now);
+  const trials = createTrials(target, options);
 
   const replaceJob = (next: Job | undefined): void => {
     retry.clear();
@@ -191,21 +236,18 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
         if (job === mine) await write(mine.key);
       });
     } finally {
-      mine.writing = undefined;
-      mine.begun = false;
+      Object.assign(mine, { writing: undefined, begun: false });
     }
     if (job !== mine) return;
     replaceJob(undefined);
+    trials.written();
     onWritten();
   };
   const attempt = async (mine: Job): Promise<void> => {
     // A write that hangs is waited for again: a second one behind it would change nothing.
     mine.writing ??= writeNewest(mine);
-    const failure = await failureWithin(limitMs, mine.writing, () =>
-      mine.begun
-        ? `no answer from the disk within ${limitMs / 1000} s`
-        : 'other writes are under way, and get no answer from their disks',
-    );
+    const late = (): string => (mine.begun ? noAnswer(limitMs) : OTHERS_HANG);
+    const failure = await failureWithin(limitMs, mine.writing, late);
     if (failure === undefined || job !== mine) return;
     mine.failures += 1;
     error = failure;
@@ -228,6 +270,46 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
       nextTryAt: retry.at(),
     }),
     forget: () => replaceJob(undefined),
+    trials,
+    close() {
+      retry.close();
+      trials.close();
+    },
+  };
+}
+
+const noAnswer = (limitMs: number): string => `no answer from the disk within ${limitMs / 1000} s`;
+const OTHERS_HANG = 'other writes are under way, and get no answer from their disks';
+
+/** A target that could not be written is looked at again after so many milliseconds. */
+const TRY_AGAIN_MS = 60_000;
+
+/** Looks whether a target could be written, before a key depends on it. */
+function createTrials(target: PublishTarget, options: TargetOptions) {
+  const { inTurn, limitMs, onUnwritable } = options;
+  const retry = createRetry(options.now);
+  let fault: string | undefined;
+  const attempt = async (): Promise<void> => {
+    const failure = await failureWithin(
+      limitMs,
+      inTurn(() => tryTarget(target)),
+      () => noAnswer(limitMs),
+    );
+    fault = failure?.message;
+    if (failure === undefined) return;
+    onUnwritable(failure);
+    retry.after(TRY_AGAIN_MS, () => void attempt());
+  };
+  return {
+    /** Sees whether a key could be written; never rejects. */
+    try: attempt,
+    /** Why the last trial failed; undefined: it did not, or a key was written since. */
+    fault: () => fault,
+    /** A key was written: that says more than a trial. */
+    written(): void {
+      fault = undefined;
+      retry.clear();
+    },
     close: retry.close,
   };
 }

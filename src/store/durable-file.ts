@@ -1,16 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Tells one file from another that took its place, and from itself after a change. */
 export type FileStamp = string;
 
+/** Who may read and write a file. */
+export interface Access {
+  /** The nine bits for the owner, the group and others. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Told in words what the disk did not do; the file is written all the same. */
+export type OnShortcoming = (shortcoming: string) => void;
+
 interface ReplaceOptions {
-  /** The mode of the new file; the default is 0600. */
-  readonly mode?: number;
-  /** The owner of the new file, where this process may give it away; the default is its user. */
-  readonly owner?: { readonly uid: number; readonly gid: number };
+  /** Where the new file is one for others, too; left out, it is for its user alone. */
+  readonly forOthers?: {
+    /** Of the file before, taken over as far as this process may; undefined: 0600. */
+    readonly access: Access | undefined;
+    readonly onShortcoming: OnShortcoming;
+  };
   /** Whether a folder that is missing is made (0700). */
   readonly makeFolder?: boolean;
   /** Called when the new file is on the disk and has not taken the old one's place. */
@@ -35,7 +48,7 @@ export async function replaceFile(
   let stamp: FileStamp;
   if (options.makeFolder === true) await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    stamp = await writeNew(next, data, options);
+    stamp = await writeNew(next, data, path, options);
     await options.beforeRename?.();
     await rename(next, path);
   } catch (error) {
@@ -43,28 +56,75 @@ export async function replaceFile(
     await rm(next, { force: true }).catch(() => undefined);
     throw error;
   }
-  await syncPath(folder);
+  const tell = options.forOthers?.onShortcoming;
+  const loss = 'after a power cut the file before may be back';
+  await orTell(syncPath(folder), tell, (code) => `${folder} cannot be synced (${code}): ${loss}`);
   return stamp;
 }
 
 async function writeNew(
   next: string,
   data: string,
-  { mode = 0o600, owner }: ReplaceOptions,
+  path: string,
+  { forOthers }: ReplaceOptions,
 ): Promise<FileStamp> {
-  const file = await open(next, 'wx', mode);
+  const file = await open(next, 'wx', 0o600);
   try {
-    // Only root may give a file to another user; everybody may give it to a group of their own.
-    if (owner !== undefined) await file.chown(owner.uid, owner.gid).catch(() => undefined);
-    // The umask took bits for the group and others away that are meant to be there.
-    if ((mode & 0o077) !== 0) await file.chmod(mode);
+    // Before the data: who has the empty file open could read them later.
+    if (forOthers !== undefined) await giveAccess(file, path, forOthers);
     await file.writeFile(data);
-    await file.sync();
+    const loss = 'a power cut may empty it';
+    const tell = forOthers?.onShortcoming;
+    await orTell(file.sync(), tell, (code) => `${path} cannot be synced (${code}): ${loss}`);
     return stampOf(await file.stat({ bigint: true }));
   } finally {
     await file.close();
   }
 }
+
+/** What a file system answers that cannot do a thing, or does not let this process do it. */
+const NOT_HERE = ['EPERM', 'EACCES', 'EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'ENOTTY'];
+
+/** Resolves where the disk cannot do it and somebody is told; any other failure is one. */
+export async function orTell(
+  work: Promise<unknown>,
+  tell: OnShortcoming | undefined,
+  words: (code: string) => string,
+): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (tell === undefined || !NOT_HERE.includes(code)) throw error;
+    tell(words(code));
+  }
+}
+
+/**
+ * Gives a new file the mode, group and owner of the one before, in the order in which a process
+ * that is not all-powerful may do it. Everybody may give a file to a group of their own, root alone
+ * to another user. Another group than the one before is given nothing to read.
+ */
+async function giveAccess(
+  file: FileHandle,
+  path: string,
+  { access, onShortcoming }: NonNullable<ReplaceOptions['forOthers']>,
+): Promise<void> {
+  const ignore = (): void => undefined;
+  const made = await file.stat();
+  const wanted: Access = access ?? { mode: 0o600, uid: made.uid, gid: made.gid };
+  const { uid, gid } = wanted;
+  if (made.gid !== gid) await orTell(file.chown(-1, gid), ignore, () => '');
+  const isOtherGroup = made.gid !== gid && (await file.stat()).gid !== gid;
+  const mode = isOtherGroup ? wanted.mode & 0o707 : wanted.mode;
+  if ((made.mode & 0o777) !== mode) await orTell(file.chmod(mode), ignore, () => '');
+  if (made.uid !== uid) await orTell(file.chown(uid, -1), ignore, () => '');
+  const [is, should] = [accessWords(await file.stat()), accessWords(wanted)];
+  if (is !== should) onShortcoming(`${path} has ${is}, and cannot be given ${should}`);
+}
+
+const accessWords = ({ mode, uid, gid }: Access): string =>
+  `mode 0${(mode & 0o777).toString(8).padStart(3, '0')} of user ${uid}, group ${gid}`;
 
 /** A file beside another one that `sweepLeftovers` removes: a dot, the other's name, and a UUID. */
 export const temporaryName = (path: string): string =>

@@ -1,25 +1,82 @@
-import { lstat, readFile, readlink, realpath, stat } from 'node:fs/promises';
+import { lstat, open, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'dotenv';
+import type { PublishTarget } from '../config/kinds.ts';
+import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
-import { ifThere, replaceFile, syncPath } from './durable-file.ts';
+import {
+  type Access,
+  ifThere,
+  type OnShortcoming,
+  orTell,
+  replaceFile,
+  syncPath,
+  temporaryName,
+} from './durable-file.ts';
 
 /**
- * Puts a key alone, and a line feed, into a file of mode 0600. Who reads sees the old file or the
- * new one, whole; it is on the disk when this resolves. The folder must be there: one that is made
- * where a mount is missing would hide the key. A symbolic link stays, and what it points at is
- * replaced.
+ * Puts a key alone, and a line feed, into a file. One that is there keeps its mode, group and owner
+ * as far as this process may give them; a new one is for its user alone (0600). Who reads sees the
+ * old file or the new one, whole; it is on the disk when this resolves, but for what
+ * `onShortcoming` is told. The folder must be there: one that is made where a mount is missing
+ * would hide the key. A symbolic link stays, and what it points at is replaced.
  *
  * @throws Error that says what is wrong with the place; the file is as it was
  */
-export async function publishToFile(path: string, key: Secret): Promise<void> {
+export async function publishToFile(
+  path: string,
+  key: Secret,
+  onShortcoming: OnShortcoming,
+): Promise<void> {
   let target = path;
   try {
     target = await behindLinks(path);
-    await replaceFile(target, `${key.reveal()}\n`);
+    const access = await accessOf(target);
+    await replaceFile(target, `${key.reveal()}\n`, { forOthers: { access, onShortcoming } });
   } catch (cause) {
     throw publishError(target, cause);
   }
+}
+
+/** Undefined where there is no file. */
+async function accessOf(path: string): Promise<Access | undefined> {
+  const stats = await ifThere(stat(path));
+  return stats && { mode: stats.mode & 0o777, uid: stats.uid, gid: stats.gid };
+}
+
+/**
+ * Whether a key could be published to a target: does all that `publishToFile` or `publishToDotenv`
+ * would do but for the change, and leaves nothing behind.
+ *
+ * @throws Error that says what is wrong with the place
+ */
+export async function tryTarget({ kind, path, variable }: PublishTarget): Promise<void> {
+  let target = path;
+  try {
+    target = await behindLinks(path);
+    if (kind === 'dotenv') {
+      const before = await ifThere(readWhole(target));
+      setVariable(decode(target, before?.bytes), variable, generateKey());
+    } else if ((await ifThere(stat(target)))?.isDirectory()) {
+      throw Object.assign(new Error(), { code: 'EISDIR' });
+    }
+    if (await isMount(target)) throw Object.assign(new Error(), { code: 'EBUSY' });
+    const next = temporaryName(target);
+    await (await open(next, 'wx', 0o600)).close();
+    await rm(next);
+  } catch (cause) {
+    throw publishError(target, cause);
+  }
+}
+
+/** Whether something is mounted at a path, as docker does with a single file (proc(5)). */
+async function isMount(path: string): Promise<boolean> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
+  const escaped = (await realpath(path).catch(() => path)).replaceAll(
+    /[\s\\]/g,
+    (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`,
+  );
+  return mounts.split('\n').some((line) => line.split(' ')[4] === escaped);
 }
 
 /** Linux follows as many links (path_resolution(7)). */
@@ -51,19 +108,24 @@ const MOST_TRIES = 10;
 
 /**
  * Sets one variable of a dotenv file to a key; see {@link setVariable} for what stays as it is. The
- * file keeps its mode, and its owner where this process may give files away; one that is not there
+ * file keeps its mode, group and owner, or not, as in {@link publishToFile}; one that is not there
  * is made (0600), its folder is not. Who reads sees the old file or the new one, whole. What
  * somebody else writes in the meantime is kept, but for what falls between one comparison and the
  * rename behind it. Two variables of one file must be set one after the other.
  *
  * @throws Error that says what is wrong with the place; the file is as it was
  */
-export async function publishToDotenv(path: string, variable: string, key: Secret): Promise<void> {
+export async function publishToDotenv(
+  path: string,
+  variable: string,
+  key: Secret,
+  onShortcoming: OnShortcoming,
+): Promise<void> {
   for (let tries = 1; ; tries++) {
     let target = path;
     try {
       target = await behindLinks(path);
-      return await setInFile(target, variable, key);
+      return await setInFile(target, variable, key, onShortcoming);
     } catch (cause) {
       if (cause !== OVERTAKEN) throw publishError(target, cause);
       if (tries === MOST_TRIES) throw new Error(`${target} is written again and again by others`);
@@ -75,14 +137,21 @@ export async function publishToDotenv(path: string, variable: string, key: Secre
 const OVERTAKEN = new Error('somebody else wrote the file');
 
 /** @throws OVERTAKEN, Error of Node's fs */
-async function setInFile(path: string, name: string, key: Secret): Promise<void> {
+async function setInFile(
+  path: string,
+  name: string,
+  key: Secret,
+  onShortcoming: OnShortcoming,
+): Promise<void> {
   const before = await ifThere(readWhole(path));
   const text = decode(path, before?.bytes);
   const changed = setVariable(text, name, key.reveal());
   // Where the key stands there already, as the operator wrote it, it may not be on the disk yet.
-  if (before !== undefined && changed === text) return syncPath(path);
+  if (before !== undefined && changed === text) {
+    return orTell(syncPath(path), onShortcoming, (code) => `${path} cannot be synced (${code})`);
+  }
   await replaceFile(path, changed, {
-    ...(before && { mode: before.mode, owner: before.owner }),
+    forOthers: { access: await accessOf(path), onShortcoming },
     async beforeRename() {
       const found = await ifThere(readFile(path));
       const isSame = found && before ? found.equals(before.bytes) : found === before;
@@ -91,16 +160,10 @@ async function setInFile(path: string, name: string, key: Secret): Promise<void>
   });
 }
 
-interface WholeFile {
-  readonly bytes: Buffer;
-  readonly mode: number;
-  readonly owner: { readonly uid: number; readonly gid: number };
-}
-
-async function readWhole(path: string): Promise<WholeFile> {
-  const { mode, uid, gid, size } = await stat(path);
+async function readWhole(path: string): Promise<{ readonly bytes: Buffer }> {
+  const { size } = await stat(path);
   if (size > LARGEST) throw new RangeError(`${path} is larger than 1MiB`);
-  return { bytes: await readFile(path), mode: mode & 0o777, owner: { uid, gid } };
+  return { bytes: await readFile(path) };
 }
 
 /** Keeps the byte order mark, so that it is written again. */

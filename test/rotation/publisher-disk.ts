@@ -54,6 +54,7 @@ export function open(targets: readonly PublishTarget[], options: Partial<Publish
     targets,
     now: Date.now,
     onPublished: (client, number) => published.push(`${client}-${number}`),
+    onNote: () => undefined,
     onFailure: ({ path }, { message }) => failures.push(`${path}: ${message}`),
     ...options,
   });

@@ -65,6 +65,32 @@ describe('a publisher', () => {
     expect(opened.publisher.targets('ci')).toMatchObject([{ state: 'published' }]);
   });
 
+  it('sees at the start what cannot be written, and says so once, until it can', async () => {
+    vi.useFakeTimers();
+    const folder = await mkdtemp(join(tmpdir(), 'publisher-'));
+    try {
+      const notes: string[] = [];
+      const path = join(folder, 'a/key');
+      const { publisher } = open([file(path), file(join(folder, 'good'))], {
+        onNote: (message) => notes.push(message),
+      });
+      await publisher.tryAll();
+      const message = `the next key of master cannot be published to file:${path}: the folder ${folder}/a is not there: make it, and let the sidecar write it`;
+      expect(notes).toEqual([message]);
+      expect(publisher.warnings()).toEqual([
+        expect.objectContaining({ code: 'publish_target_unwritable', message }),
+      ]);
+      await publisher.tryAll();
+      expect(notes).toHaveLength(1);
+      await mkdir(join(folder, 'a'));
+      await vi.advanceTimersByTimeAsync(60_000);
+      await vi.waitUntil(() => publisher.warnings().length === 0);
+      expect(await readdir(join(folder, 'a'))).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('says what fails, tries again, and tells once when the last one has it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'publisher-'));
     try {

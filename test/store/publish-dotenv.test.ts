@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
 import { publishToDotenv } from '../../src/store/publish.ts';
-import { onDiskSteps } from '../support/disk-steps.ts';
+import { diskError, onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 
 const folder = eachInFolder('publish-dotenv');
@@ -26,8 +26,9 @@ beforeEach(() => {
 const key = new Secret('sk-published-key');
 const publish = (onStep: (name: string) => void = () => undefined): Promise<void> => {
   onDiskSteps(folder(), onStep);
-  return publishToDotenv(path, 'KEY', key);
+  return publishToDotenv(path, 'KEY', key, (each) => shortcomings.push(each));
 };
+const shortcomings: string[] = [];
 const read = (): Promise<string> => readFile(path, 'utf8');
 const mode = async (): Promise<number> => (await stat(path)).mode & 0o777;
 
@@ -63,6 +64,14 @@ describe('a dotenv file that a key is published to', () => {
     await publish();
     const { uid, gid } = await stat(path);
     expect([uid, gid]).toEqual([1234, 2345]);
+  });
+
+  it('is written where its folder cannot be synced, which is told', async () => {
+    await publish((step) => {
+      if (step === 'sync the folder of .env') throw diskError('EINVAL');
+    });
+    expect(await read()).toBe('KEY=sk-published-key\n');
+    expect(shortcomings).toEqual([expect.stringContaining('cannot be synced (EINVAL)')]);
   });
 
   it('is replaced through a symbolic link, which stays', async () => {

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import {
   chmod,
+  chown,
   mkdir,
   readdir,
   readFile,
@@ -9,9 +11,11 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { promisify } from 'node:util';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../../src/secret.ts';
-import { behindLinks, publishToFile } from '../../src/store/publish.ts';
+import { behindLinks, publishToFile, tryTarget } from '../../src/store/publish.ts';
+import { childProgram } from '../support/child-program.ts';
 import { onDiskSteps } from '../support/disk-steps.ts';
 import { eachInFolder } from '../support/folder.ts';
 
@@ -20,8 +24,12 @@ const folder = eachInFolder('publish-file');
 const key = new Secret('sk-published-key');
 const publish = (name: string, onStep: (step: string) => void = () => undefined): Promise<void> => {
   onDiskSteps(folder(), onStep);
-  return publishToFile(at(name), key);
+  return publishToFile(at(name), key, (shortcoming) => shortcomings.push(shortcoming));
 };
+let shortcomings: string[] = [];
+beforeEach(() => {
+  shortcomings = [];
+});
 const at = (name: string): string => join(folder(), name);
 const read = (name: string): Promise<string> => readFile(at(name), 'utf8');
 
@@ -33,15 +41,31 @@ describe('a file that a key is published to', () => {
     expect(await readdir(folder())).toEqual(['master']);
   });
 
-  it('is replaced, never written into, and closed to others from then on', async () => {
+  it('is replaced, never written into', async () => {
     await writeFile(at('master'), 'sk-old');
-    await chmod(at('master'), 0o644);
     const { ino } = await stat(at('master'));
     await publish('master');
     expect(await read('master')).toBe('sk-published-key\n');
-    const after = await stat(at('master'));
-    expect(after.ino).not.toBe(ino);
-    expect(after.mode & 0o777).toBe(0o600);
+    expect((await stat(at('master'))).ino).not.toBe(ino);
+  });
+
+  it.each([0o600, 0o640, 0o604, 0o444, 0o664])('keeps its mode %i', async (bits) => {
+    await writeFile(at('master'), 'sk-old');
+    await chmod(at('master'), bits);
+    await publish('master');
+    expect((await stat(at('master'))).mode & 0o777).toBe(bits);
+    expect(shortcomings).toEqual([]);
+  });
+
+  it.runIf(process.getuid?.() === 0)('keeps its owner and group, behind a link too', async () => {
+    await writeFile(at('real'), 'sk-old');
+    await chmod(at('real'), 0o640);
+    await chown(at('real'), 1234, 2345);
+    await symlink('real', at('master'));
+    await publish('master');
+    const { mode, uid, gid } = await stat(at('real'));
+    expect([mode & 0o777, uid, gid]).toEqual([0o640, 1234, 2345]);
+    expect(shortcomings).toEqual([]);
   });
 
   it('is on the disk before it takes the place of the old one, and the folder afterwards', async () => {
@@ -98,6 +122,94 @@ describe('a file that a key is published to', () => {
     await expect(failing('EACCES')).rejects.toThrow(`may not write the folder ${folder()}`);
     await expect(failing('EROFS')).rejects.toThrow(`the folder ${folder()} is read-only`);
     await expect(failing('EIO')).rejects.toThrow('raw words');
+  });
+});
+
+describe('a disk that cannot do everything', () => {
+  const failing =
+    (name: string, code: string) =>
+    (step: string): void => {
+      if (step === name) throw Object.assign(new Error('raw words'), { code });
+    };
+
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES'])(
+    'is written once where its folder cannot be synced: %s',
+    async (code) => {
+      await publish('master', failing('sync the folder of master', code));
+      expect(await read('master')).toBe('sk-published-key\n');
+      expect(shortcomings).toEqual([
+        `${folder()} cannot be synced (${code}): after a power cut the file before may be back`,
+      ]);
+    },
+  );
+
+  it('is written where a file cannot be synced', async () => {
+    await publish('master', failing('sync master', 'EINVAL'));
+    expect(await read('master')).toBe('sk-published-key\n');
+    expect(shortcomings).toEqual([
+      `${at('master')} cannot be synced (EINVAL): a power cut may empty it`,
+    ]);
+  });
+
+  it('is written where a mode cannot be set, and what it is then is told', async () => {
+    await writeFile(at('master'), 'sk-old');
+    await chmod(at('master'), 0o640);
+    const { uid, gid } = await stat(at('master'));
+    await publish('master', failing('chmod master', 'EPERM'));
+    expect(await read('master')).toBe('sk-published-key\n');
+    const whose = `of user ${uid}, group ${gid}`;
+    expect(shortcomings).toEqual([
+      `${at('master')} has mode 0600 ${whose}, and cannot be given mode 0640 ${whose}`,
+    ]);
+  });
+
+  it.each(['sync the folder of master', 'sync master'])(
+    'and fails is a failure: %s',
+    async (step) => {
+      await expect(publish('master', failing(step, 'EIO'))).rejects.toThrow('raw words');
+    },
+  );
+
+  // Who is not root cannot give files away: only a process of its own can be that here.
+  it.runIf(process.getuid?.() === 0)('gives another group nothing to read', async () => {
+    await chmod(folder(), 0o777);
+    await writeFile(at('master'), 'sk-old');
+    await chmod(at('master'), 0o640);
+    await chown(at('master'), 4321, 1234);
+    const { stderr } = await promisify(execFile)(process.execPath, [
+      await childProgram(new URL('publish-as-user.ts', import.meta.url)),
+      at('master'),
+    ]);
+    const { mode, uid, gid } = await stat(at('master'));
+    expect([mode & 0o777, uid, gid]).toEqual([0o600, 4322, 4322]);
+    expect(stderr).toBe(
+      `${at('master')} has mode 0600 of user 4322, group 4322, ` +
+        'and cannot be given mode 0640 of user 4321, group 1234\n',
+    );
+  });
+});
+
+describe('a target that is tried', () => {
+  const tried = (path: string, kind: 'file' | 'dotenv' = 'file'): Promise<void> =>
+    tryTarget({ client: 'master', kind, path, variable: kind === 'file' ? '' : 'KEY' });
+
+  it('is as it was, and nothing is left beside it', async () => {
+    await tried(at('new'));
+    await writeFile(at('.env'), 'OTHER=1\n');
+    await tried(at('.env'), 'dotenv');
+    expect(await read('.env')).toBe('OTHER=1\n');
+    expect(await readdir(folder())).toEqual(['.env']);
+  });
+
+  it('says what would keep a key from being written', async () => {
+    await mkdir(at('sub'));
+    await writeFile(at('latin'), Buffer.from([0xff]));
+    await expect(tried(at('none/key'))).rejects.toThrow(`the folder ${at('none')} is not there`);
+    await expect(tried(at('sub'))).rejects.toThrow('sub is a folder');
+    await expect(tried(at('sub'), 'dotenv')).rejects.toThrow('sub is a folder');
+    await expect(tried(at('latin'), 'dotenv')).rejects.toThrow('is not UTF-8');
+    await expect(tried('/proc/mounts/x')).rejects.toThrow('is not a folder');
+    await expect(tried('/proc')).rejects.toThrow('/proc is a folder');
   });
 });
 
