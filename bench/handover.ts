@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { findLitellm, makeStandIn } from './handover/gateway.ts';
 import { type KillFigures, measureKills, STEPS } from './handover/kills.ts';
 import { type Effort, measureRuns, type RunFigures } from './handover/runs.ts';
-import { runParts } from './harness/parts.ts';
-import { figure, median, type Target, table } from './harness/report.ts';
+import { chosen, runBench } from './harness/bench.ts';
+import { atLeast, atMost, figure, median, none, table } from './harness/report.ts';
 
 const FULL: Effort = {
   ...{ cycles: 5, streamSeconds: 10, clients: 16, streams: 10, warmMs: 8000, kills: 10 },
@@ -29,9 +29,6 @@ const HELP = `npm run bench:handover -- [options]
   A whole run replaces its section of bench/RESULTS.md. Exit code 1: a target is missed.
 `;
 
-const NONE = { sense: 'at most', limit: 0, unit: '', digits: 0 } as const;
-const TIMES = { sense: 'at most', unit: '×', digits: 2 } as const;
-
 function loadResults({ load, cycles, wrongAfterwards }: RunFigures, effort: Effort, bin: string) {
   const { clients, streams, streamSeconds } = effort;
   const views = cycles.map(({ view }) => view);
@@ -43,41 +40,21 @@ function loadResults({ load, cycles, wrongAfterwards }: RunFigures, effort: Effo
   const handovers = load.latencies(cycles.map(({ handover }) => handover));
   // From the second cycle on: in the first one code is compiled and buffers grow.
   const [second = Number.NaN, last = Number.NaN] = [cycles[1]?.memory, cycles.at(-1)?.memory];
-  const targets: Target[] = [
-    {
-      ...{ ...NONE, what: 'requests that failed' },
-      value: [...load.faults.values()].reduce((sum, count) => sum + count, 0),
-    },
-    {
-      ...{ ...NONE, what: 'streams that were not whole' },
-      value: load.streams.filter(({ fault }) => fault !== undefined).length,
-    },
-    {
-      what: 'streams under way at a switch, of those that run at a time',
-      ...{ sense: 'at least', limit: 90, unit: '%', digits: 0 },
-      value: (over / (streams * cycles.length)) * 100,
-    },
-    {
-      ...{ ...NONE, what: 'handovers that were not done' },
-      value: views.filter(({ state }) => state !== 'done').length,
-    },
-    {
-      ...{ ...TIMES, what: 'p99 in a handover, against a LiteLLM that starts beside', limit: 1.5 },
-      value: handovers.p99 / besides.p99,
-    },
-    {
-      ...{ ...TIMES, what: 'slowest request in a handover, against the same', limit: 2 },
-      value: handovers.slowest / besides.slowest,
-    },
-    {
-      what: "growth of the sidecar's resident memory",
-      ...{ sense: 'at most', limit: 10, unit: '%', digits: 1 },
-      value: (last / second - 1) * 100,
-    },
-    {
-      ...{ ...NONE, what: 'afterwards: folders, keys or LiteLLMs too many, client keys refused' },
-      value: wrongAfterwards.length,
-    },
+  const failed = [...load.faults.values()].reduce((sum, count) => sum + count, 0);
+  const fragments = load.streams.filter(({ fault }) => fault !== undefined);
+  const undone = views.filter(({ state }) => state !== 'done');
+  const share = (over / (streams * cycles.length)) * 100;
+  const [p99, slowest] = [handovers.p99 / besides.p99, handovers.slowest / besides.slowest];
+  const left = 'afterwards: folders, keys or LiteLLMs too many, client keys refused';
+  const targets = [
+    none('requests that failed', failed),
+    none('streams that were not whole', fragments.length),
+    atLeast('streams under way at a switch, of those that run at a time', 90, '%', share),
+    none('handovers that were not done', undone.length),
+    atMost('p99 in a handover, against a LiteLLM that starts beside', 1.5, '×', p99),
+    atMost('slowest request in a handover, against the same', 2, '×', slowest),
+    atMost("growth of the sidecar's resident memory", 10, '%', (last / second - 1) * 100),
+    none(left, wrongAfterwards.length),
   ];
   const msBetween = (from: string, to: string | null) => Date.parse(to ?? '') - Date.parse(from);
   const startMs = median(
@@ -101,35 +78,31 @@ function loadResults({ load, cycles, wrongAfterwards }: RunFigures, effort: Effo
 
 function killResults({ hits, done, rolledBack, violations }: KillFigures) {
   const all = STEPS.reduce((sum, step) => sum + hits[step], 0);
-  const targets: Target[] = [
-    {
-      what: 'steps at which the sidecar was killed',
-      ...{ sense: 'at least', limit: STEPS.length, unit: '', digits: 0 },
-      value: STEPS.filter((step) => hits[step] > 0).length,
-    },
-    {
-      ...{ ...NONE, what: 'after kills -9: handovers undone, folders, keys or LiteLLMs too many' },
-      value: violations.length,
-    },
+  const met = STEPS.filter((step) => hits[step] > 0).length;
+  const left = 'after kills -9: handovers undone, folders, keys or LiteLLMs too many';
+  const targets = [
+    atLeast('steps at which the sidecar was killed', STEPS.length, '', met),
+    none(left, violations.length),
   ];
   const sentence = `- Kills, with a stand-in for LiteLLM that starts in no time: the sidecar ${all} times -9, by the step that was seen last: ${STEPS.map((step) => `${step} ${hits[step]}`).join(', ')}. It was started again within half a second; ${done} of these handovers were finished, ${rolledBack} rolled back. After each, what stands in the slots folder and in state/upstream was compared, LiteLLMs were counted, and the client key was tried.`;
   return { targets, text: [sentence] };
 }
 
-await runParts({
+await runBench({
   ...{ name: 'bench:handover', title: 'Handovers under load', help: HELP },
-  ...{ full: FULL, quick: QUICK, flags: ['stand-in'] },
-  async measure({ folder, effort, wants, has }) {
+  ...{ full: FULL, quick: QUICK, options: ['only', 'stand-in'] },
+  async measure({ folder, effort, values }) {
+    const wanted = chosen(values.only, ['load', 'kills']);
     const standIn = await makeStandIn(folder);
     const key = `sk-bench${randomBytes(20).toString('hex')}`;
     const results = [];
-    if (wants('load')) {
-      const bin = has('stand-in') ? standIn : findLitellm();
-      const name = has('stand-in') ? 'a stand-in for LiteLLM' : 'a real LiteLLM';
+    if (wanted.includes('load')) {
+      const bin = values['stand-in'] ? standIn : findLitellm();
+      const name = values['stand-in'] ? 'a stand-in for LiteLLM' : 'a real LiteLLM';
       const runs = await measureRuns(join(folder, 'load'), { bin, key, effort });
       results.push(loadResults(runs, effort, name));
     }
-    if (wants('kills')) {
+    if (wanted.includes('kills')) {
       const options = { bin: standIn, key, kills: effort.kills };
       results.push(killResults(await measureKills(join(folder, 'kills'), options)));
     }

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { family, hasCommand } from './harness/machine.ts';
-import { ANSWER_BODY, delays, PATH, REQUEST_BODY } from './harness/payloads.ts';
+import { ANSWER_BODY, ask, delays, PATH, REQUEST_BODY } from './harness/payloads.ts';
 import { freePort, ROOT, start, startProgram } from './harness/processes.ts';
 import { startSidecar } from './harness/sidecar.ts';
 
@@ -172,7 +172,6 @@ export const PEERS: readonly Peer[] = [
     configure: haproxyConfiguration,
     args: (file) => ['-db', '-f', file],
   }),
-  nodePeer('http-proxy-3', 'keep-alive agent, one key compared'),
   nodePeer(REFERENCE, 'keep-alive agent, one key compared'),
   sidecarPeer(
     SUBJECT,
@@ -181,16 +180,6 @@ export const PEERS: readonly Peer[] = [
   ),
   sidecarPeer('sidecar-no-log', false, 'the same without access lines (`SIDECAR_LOG_LEVEL=warn`)'),
 ];
-
-/** One request over a connection of its own, with or without a key. */
-const askOnce = (port: number, key?: string, mode = 'json litellm'): Promise<Response> =>
-  fetch(`http://127.0.0.1:${port}${PATH}`, {
-    ...{ method: 'POST', body: REQUEST_BODY, signal: AbortSignal.timeout(10_000) },
-    headers: {
-      ...(key !== undefined && { authorization: `Bearer ${key}` }),
-      ...{ 'content-type': 'application/json', 'x-bench': mode, connection: 'close' },
-    },
-  });
 
 /** The sidecar runs with everything on: the exchange is in its log and in its metrics. */
 async function everythingOn({ opsPort, log }: Running): Promise<void> {
@@ -205,16 +194,16 @@ async function everythingOn({ opsPort, log }: Running): Promise<void> {
 /** A peer that does not do the work is not measured. @throws with what it does not do */
 export async function validate(running: Running, key: string): Promise<void> {
   const { port } = running;
-  const right = await askOnce(port, key);
+  const right = await ask(port, { key });
   assert.deepEqual([right.status, await right.text()], [200, ANSWER_BODY], 'the right key');
   const kept = [...right.headers.keys()].filter((name) => name.startsWith('x-litellm-'));
   assert.equal(kept.length, 16, "LiteLLM's headers");
-  const echo = await askOnce(port, key, 'echo');
+  const echo = await ask(port, { key, mode: 'echo' });
   assert.equal(await echo.text(), REQUEST_BODY, 'the request body as the upstream got it');
-  assert.equal((await askOnce(port, `${key}x`)).status, 401, 'a wrong key');
-  assert.equal((await askOnce(port)).status, 401, 'no key');
+  assert.equal((await ask(port, { key: `${key}x` })).status, 401, 'a wrong key');
+  assert.equal((await ask(port, {})).status, 401, 'no key');
 
-  const stream = await askOnce(port, key, 'hold 120');
+  const stream = await ask(port, { key, mode: 'hold 120' });
   assert.match(stream.headers.get('content-type') ?? '', /^text\/event-stream/);
   const late: number[] = [];
   for await (const bytes of stream.body ?? []) {

@@ -1,42 +1,29 @@
 /** What `npm run bench` measured, against its targets and as Markdown. */
 import type { AdmissionFigures } from './admission.ts';
-import type { JsonFigures, StreamFigures } from './harness/load.ts';
-import type { Node } from './harness/machine.ts';
+import type { Measured } from './harness/bench.ts';
 import type { HeaderSet } from './harness/payloads.ts';
 import {
+  atLeast,
+  atMost,
   figure,
   least,
   median,
   quantile,
-  runLine,
-  type Target,
+  spread,
   table,
-  targetsTable,
 } from './harness/report.ts';
 import { FLOOR, REFERENCE, SUBJECT } from './peers.ts';
+import type { Figures } from './request.ts';
 
 /** The rounds of each peer, by its name. */
 export type Samples<Figure> = ReadonlyMap<string, readonly Figure[]>;
 
-export interface Figures {
-  /** At 32 connections. */
-  readonly json: ReadonlyMap<HeaderSet, Samples<JsonFigures>>;
-  /** At one connection, with LiteLLM's headers. */
-  readonly one: Samples<JsonFigures>;
-  /** Of 100 streams with a chunk each 10 ms. */
-  readonly chunks: Samples<StreamFigures>;
-  readonly memory: Map<string, StreamFigures & { open: number; idleMB: number; streamKB: number }>;
-  readonly admission: AdmissionFigures;
-}
-
-type Peers = readonly { name: string; version: string | undefined; about: string }[];
-
 /** A field of a peer's rounds; empty where it was not measured. */
-const column = <Figure>(samples: Samples<Figure> | undefined, name: string, field: keyof Figure) =>
-  samples?.get(name)?.map((sample) => Number(sample[field])) ?? [];
+const column = <Figure>(samples: Samples<Figure>, name: string, field: keyof Figure) =>
+  samples.get(name)?.map((sample) => Number(sample[field])) ?? [];
 
 const cost = ({ json }: Figures, headers: HeaderSet, name: string): number =>
-  least(column(json.get(headers), name, 'us'));
+  least(column(json[headers], name, 'us'));
 
 /** The median of the rounds' own ratios to http-proxy, which has its turn next to the sidecar's. */
 function ratioOfP50({ one }: Figures, name: string): number {
@@ -45,75 +32,50 @@ function ratioOfP50({ one }: Figures, name: string): number {
 }
 
 /** Compared with peers that took part; without them a target is not judged. */
-export const targetsOf = (figures: Figures): readonly Target[] => {
+function targetsOf(figures: Figures, admission: AdmissionFigures) {
   const subject = cost(figures, 'litellm', SUBJECT);
+  const aboveFloor = subject / cost(figures, 'litellm', FLOOR);
+  const belowReference = cost(figures, 'litellm', REFERENCE) / subject;
   const streams = figures.memory.get(SUBJECT);
-  const most = { sense: 'at most', unit: '×', digits: 2 } as const;
+  const above = admission.many - admission.one;
   return [
-    {
-      ...{ ...most, what: "processor time of a request, against bare undici's", limit: 1.25 },
-      value: subject / cost(figures, 'litellm', FLOOR),
-    },
-    {
-      ...{ what: "http-proxy's processor time, against the sidecar's", sense: 'at least' },
-      ...{ limit: 1.5, unit: '×', digits: 2 },
-      value: cost(figures, 'litellm', REFERENCE) / subject,
-    },
-    {
-      ...{ ...most, what: 'p50 at 1 connection, against http-proxy', limit: 1 },
-      value: ratioOfP50(figures, SUBJECT),
-    },
-    {
-      ...{
-        ...most,
-        what: 'resident memory for each open stream',
-        limit: 28,
-        unit: 'KB',
-        digits: 1,
-      },
-      value: streams?.streamKB,
-    },
-    {
-      ...{ ...most, what: 'p99 of the delay of a chunk among the open streams', limit: 50 },
-      ...{ unit: 'ms', digits: 1, value: streams?.p99 },
-    },
-    {
-      ...{ ...most, what: 'admission with 8,000 keys, above that with one', limit: 100 },
-      ...{ unit: 'ns', digits: 0, value: figures.admission.many - figures.admission.one },
-    },
+    atMost("processor time of a request, against bare undici's", 1.25, '×', aboveFloor),
+    atLeast("http-proxy's processor time, against the sidecar's", 1.5, '×', belowReference),
+    atMost('p50 at 1 connection, against http-proxy', 1, '×', ratioOfP50(figures, SUBJECT)),
+    atMost('resident memory for each open stream', 28, 'KB', streams?.streamKB),
+    atMost('p99 of the delay of a chunk among the open streams', 50, 'ms', streams?.p99),
+    atMost('admission with 8,000 keys, above that with one', 100, 'ns', above),
   ];
-};
+}
 
-function requestTable(figures: Figures, peers: Peers): string {
-  const of = (name: string, headers: HeaderSet) => {
-    const all = column(figures.json.get(headers), name, 'us');
-    const [low, high] = [quantile(all, 0.25), quantile(all, 0.75)];
-    const floor = cost(figures, headers, FLOOR);
-    return [
-      ...[figure(least(all), 1), `${figure(low, 1)}–${figure(high, 1)}`],
-      figure(least(all) / floor, 2),
-    ];
-  };
+function requestTable(figures: Figures): string {
+  const of = (name: string, headers: HeaderSet) => [
+    ...spread(column(figures.json[headers], name, 'us'), 1),
+    figure(cost(figures, headers, name) / cost(figures, headers, FLOOR), 2),
+  ];
   const head = ['peer', "LiteLLM's headers, µs", 'quartiles', '× undici'];
-  const rows = peers.map(({ name }) => [name, ...of(name, 'litellm'), ...of(name, 'three')]);
+  const rows = figures.contestants.map(({ name }) => [
+    ...[name, ...of(name, 'litellm'), ...of(name, 'three')],
+  ]);
   return table([...head, 'three, µs', 'quartiles', '× undici'], rows);
 }
 
-function latencyTable(figures: Figures, peers: Peers): string {
+function latencyTable(figures: Figures): string {
+  const { contestants, json, one } = figures;
   const head = ['peer', 'p50 ms, 1 conn.', '× http-proxy', 'p99 ms, 32', 'requests/s, 32'];
-  const rows = peers.map(({ name }) => [
-    ...[name, figure(least(column(figures.one, name, 'p50')), 3)],
+  const rows = contestants.map(({ name }) => [
+    ...[name, figure(least(column(one, name, 'p50')), 3)],
     figure(ratioOfP50(figures, name), 2),
-    figure(least(column(figures.json.get('litellm'), name, 'p99')), 2),
-    figure(quantile(column(figures.json.get('litellm'), name, 'perSecond'), 1)),
+    figure(least(column(json.litellm, name, 'p99')), 2),
+    figure(quantile(column(json.litellm, name, 'perSecond'), 1)),
   ]);
   return table(head, rows);
 }
 
-function chunksTable({ chunks }: Figures, peers: Peers): string {
+function chunksTable({ chunks, contestants }: Figures): string {
   const head = ['peer', 'first chunk p50 ms', 'p99', 'chunk delay p50 ms', 'p99', 'µs a chunk'];
   const fields = ['firstP50', 'firstP99', 'p50', 'p99', 'us'] as const;
-  const rows = peers.map(({ name }) => [
+  const rows = contestants.map(({ name }) => [
     name,
     ...fields.map((field) => figure(least(column(chunks, name, field)), field === 'us' ? 1 : 2)),
   ]);
@@ -129,36 +91,27 @@ function memoryTable({ memory }: Figures): string {
   return table(head, rows);
 }
 
-const aboutTable = (peers: Peers): string =>
-  table(
-    ['peer', 'version', 'as measured'],
-    peers.map(({ name, version = '', about }) => [name, version, about]),
-  );
-
-/** The section of RESULTS.md for one Node. */
-export function sectionText(options: {
-  figures: Figures;
-  peers: Peers;
-  node: Node;
-  seconds: number;
-  pinned: boolean;
-}): string {
-  const { figures, peers, node, seconds, pinned } = options;
-  const { one, many } = figures.admission;
-  return [
-    `## What a request costs, on ${node.name}: \`npm run bench\``,
-    runLine({ node: node.version, seconds }) +
-      (pinned ? '' : ' Nothing was pinned to a core: there is no `taskset`, or one core alone.'),
-    targetsTable(targetsOf(figures)),
+/** @param pinned whether the measured process had a core of its own */
+export const resultsOf = (
+  figures: Figures,
+  admission: AdmissionFigures,
+  pinned: boolean,
+): Measured => ({
+  targets: targetsOf(figures, admission),
+  text: [
+    ...(pinned ? [] : ['Nothing was pinned to a core: there is no `taskset`, or one core alone.']),
     'Processor time of a 1 KB JSON POST at 32 connections:',
-    requestTable(figures, peers),
+    requestTable(figures),
     "Latency, with LiteLLM's headers; the least of the rounds, and the most requests a second:",
-    latencyTable(figures, peers),
+    latencyTable(figures),
     '100 SSE streams, opened 4 at a time, with a chunk each 10 ms; the least of the rounds:',
-    chunksTable(figures, peers),
+    chunksTable(figures),
     'Open SSE streams, a tenth of which receive a chunk each second:',
     memoryTable(figures),
-    `Admission by itself: ${figure(one)} ns with one key, ${figure(many)} ns with 8,000.`,
-    aboutTable(peers),
-  ].join('\n\n');
-}
+    `Admission by itself: ${figure(admission.one)} ns with one key, ${figure(admission.many)} ns with 8,000.`,
+    table(
+      ['peer', 'version', 'as measured'],
+      figures.contestants.map(({ name, version = '', about }) => [name, version, about]),
+    ),
+  ],
+});

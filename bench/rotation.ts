@@ -1,11 +1,10 @@
 /** `npm run bench:rotation`: does a rotation disturb anybody? */
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { pickCores } from './harness/machine.ts';
-import { runParts } from './harness/parts.ts';
+import { chosen, runBench } from './harness/bench.ts';
+import { pinLoad } from './harness/machine.ts';
 import { say, startProgram, stop } from './harness/processes.ts';
-import { figure, table } from './harness/report.ts';
+import { atMost, figure, none, table } from './harness/report.ts';
 import { startSidecar } from './harness/sidecar.ts';
 import {
   AROUND_MS,
@@ -35,25 +34,17 @@ const HELP = `npm run bench:rotation -- [options]
   A whole run replaces its section of bench/RESULTS.md. Exit code 1: a target is missed.
 `;
 
-const NONE = { sense: 'at most', limit: 0, unit: '', digits: 0 } as const;
-
 function loadResults(load: Disturbance, effort: Effort) {
   const { harm, row, around, others } = load;
   for (const [what, count] of harm.faults) say(`fault: ${what} (${count})`);
   const faults = [...harm.faults.values()].reduce((sum, count) => sum + count, 0);
+  const p99 = around.p99 / others.p99;
   const targets = [
-    { ...NONE, what: 'requests refused to clients that moved in the grace', value: harm.refused },
-    { ...NONE, what: 'requests that failed in another way', value: faults },
-    { ...NONE, what: 'streams cut', value: harm.cut },
-    {
-      what: 'p99 of the seconds around a rotation, against the others',
-      ...({ sense: 'at most', limit: 1.1, unit: '×', digits: 2 } as const),
-      value: around.p99 / others.p99,
-    },
-    {
-      ...{ ...NONE, what: 'afterwards: keys taken past their grace, newest ones refused' },
-      value: load.wrongAfterwards,
-    },
+    none('requests refused to clients that moved in the grace', harm.refused),
+    none('requests that failed in another way', faults),
+    none('streams cut', harm.cut),
+    atMost('p99 of the seconds around a rotation, against the others', 1.1, '×', p99),
+    none('afterwards: keys taken past their grace, newest ones refused', load.wrongAfterwards),
   ];
   const sentences = [
     `- Load: ${figure(RATE)} requests a second over ${CONNECTIONS} connections, whatever became of those before, beside ${STREAMS} SSE streams that stay on the first key. Latency counts from the instant at which a request was due, and holds up to a millisecond of the load's timer.`,
@@ -78,27 +69,28 @@ function loadResults(load: Disturbance, effort: Effort) {
 
 function killResults(kills: KillFigures, count: number) {
   const what = 'after kills -9: keys lost or back, deadlines moved, audits broken';
-  const targets = [{ ...NONE, what, value: kills.violations.length }];
+  const targets = [none(what, kills.violations.length)];
   const sentence = `- Kills: ${count} times -9 at a random moment of ${figure(kills.rotations)} rotations as fast as they go with a grace of 0 or an hour, and of ${figure(kills.revoked)} revocations; of the rotations that were cut off, ${kills.cutOff}, ${kills.completed} had shown their key and were completed at the next start. After the starts ${figure(kills.working)} keys that had to work did, ${figure(kills.refused)} that had not to were refused, printed deadlines were compared with those before, and the audit was verified.`;
   return { targets, text: [sentence] };
 }
 
-await runParts({
-  ...{ name: 'bench:rotation', title: 'Rotation under load', help: HELP, full: FULL, quick: QUICK },
-  async measure({ folder, effort, wants }) {
-    const { rest, measured } = pickCores();
+await runBench({
+  ...{ name: 'bench:rotation', title: 'Rotation under load', help: HELP },
+  ...{ full: FULL, quick: QUICK, options: ['only'] },
+  async measure({ folder, effort, values }) {
+    const wanted = chosen(values.only, ['load', 'kills']);
     // Load and operator are this process, and share a core with the upstream.
-    if (rest !== undefined) spawnSync('taskset', ['-a', '-cp', String(rest), String(process.pid)]);
+    const core = pinLoad();
     const { first } = await startProgram<{ port: number }>('bench/harness/upstream-process.ts');
     const key = `sk-bench${randomBytes(20).toString('hex')}`;
-    const given = { upstreamPort: first.port, key, core: measured };
+    const given = { upstreamPort: first.port, key, core };
     const results = [];
-    if (wants('load')) {
+    if (wanted.includes('load')) {
       const sidecar = await startSidecar({ ...given, folder: join(folder, 'load') });
       results.push(loadResults(await measureDisturbance(sidecar, key, effort), effort));
       await stop(sidecar.child);
     }
-    if (wants('kills')) {
+    if (wanted.includes('kills')) {
       // Ended keys are tried by the dozen; the limit on wrong ones would answer in their place.
       const env = { SIDECAR_FAILURES_PER_MINUTE: '0' };
       const begin = () => startSidecar({ ...given, folder: join(folder, 'kills'), env });

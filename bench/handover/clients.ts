@@ -1,8 +1,8 @@
 /** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { present } from '../harness/admin.ts';
 import { reason } from '../harness/processes.ts';
 import { quantile } from '../harness/report.ts';
-import { present } from '../rotation/admin.ts';
 
 /** The model of the closed loop, which LiteLLM answers by itself. */
 export const MOCK_MODEL = 'bench';

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdmin, present } from '../harness/admin.ts';
 import { family } from '../harness/machine.ts';
 import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
 import { startSidecar } from '../harness/sidecar.ts';
-import { createAdmin, present } from '../rotation/admin.ts';
 import { MOCK_ANSWER, MOCK_MODEL, PACED_MODEL } from './clients.ts';
 
 const CHAT = 'bench/handover/chat.ts';
@@ -161,7 +161,7 @@ export async function startGateway(
   atEnd(end);
   let sidecar = await begin();
   const { port } = sidecar;
-  let admin = createAdmin(sidecar.socket);
+  let admin = createAdmin(sidecar.adminSocket);
   const works = async (): Promise<boolean> => {
     const answer = await present(port, key).catch(() => undefined);
     return answer?.status === 200 && answer.said.includes(MOCK_ANSWER);
@@ -181,7 +181,7 @@ export async function startGateway(
     /** With the same state and port. */
     async startSidecarAgain(): Promise<void> {
       sidecar = await begin(port);
-      admin = createAdmin(sidecar.socket);
+      admin = createAdmin(sidecar.adminSocket);
     },
     /** A LiteLLM that no request reaches: it starts, answers, stays for a while and is ended. */
     async startBeside(stayMs: number): Promise<void> {

@@ -1,8 +1,8 @@
 /** The sidecar killed at each step of a handover, and what becomes of that. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HANDOVER_STEPS, type HandoverView } from '../../src/handover/views.ts';
+import { bodyOf } from '../harness/admin.ts';
 import { progress, say } from '../harness/processes.ts';
-import { bodyOf } from '../rotation/admin.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 import { hasEnded, look, untilEnded } from './runs.ts';
 

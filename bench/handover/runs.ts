@@ -1,9 +1,9 @@
 /** Handovers under load, each beside a LiteLLM that only comes and goes. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandoverView } from '../../src/handover/views.ts';
+import { type Admin, bodyOf } from '../harness/admin.ts';
 import { residentBytes } from '../harness/machine.ts';
 import { progress, say } from '../harness/processes.ts';
-import { type Admin, bodyOf } from '../rotation/admin.ts';
 import { beginLoad, type LoadFigures, type Span, wallMs } from './clients.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 

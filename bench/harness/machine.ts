@@ -26,19 +26,25 @@ const list = (path: string): readonly string[] => {
 export const hasCommand = (name: string): boolean =>
   spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name]).status === 0;
 
-/** The cores that this process may use, lowest first. */
-function allowedCores(): readonly number[] {
+/** The cores that this process may use before it is pinned, lowest first. */
+const cores = ((): readonly number[] => {
   const ranges = /Cpus_allowed_list:\s*(\S+)/.exec(read('/proc/self/status'))?.[1] ?? '';
   return ranges.split(',').flatMap((range) => {
     const [from = Number.NaN, to = from] = range.split('-').map(Number);
     return Array.from({ length: to - from + 1 }, (_, at) => from + at);
   });
-}
+})();
 
-/** One core for what is measured, one for load and upstream; both undefined without `taskset`. */
-export function pickCores(): { rest: number | undefined; measured: number | undefined } {
-  const [rest, measured] = hasCommand('taskset') ? allowedCores() : [];
-  return measured === undefined ? { rest: undefined, measured } : { rest, measured };
+/**
+ * Pins this process, which is the load, and all that it starts from now on to one core.
+ * @returns the core for what is measured; undefined: nothing is pinned, for there is no `taskset`,
+ *   or one core alone
+ */
+export function pinLoad(): number | undefined {
+  const [rest, measured] = hasCommand('taskset') ? cores : [];
+  if (rest === undefined || measured === undefined) return undefined;
+  spawnSync('taskset', ['-a', '-cp', String(rest), String(process.pid)]);
+  return measured;
 }
 
 /** The process and all that descend from it, such as nginx's worker. */

@@ -29,21 +29,7 @@ export interface SidecarOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-export interface RunningSidecar {
-  readonly child: ChildProcess;
-  readonly port: number;
-  readonly opsPort: number;
-  /** The file of its log. */
-  readonly log: string;
-  /** The state folder. */
-  readonly state: string;
-  /** The admin socket. */
-  readonly socket: string;
-  /** The file with the newest key of `master`, where the sidecar made it. */
-  readonly keyFile: string;
-  /** From the start to the ready line, in milliseconds, and the processor time until then. */
-  readonly ready: { readonly ms: number; readonly cpuMs: number };
-}
+export type RunningSidecar = Awaited<ReturnType<typeof startSidecar>>;
 
 /** @throws where a checkout was not built, with what to do */
 export function mainOf(checkout = ROOT): string {
@@ -87,7 +73,7 @@ async function untilReady(child: ChildProcess, log: string, silent?: Ports): Pro
 }
 
 /** Starts it and waits until it is ready. @throws with the end of its log where it is not */
-export async function startSidecar(options: SidecarOptions): Promise<RunningSidecar> {
+export async function startSidecar(options: SidecarOptions) {
   const { folder, key, accessLog = true, nodeArgs = [] } = options;
   const main = mainOf(options.checkout);
   mkdirSync(folder, { recursive: true });
@@ -114,8 +100,11 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
   const ms = performance.now() - from;
   const cpuMs = processorNs([child.pid ?? 0]) / 1e6;
   return {
-    ...{ child, log, state, port: ports.port, opsPort: ports.opsPort, ready: { ms, cpuMs } },
-    socket: join(state, 'admin.sock'),
+    ...{ child, log, state, port: ports.port, opsPort: ports.opsPort },
+    /** From the start to the ready line, in milliseconds, and the processor time until then. */
+    ready: { ms, cpuMs },
+    adminSocket: join(state, 'admin.sock'),
+    /** The newest key of `master`, where the sidecar made it. */
     keyFile: join(state, 'keys', 'master'),
   };
 }

@@ -1,11 +1,11 @@
 /** What those who are being served notice of rotations: a row without a rest, then some at a pace. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
 import { stolen } from '../harness/machine.ts';
 import { progress } from '../harness/processes.ts';
 import { median, quantile } from '../harness/report.ts';
 import type { RunningSidecar } from '../harness/sidecar.ts';
-import { type Admin, bodyOf, createAdmin, present } from './admin.ts';
 import {
   createHolders,
   createPacedLoad,
@@ -132,11 +132,11 @@ function latenciesOf(
 
 /** Both parts beside one load, which begins with the first key of a sidecar that is new. */
 export async function measureDisturbance(
-  { port, socket, keyFile }: RunningSidecar,
+  { port, adminSocket, keyFile }: RunningSidecar,
   first: string,
   effort: Effort,
 ): Promise<Disturbance> {
-  const admin = createAdmin(socket);
+  const admin = createAdmin(adminSocket);
   const harm: Harm = { refused: 0, cut: 0, faults: new Map() };
   const { heard, reads, keyOf } = createHolders(CONNECTIONS, first, keyFile, GRACE_MS);
   const closeStreams = await openLiveStreams(port, first, STREAMS, harm);

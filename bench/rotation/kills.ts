@@ -7,9 +7,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GenerationView } from '../../src/rotation/admin.ts';
+import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
 import { progress, say, stop } from '../harness/processes.ts';
 import type { RunningSidecar } from '../harness/sidecar.ts';
-import { type Admin, bodyOf, createAdmin, present } from './admin.ts';
 
 /** The moment of a kill, after the rotations began; milliseconds. */
 const LEAST_MS = 20;
@@ -198,7 +198,7 @@ export async function measureKills(
   for (let kill = 1; kill <= kills; kill += 1) {
     progress(`kill ${kill} of ${kills}`);
     const { child, keyFile } = sidecar;
-    const admin = createAdmin(sidecar.socket);
+    const admin = createAdmin(sidecar.adminSocket);
     const operator = createOperator(sidecar.port, admin, ledger, figures);
     let gone = false;
     const working = operator.work(() => gone);
@@ -211,7 +211,7 @@ export async function measureKills(
     takeStock(ledger, operator.underWay(), keyFile, figures);
 
     sidecar = await start();
-    const asker = createAdmin(sidecar.socket);
+    const asker = createAdmin(sidecar.adminSocket);
     const before = figures.violations.length;
     await inspect(sidecar.port, asker, ledger, figures);
     asker.close();

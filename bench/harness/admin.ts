@@ -2,7 +2,7 @@
 import { Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { AnswerOf } from '../../src/servers/admin/endpoints.ts';
-import { PATH, REQUEST_BODY } from '../harness/payloads.ts';
+import { ask } from './payloads.ts';
 
 /** What the admin API answers: the document of a success, or the code of its problem. */
 export type Said<T> =
@@ -19,7 +19,7 @@ export type Admin = ReturnType<typeof createAdmin>;
  */
 export function createAdmin(socketPath: string) {
   const agent = new Agent({ keepAlive: true });
-  const ask = <T>(method: string, path: string, fields?: object): Promise<Said<T>> =>
+  const call = <T>(method: string, path: string, fields?: object): Promise<Said<T>> =>
     new Promise((resolve, reject) => {
       const headers = fields === undefined ? {} : { 'content-type': 'application/json' };
       const asked = request({ socketPath, agent, method, path, headers }, (response) => {
@@ -38,14 +38,14 @@ export function createAdmin(socketPath: string) {
   const master = '/api/clients/master';
   return {
     rotate: (fields: { grace: string; compromised?: boolean; force?: boolean }) =>
-      ask<AnswerOf<'POST /api/clients/{name}/rotate'>>('POST', `${master}/rotate`, fields),
-    revoke: (id: string) => ask('POST', `/api/generations/${id}/revoke`, { force: true }),
-    client: () => ask<AnswerOf<'GET /api/clients/{name}'>>('GET', master),
-    verifyAudit: () => ask<AnswerOf<'GET /api/audit/verify'>>('GET', '/api/audit/verify'),
+      call<AnswerOf<'POST /api/clients/{name}/rotate'>>('POST', `${master}/rotate`, fields),
+    revoke: (id: string) => call('POST', `/api/generations/${id}/revoke`, { force: true }),
+    client: () => call<AnswerOf<'GET /api/clients/{name}'>>('GET', master),
+    verifyAudit: () => call<AnswerOf<'GET /api/audit/verify'>>('GET', '/api/audit/verify'),
     handOver: (kind: 'rotate' | 'reload') =>
-      ask<AnswerOf<'POST /api/upstream/rotate'>>('POST', `/api/upstream/${kind}`),
+      call<AnswerOf<'POST /api/upstream/rotate'>>('POST', `/api/upstream/${kind}`),
     handover: (id: string) =>
-      ask<AnswerOf<'POST /api/upstream/rotate'>>('GET', `/api/upstream/handovers/${id}`),
+      call<AnswerOf<'POST /api/upstream/rotate'>>('GET', `/api/upstream/handovers/${id}`),
     close: () => agent.destroy(),
   };
 }
@@ -57,16 +57,8 @@ export function bodyOf<T>(said: Said<T>, what: string): T {
 }
 
 /** What becomes of a chat completion with this key; rejects where its answer is cut off. */
-export async function present(port: number, key: string, body: string = REQUEST_BODY) {
-  const response = await fetch(`http://127.0.0.1:${port}${PATH}`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${key}`,
-      'content-type': 'application/json',
-      'x-bench': 'json litellm',
-    },
-    body,
-  });
+export async function present(port: number, key: string, body?: string) {
+  const response = await ask(port, { key, ...(body !== undefined && { body }) });
   const refusal = response.headers.get('x-sidecar-refusal') ?? '';
   return { status: response.status, refusal, said: await response.text() };
 }
