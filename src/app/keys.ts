@@ -32,7 +32,7 @@ export async function buildKeys(
   }).catch((cause: unknown) => {
     throw explained(cause, config.state);
   });
-  state.onRepair(({ message }) =>
+  state.onRepair((message) =>
     keys.note({ by: 'sidecar', action: 'audit-repaired', detail: { message } }),
   );
   sayWhichKey(config, keys, log);

@@ -1,7 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
-import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
@@ -58,14 +57,14 @@ export async function openState({ config, log }: AppOptions) {
 
 /** The store repairs its audit while it is loaded, before there is a keeper to note that. */
 function createRepairs() {
-  const untold: AuditRepair[] = [];
-  const listeners: ((repair: AuditRepair) => void)[] = [];
+  const untold: string[] = [];
+  const listeners: ((message: string) => void)[] = [];
   return {
-    tell(repair: AuditRepair): void {
-      if (listeners.length === 0) untold.push(repair);
-      for (const listener of listeners) listener(repair);
+    tell(message: string): void {
+      if (listeners.length === 0) untold.push(message);
+      for (const listener of listeners) listener(message);
     },
-    subscribe(listener: (repair: AuditRepair) => void): void {
+    subscribe(listener: (message: string) => void): void {
       listeners.push(listener);
       untold.splice(0).forEach(listener);
     },
