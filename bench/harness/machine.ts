@@ -87,19 +87,17 @@ export const residentBytes = (pids: readonly number[]): number =>
     .map((pid) => 1024 * Number(/VmRSS:\s*(\d+)/.exec(read(`/proc/${pid}/status`))?.[1]))
     .reduce((a, b) => a + b, 0);
 
-/** Share of both cores' time that the host kept from this machine, since a reading before. */
-export function stolen(): { since(): number } {
+/** @returns what tells the share of the cores' time that the host has kept from this machine since */
+export function stolen(): () => number {
   const look = () => {
     const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9) ?? [];
     const [, , , , , , , taken = 0] = fields.map(Number);
     return { taken, all: fields.map(Number).reduce((a, b) => a + b, 0) };
   };
   const before = look();
-  return {
-    since() {
-      const now = look();
-      return (now.taken - before.taken) / Math.max(1, now.all - before.all);
-    },
+  return () => {
+    const now = look();
+    return (now.taken - before.taken) / Math.max(1, now.all - before.all);
   };
 }
 
