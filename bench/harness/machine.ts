@@ -7,7 +7,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 
-const read = (path: string): string => {
+/** What stands there; nothing where there is no such file. */
+export const read = (path: string): string => {
   try {
     return readFileSync(path, 'utf8');
   } catch {
@@ -15,7 +16,8 @@ const read = (path: string): string => {
   }
 };
 
-const list = (path: string): readonly string[] => {
+/** The names in a folder; none where there is no such folder. */
+export const list = (path: string): readonly string[] => {
   try {
     return readdirSync(path);
   } catch {

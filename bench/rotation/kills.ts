@@ -3,7 +3,6 @@
  * ledger holds what a client of the API may rely on, written down as it is told: which keys were
  * handed out, which have ended, which deadlines were printed. It never asks what is right.
  */
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GenerationView } from '../../src/rotation/admin.ts';
@@ -190,9 +189,8 @@ export async function measureKills(
     const working = operator.work(() => gone);
     await Promise.race([sleep(LEAST_MS + any(MOST_MS - LEAST_MS)), working]);
     gone = true;
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await Promise.all([ended, working]);
+    await stop(child, 'SIGKILL');
+    await working;
     const underWay = operator.underWay();
     if (underWay !== undefined) takeStock(ledger, underWay, keyFile);
 
