@@ -133,25 +133,15 @@ export function encodeKeyring({ keyring, version }: StoredKeyring): string {
   }`);
 }
 
-/** What `linesOf` made last. At 10,000 tombstones to make it anew takes 5 ms, to add to it none. */
-let made: { readonly last: Tombstone | undefined; readonly count: number; readonly text: string } =
-  {
-    ...{ last: undefined, count: 0, text: '' },
-  };
-
-/** The text of the list of tombstones. It has a sum of its own, which covers what it says. */
-function linesOf(list: readonly Tombstone[]): string {
-  // The list only grows, so that the same tombstone at the same place has the same ones before it.
-  const known = list[made.count - 1] === made.last ? made : { count: 0, text: '' };
-  const lines = list.slice(known.count).map(lineOf);
-  const text = [...(known.count === 0 ? [] : [known.text]), ...lines].join();
-  made = { last: list.at(-1), count: list.length, text };
-  return text;
-}
-
 const TOMBSTONE_FIELDS = Object.keys(tombstone.shape);
-/** The fields always stand in one order, whoever made the tombstone. */
-const lineOf = (each: Tombstone): string => `\n        ${JSON.stringify(each, TOMBSTONE_FIELDS)}`;
+
+/**
+ * The list of tombstones, which has a checksum of its own: its fields always stand in one order. It
+ * is made anew for each save, which takes 1.2 ms with no tombstone, 3.5 ms with 1,000 of them, and
+ * 25 ms with 10,000, as many as a rotation each hour makes in 14 months.
+ */
+const linesOf = (list: readonly Tombstone[]): string =>
+  list.map((each) => `\n        ${JSON.stringify(each, TOMBSTONE_FIELDS)}`).join();
 
 /** JSON has no Infinity; such a number would come back as null. */
 const textOf = (value: unknown): string =>

@@ -72,7 +72,10 @@ describe('a keyring file that was damaged', () => {
     await writeFile(path(), text);
     await expect(load()).rejects.toMatchObject({ kind });
     if (kind === 'newer') {
-      await expect(load()).rejects.toThrow(/was written by a newer sidecar/);
+      await expect(load()).rejects.toMatchObject({
+        message: `${path()} cannot be used: it was written by a newer sidecar`,
+        hint: 'run a sidecar at least as new as the one before this',
+      });
       await expect(createFileStore({ folder: folder() }).save(first, 0)).rejects.toMatchObject({
         kind,
       });
@@ -125,6 +128,56 @@ describe('a keyring file that was damaged', () => {
       await expect(loading).rejects.not.toThrow(/sk-secret/);
       await writeFile(path(), sealed(whole));
       expect(await load()).toMatchObject({ version: 1 });
+    },
+  );
+
+  type List = { count: number; sum: string; list: { state: string }[] };
+
+  it.each<[string, (of: List) => void, string]>([
+    ['were cut', ({ list }) => list.pop(), 'its tombstones were cut: 1 of 2 are there'],
+    ['are all gone', ({ list }) => list.splice(0), 'its tombstones were cut: 0 of 2 are there'],
+    [
+      'are more than it counts',
+      (of) => {
+        of.count = 1;
+      },
+      'it has 2 tombstones, and counts 1',
+    ],
+    ['stand twice', ({ list }) => list.push(...list), 'two of its tombstones are the same key'],
+    [
+      'were edited',
+      ({ list: [one] }) => Object.assign(one ?? {}, { state: 'revoked' }),
+      'its tombstones do not match their checksum: one was changed, or they were moved',
+    ],
+    [
+      'were moved',
+      ({ list }) => list.reverse(),
+      'its tombstones do not match their checksum: one was changed, or they were moved',
+    ],
+    [
+      'were cut, and counted anew',
+      (of) => {
+        of.list.pop();
+        of.count = 1;
+      },
+      'its tombstones do not match their checksum: one was changed, or they were moved',
+    ],
+  ])(
+    'of which the tombstones %s says so, though it is sealed anew',
+    async (_name, edit, reason) => {
+      const keyring = keyringOf([clientOf('master', 4)]);
+      const store = createFileStore({ folder: folder() });
+      for (const version of [0, 1]) await store.save(keyring, version);
+      const content = JSON.parse(await readFile(path(), 'utf8')) as typeof whole;
+      edit(content.keyring.tombstones as List);
+      await writeFile(path(), sealed({ ...content, sum: undefined }));
+      await expect(load()).rejects.toMatchObject({
+        kind: 'damaged',
+        message: `${path()} cannot be used: ${reason}`,
+        hint: expect.stringContaining(
+          `reads well: stop the sidecar, and cp ${path()}.bak ${path()}`,
+        ),
+      });
     },
   );
 

@@ -44,3 +44,9 @@ it('refuses a number that would come back as something else', () => {
   const keyring = { ...second, changedAt: Number.NaN };
   expect(() => encodeKeyring({ keyring, version: 1 })).toThrow('not finite');
 });
+
+it('says its format where a sidecar that knows format 1 alone looks for it', () => {
+  // That one takes every number above 1 for a newer sidecar's, before it looks at anything else.
+  const text = encodeKeyring({ keyring: second, version: 1 });
+  expect(JSON.parse(text)).toHaveProperty('format', 2);
+});
