@@ -1,7 +1,8 @@
+import type { ConfigSeen } from '../litellm/config.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import { type AutomaticOptions, type ConfigSeen, createAutomaticHandovers } from './automatic.ts';
+import { type AutomaticOptions, createAutomaticHandovers } from './automatic.ts';
 import {
   HandoverError,
   type HandoverEvents,
@@ -34,8 +35,6 @@ interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly state: UpstreamState;
   readonly disk: SlotDisk;
   readonly checks: Pick<LitellmChecks, 'verify' | 'readReport'>;
-  /** Where the slot's config.yaml sets a master_key of its own. */
-  readonly masterKeyLine: (slot: SlotName) => Promise<number | undefined>;
   readonly limits: Limits;
   readonly mayWrite: () => boolean;
   readonly events: HandoverEvents;
@@ -125,13 +124,13 @@ const stopping = (): HandoverError =>
   });
 
 function createParts(options: RunnerOptions) {
-  const { disk, now, events, masterKeyLine } = options;
+  const { disk, now, events } = options;
   const startedAt = now();
   const stored = createStoredState({ ...options, onStore: events.onStore });
   const executor = createExecutor({ stored, disk, onTrouble: events.onTrouble });
   const checks = createSlotChecks({
     ...options.checks,
-    ...{ masterKeyLine, now, keyOf: disk.key },
+    ...{ masterKeyLine: disk.masterKeyLine, now, keyOf: disk.key },
     contentIdOf: (slot) => contentIdOf(disk.seen(slot)),
   });
   const observeSlot = (slot: SlotName): ObservedSlot => ({
