@@ -101,14 +101,7 @@ export interface SavesOptions {
 }
 
 /** Saves to the state folder, and remembers whether the last one failed. */
-interface Saves {
-  /** Does the save, if this process may; rejects with the save's own error. */
-  run<T>(save: () => Promise<T>): Promise<T>;
-  /** Why the last save failed; undefined: it did not. */
-  failure(): StoreError | undefined;
-}
-
-export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
+export function createSaves({ mayWrite, onStore }: SavesOptions) {
   let failure: StoreError | undefined;
   const setFailure = (error: StoreError | undefined): void => {
     const before = failure;
@@ -116,10 +109,16 @@ export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
     if (before?.message !== error?.message) onStore(error);
   };
   return {
+    /** Why the last save failed; undefined: it did not. */
     failure: () => failure,
-    async run(save) {
+    /** Does the save, if this process may; rejects with the save's own error. */
+    async run<T>(save: () => Promise<T>): Promise<T> {
       try {
-        if (!mayWrite()) throw lostFolder();
+        if (!mayWrite()) {
+          throw new StoreError('conflict', 'another sidecar has taken the state folder', {
+            hint: 'stop one of the two, then restart this one',
+          });
+        }
         const saved = await save();
         setFailure(undefined);
         return saved;
@@ -130,8 +129,3 @@ export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
     },
   };
 }
-
-const lostFolder = (): StoreError =>
-  new StoreError('conflict', 'another sidecar has taken the state folder', {
-    hint: 'stop one of the two, then restart this one',
-  });

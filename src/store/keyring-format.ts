@@ -1,13 +1,7 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { checkInvariants, DIGEST } from '../keyring/invariants.ts';
-import {
-  type Client,
-  DECLARED_SOURCES,
-  type Keyring,
-  SCOPES,
-  type Tombstone,
-} from '../keyring/keyring.ts';
+import { type Client, DECLARED_SOURCES, SCOPES, type Tombstone } from '../keyring/keyring.ts';
 import type { StoredKeyring } from './key-store.ts';
 import { seal, unseal } from './sealed.ts';
 
@@ -20,13 +14,16 @@ const source = z.enum(DECLARED_SOURCES);
 const origin = z.enum(['made', 'declared']);
 const idempotency = { digest, fingerprint: z.string() };
 
-const retirement = z.strictObject({
-  rotatedAt: z.number(),
-  graceMs: z.number(),
-  latestEnd: z.number(),
-  deadline: z.number().optional(),
-});
-const generation = z.strictObject({
+// JSON leaves out what is undefined; what is read has those fields again.
+const retirement = z
+  .strictObject({
+    rotatedAt: z.number(),
+    graceMs: z.number(),
+    latestEnd: z.number(),
+    deadline: z.number().optional(),
+  })
+  .transform((read) => ({ deadline: undefined, ...read }));
+const generationFields = z.strictObject({
   number,
   digest,
   state: z.enum(['active', 'retiring']),
@@ -36,18 +33,25 @@ const generation = z.strictObject({
   afterCompromise: z.boolean(),
   retirement: retirement.optional(),
 });
-const staged = z.strictObject({
-  number,
-  digest,
-  origin,
-  stagedAt: z.number(),
-  graceMs: z.number(),
-  maxGraceMs: z.number(),
-  compromised: z.boolean(),
-  source: source.optional(),
-  idempotency: z.strictObject(idempotency).optional(),
-});
-const client = z.strictObject({
+const generation = generationFields.transform((read) => ({
+  publishedAt: undefined,
+  retirement: undefined,
+  ...read,
+}));
+const staged = z
+  .strictObject({
+    number,
+    digest,
+    origin,
+    stagedAt: z.number(),
+    graceMs: z.number(),
+    maxGraceMs: z.number(),
+    compromised: z.boolean(),
+    source: source.optional(),
+    idempotency: z.strictObject(idempotency).optional(),
+  })
+  .transform((read) => ({ source: undefined, idempotency: undefined, ...read }));
+const clientFields = z.strictObject({
   name: z.string().min(1),
   scopes: z.array(z.enum(SCOPES)),
   allowFrom: z.array(z.string()),
@@ -60,7 +64,9 @@ const client = z.strictObject({
   staged: staged.optional(),
   idempotency: z.strictObject({ ...idempotency, number }).optional(),
 });
-const tombstone = z.strictObject({
+const absent = { expiresAt: undefined, staged: undefined, idempotency: undefined };
+const client = clientFields.transform((read) => ({ ...absent, ...read }));
+const tombstoneFields = z.strictObject({
   client: z.string().min(1),
   number,
   digest,
@@ -71,12 +77,13 @@ const tombstone = z.strictObject({
   endedAt: z.number(),
   clockStarted: z.boolean(),
 });
+const tombstone = tombstoneFields.transform((read) => ({ publishedAt: undefined, ...read }));
 const common = {
   changedAt: z.number(),
   declared: z.strictObject({
-    file: digest.optional(),
-    dotenv: digest.optional(),
-    environment: digest.optional(),
+    file: digest.exactOptional(),
+    dotenv: digest.exactOptional(),
+    environment: digest.exactOptional(),
   }),
   audit: z.strictObject({
     count: z.int().nonnegative(),
@@ -100,11 +107,13 @@ const document = z.strictObject({
 });
 
 /** Format 1 kept what had ended among the other generations of a client. */
-const oldGeneration = generation.extend({
+const oldGeneration = generationFields.extend({
   state: z.enum(['active', 'retiring', 'retired', 'revoked']),
   endedAt: z.number().optional(),
 });
-const oldClient = client.omit({ lastNumber: true }).extend({ generations: z.array(oldGeneration) });
+const oldClient = clientFields
+  .omit({ lastNumber: true })
+  .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
   keyring: z.strictObject({ ...common, clients: z.array(oldClient) }),
@@ -133,7 +142,7 @@ export function encodeKeyring({ keyring, version }: StoredKeyring): string {
   }`);
 }
 
-const TOMBSTONE_FIELDS = Object.keys(tombstone.shape);
+const TOMBSTONE_FIELDS = Object.keys(tombstoneFields.shape);
 
 /**
  * The list of tombstones, which has a checksum of its own: its fields always stand in one order. It
@@ -174,20 +183,17 @@ export function decodeKeyring(bytes: Buffer): Decoded {
     return damaged(path === '' ? 'its fields are wrong' : `its field ${path} is wrong`);
   }
   const { keyring, version } = parsed.data;
+  const { changedAt, declared, audit } = keyring;
   const isOld = !('tombstones' in keyring);
   const read = isOld ? keyring.clients.map(withoutEnded) : keyring.clients;
-  const clients = new Map(read.map((each) => [each.name, clientOf(each)]));
-  if (clients.size < read.length) return damaged('two of its clients have one name');
-  const list = isOld ? endedIn(keyring.clients) : keyring.tombstones.list.map(tombstoneOf);
+  const list = isOld ? endedIn(keyring.clients) : keyring.tombstones.list;
+  const clients = new Map(read.map((each) => [each.name, each]));
   const tombstones = new Map(list.map((each) => [each.digest, each]));
+  if (clients.size < read.length) return damaged('two of its clients have one name');
   if (tombstones.size < list.length) return damaged('two of its tombstones are the same key');
   const wrong = isOld ? undefined : listFault(list, keyring.tombstones);
   if (wrong !== undefined) return damaged(wrong);
-  const { changedAt, audit } = keyring;
-  const decoded = {
-    ...{ clients, tombstones, changedAt, audit },
-    declared: declaredOf(keyring.declared),
-  };
+  const decoded = { clients, tombstones, declared, audit, changedAt };
   const broken = checkInvariants(decoded);
   if (broken !== undefined) return damaged(`it breaks a rule: ${broken}`);
   return { ok: true, stored: { keyring: decoded, version } };
@@ -206,35 +212,16 @@ function listFault(
   return 'its tombstones do not match their checksum: one was changed, or they were moved';
 }
 
-/** The fields that JSON leaves out are there again, as undefined. */
-const clientOf = (read: z.infer<typeof client>): Client => ({
-  ...read,
-  expiresAt: read.expiresAt,
-  generations: read.generations.map((each) => ({
-    ...each,
-    publishedAt: each.publishedAt,
-    retirement: each.retirement && { ...each.retirement, deadline: each.retirement.deadline },
-  })),
-  staged: read.staged && {
-    ...read.staged,
-    source: read.staged.source,
-    idempotency: read.staged.idempotency,
-  },
-  idempotency: read.idempotency,
-});
-
-const tombstoneOf = (read: z.infer<typeof tombstone>): Tombstone => ({
-  ...read,
-  publishedAt: read.publishedAt,
-});
-
 type OldClient = z.infer<typeof oldClient>;
 
-function withoutEnded({ generations, ...rest }: OldClient): z.infer<typeof client> {
+function withoutEnded({ generations, ...rest }: OldClient): Client {
   const valid = generations.flatMap(({ state, endedAt, ...each }) =>
-    state === 'active' || state === 'retiring' ? [{ ...each, state }] : [],
+    state === 'active' || state === 'retiring'
+      ? [{ publishedAt: undefined, retirement: undefined, ...each, state }]
+      : [],
   );
-  return { ...rest, lastNumber: generations.at(-1)?.number ?? 0, generations: valid };
+  const lastNumber = generations.at(-1)?.number ?? 0;
+  return { ...absent, ...rest, lastNumber, generations: valid };
 }
 
 const endedIn = (clients: readonly OldClient[]): Tombstone[] =>
@@ -245,12 +232,7 @@ const endedIn = (clients: readonly OldClient[]): Tombstone[] =>
         const clockStarted = retirement?.deadline !== undefined;
         // The invariants refuse what has no date of its end.
         const endedAt = each.endedAt ?? Number.NaN;
-        return [tombstoneOf({ ...each, client: name, state, endedAt, clockStarted })];
+        return [{ publishedAt: undefined, ...each, client: name, state, endedAt, clockStarted }];
       }),
     )
     .sort((one, other) => one.endedAt - other.endedAt);
-
-function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyring['declared'] {
-  const known = DECLARED_SOURCES.filter((each) => read[each] !== undefined);
-  return Object.fromEntries(known.map((each) => [each, read[each]]));
-}
