@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { readKey } from '../config/text-file.ts';
 import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
@@ -14,7 +14,8 @@ import { readStamp, replaceFile } from './durable-file.ts';
  * @throws Error of Node's fs
  */
 export async function writeKeyFile(path: string, key: Secret): Promise<void> {
-  await replaceFile(path, `${key.reveal()}\n`, { makeFolder: true });
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await replaceFile(path, `${key.reveal()}\n`);
 }
 
 /**

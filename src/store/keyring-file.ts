@@ -92,12 +92,12 @@ async function copyOver(from: string, to: string): Promise<void> {
 }
 
 const conflict = (path: string): StoreError =>
-  new StoreError('conflict', `${path} was saved by somebody else`, {
+  new StoreError(`${path} was saved by somebody else`, {
     hint: 'let one sidecar alone use this state folder, and restart it',
   });
 
 const gone = (path: string): StoreError =>
-  new StoreError('conflict', `${path} is gone, while the sidecar was running`, {
+  new StoreError(`${path} is gone, while the sidecar was running`, {
     hint: `put it back, or its backup: cp ${path}.bak ${path}; then restart the sidecar`,
   });
 
@@ -113,16 +113,15 @@ export async function readKeyringFile(folder: string): Promise<StoredKeyring | u
   if (decoded === undefined) {
     const traces = await tracesIn(folder);
     if (traces.length === 0) return undefined;
-    throw new StoreError('damaged', `${path} is gone, though ${traces.join(' and ')} is there`, {
+    throw new StoreError(`${path} is gone, though ${traces.join(' and ')} is there`, {
       hint: await wayBack(folder, `to start anew, move ${traces.join(' and ')} away`),
     });
   }
   const message = `${path} cannot be used: ${decoded.reason}`;
-  if (decoded.kind === 'newer') {
-    const hint = 'run a sidecar at least as new as the one before this';
-    throw new StoreError('newer', message, { hint });
+  if (decoded.isNewer === true) {
+    throw new StoreError(message, { hint: 'run a sidecar at least as new as the one before this' });
   }
-  throw new StoreError('damaged', message, {
+  throw new StoreError(message, {
     hint: await wayBack(folder, 'put a copy of it back, or move it away to start anew'),
   });
 }

@@ -163,7 +163,8 @@ export type Decoded =
   | { readonly ok: true; readonly stored: StoredKeyring }
   | {
       readonly ok: false;
-      readonly kind: 'damaged' | 'newer';
+      /** A newer sidecar wrote it. */
+      readonly isNewer?: true;
       /** Goes on after "keyring.json cannot be used:"; quotes nothing of it. */
       readonly reason: string;
     };
@@ -174,7 +175,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
   const { content } = unsealed;
   const format = (content as { readonly format?: unknown } | null | undefined)?.format;
   if (typeof format === 'number' && format > FORMAT) {
-    return { ok: false, kind: 'newer', reason: 'it was written by a newer sidecar' };
+    return { ok: false, isNewer: true, reason: 'it was written by a newer sidecar' };
   }
   if (!unsealed.ok) return damaged(unsealed.reason);
   const parsed = format === 1 ? oldDocument.safeParse(content) : document.safeParse(content);
@@ -199,7 +200,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
   return { ok: true, stored: { keyring: decoded, version } };
 }
 
-const damaged = (reason: string): Decoded => ({ ok: false, kind: 'damaged', reason });
+const damaged = (reason: string): Decoded => ({ ok: false, reason });
 
 /** What is wrong with the list of tombstones, even where somebody sealed the file anew. */
 function listFault(

@@ -27,7 +27,7 @@ describe('reading the audit', () => {
     expect(await readAudit(folder(), { after: 0, limit: 10 })).toEqual({ lines: [], count: 0 });
     await writeFile(path(), '');
     expect(await readAudit(folder(), { after: 0, limit: 10 })).toEqual({ lines: [], count: 0 });
-    expect(await verifyAudit(folder()).catch(({ kind }) => kind)).toBe('damaged');
+    await expect(verifyAudit(folder())).rejects.toThrow(/keyring.json is gone, though/);
   });
 
   it('gives the lines after a number, the oldest first, and the count of all', async () => {
@@ -107,6 +107,6 @@ describe('verifying the audit', () => {
   it('is an error where there is no keyring to hold it against', async () => {
     await write(2);
     await writeFile(join(folder(), 'keyring.json'), '{');
-    await expect(verifyAudit(folder())).rejects.toMatchObject({ kind: 'damaged' });
+    await expect(verifyAudit(folder())).rejects.toThrow(/keyring.json cannot be used/);
   });
 });

@@ -122,10 +122,10 @@ describe('a keyring of format 1', () => {
     const one = tombstoneOf(MASTER, 1);
     expect(faultOf(one)).toMatchObject({ ok: true });
     expect(faultOf(one, { ...one, number: 2 })).toMatchObject({
-      ...{ kind: 'damaged', reason: 'two of its tombstones are the same key' },
+      ...{ ok: false, reason: 'two of its tombstones are the same key' },
     });
     expect(faultOf({ ...one, endedAt: undefined as never })).toMatchObject({
-      ...{ kind: 'damaged', reason: expect.stringContaining('master-1 has a date that is not') },
+      ...{ ok: false, reason: expect.stringContaining('master-1 has a date that is not') },
     });
   });
 
