@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Chain, digestOfLine, firstPending, follow, parseLine } from '../keyring/audit.ts';
 import type { AuditHead } from '../keyring/keyring.ts';
-import { linesAfter, readTail, withAuditFile } from './audit-reader.ts';
+import { type AuditFile, linesAfter, readTail, withAuditFile } from './audit-reader.ts';
 import { syncPath } from './durable-file.ts';
 import { storeFault } from './key-store.ts';
 
@@ -116,28 +116,30 @@ const ADVICE = 'see `sidecar audit verify`';
  * Compares the end of the file with what the keyring counts; writes nothing. `owed` are the lines
  * that the file lacks at its end, and `cutAt` is the byte to cut it at before they are appended.
  */
-async function inspect(audit: AuditHead, file: FileHandle | undefined) {
-  const { last, end, rest } =
-    file === undefined ? { last: undefined, end: 0, rest: '' } : await readTail(file);
+async function inspect(audit: AuditHead, file: AuditFile) {
+  const { last, end, rest } = await readTail(file);
   const seq = last?.line.seq ?? 0;
-  // What stands behind the last line is cut off. Where it is a whole line that lacks only its line
-  // feed, that line is written again: as a pending one, or as the last that was not pending.
-  const isLast = digestOfLine(rest) === audit.head && !audit.pending.includes(rest);
-  const isTorn = rest !== '' && !isLast && !audit.pending.includes(rest);
-  const repairs = isTorn
-    ? [`${Buffer.byteLength(rest)} bytes of a torn line were cut off the audit`]
-    : [];
-  const common = { cutAt: rest === '' ? undefined : end, repairs };
-  if (file !== undefined && seq > audit.count) {
+  // Behind the last line may stand one that lacks only its line feed: it is written again, as a
+  // pending one, or as the last that was not pending.
+  const behind = rest.toString();
+  const isPending = audit.pending.includes(behind);
+  const isLast = !isPending && digestOfLine(behind) === audit.head;
+  const missing = audit.pending.slice(Math.max(0, seq + 1 - firstPending(audit)));
+  const owed = isLast ? [behind, ...missing] : missing;
+  const lost = audit.count - owed.length - seq;
+  // A crash tears what was being appended, and all of that is cut off. Where the keyring cannot
+  // make up for it, somebody else changed whole lines: they stay, to be looked at.
+  const cutAt = lost === 0 ? end : end + rest.lastIndexOf('\n') + 1;
+  const torn = isPending || isLast ? 0 : end + rest.length - cutAt;
+  const repairs = torn > 0 ? [`${torn} bytes of a torn line were cut off the audit`] : [];
+  const common = { cutAt: rest.length === 0 ? undefined : cutAt, repairs };
+  if (seq > audit.count) {
     return { ...common, owed: [], ...(await adopt(audit, file, repairs)) };
   }
-  const missing = audit.pending.slice(Math.max(0, seq + 1 - firstPending(audit)));
-  const owed = isLast ? [rest, ...missing] : missing;
   if (owed.length > 0) {
     repairs.push(`${owed.length} lines were lacking in the audit, and were appended`);
   }
   const linked = owed[0] === undefined ? audit.head : parseLine(owed[0])?.prev;
-  const lost = audit.count - owed.length - seq;
   const warnings: string[] = [];
   if (lost > 0) warnings.push(`the audit lacks ${lost} lines that were written: ${ADVICE}`);
   else if (linked !== (last === undefined ? '' : digestOfLine(last.text))) {
@@ -147,7 +149,7 @@ async function inspect(audit: AuditHead, file: FileHandle | undefined) {
 }
 
 /** The file has more lines than a keyring that was put back from a copy: none is thrown away. */
-async function adopt(audit: AuditHead, file: FileHandle, repairs: string[]) {
+async function adopt(audit: AuditHead, file: AuditFile, repairs: string[]) {
   let chain: Chain = audit;
   for await (const { text } of linesAfter(file, audit.count)) chain = follow(chain, text);
   const { count, head, fault } = chain;

@@ -25,7 +25,6 @@ export function readAudit(
 ) {
   return withAuditFile(auditPath(folder), async (file) => {
     const lines: AuditLine[] = [];
-    if (file === undefined) return { lines, count: 0 };
     for await (const { line } of linesAfter(file, after)) {
       if (lines.length >= limit) break;
       lines.push(line);
@@ -43,30 +42,33 @@ export function readAudit(
  */
 export function verifyAudit(folder: string): Promise<AuditVerdict> {
   return withAuditFile(auditPath(folder), async (file) => {
-    const { size } = (await file?.stat()) ?? { size: 0 };
+    const size = await sizeOf(file);
     const { audit } = (await readKeyringFile(folder))?.keyring ?? EMPTY_KEYRING;
     let chain: Chain = EMPTY_KEYRING.audit;
     let end = 0;
-    for await (const line of file === undefined ? [] : readLines(file, 0)) {
+    for await (const line of readLines(file, 0)) {
       if (chain.count === audit.count || chain.fault !== undefined) break;
       chain = follow(chain, line.text);
       end = line.end;
     }
-    const isTorn = async () => file !== undefined && (await readTail(file)).rest !== '';
-    return verdictOf(chain, audit, chain.count < audit.count ? await isTorn() : size > end);
+    const isMore = chain.count < audit.count ? (await readTail(file)).rest.length > 0 : size > end;
+    return verdictOf(chain, audit, isMore);
   });
 }
 
+/** The audit's file; undefined: there is none, which reads like an empty one. */
+export type AuditFile = FileHandle | undefined;
+
 /**
- * Opens the audit's file, undefined where there is none, and closes it after its use.
+ * Opens the audit's file, and closes it after its use.
  *
  * @throws StoreError where the file cannot be opened or read
  */
 export async function withAuditFile<T>(
   path: string,
-  use: (file: FileHandle | undefined) => Promise<T>,
+  use: (file: AuditFile) => Promise<T>,
 ): Promise<T> {
-  let file: FileHandle | undefined;
+  let file: AuditFile;
   try {
     file = await ifThere(open(path, 'r'));
     return await use(file);
@@ -76,6 +78,8 @@ export async function withAuditFile<T>(
     await file?.close();
   }
 }
+
+const sizeOf = async (file: AuditFile): Promise<number> => (await file?.stat())?.size ?? 0;
 
 interface FileLine {
   readonly text: string;
@@ -90,7 +94,7 @@ interface FileLine {
  * same however long the audit is.
  */
 export async function* linesAfter(
-  file: FileHandle,
+  file: AuditFile,
   after: number,
 ): AsyncGenerator<{ readonly text: string; readonly line: AuditLine }> {
   for await (const { text } of readLines(file, await startBelow(file, after))) {
@@ -100,9 +104,9 @@ export async function* linesAfter(
 }
 
 /** The byte at which a line begins that is not far before the first with a number above `after`. */
-async function startBelow(file: FileHandle, after: number): Promise<number> {
+async function startBelow(file: AuditFile, after: number): Promise<number> {
   let low = 0;
-  let high = (await file.stat()).size;
+  let high = await sizeOf(file);
   while (after > 0 && high - low > BLOCK) {
     const middle = Math.floor((low + high) / 2);
     const start = await startOfUpTo(file, middle, after);
@@ -114,7 +118,7 @@ async function startBelow(file: FileHandle, after: number): Promise<number> {
 
 /** Where the first line behind a byte begins, if its number is at most `after`. */
 async function startOfUpTo(
-  file: FileHandle,
+  file: AuditFile,
   from: number,
   after: number,
 ): Promise<number | undefined> {
@@ -133,14 +137,14 @@ const BLOCK = 64 * 1024;
  * The whole lines of a file from a byte on, read a block at a time; what stands behind the last
  * line feed is left out.
  */
-async function* readLines(file: FileHandle, from: number): AsyncGenerator<FileLine> {
+async function* readLines(file: AuditFile, from: number): AsyncGenerator<FileLine> {
   const block = Buffer.alloc(BLOCK);
   let start = from;
   let bytes: Buffer = Buffer.alloc(0);
   for (;;) {
-    const { bytesRead } = await file.read(block, 0, BLOCK, start + bytes.length);
-    if (bytesRead === 0) return;
-    bytes = Buffer.concat([bytes, block.subarray(0, bytesRead)]);
+    const read = await file?.read(block, 0, BLOCK, start + bytes.length);
+    if (!read?.bytesRead) return;
+    bytes = Buffer.concat([bytes, block.subarray(0, read.bytesRead)]);
     let at = 0;
     for (let feed = bytes.indexOf(LINE_FEED); feed >= 0; feed = bytes.indexOf(LINE_FEED, at)) {
       const end = start + feed + 1 - at;
@@ -153,8 +157,8 @@ async function* readLines(file: FileHandle, from: number): AsyncGenerator<FileLi
 }
 
 /** The last line of a file that can be read, and what stands behind it. */
-export async function readTail(file: FileHandle) {
-  const { size } = await file.stat();
+export async function readTail(file: AuditFile) {
+  const size = await sizeOf(file);
   for (let length = BLOCK; ; length *= 2) {
     const from = Math.max(0, size - length);
     let last: { readonly text: string; readonly line: AuditLine; readonly end: number } | undefined;
@@ -165,7 +169,7 @@ export async function readTail(file: FileHandle) {
     if (last === undefined && from > 0) continue;
     const end = last?.end ?? 0;
     const rest = Buffer.alloc(Math.max(0, size - end));
-    await file.read(rest, 0, rest.length, end);
-    return { last, end, rest: rest.toString() };
+    await file?.read(rest, 0, rest.length, end);
+    return { last, end, rest };
   }
 }

@@ -53,6 +53,18 @@ describe('an audit that was damaged', () => {
     }
   });
 
+  it('keeps whole lines that cannot be read, where the keyring does not have them any more', async () => {
+    await saveBoth(folder());
+    await createFileStore({ folder: folder() }).save(settledOf(second), 2);
+    const text = (await readFile(auditIn(), 'utf8')).replaceAll('"seq"', '"sql"');
+    await writeFile(auditIn(), `${text}half`);
+    const { store, repairs } = await mended();
+    expect(repairs).toEqual(['4 bytes of a torn line were cut off the audit']);
+    expect(store.warnings.join()).toMatch('the audit lacks 2 lines');
+    expect(await readFile(auditIn(), 'utf8')).toBe(text);
+    expect(await verifyAudit(folder())).toMatchObject({ ok: false, line: 1 });
+  });
+
   it('keeps its last line where only the line feed is gone, pending or not', async () => {
     await saveBoth(folder());
     await createFileStore({ folder: folder() }).save(settledOf(second), 2);
