@@ -101,21 +101,22 @@ export function limitKey(text: string): string {
   return `${[a, b, c, d].map((part) => part.toString(16)).join(':')}::/64`;
 }
 
-/** Counts failed authentications by address, so that guessing is slow and cheap to turn away. */
-export interface FailureLimiter {
-  /**
-   * Counts one failure. Resolves to undefined below the limit, else to the seconds until the
-   * address may fail again. Never rejects: a limiter that breaks lets the refusal stand as it is.
-   */
-  count(address: string): Promise<number | undefined>;
-}
+export type FailureLimiter = ReturnType<typeof createFailureLimiter>;
 
-/** @param perMinute failures an address may make in a minute; 0: no limit */
-export function createFailureLimiter(perMinute: number): FailureLimiter {
-  if (perMinute === 0) return { count: async () => await Promise.resolve(undefined) };
+/**
+ * Counts failed authentications by address, so that guessing is slow and cheap to turn away.
+ *
+ * @param perMinute failures an address may make in a minute; 0: no limit
+ */
+export function createFailureLimiter(perMinute: number) {
   const limiter = new RateLimiterMemory({ points: perMinute, duration: 60 });
   return {
-    async count(address) {
+    /**
+     * Counts one failure. Resolves to undefined below the limit, else to the seconds until the
+     * address may fail again. Never rejects: a limiter that breaks lets the refusal stand as it is.
+     */
+    async count(address: string): Promise<number | undefined> {
+      if (perMinute === 0) return undefined;
       try {
         await limiter.consume(limitKey(address));
         return undefined;

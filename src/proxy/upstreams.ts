@@ -1,67 +1,19 @@
 import type { Probe } from '../litellm/probe.ts';
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
-import { type Connections, createConnections } from './connections.ts';
+import { createConnections } from './connections.ts';
 import type { Exchanges } from './exchanges.ts';
 import type { ForwardRules, RequestRules } from './headers.ts';
-import { createHold, type Hold } from './hold.ts';
-import { createMcpSessions, type McpSessions } from './mcp-sessions.ts';
-import { createLiveKeys, type KeyRank, type LiveKeys } from './upstream-keys.ts';
-import { type AskUpgrade, createUpgrader } from './websocket.ts';
+import { createHold } from './hold.ts';
+import { createMcpSessions } from './mcp-sessions.ts';
+import { createLiveKeys, type KeyRank } from './upstream-keys.ts';
+import { createUpgrader } from './websocket.ts';
 
 /** One LiteLLM, from when traffic may go there until its slot is ended. */
-export interface Upstream {
-  readonly name: SlotName;
-  readonly rules: ForwardRules;
-  readonly connections: Connections;
-  readonly hold: Hold;
-  readonly askUpgrade: AskUpgrade;
-  readonly keys: LiveKeys;
-  readonly probe: Probe;
-  /** Nothing new may go there, not even a request of a session that it issued. */
-  ended: boolean;
-  /** Whether it answers, as far as traffic and probe know. */
-  isUp(): boolean;
-  /** Lets go of its connections; what is under way on them is cut. */
-  close(): void;
-}
+export type Upstream = NonNullable<ReturnType<typeof openUpstream>>;
 
 /** The LiteLLMs that traffic may go to: one at rest, two while one is drained. No verb throws. */
-export interface Upstreams {
-  /** Where new requests go. */
-  readonly active: Upstream;
-  readonly sessions: McpSessions<Upstream>;
-  /** Every LiteLLM that traffic may go to, the active one too. */
-  all(): readonly Upstream[];
-  /**
-   * Where a request goes that is about to be sent. An MCP session stays with the LiteLLM that has
-   * it, as long as that is there.
-   */
-  pick(session: string | undefined): Upstream;
-  /** Whether a request may stay with a LiteLLM for its next try. */
-  mayStay(upstream: Upstream): boolean;
-  /** How many requests wait because LiteLLM is away. */
-  held(): number;
-  /**
-   * New requests go to this slot from now on, with this key; what waits for another one goes there
-   * too. Its LiteLLM counts as up until its probe says otherwise: whoever switches has verified it.
-   */
-  switchTo(slot: SlotName, key: Secret): void;
-  load(slot: SlotName): SlotLoad;
-  /**
-   * Ends what is left on a slot that is not active: WebSockets with 1001, then all. Resolves to how
-   * many were cut.
-   */
-  end(slot: SlotName): Promise<number>;
-  /** Whether LiteLLM answers there; false for a slot that no traffic goes to. */
-  isUp(slot: SlotName): boolean;
-  /**
-   * Requests to the active one carry `first`; what LiteLLM refuses for it is sent again with
-   * `second`, if any.
-   */
-  useKeys(first: Secret, second: Secret | undefined): void;
-  close(): void;
-}
+export type Upstreams = ReturnType<typeof createUpstreams>;
 
 interface UpstreamsOptions {
   /** Where each slot's LiteLLM listens. */
@@ -88,23 +40,30 @@ interface UpstreamsOptions {
 }
 
 /** @throws RangeError where the slot that is active at the start has no origin */
-export function createUpstreams(options: UpstreamsOptions): Upstreams {
+export function createUpstreams(options: UpstreamsOptions) {
   const sessions = createMcpSessions<Upstream>(options);
   const first = openUpstream(options.active, options.key, false, options);
   if (first === undefined) throw new RangeError(`slot ${options.active} has no address`);
   const bySlot = new Map([[first.name, first]]);
   let active = first;
 
+  /** Whether a request may stay with a LiteLLM for its next try. */
   const mayStay = (upstream: Upstream): boolean =>
     upstream === active || !(upstream.ended || upstream.hold.away());
 
   return {
+    /** Where new requests go. */
     get active() {
       return active;
     },
     sessions,
+    /** Every LiteLLM that traffic may go to, the active one too. */
     all: () => [...bySlot.values()],
-    pick(session) {
+    /**
+     * Where a request goes that is about to be sent. An MCP session stays with the LiteLLM that has
+     * it, as long as that is there.
+     */
+    pick(session: string | undefined): Upstream {
       if (session === undefined) return active;
       const owner = sessions.ownerOf(session);
       if (owner !== undefined && mayStay(owner)) return owner;
@@ -112,8 +71,13 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       return active;
     },
     mayStay,
+    /** How many requests wait because LiteLLM is away. */
     held: () => [...bySlot.values()].reduce((sum, { hold }) => sum + hold.size(), 0),
-    switchTo(slot, key) {
+    /**
+     * New requests go to this slot from now on, with this key; what waits for another one goes there
+     * too. Its LiteLLM counts as up until its probe says otherwise: whoever switches has verified it.
+     */
+    switchTo(slot: SlotName, key: Secret): void {
       const known = bySlot.get(slot);
       known?.keys.use(key, undefined);
       const next = known ?? openUpstream(slot, key, true, options);
@@ -123,11 +87,15 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       active = next;
       for (const other of bySlot.values()) if (other !== next) other.hold.releaseAll();
     },
-    load: (slot) => ({
+    load: (slot: SlotName): SlotLoad => ({
       ...options.exchanges.countOn(slot),
       mcpSessions: sessions.countOf(bySlot.get(slot)),
     }),
-    async end(slot) {
+    /**
+     * Ends what is left on a slot that is not active: WebSockets with 1001, then all. Resolves to how
+     * many were cut.
+     */
+    async end(slot: SlotName): Promise<number> {
       const upstream = bySlot.get(slot);
       if (upstream === undefined || upstream === active) return 0;
       upstream.ended = true;
@@ -141,21 +109,21 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       upstream.close();
       return cut;
     },
-    isUp: (slot) => bySlot.get(slot)?.isUp() ?? false,
-    useKeys: (one, two) => active.keys.use(one, two),
-    close() {
+    /** Whether LiteLLM answers there; false for a slot that no traffic goes to. */
+    isUp: (slot: SlotName) => bySlot.get(slot)?.isUp() ?? false,
+    /**
+     * Requests to the active one carry `one`; what LiteLLM refuses for it is sent again with `two`,
+     * if any.
+     */
+    useKeys: (one: Secret, two: Secret | undefined) => active.keys.use(one, two),
+    close(): void {
       for (const upstream of bySlot.values()) upstream.close();
     },
   };
 }
 
 /** @returns undefined where nobody says where the slot's LiteLLM listens */
-function openUpstream(
-  name: SlotName,
-  key: Secret,
-  knownUp: boolean,
-  options: UpstreamsOptions,
-): Upstream | undefined {
+function openUpstream(name: SlotName, key: Secret, knownUp: boolean, options: UpstreamsOptions) {
   const origin = options.origins.get(name);
   if (origin === undefined) return undefined;
   const { rules, connectTimeoutMs, elapsed } = options;
@@ -170,7 +138,7 @@ function openUpstream(
   const connections = createConnections({ origin: origin.origin, connectTimeoutMs, elapsed });
   return {
     name,
-    rules: { ...rules, host: rules.publicUrl?.host ?? origin.host },
+    rules: { ...rules, host: rules.publicUrl?.host ?? origin.host } satisfies ForwardRules,
     connections,
     hold,
     askUpgrade: createUpgrader({ origin, connectTimeoutMs }),
@@ -180,9 +148,12 @@ function openUpstream(
       onAccepted: options.onKeyAccepted,
     }),
     probe,
+    /** Nothing new may go there, not even a request of a session that it issued. */
     ended: false,
+    /** Whether it answers, as far as traffic and probe know. */
     isUp: () => probe.up() && !hold.away(),
-    close() {
+    /** Lets go of its connections; what is under way on them is cut. */
+    close(): void {
       probe.stop();
       hold.close();
       connections.destroy();
