@@ -14,6 +14,27 @@ export interface Live {
   cut(): void;
 }
 
+/** All that is under way. `add` returns what takes its argument out again. */
+export interface Exchanges {
+  add(live: Live): () => void;
+  count(kind: 'all' | 'streams' | 'websockets'): number;
+  /** What is under way with a generation, by its id. */
+  countOf(generation: string): number;
+  /** What a slot has in hand. */
+  countOn(slot: string): { readonly requests: number; readonly websockets: number };
+  /**
+   * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
+   * What begins in the meantime is asked to end as well.
+   */
+  drain(deadlineMs: number): Promise<number>;
+  /** Asks what a test picks to end, and cuts the rest a second later. Resolves to their number. */
+  end(test: (live: Live) => boolean): Promise<number>;
+  /** Ends at once what a test picks. Returns how many. */
+  cut(test: (live: Live) => boolean): number;
+  /** Calls no `tick` any more. */
+  close(): void;
+}
+
 const TICK_MS = 1000;
 /** What was cut is over, and recorded, only when its socket is closed, a moment later. */
 const CLOSING_MS = 1000;
@@ -67,10 +88,7 @@ function createAwait() {
   };
 }
 
-/** All that is under way. */
-export type Exchanges = ReturnType<typeof createExchanges>;
-
-export function createExchanges(options: { elapsed: () => number }) {
+export function createExchanges(options: { elapsed: () => number }): Exchanges {
   // A list, and not a Set: the tables that a Set leaves behind as it is filled and emptied keep
   // exchanges alive that are over, until the next major collection (6.5 ms a scavenge, here 2).
   const all: Entry[] = [];
@@ -93,8 +111,7 @@ export function createExchanges(options: { elapsed: () => number }) {
   const isEmpty = (): boolean => all.length === 0;
 
   return {
-    /** Returns what takes it out again. */
-    add(live: Live): () => void {
+    add(live) {
       const entry = { live, place: all.length };
       all.push(entry);
       if (draining) live.drain(STOPPING);
@@ -102,21 +119,14 @@ export function createExchanges(options: { elapsed: () => number }) {
         if (takeOut(entry, all)) ends.wake();
       };
     },
-    count(kind: 'all' | 'streams' | 'websockets'): number {
+    count(kind) {
       if (kind === 'all') return all.length;
       return all.filter(({ live }) => live[kind === 'streams' ? 'eventStream' : 'websocket'])
         .length;
     },
-    /** What is under way with a generation, by its id. */
-    countOf: (generation: string) =>
-      all.filter(({ live }) => live.generation === generation).length,
-    /** What a slot has in hand. */
-    countOn: (slot: string) => countOn(all, slot),
-    /**
-     * Asks all to end and waits; after `deadlineMs` the rest is cut. Resolves to how many were cut.
-     * What begins in the meantime is asked to end as well.
-     */
-    async drain(deadlineMs: number): Promise<number> {
+    countOf: (generation) => all.filter(({ live }) => live.generation === generation).length,
+    countOn: (slot) => countOn(all, slot),
+    async drain(deadlineMs) {
       draining = true;
       ask(() => true, STOPPING);
       await ends.until(isEmpty, deadlineMs);
@@ -124,8 +134,7 @@ export function createExchanges(options: { elapsed: () => number }) {
       await ends.until(isEmpty, CLOSING_MS);
       return left;
     },
-    /** Asks what a test picks to end, and cuts the rest a second later. Resolves to their number. */
-    async end(test: (live: Live) => boolean): Promise<number> {
+    async end(test) {
       const areOver = (): boolean => !all.some(({ live }) => test(live));
       ask(test, REPLACED);
       await ends.until(areOver, GOODBYE_MS);
@@ -133,9 +142,7 @@ export function createExchanges(options: { elapsed: () => number }) {
       await ends.until(areOver, CLOSING_MS);
       return left;
     },
-    /** Ends at once what a test picks. Returns how many. */
     cut,
-    /** Calls no `tick` any more. */
     close: () => clearInterval(timer),
   };
 }

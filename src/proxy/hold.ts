@@ -75,8 +75,8 @@ export function createHold(options: {
       }, RETRY_MS);
     },
     /**
-     * Lets a waiter in. One that waited before and was released too early gives the deadline it had,
-     * which keeps its place among the others.
+     * Lets a waiter in. One that waited before and was released too early gives the deadline it
+     * had, which keeps its place among the others.
      *
      * @returns the waiter's deadline on the monotonic clock; false where there is no room
      */

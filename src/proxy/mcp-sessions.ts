@@ -43,7 +43,7 @@ export function createMcpSessions<Owner>(options: { elapsed: () => number }) {
     forgetAllOf(gone: Owner): void {
       for (const [id, { owner }] of sessions) if (owner === gone) sessions.delete(id);
     },
-    /** How many of an owner's were used within the last five minutes; none where it is undefined. */
+    /** How many of an owner's were used within the last five minutes; none of nobody's. */
     countOf(wanted: Owner | undefined): number {
       if (wanted === undefined) return 0;
       const since = options.elapsed() - IN_USE_MS;

@@ -5,7 +5,7 @@ import { createConnections } from './connections.ts';
 import type { Exchanges } from './exchanges.ts';
 import type { ForwardRules, RequestRules } from './headers.ts';
 import { createHold } from './hold.ts';
-import { createMcpSessions } from './mcp-sessions.ts';
+import { createMcpSessions, type McpSessions } from './mcp-sessions.ts';
 import { createLiveKeys, type KeyRank } from './upstream-keys.ts';
 import { createUpgrader } from './websocket.ts';
 
@@ -13,7 +13,41 @@ import { createUpgrader } from './websocket.ts';
 export type Upstream = NonNullable<ReturnType<typeof openUpstream>>;
 
 /** The LiteLLMs that traffic may go to: one at rest, two while one is drained. No verb throws. */
-export type Upstreams = ReturnType<typeof createUpstreams>;
+export interface Upstreams {
+  /** Where new requests go. */
+  readonly active: Upstream;
+  readonly sessions: McpSessions<Upstream>;
+  /** Every LiteLLM that traffic may go to, the active one too. */
+  all(): readonly Upstream[];
+  /**
+   * Where a request goes that is about to be sent. An MCP session stays with the LiteLLM that has
+   * it, as long as that is there.
+   */
+  pick(session: string | undefined): Upstream;
+  /** Whether a request may stay with a LiteLLM for its next try. */
+  mayStay(upstream: Upstream): boolean;
+  /** How many requests wait because LiteLLM is away. */
+  held(): number;
+  /**
+   * New requests go to this slot from now on, with this key; what waits for another one goes there
+   * too. Its LiteLLM counts as up until its probe says otherwise: whoever switches has verified it.
+   */
+  switchTo(slot: SlotName, key: Secret): void;
+  load(slot: SlotName): SlotLoad;
+  /**
+   * Ends what is left on a slot that is not active: WebSockets with 1001, then all. Resolves to how
+   * many were cut.
+   */
+  end(slot: SlotName): Promise<number>;
+  /** Whether LiteLLM answers there; false for a slot that no traffic goes to. */
+  isUp(slot: SlotName): boolean;
+  /**
+   * Requests to the active one carry `first`; what LiteLLM refuses for it is sent again with
+   * `second`, if any.
+   */
+  useKeys(first: Secret, second: Secret | undefined): void;
+  close(): void;
+}
 
 interface UpstreamsOptions {
   /** Where each slot's LiteLLM listens. */
@@ -40,30 +74,23 @@ interface UpstreamsOptions {
 }
 
 /** @throws RangeError where the slot that is active at the start has no origin */
-export function createUpstreams(options: UpstreamsOptions) {
+export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const sessions = createMcpSessions<Upstream>(options);
   const first = openUpstream(options.active, options.key, false, options);
   if (first === undefined) throw new RangeError(`slot ${options.active} has no address`);
   const bySlot = new Map([[first.name, first]]);
   let active = first;
 
-  /** Whether a request may stay with a LiteLLM for its next try. */
   const mayStay = (upstream: Upstream): boolean =>
     upstream === active || !(upstream.ended || upstream.hold.away());
 
   return {
-    /** Where new requests go. */
     get active() {
       return active;
     },
     sessions,
-    /** Every LiteLLM that traffic may go to, the active one too. */
     all: () => [...bySlot.values()],
-    /**
-     * Where a request goes that is about to be sent. An MCP session stays with the LiteLLM that has
-     * it, as long as that is there.
-     */
-    pick(session: string | undefined): Upstream {
+    pick(session) {
       if (session === undefined) return active;
       const owner = sessions.ownerOf(session);
       if (owner !== undefined && mayStay(owner)) return owner;
@@ -71,13 +98,8 @@ export function createUpstreams(options: UpstreamsOptions) {
       return active;
     },
     mayStay,
-    /** How many requests wait because LiteLLM is away. */
     held: () => [...bySlot.values()].reduce((sum, { hold }) => sum + hold.size(), 0),
-    /**
-     * New requests go to this slot from now on, with this key; what waits for another one goes there
-     * too. Its LiteLLM counts as up until its probe says otherwise: whoever switches has verified it.
-     */
-    switchTo(slot: SlotName, key: Secret): void {
+    switchTo(slot, key) {
       const known = bySlot.get(slot);
       known?.keys.use(key, undefined);
       const next = known ?? openUpstream(slot, key, true, options);
@@ -87,15 +109,11 @@ export function createUpstreams(options: UpstreamsOptions) {
       active = next;
       for (const other of bySlot.values()) if (other !== next) other.hold.releaseAll();
     },
-    load: (slot: SlotName): SlotLoad => ({
+    load: (slot) => ({
       ...options.exchanges.countOn(slot),
       mcpSessions: sessions.countOf(bySlot.get(slot)),
     }),
-    /**
-     * Ends what is left on a slot that is not active: WebSockets with 1001, then all. Resolves to how
-     * many were cut.
-     */
-    async end(slot: SlotName): Promise<number> {
+    async end(slot) {
       const upstream = bySlot.get(slot);
       if (upstream === undefined || upstream === active) return 0;
       upstream.ended = true;
@@ -109,14 +127,9 @@ export function createUpstreams(options: UpstreamsOptions) {
       upstream.close();
       return cut;
     },
-    /** Whether LiteLLM answers there; false for a slot that no traffic goes to. */
-    isUp: (slot: SlotName) => bySlot.get(slot)?.isUp() ?? false,
-    /**
-     * Requests to the active one carry `one`; what LiteLLM refuses for it is sent again with `two`,
-     * if any.
-     */
-    useKeys: (one: Secret, two: Secret | undefined) => active.keys.use(one, two),
-    close(): void {
+    isUp: (slot) => bySlot.get(slot)?.isUp() ?? false,
+    useKeys: (one, two) => active.keys.use(one, two),
+    close() {
       for (const upstream of bySlot.values()) upstream.close();
     },
   };
