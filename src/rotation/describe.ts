@@ -24,7 +24,7 @@ import type { SteadyClock } from './steady-clock.ts';
 export interface ViewSources {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** By generation id. */
+  /** By generation id; the most recent callers come first. */
   readonly use: (id: string) => GenerationUse | undefined;
   /** Requests and WebSockets under way with a generation. */
   readonly inFlight: (id: string) => number;
@@ -101,15 +101,13 @@ export function whoView(
   const callers = sources.use(idOf(client, generation.number))?.callers ?? [];
   return {
     generation: generationView(client, generation, sources),
-    callers: [...callers]
-      .sort((a, b) => b.lastAt - a.lastAt)
-      .map(({ address, userAgent, firstAt, lastAt, count }) => ({
-        address,
-        userAgent,
-        firstSeenAt: new Date(firstAt).toISOString(),
-        lastSeenAt: new Date(lastAt).toISOString(),
-        count,
-      })),
+    callers: callers.map(({ address, userAgent, firstAt, lastAt, count }) => ({
+      address,
+      userAgent,
+      firstSeenAt: new Date(firstAt).toISOString(),
+      lastSeenAt: new Date(lastAt).toISOString(),
+      count,
+    })),
   };
 }
 
