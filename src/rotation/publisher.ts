@@ -1,13 +1,11 @@
 import { type PublishTarget, showPlace } from '../config/kinds.ts';
+import { isoOrNull } from '../config/units.ts';
 import type { Secret } from '../secret.ts';
 import { publishToDotenv, publishToFile } from '../store/publish.ts';
 import { createTurns, type Turns } from '../turns.ts';
 import type { TargetView } from './admin.ts';
 
-/** Writes a key to a target: on the disk when it resolves. The error of a failure holds no key. */
-type WriteTarget = (target: PublishTarget, key: Secret) => Promise<void>;
-
-export interface PublisherOptions {
+interface PublisherOptions {
   readonly targets: readonly PublishTarget[];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -15,61 +13,38 @@ export interface PublisherOptions {
   readonly onPublished: (client: string, number: number) => void;
   /** A try to write a target failed; `error` holds no key. */
   readonly onFailure: (target: PublishTarget, error: Error) => void;
-  /** For tests: what writes instead of the disk. */
-  readonly write?: WriteTarget;
-  /** Milliseconds, instead of `RETRY_WAITS`. */
-  readonly waits?: readonly number[];
-  /** Milliseconds that one try may take, instead of `LIMIT_MS`. */
-  readonly limitMs?: number;
 }
+
+export type Publisher = ReturnType<typeof createPublisher>;
 
 /** Writes keys to their targets, and goes on trying where that fails. */
-export interface Publisher {
-  /**
-   * Tries each target of the client at once and resolves to whether all have the key. Those that
-   * failed are tried again by a table of waits, until they have it or a newer one is published.
-   * Never rejects.
-   */
-  publish(client: string, number: number, key: Secret): Promise<boolean>;
-  /** In the order of the settings. Before a first `publish` they count as published. */
-  targets(client: string): readonly TargetView[];
-  /** The client's newest key was withdrawn: no target is tried again for it. */
-  forget(client: string): void;
-  /** Nothing is tried again. */
-  close(): void;
-}
-
-/** Milliseconds that one try may take: a disk that hangs must not hang a rotation. */
-const LIMIT_MS = 5000;
-
-export function createPublisher(options: PublisherOptions): Publisher {
-  const { onPublished, onFailure, limitMs = LIMIT_MS } = options;
-  const write = options.write ?? writeToDisk;
+export function createPublisher({ targets, now, onPublished, onFailure }: PublisherOptions) {
   const turns = createTurnsOfPaths();
   /** By client: what was published last, `late` where a target lacked it at first. */
   const newest = new Map<string, { readonly number: number; late: boolean }>();
 
-  const all = options.targets.map((target) =>
+  const all = targets.map((target) =>
     createPublishTarget(target, {
-      now: options.now,
+      now,
       inTurn: turns(target.path),
-      write: (key) => write(target, key),
       onWritten: () => tellIfLate(target.client),
       onFailure: (error) => onFailure(target, error),
-      limitMs,
-      ...(options.waits !== undefined && { waits: options.waits }),
     }),
   );
   const targetsOf = (client: string) => all.filter(({ target }) => target.client === client);
   const allHave = (client: string): boolean => targetsOf(client).every(({ hasKey }) => hasKey());
   const tellIfLate = (client: string): void => {
     const last = newest.get(client);
-    if (last?.late !== true || !allHave(client)) return;
-    onPublished(client, last.number);
+    if (last?.late === true && allHave(client)) onPublished(client, last.number);
   };
 
   return {
-    async publish(client, number, key) {
+    /**
+     * Tries each target of the client at once and resolves to whether all have the key. Those that
+     * failed are tried again by `RETRY_WAITS`, until they have it or a newer one is published.
+     * Never rejects.
+     */
+    async publish(client: string, number: number, key: Secret): Promise<boolean> {
       const mine = { number, late: false };
       newest.set(client, mine);
       await Promise.all(targetsOf(client).map((each) => each.publish(key)));
@@ -78,19 +53,19 @@ export function createPublisher(options: PublisherOptions): Publisher {
       mine.late = !allHave(client);
       return !mine.late;
     },
-    targets: (client) => targetsOf(client).map(({ view }) => view()),
-    forget(client) {
+    /** In the order of the settings. Before a first `publish` they count as published. */
+    targets: (client: string) => targetsOf(client).map(({ view }) => view()),
+    /** The client's newest key was withdrawn: no target is tried again for it. */
+    forget(client: string): void {
       newest.delete(client);
       for (const each of targetsOf(client)) each.forget();
     },
-    close() {
+    /** Nothing is tried again. */
+    close(): void {
       for (const each of all) each.close();
     },
   };
 }
-
-const writeToDisk: WriteTarget = ({ kind, path, variable }, key) =>
-  kind === 'file' ? publishToFile(path, key) : publishToDotenv(path, variable, key);
 
 /**
  * So many files are written at a time. A write that hangs keeps one of the four threads on which
@@ -123,40 +98,19 @@ function createTurnsOfPaths(): (path: string) => InTurn {
   };
 }
 
+/** Milliseconds that one try may take: a disk that hangs must not hang a rotation. */
+const LIMIT_MS = 5000;
 /** Milliseconds before the second try, the third and so on; the last holds for all that follow. */
-export const RETRY_WAITS = [1000, 5000, 15_000, 60_000, 300_000] as const;
-
-/** How long to wait after so many tries that failed, at least one; milliseconds. */
-export const waitAfter = (failures: number, waits: readonly number[] = RETRY_WAITS): number =>
-  waits[Math.min(failures, waits.length) - 1] ?? 0;
+const RETRY_WAITS = [1000, 5000, 15_000, 60_000, 300_000];
 
 interface TargetOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Calls `work` once nobody else writes the same file, and resolves or rejects as it does. */
   readonly inTurn: InTurn;
-  readonly write: (key: Secret) => Promise<void>;
   /** The target has the newest key now. */
   readonly onWritten: () => void;
   readonly onFailure: (error: Error) => void;
-  /** Milliseconds. */
-  readonly waits?: readonly number[];
-  /** How long one try may take, in milliseconds. */
-  readonly limitMs: number;
-}
-
-/** One place that keys are written to. */
-interface TargetTries {
-  readonly target: PublishTarget;
-  /** Writes this key, and no key before it; resolves once the first try ends or hangs. */
-  publish(key: Secret): Promise<void>;
-  /** Whether the target has the newest key. */
-  hasKey(): boolean;
-  view(): TargetView;
-  /** The key that the target lacks was withdrawn: the target counts as published. */
-  forget(): void;
-  /** Nothing is tried again. */
-  close(): void;
 }
 
 /** A key that the target lacks; the key is let go of once it is written. */
@@ -165,22 +119,30 @@ interface Job {
   failures: number;
   /** Whether the turn to write it has come. */
   begun: boolean;
-  /** The try that is under way, even after `limitMs`, when nobody waits for it any more. */
+  /** The try that is under way, even after `LIMIT_MS`, when nobody waits for it any more. */
   writing: Promise<void> | undefined;
 }
 
 /**
- * Writes of one file stand in a row, and each writes only what is still the newest key when its
- * turn comes: a try that hangs and ends late cannot bring an old key back.
+ * One place that keys are written to. Writes of one file stand in a row, and each writes only what
+ * is still the newest key when its turn comes: a try that hangs and ends late cannot bring an old
+ * key back.
  */
-function createPublishTarget(target: PublishTarget, options: TargetOptions): TargetTries {
-  const { now, inTurn, write, onWritten, onFailure, limitMs, waits = RETRY_WAITS } = options;
+function createPublishTarget(
+  target: PublishTarget,
+  { now, inTurn, onWritten, onFailure }: TargetOptions,
+) {
   let job: Job | undefined;
   let error: Error | undefined;
-  const retry = createRetry(now);
+  let retry: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
+  let closed = false;
 
+  const clearRetry = (): void => {
+    clearTimeout(retry?.timer);
+    retry = undefined;
+  };
   const replaceJob = (next: Job | undefined): void => {
-    retry.clear();
+    clearRetry();
     job = next;
     error = undefined;
   };
@@ -188,7 +150,7 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
     try {
       await inTurn(async () => {
         mine.begun = true;
-        if (job === mine) await write(mine.key);
+        if (job === mine) await writeTo(target, mine.key);
       });
     } finally {
       mine.writing = undefined;
@@ -199,79 +161,67 @@ function createPublishTarget(target: PublishTarget, options: TargetOptions): Tar
     onWritten();
   };
   const attempt = async (mine: Job): Promise<void> => {
+    retry = undefined;
     // A write that hangs is waited for again: a second one behind it would change nothing.
     mine.writing ??= writeNewest(mine);
-    const failure = await failureWithin(limitMs, mine.writing, () =>
-      mine.begun
-        ? `no answer from the disk within ${limitMs / 1000} s`
-        : 'other writes are under way, and get no answer from their disks',
-    );
+    const failure = await failureOf(mine);
     if (failure === undefined || job !== mine) return;
-    mine.failures += 1;
     error = failure;
-    retry.after(waitAfter(mine.failures, waits), () => void attempt(mine));
+    const wait = RETRY_WAITS[mine.failures] ?? RETRY_WAITS.at(-1) ?? 0;
+    mine.failures += 1;
+    if (!closed) {
+      const timer = setTimeout(() => void attempt(mine), wait).unref();
+      retry = { at: now() + wait, timer };
+    }
     onFailure(failure);
   };
 
   return {
     target,
-    async publish(key) {
+    /** Writes this key, and no key before it; resolves once the first try ends or hangs. */
+    async publish(key: Secret): Promise<void> {
       const mine: Job = { key, failures: 0, begun: false, writing: undefined };
       replaceJob(mine);
       await attempt(mine);
     },
+    /** Whether the target has the newest key. */
     hasKey: () => job === undefined,
-    view: () => ({
+    view: (): TargetView => ({
       target: showPlace(target),
       state: job === undefined ? 'published' : 'pending',
       error: error?.message ?? null,
-      nextTryAt: retry.at(),
+      nextTryAt: isoOrNull(retry?.at),
     }),
+    /** The key that the target lacks was withdrawn: the target counts as published. */
     forget: () => replaceJob(undefined),
-    close: retry.close,
-  };
-}
-
-/** The timer of the next try. */
-function createRetry(now: () => number) {
-  let next: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
-  let closed = false;
-  const clear = (): void => {
-    clearTimeout(next?.timer);
-    next = undefined;
-  };
-  return {
-    clear,
-    after(ms: number, again: () => void): void {
-      clear();
-      if (closed) return;
-      const timer = setTimeout(() => {
-        next = undefined;
-        again();
-      }, ms).unref();
-      next = { at: now() + ms, timer };
-    },
-    /** In ISO 8601; null: nothing is tried again. */
-    at: () => (next === undefined ? null : new Date(next.at).toISOString()),
+    /** Nothing is tried again. */
     close(): void {
       closed = true;
-      clear();
+      clearRetry();
     },
   };
 }
 
-/** Why some work failed, or that it took too long; undefined: it succeeded in time. */
-function failureWithin(
-  ms: number,
-  work: Promise<void>,
-  whyLate: () => string,
-): Promise<Error | undefined> {
+/** Resolves when the key is on the disk; the error of a failure holds no key. */
+const writeTo = ({ kind, path, variable }: PublishTarget, key: Secret): Promise<void> =>
+  kind === 'file' ? publishToFile(path, key) : publishToDotenv(path, variable, key);
+
+/** Why the write under way failed, or that it took too long; undefined: it succeeded in time. */
+function failureOf(job: Job): Promise<Error | undefined> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(new Error(whyLate())), ms).unref();
+    const tellLate = (): void =>
+      resolve(
+        new Error(
+          job.begun
+            ? `no answer from the disk within ${LIMIT_MS / 1000} s`
+            : 'other writes are under way, and get no answer from their disks',
+        ),
+      );
+    const timer = setTimeout(tellLate, LIMIT_MS).unref();
     const end = (failure?: Error): void => {
       clearTimeout(timer);
       resolve(failure);
     };
-    work.then(() => end(), end);
+    job.writing?.then(() => end(), end);
   });
 }
