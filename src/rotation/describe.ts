@@ -8,7 +8,7 @@ import {
   idOf,
   type Tombstone,
 } from '../keyring/keyring.ts';
-import type { StoreError } from '../store/key-store.ts';
+import type { KeyStore, StoreError } from '../store/key-store.ts';
 import type {
   ClientView,
   GenerationView,
@@ -124,8 +124,8 @@ export interface StatusFacts {
   readonly startedAt: number;
   readonly clock: SteadyClock;
   readonly storeError: () => StoreError | undefined;
-  /** What the store found, and could not mend so far. */
-  readonly storeWarnings: () => readonly string[];
+  /** Its warnings are what it found, and could not mend so far. */
+  readonly store: Pick<KeyStore, 'warnings'>;
   /** Milliseconds; 0: no schedule. */
   readonly rotateEveryMs: number;
   /** What else an operator should look at. */
@@ -145,7 +145,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
     rotateEveryMs: rotateEveryMs === 0 ? null : rotateEveryMs,
     warnings: [
       ...storeDown(failed),
-      ...facts.storeWarnings().map(storeWarning),
+      ...facts.store.warnings.map(storeWarning),
       ...clockWarnings(clock),
       ...facts.warnings(),
     ],

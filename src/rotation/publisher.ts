@@ -134,15 +134,10 @@ function createPublishTarget(
 ) {
   let job: Job | undefined;
   let error: Error | undefined;
-  let retry: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
-  let closed = false;
+  const retry = createRetry(now);
 
-  const clearRetry = (): void => {
-    clearTimeout(retry?.timer);
-    retry = undefined;
-  };
   const replaceJob = (next: Job | undefined): void => {
-    clearRetry();
+    retry.clear();
     job = next;
     error = undefined;
   };
@@ -161,18 +156,13 @@ function createPublishTarget(
     onWritten();
   };
   const attempt = async (mine: Job): Promise<void> => {
-    retry = undefined;
     // A write that hangs is waited for again: a second one behind it would change nothing.
     mine.writing ??= writeNewest(mine);
     const failure = await failureOf(mine);
     if (failure === undefined || job !== mine) return;
     error = failure;
-    const wait = RETRY_WAITS[mine.failures] ?? RETRY_WAITS.at(-1) ?? 0;
     mine.failures += 1;
-    if (!closed) {
-      const timer = setTimeout(() => void attempt(mine), wait).unref();
-      retry = { at: now() + wait, timer };
-    }
+    retry.after(mine.failures, () => void attempt(mine));
     onFailure(failure);
   };
 
@@ -190,14 +180,39 @@ function createPublishTarget(
       target: showPlace(target),
       state: job === undefined ? 'published' : 'pending',
       error: error?.message ?? null,
-      nextTryAt: isoOrNull(retry?.at),
+      nextTryAt: isoOrNull(retry.at()),
     }),
     /** The key that the target lacks was withdrawn: the target counts as published. */
     forget: () => replaceJob(undefined),
     /** Nothing is tried again. */
+    close: retry.close,
+  };
+}
+
+/** The timer of the next try. */
+function createRetry(now: () => number) {
+  let next: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined;
+  let closed = false;
+  const clear = (): void => {
+    clearTimeout(next?.timer);
+    next = undefined;
+  };
+  return {
+    clear,
+    /** @param failures how many tries have failed, at least one */
+    after(failures: number, again: () => void): void {
+      if (closed) return;
+      const ms = RETRY_WAITS[Math.min(failures, RETRY_WAITS.length) - 1] ?? 0;
+      const tryAgain = (): void => {
+        next = undefined;
+        again();
+      };
+      next = { at: now() + ms, timer: setTimeout(tryAgain, ms).unref() };
+    },
+    at: () => next?.at,
     close(): void {
       closed = true;
-      clearRetry();
+      clear();
     },
   };
 }
