@@ -129,7 +129,7 @@ export async function openKeys(options: KeysOptions) {
     onFirstAnswer: createFirstUses(keeper, now).note,
     lastUsedAt: usage.lastAt,
     /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
-    note: (entry: Omit<AuditEntry, 'at'>) => void keeper.note(entry),
+    note: (entry: Omit<AuditEntry, 'at'>): void => void keeper.note(entry),
     /** How many publish targets lack the newest key. */
     publishPending: () =>
       [...publishing].flatMap(targets).filter(({ state }) => state === 'pending').length,
