@@ -2,12 +2,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { family, hasCommand } from './harness/machine.ts';
 import { ANSWER_BODY, ask, delays, PATH, REQUEST_BODY } from './harness/payloads.ts';
-import { freePort, ROOT, start, startProgram } from './harness/processes.ts';
+import { freePort, ROOT, start, startProgram, untilListens } from './harness/processes.ts';
 import { startSidecar } from './harness/sidecar.ts';
 
 /** What a peer is started with. */
@@ -68,16 +67,10 @@ const sidecarPeer = (name: string, accessLog: boolean, about: string): Peer => (
   ...{ name, about, version: packageOf('.'), inNode: true },
   async start(given) {
     const { child, port, opsPort, log } = await startSidecar({ ...given, accessLog });
-    return { port, opsPort, ...(accessLog && { log }), ...withFamily(child) };
+    const seen = opsPort === undefined ? {} : { opsPort, log };
+    return { port, ...seen, ...withFamily(child) };
   },
 });
-
-const accepts = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => resolve(socket.destroy() !== undefined));
-    socket.once('error', () => resolve(false));
-  });
 
 /** A peer that is not written in Node: it is given a port, and a file with its configuration. */
 const nativePeer = (options: {
@@ -95,11 +88,7 @@ const nativePeer = (options: {
     writeFileSync(file, options.configure({ ...given, port }));
     const { core, folder } = given;
     const child = start(options.name, options.args(file, folder), { core });
-    for (const until = Date.now() + 5000; !(await accepts(port)); await sleep(20)) {
-      if (child.exitCode !== null || Date.now() > until) {
-        throw new Error(`${options.name} does not listen`);
-      }
-    }
+    await untilListens(child, port, 5000);
     return { port, ...withFamily(child) };
   },
 });

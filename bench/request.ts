@@ -5,14 +5,24 @@ import { truncateSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AdmissionFigures } from './admission.ts';
-import { chosen, runBench } from './harness/bench.ts';
+import { type Measured, runBench } from './harness/bench.ts';
 import { openStreams, runJson } from './harness/load.ts';
 import { NODE_HELP, type Node, pinLoad, residentBytes } from './harness/machine.ts';
 import type { HeaderSet } from './harness/payloads.ts';
 import { progress, reason, say, startProgram, stop } from './harness/processes.ts';
-import { PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
+import {
+  atLeast,
+  atMost,
+  figure,
+  least,
+  median,
+  most,
+  spread,
+  type Target,
+  table,
+} from './harness/report.ts';
+import { FLOOR, PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
 import { readProfile } from './profile.ts';
-import { resultsOf, type Samples } from './request-report.ts';
 
 const HELP = `npm run bench -- [options]
 
@@ -36,7 +46,7 @@ const FULL = {
   json: { rounds: 20, warmMs: 100, measureMs: 300 },
   one: { rounds: 15, warmMs: 50, measureMs: 300 },
   chunks: { rounds: 5, settleMs: 400, ms: 1000 },
-  memory: { count: 5000, settleMs: 2000, ms: 6000, everyone: true },
+  memory: { count: 5000, settleMs: 2000, ms: 6000 },
 };
 type Effort = typeof FULL;
 const QUICK: Effort = {
@@ -44,7 +54,7 @@ const QUICK: Effort = {
   json: { rounds: 8, warmMs: 50, measureMs: 250 },
   one: { rounds: 6, warmMs: 50, measureMs: 200 },
   chunks: { rounds: 3, settleMs: 200, ms: 500 },
-  memory: { count: 1000, settleMs: 500, ms: 2000, everyone: false },
+  memory: { count: 1000, settleMs: 500, ms: 2000 },
 };
 
 const KEY = `sk-bench${randomBytes(20).toString('hex')}`;
@@ -91,6 +101,9 @@ async function warmUp(running: Running, { longestMs, roundMs }: Effort['warmUp']
   }
 }
 
+/** The rounds of each peer, by its name. */
+type Samples<Figure> = ReadonlyMap<string, readonly Figure[]>;
+
 /** Each contestant once in each round, in an order that moves on: a slow minute meets all. */
 async function inTurn<Figure>(
   what: string,
@@ -117,6 +130,87 @@ async function inTurn<Figure>(
   return samples;
 }
 
+/** A field of a peer's rounds; empty where it was not measured. */
+const column = <Figure>(samples: Samples<Figure>, name: string, field: keyof Figure) =>
+  samples.get(name)?.map((sample) => Number(sample[field])) ?? [];
+
+/** Processor time of a request. */
+async function measureRequests(all: readonly Contestant[], effort: Effort['json']) {
+  const rounds = (headers: HeaderSet) =>
+    inTurn(`32 connections, ${headers} headers`, all, effort.rounds, (running) =>
+      jsonRound(running, 32, headers, effort),
+    );
+  const [litellm, three] = [await rounds('litellm'), await rounds('three')];
+  type Rounds = typeof litellm;
+  const cost = (samples: Rounds, name: string) => least(column(samples, name, 'us'));
+  const subject = cost(litellm, SUBJECT);
+  const aboveFloor = subject / cost(litellm, FLOOR);
+  const belowReference = cost(litellm, REFERENCE) / subject;
+  const costs = (samples: Rounds, name: string) => [
+    ...spread(column(samples, name, 'us'), 1),
+    figure(cost(samples, name) / cost(samples, FLOOR), 2),
+  ];
+  const rows = all.map(({ name }) => [
+    ...[name, ...costs(litellm, name), ...costs(three, name)],
+    figure(least(column(litellm, name, 'p99')), 2),
+    figure(most(column(litellm, name, 'perSecond'))),
+  ]);
+  const head = ['peer', "LiteLLM's headers, µs", 'quartiles', '× undici'];
+  head.push('three, µs', 'quartiles', '× undici', 'p99 ms', 'requests/s');
+  return {
+    targets: [
+      atMost("processor time of a request, against bare undici's", 1.25, '×', aboveFloor),
+      atLeast("http-proxy's processor time, against the sidecar's", 1.5, '×', belowReference),
+    ],
+    text: [
+      "Processor time of a 1 KB JSON POST at 32 connections; p99 and throughput with LiteLLM's headers, the best of the rounds:",
+      table(head, rows),
+    ],
+  };
+}
+
+async function measureLatency(all: readonly Contestant[], effort: Effort['one']) {
+  const samples = await inTurn('1 connection', all, effort.rounds, (running) =>
+    jsonRound(running, 1, 'litellm', effort),
+  );
+  const reference = column(samples, REFERENCE, 'p50');
+  const ratio = (name: string) =>
+    median(column(samples, name, 'p50').map((p50, at) => p50 / (reference[at] ?? Number.NaN)));
+  const rows = all.map(({ name }) => [
+    ...[name, figure(least(column(samples, name, 'p50')), 3), figure(ratio(name), 2)],
+  ]);
+  return {
+    targets: [atMost('p50 at 1 connection, against http-proxy', 1, '×', ratio(SUBJECT))],
+    text: [
+      "Latency at one connection, with LiteLLM's headers; the least of the rounds, and the median of their own ratios:",
+      table(['peer', 'p50 ms', '× http-proxy'], rows),
+    ],
+  };
+}
+
+async function measureChunks(all: readonly Contestant[], effort: Effort['chunks']) {
+  const samples = await inTurn('streams', all, effort.rounds, async (running) => {
+    const job = { ...running, key: KEY, count: 100, ticking: 100, gapMs: 10 };
+    const streams = await openStreams(job);
+    await sleep(effort.settleMs);
+    const watched = await streams.watch(effort.ms, running.pids);
+    streams.close();
+    return watched;
+  });
+  const fields = ['firstP50', 'firstP99', 'p50', 'p99', 'us'] as const;
+  const rows = all.map(({ name }) => [
+    ...[name, ...fields.map((field) => figure(least(column(samples, name, field)), 2))],
+  ]);
+  const head = ['peer', 'first chunk p50 ms', 'p99', 'chunk delay p50 ms', 'p99', 'µs a chunk'];
+  return {
+    targets: [],
+    text: [
+      '100 SSE streams, opened 4 at a time, with a chunk each 10 ms; the least of the rounds:',
+      table(head, rows),
+    ],
+  };
+}
+
 /** Many open streams through a fresh process that was warmed by a second of JSON. */
 async function weighStreams(running: Running, effort: Effort['memory']) {
   const { count, settleMs, ms } = effort;
@@ -127,47 +221,41 @@ async function weighStreams(running: Running, effort: Effort['memory']) {
   const streams = await openStreams(job);
   await sleep(settleMs);
   const opened = residentBytes(running.pids);
-  const watched = await streams.watch(ms, running.pids);
+  const { p50, p99 } = await streams.watch(ms, running.pids);
   const most = Math.max(opened, residentBytes(running.pids));
   streams.close();
   await stop(running.child);
-  return { ...watched, open: count, idleMB: idle / 1e6, streamKB: (most - idle) / 1e3 / count };
+  return { p50, p99, idleMB: idle / 1e6, streamKB: (most - idle) / 1e3 / count };
 }
 
-export type Figures = Awaited<ReturnType<typeof measure>>;
-
-async function measure(begin: Begin, peers: readonly Peer[], effort: Effort) {
-  const contestants = await assemble(begin, peers);
-  for (const { name, running } of contestants) {
-    progress(`warming ${name}`);
-    await warmUp(running, effort.warmUp);
-  }
-  const at32 = (headers: HeaderSet) =>
-    inTurn(`32 connections, ${headers} headers`, contestants, effort.json.rounds, (running) =>
-      jsonRound(running, 32, headers, effort.json),
-    );
-  const json = { litellm: await at32('litellm'), three: await at32('three') };
-  const one = await inTurn('1 connection', contestants, effort.one.rounds, (running) =>
-    jsonRound(running, 1, 'litellm', effort.one),
-  );
-  const { rounds, settleMs, ms } = effort.chunks;
-  const chunks = await inTurn('streams', contestants, rounds, async (running) => {
-    const job = { ...running, key: KEY, count: 100, ticking: 100, gapMs: 10 };
-    const streams = await openStreams(job);
-    await sleep(settleMs);
-    const watched = await streams.watch(ms, running.pids);
-    streams.close();
-    return watched;
-  });
-  for (const { running } of contestants) await stop(running.child);
-
-  const memory = new Map<string, Awaited<ReturnType<typeof weighStreams>>>();
-  for (const peer of contestants) {
-    if (!effort.memory.everyone && peer.name !== SUBJECT && peer.name !== REFERENCE) continue;
+async function measureMemory(begin: Begin, peers: readonly Peer[], effort: Effort['memory']) {
+  const rows: string[][] = [];
+  const targets: Target[] = [];
+  for (const peer of peers) {
     progress(`open streams through ${peer.name}`);
-    memory.set(peer.name, await weighStreams(await begin(peer), effort.memory));
+    const { idleMB, streamKB, p50, p99 } = await weighStreams(await begin(peer), effort);
+    rows.push([peer.name, figure(idleMB, 1), figure(streamKB, 1), figure(p50, 2), figure(p99, 2)]);
+    if (peer.name !== SUBJECT) continue;
+    targets.push(atMost('resident memory for each open stream', 28, 'KB', streamKB));
+    targets.push(atMost('p99 of the delay of a chunk among the open streams', 50, 'ms', p99));
   }
-  return { contestants, json, one, chunks, memory };
+  const text = [
+    `${figure(effort.count)} open SSE streams, a tenth of which receive a chunk each second:`,
+    table(['peer', 'idle MB', 'KB/stream', 'chunk delay p50 ms', 'p99'], rows),
+  ];
+  return { targets, text };
+}
+
+async function measureAdmission(node: Node, core: number | undefined) {
+  progress('admission');
+  const program = await startProgram<AdmissionFigures>('bench/admission.ts', {
+    ...{ node: node.path, core },
+  });
+  const { one, many } = program.first;
+  return {
+    targets: [atMost('admission with 8,000 keys, above that with one', 100, 'ns', many - one)],
+    text: [`Admission by itself: ${figure(one)} ns with one key, ${figure(many)} ns with 8,000.`],
+  };
 }
 
 /** How long a profile is, in milliseconds. */
@@ -194,8 +282,10 @@ await runBench({
   ...{ name: 'bench', title: 'What a request costs', help: HELP, full: FULL, quick: QUICK },
   options: ['only', 'node', 'profile'],
   async measure({ folder, effort, node, values: { only, profile } }) {
-    const names = PEERS.map(({ name }) => name);
-    const wanted = chosen(only, names);
+    const wanted = only?.split(',') ?? PEERS.map(({ name }) => name);
+    const unknown = wanted.find((name) => !PEERS.some((peer) => peer.name === name));
+    if (unknown !== undefined)
+      throw new Error(`--only ${unknown}: there is no such peer; see --help`);
     const peers = PEERS.filter(({ name }) => wanted.includes(name));
     const core = pinLoad();
     const upstream = await startProgram<{ port: number }>('bench/harness/upstream-process.ts');
@@ -213,12 +303,23 @@ await runBench({
       }
       return [{ targets: [], text }];
     }
-    const figures = await measure(begin, peers, effort);
-    progress('admission');
-    const admission = await startProgram<AdmissionFigures>('bench/admission.ts', {
-      ...{ node: node.path, core },
-    });
+    const contestants = await assemble(begin, peers);
+    for (const { name, running } of contestants) {
+      progress(`warming ${name}`);
+      await warmUp(running, effort.warmUp);
+    }
+    const results: Measured[] = [
+      await measureRequests(contestants, effort.json),
+      await measureLatency(contestants, effort.one),
+      await measureChunks(contestants, effort.chunks),
+    ];
+    for (const { running } of contestants) await stop(running.child);
+    results.push(await measureMemory(begin, contestants, effort.memory));
+    results.push(await measureAdmission(node, core));
     await stop(upstream.child);
-    return [resultsOf(figures, admission.first, core !== undefined)];
+    const rows = contestants.map(({ name, version = '', about }) => [name, version, about]);
+    const text = [table(['peer', 'version', 'as measured'], rows)];
+    if (core === undefined) text.push('Nothing was pinned to a core: no `taskset`, or one core.');
+    return [...results, { targets: [], text }];
   },
 });

@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAdmin, present } from '../harness/admin.ts';
+import type { HandoverView } from '../../src/handover/views.ts';
+import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
 import { family, list, read } from '../harness/machine.ts';
 import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
 import { startSidecar } from '../harness/sidecar.ts';
@@ -76,6 +77,23 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   while (!(await holds())) {
     if (performance.now() - from > PATIENCE_MS) throw new Error(`waited too long: ${what}`);
     await sleep(50);
+  }
+}
+
+export const hasEnded = ({ state }: HandoverView): boolean =>
+  state === 'done' || state === 'rolled_back';
+
+export const look = async (admin: Admin, id: string): Promise<HandoverView> =>
+  bodyOf(await admin.handover(id), id);
+
+/** @throws where it has not ended after `patienceMs` */
+export async function untilEnded(admin: Admin, id: string, patienceMs: number) {
+  const from = performance.now();
+  for (;;) {
+    const view = await look(admin, id);
+    if (hasEnded(view)) return view;
+    if (performance.now() - from > patienceMs) throw new Error(`${id} stays ${view.state}`);
+    await sleep(20);
   }
 }
 

@@ -5,8 +5,7 @@ import { type Admin, bodyOf } from '../harness/admin.ts';
 import type { Measured } from '../harness/bench.ts';
 import { progress, say } from '../harness/processes.ts';
 import { atLeast, none } from '../harness/report.ts';
-import { startGateway } from './gateway.ts';
-import { hasEnded, look, untilEnded } from './runs.ts';
+import { hasEnded, look, startGateway, untilEnded } from './gateway.ts';
 
 /** A handover that nothing else drains steps through these, one after the other. */
 const STEPS = HANDOVER_STEPS.filter((step) => step !== 'waiting');

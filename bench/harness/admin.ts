@@ -1,6 +1,5 @@
 /** The sidecar as its operator and as a stranger meet it: its admin API, and one key at its door. */
-import { Agent, request } from 'node:http';
-import { text } from 'node:stream/consumers';
+import { Pool } from 'undici';
 import type { AnswerOf } from '../../src/servers/admin/endpoints.ts';
 import { ask } from './payloads.ts';
 
@@ -18,23 +17,15 @@ export type Admin = ReturnType<typeof createAdmin>;
  * a question that a kill cut off. Rejects where the sidecar does not answer.
  */
 export function createAdmin(socketPath: string) {
-  const agent = new Agent({ keepAlive: true });
-  const call = <T>(method: string, path: string, fields?: object): Promise<Said<T>> =>
-    new Promise((resolve, reject) => {
-      const headers = fields === undefined ? {} : { 'content-type': 'application/json' };
-      const asked = request({ socketPath, agent, method, path, headers }, (response) => {
-        text(response).then((said) => {
-          const body = JSON.parse(said);
-          resolve(
-            response.statusCode === 200 || response.statusCode === 202
-              ? { ok: true, body }
-              : { ok: false, ...body },
-          );
-        }, reject);
-      });
-      asked.setTimeout(ANSWER_MS, () => asked.destroy(new Error(`${path}: no answer in 60 s`)));
-      asked.once('error', reject).end(fields && JSON.stringify(fields));
-    });
+  const pool = new Pool('http://sidecar', { socketPath, headersTimeout: ANSWER_MS });
+  const call = async <T>(method: 'GET' | 'POST', path: string, fields?: object) => {
+    const headers = fields === undefined ? {} : { 'content-type': 'application/json' };
+    const body = fields === undefined ? null : JSON.stringify(fields);
+    const answer = await pool.request({ method, path, headers, body });
+    const said = await answer.body.json();
+    const isOk = answer.statusCode === 200 || answer.statusCode === 202;
+    return (isOk ? { ok: true, body: said } : { ok: false, ...(said as object) }) as Said<T>;
+  };
   const master = '/api/clients/master';
   return {
     rotate: (fields: { grace: string; compromised?: boolean; force?: boolean }) =>
@@ -46,7 +37,7 @@ export function createAdmin(socketPath: string) {
       call<AnswerOf<'POST /api/upstream/rotate'>>('POST', `/api/upstream/${kind}`),
     handover: (id: string) =>
       call<AnswerOf<'POST /api/upstream/rotate'>>('GET', `/api/upstream/handovers/${id}`),
-    close: () => agent.destroy(),
+    close: () => pool.destroy(),
   };
 }
 

@@ -10,7 +10,7 @@ const OPTIONS = {
   help: { type: 'boolean' },
   /** The binaries that what is measured runs on. */
   node: { type: 'string', multiple: true },
-  /** The parts or peers that are measured. */
+  /** The peers that are measured. */
   only: { type: 'string' },
   against: { type: 'string' },
   profile: { type: 'string' },
@@ -34,14 +34,6 @@ export interface Measured {
   readonly targets: readonly Target[];
   /** Paragraphs that stand below the targets. */
   readonly text: readonly string[];
-}
-
-/** What `--only a,b` leaves of what there is. @throws where it names something else */
-export function chosen(only: string | undefined, known: readonly string[]): readonly string[] {
-  const wanted = only?.split(',') ?? known;
-  const unknown = wanted.find((name) => !known.includes(name));
-  if (unknown === undefined) return wanted;
-  throw new Error(`--only ${unknown}: known are ${known.join(', ')}`);
 }
 
 export interface Bench<Effort> {

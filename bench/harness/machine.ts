@@ -50,22 +50,10 @@ export function pinLoad(): number | undefined {
 }
 
 /** The process and all that descend from it, such as nginx's worker. */
-export function family(root: number): readonly number[] {
-  const parents = list('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => {
-      const stat = read(`/proc/${name}/stat`);
-      // The command between the brackets may hold anything; the parent is the second field after.
-      const parent = Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]);
-      return { pid: Number(name), parent };
-    });
-  const found = new Set([root]);
-  for (let before = 0; before < found.size; ) {
-    before = found.size;
-    for (const { pid, parent } of parents) if (found.has(parent)) found.add(pid);
-  }
-  return [...found];
-}
+export const family = (root: number): readonly number[] => {
+  const children = read(`/proc/${root}/task/${root}/children`).match(/\d+/g) ?? [];
+  return [root, ...children.flatMap((pid) => family(Number(pid)))];
+};
 
 /**
  * Nanoseconds of processor time that all threads of these processes took so far. The first field of

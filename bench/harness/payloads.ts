@@ -58,18 +58,19 @@ const HEADERS: Readonly<Record<HeaderSet, readonly string[]>> = {
   three: ['x-litellm-model-group: bench'],
 };
 
-const headOf = (set: HeaderSet, status: string, ...framing: string[]): string =>
-  [`HTTP/1.1 ${status}`, ...HEADERS[set], ...framing, '', ''].join('\r\n');
+const headOf = (set: HeaderSet, ...framing: string[]): string =>
+  ['HTTP/1.1 200 OK', ...HEADERS[set], ...framing, '', ''].join('\r\n');
 
 /** A whole answer as it goes over the wire. */
-export const jsonAnswer = (body: string | Buffer, set: HeaderSet, status = '200 OK'): Buffer => {
+export const jsonAnswer = (body: string | Buffer, set: HeaderSet): Buffer => {
   const length = `content-length: ${Buffer.byteLength(body)}`;
-  const head = headOf(set, status, length, 'content-type: application/json');
+  const head = headOf(set, length, 'content-type: application/json');
   return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
 };
 
 export const SSE_HEAD = headOf(
-  ...(['litellm', '200 OK', 'content-type: text/event-stream; charset=utf-8'] as const),
+  'litellm',
+  'content-type: text/event-stream; charset=utf-8',
   'transfer-encoding: chunked',
 );
 

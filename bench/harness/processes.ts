@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** The checkout: the nearest folder above with a package.json, also above run-ts.js's cache. */
@@ -173,3 +174,19 @@ export const freePort = (): Promise<number> =>
       server.close(() => resolve(port));
     });
   });
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(socket.destroy() !== undefined));
+    socket.once('error', () => resolve(false));
+  });
+
+/** Waits until a program that was given a port listens there. @throws where it does not */
+export async function untilListens(child: ChildProcess, port: number, patienceMs: number) {
+  for (const until = Date.now() + patienceMs; !(await accepts(port)); await sleep(20)) {
+    if (child.exitCode !== null || Date.now() > until) {
+      throw new Error(`${child.spawnargs.join(' ')} does not listen`);
+    }
+  }
+}

@@ -1,5 +1,5 @@
 /** Figures as Markdown: what the terminal shows, and what a bench's section of RESULTS.md keeps. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeMachine } from './machine.ts';
 import { ROOT } from './processes.ts';
@@ -14,11 +14,12 @@ export function quantile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 export const least = (values: readonly number[]): number => quantile(values, 0);
+export const most = (values: readonly number[]): number => quantile(values, 1);
 
 /** In the unit of the values. */
 export const summary = (values: readonly number[]) => ({
   ...{ count: values.length, p50: median(values) },
-  ...{ p99: quantile(values, 0.99), slowest: quantile(values, 1) },
+  ...{ p99: quantile(values, 0.99), slowest: most(values) },
 });
 
 /** A number with so many digits after the point and commas between thousands; `–` for none. */
@@ -105,14 +106,13 @@ export const runLine = (options: { node: string; seconds: number }): string =>
  */
 export function writeSection(name: string, text: string): void {
   const file = join(ROOT, 'bench', 'RESULTS.md');
-  const results = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const results = readFileSync(file, 'utf8');
   const [begin, end] = [`<!-- what ${name} measured -->`, `<!-- end of ${name} -->`];
   const section = `${begin}\n${text.trim()}\n${end}`;
-  const from = results.indexOf(begin);
-  const to = results.indexOf(end, from);
+  const [from, to] = [results.indexOf(begin), results.indexOf(end)];
   const whole =
-    from < 0 || to < 0
-      ? `${results.trimEnd()}\n\n${section}\n`.trimStart()
+    from < 0 || to < from
+      ? `${results.trimEnd()}\n\n${section}\n`
       : results.slice(0, from) + section + results.slice(to + end.length);
   writeFileSync(file, whole);
 }
