@@ -30,16 +30,21 @@ export async function openState({ config, log }: AppOptions) {
     await socket.close();
     throw error;
   }
-  const repairs = createRepairs();
+  // The store repairs its audit while it is loaded, before there is a keeper to note that.
+  const untold: string[] = [];
+  let tellRepair = (message: string): void => void untold.push(message);
   return {
-    store: createFileStore({ folder: state, onRepair: repairs.tell }),
+    store: createFileStore({ folder: state, onRepair: (message) => tellRepair(message) }),
     keyFiles: createKeyFiles(state),
     audit: {
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     },
     /** Calls the listener with each repair of the audit, those before this call included. */
-    onRepair: repairs.subscribe,
+    onRepair(listener: (message: string) => void): void {
+      tellRepair = listener;
+      untold.forEach(listener);
+    },
     /** Whether the folder is still this process's. */
     mayWrite: socket.isStillOurs,
     /** Throws StartupError `locked` where another process has taken the folder. */
@@ -52,22 +57,6 @@ export async function openState({ config, log }: AppOptions) {
     drainAdmin: socket.drain,
     /** Lets the folder go; nothing may be written to it any more. */
     close: socket.close,
-  };
-}
-
-/** The store repairs its audit while it is loaded, before there is a keeper to note that. */
-function createRepairs() {
-  const untold: string[] = [];
-  const listeners: ((message: string) => void)[] = [];
-  return {
-    tell(message: string): void {
-      if (listeners.length === 0) untold.push(message);
-      for (const listener of listeners) listener(message);
-    },
-    subscribe(listener: (message: string) => void): void {
-      listeners.push(listener);
-      untold.splice(0).forEach(listener);
-    },
   };
 }
 

@@ -41,27 +41,20 @@ interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly pace?: Pace;
 }
 
-/** Milliseconds. */
-export interface Pace {
+/** In milliseconds. */
+const PACE = {
   /** Between two ticks while a handover is under way. */
-  readonly tickMs: number;
-  /** Between two checks of a candidate. */
-  readonly checkMs: number;
-  /** Between two checks of a LiteLLM that serves already. */
-  readonly slowCheckMs: number;
-  /** Until the next tick after something failed. */
-  readonly troubleMs: number;
-  /** The longest time between two ticks: the clock may jump. */
-  readonly sleepMs: number;
-}
-
-const PACE: Pace = {
   tickMs: 250,
+  /** Between two checks of a candidate. */
   checkMs: 500,
+  /** Between two checks of a LiteLLM that serves already. */
   slowCheckMs: 2000,
+  /** Until the next tick after something failed. */
   troubleMs: 1000,
+  /** The longest time between two ticks: the clock may jump. */
   sleepMs: 60_000,
 };
+export type Pace = typeof PACE;
 
 /**
  * Moves LiteLLM from slot to slot. Each tick observes the slots, asks `plan` for the next action
