@@ -1,6 +1,5 @@
 import { isoOrNull } from '../config/units.ts';
 import {
-  activeOf,
   type Client,
   endOf,
   type Generation,
@@ -110,12 +109,6 @@ export function whoView(
     })),
   };
 }
-
-/** Valid generations of a client, the active one aside, newest first. */
-export const olderValid = (client: Client): readonly Generation[] => {
-  const active = activeOf(client);
-  return client.generations.filter((each) => each !== active).reverse();
-};
 
 /** What the status is made from, beside the clients. */
 export interface StatusFacts {
