@@ -26,7 +26,7 @@ import {
 import { type Action, plan } from './plan.ts';
 import { createHandoverRequests } from './requests.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
-import { type EndedHandover, otherSlot, type UpstreamState } from './state.ts';
+import { otherSlot, type UpstreamState } from './state.ts';
 import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
 import type { HandoverKind, HandoverView } from './views.ts';
 
@@ -141,36 +141,20 @@ function createParts(options: RunnerOptions) {
   });
   const automatic = createAutomaticHandovers({ ...options, onNotBegun: events.onNotBegun });
   stored.onChange((next, before) => {
-    if (next.handover?.number !== before.handover?.number) executor.forget();
-    const ended = endedBetween(before, next);
-    if (ended !== undefined) automatic.onEnd(ended);
-    tellOfChange(events, next, before, observeSlots);
+    const { handover } = next;
+    if (handover?.number !== before.handover?.number) executor.forget();
+    if (handover !== undefined && handover.step !== before.handover?.step) {
+      events.onStep(viewOf(handover, observeSlots()));
+    }
+    const ended = next.ended.at(-1);
+    if (ended !== undefined && ended.number !== before.ended.at(-1)?.number) {
+      automatic.onEnd(ended);
+      events.onEnd(viewOfEnded(ended));
+    } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
+      events.onVerified(next.active);
+    }
   });
   return { stored, executor, checks, requests, automatic, observe };
-}
-
-/** The handover that ended between two states that were stored one after the other. */
-function endedBetween(before: UpstreamState, next: UpstreamState): EndedHandover | undefined {
-  const last = next.ended.at(-1);
-  return last?.number === before.ended.at(-1)?.number ? undefined : last;
-}
-
-/** Tells what changed between two states that were stored one after the other. */
-function tellOfChange(
-  events: HandoverEvents,
-  next: UpstreamState,
-  before: UpstreamState,
-  observeSlots: () => Observation['slots'],
-): void {
-  const { handover } = next;
-  const isStep = handover?.step !== before.handover?.step;
-  if (handover !== undefined && isStep) events.onStep(viewOf(handover, observeSlots()));
-  const ended = endedBetween(before, next);
-  if (ended !== undefined) {
-    events.onEnd(viewOfEnded(ended));
-  } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
-    events.onVerified(next.active);
-  }
 }
 
 export type Runner = ReturnType<typeof createRunner>;
