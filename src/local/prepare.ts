@@ -207,8 +207,7 @@ async function findLitellm(
 ): Promise<string> {
   const { env, cwd } = terminal;
   mkdirSync(home, { recursive: true });
-  const named = env['LITELLM_BIN'] ?? '';
-  if (named !== '') return executable(resolve(cwd, named));
+  if (env['LITELLM_BIN']) return executable(resolve(cwd, env['LITELLM_BIN']));
   if (!(await isInstalled(litellm))) {
     const steps = installSteps(litellm, { log, env: { ...env }, signal });
     await runSteps(terminal, steps, { concurrency: 1, keepGoing: false });

@@ -126,22 +126,14 @@ async function untilReady(ops: string, signal: AbortSignal, onTry: () => void): 
   while (performance.now() < deadline) {
     signal.throwIfAborted();
     onTry();
-    if (await isReady(`${ops}/readyz`, signal)) return;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(READINESS_WITHIN_MS)]);
+    const answer = await fetch(`${ops}/readyz`, { signal: limit }).catch(() => undefined);
+    await answer?.body?.cancel().catch(() => undefined);
+    if (answer?.status === 200) return;
     // A pause that is aborted rejects; the next turn of the loop throws the reason.
     await pause(BETWEEN_MS, undefined, { signal }).catch(() => undefined);
   }
   throw new CommandError('litellm did not come up within 5 minutes', EXIT.failed);
-}
-
-async function isReady(url: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(READINESS_WITHIN_MS)]);
-    const response = await fetch(url, { signal: limit });
-    await response.body?.cancel();
-    return response.status === 200;
-  } catch {
-    return false;
-  }
 }
 
 /** What LiteLLM said last. The launcher puts the slot before each line, and before an empty one. */
