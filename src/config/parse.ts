@@ -23,7 +23,7 @@ import {
 } from './sources.ts';
 
 /** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
-export type Origins = { readonly [F in keyof Config]: string };
+type Origins = { readonly [F in keyof Config]: string };
 
 export type ParsedConfig =
   | {

@@ -36,7 +36,7 @@ export interface UpstreamKey {
 }
 
 /** The keys that one LiteLLM may run with: one, or two while its key changes. */
-export type LiveKeys = ReturnType<typeof createLiveKeys>;
+type LiveKeys = ReturnType<typeof createLiveKeys>;
 
 /** Milliseconds: whoever was told that a key is good needs no reminder with each request. */
 const TELL_EVERY_MS = 1000;

@@ -3,9 +3,6 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 
-/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
-export type AskUpgrade = (asked: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
-
 export interface UpgradeRequest {
   readonly request: IncomingMessage;
   readonly socket: Socket;
@@ -39,15 +36,17 @@ export interface UpgradeAttempt {
 }
 
 /**
+ * Makes what asks LiteLLM for a WebSocket, through http-proxy-3.
+ *
  * @param options.origin where LiteLLM listens
  * @param options.connectTimeoutMs milliseconds; 0: no limit
  */
-export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }): AskUpgrade {
+export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }) {
   /** By gate: who wants to see the request that http-proxy-3 made. */
   const onRequest = new WeakMap<object, (request: ClientRequest) => void>();
   const proxy = openProxy(options.origin, (made, gate) => onRequest.get(gate)?.(made));
 
-  return (asked, hooks) => {
+  return (asked: UpgradeRequest, hooks: UpgradeHooks): UpgradeAttempt => {
     const gate = new Gate(asked.socket);
     let request: ClientRequest | undefined;
     let upgraded: Duplex | undefined;
