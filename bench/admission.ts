@@ -5,9 +5,11 @@
  * difference is the keyring's alone.
  */
 import { randomInt } from 'node:crypto';
+import type { Command } from '../src/keyring/command.ts';
 import { digestOf, generateKey } from '../src/keyring/key.ts';
-import { type Client, EMPTY_KEYRING, type Generation } from '../src/keyring/keyring.ts';
+import { EMPTY_KEYRING } from '../src/keyring/keyring.ts';
 import { snapshotOf } from '../src/keyring/snapshot.ts';
+import { transition } from '../src/keyring/transition.ts';
 import { createRouteTable } from '../src/litellm/routes.ts';
 import { createBlockLists } from '../src/proxy/address.ts';
 import { admit } from '../src/proxy/decide.ts';
@@ -26,40 +28,39 @@ const classify = createRouteTable({ inferencePaths: [], denyPaths: [], allowPath
 const route = classify('/v1/chat/completions');
 const request = { route, preflight: false, address: '10.1.2.3' };
 
+/** A keyring as rotations make it, and the newest key of each client. */
+function makeKeys(clients: number, generations: number) {
+  const now = Date.now();
+  let keyring = EMPTY_KEYRING;
+  const carryOut = (command: Command) => {
+    const done = transition(keyring, command, now);
+    if (!done.ok) throw new Error(`${command.kind}: ${JSON.stringify(done)}`);
+    keyring = done.keyring;
+  };
+  const none = { source: undefined, compromised: false, idempotency: undefined };
+  const graces = { graceMs: 86_400_000, maxGraceMs: 86_400_000 };
+  const newest = Array.from({ length: clients }, (_, at) => {
+    const client = `client-${at}`;
+    const about = { scopes: ['inference'], allowFrom: [], expiresAt: undefined } as const;
+    carryOut({ kind: 'addClient', client, ...about });
+    const keys = Array.from({ length: generations }, generateKey);
+    for (const key of keys) {
+      const digest = digestOf(key);
+      carryOut({ kind: 'stage', client, digest, origin: 'made', ...none, ...graces });
+      carryOut({ kind: 'commit', client, published: true });
+    }
+    return keys.at(-1) ?? '';
+  });
+  return { keyring: snapshotOf(keyring), newest };
+}
+
 /** What admits `REQUESTS` keys, each the newest of a client; it returns nanoseconds for one. */
 function prepare(clients: number, generations: number): () => number {
-  const asked: string[] = [];
-  const createdAt = Date.now();
-  const latestEnd = createdAt + 86_400_000;
-  const generation = (number: number): Generation => {
-    const key = generateKey();
-    const isNewest = number === generations;
-    // What has an end costs a look at the clock, whoever's it is.
-    if (isNewest) asked.push(key);
-    const retirement = {
-      rotatedAt: createdAt,
-      graceMs: 86_400_000,
-      latestEnd,
-      deadline: undefined,
-    };
-    return {
-      ...{ number, digest: digestOf(key), origin: 'made', createdAt, publishedAt: createdAt },
-      ...{ state: isNewest ? 'active' : 'retiring', afterCompromise: false },
-      retirement: isNewest ? undefined : retirement,
-    };
-  };
-  const client = (name: string): Client => ({
-    ...{ name, scopes: ['inference'], allowFrom: [], createdAt, expiresAt: undefined },
-    ...{ disabled: false, removed: false, staged: undefined, idempotency: undefined },
-    lastNumber: generations,
-    generations: Array.from({ length: generations }, (_, at) => generation(at + 1)),
-  });
-  const names = Array.from({ length: clients }, (_, at) => `client-${at}`);
-  const all = new Map(names.map((name) => [name, client(name)]));
-  const keyring = snapshotOf({ ...EMPTY_KEYRING, clients: all });
+  // What has an end costs a look at the clock, whoever's it is: so no older key is asked for.
+  const { keyring, newest } = makeKeys(clients, generations);
   const places = { mayComeFrom: createBlockLists(), mayManageFrom: () => true };
   const rules = { keyring, now: Date.now, ...places };
-  const order = Array.from({ length: REQUESTS }, () => asked[randomInt(asked.length)] ?? '');
+  const order = Array.from({ length: REQUESTS }, () => newest[randomInt(newest.length)] ?? '');
   return () => {
     const credentials = order.map((key) => ({
       carrier: 'authorization' as const,

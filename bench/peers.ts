@@ -2,12 +2,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { family, hasCommand } from './harness/machine.ts';
-import { ANSWER_BODY, delays, PATH, REQUEST_BODY } from './harness/payloads.ts';
-import { freePort, ROOT, start, startProgram } from './harness/processes.ts';
+import { ANSWER_BODY, ask, delays, PATH, REQUEST_BODY } from './harness/payloads.ts';
+import { freePort, ROOT, start, startProgram, untilListens } from './harness/processes.ts';
 import { startSidecar } from './harness/sidecar.ts';
 
 /** What a peer is started with. */
@@ -68,16 +67,10 @@ const sidecarPeer = (name: string, accessLog: boolean, about: string): Peer => (
   ...{ name, about, version: packageOf('.'), inNode: true },
   async start(given) {
     const { child, port, opsPort, log } = await startSidecar({ ...given, accessLog });
-    return { port, opsPort, ...(accessLog && { log }), ...withFamily(child) };
+    const seen = opsPort === undefined ? {} : { opsPort, log };
+    return { port, ...seen, ...withFamily(child) };
   },
 });
-
-const accepts = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => resolve(socket.destroy() !== undefined));
-    socket.once('error', () => resolve(false));
-  });
 
 /** A peer that is not written in Node: it is given a port, and a file with its configuration. */
 const nativePeer = (options: {
@@ -95,11 +88,7 @@ const nativePeer = (options: {
     writeFileSync(file, options.configure({ ...given, port }));
     const { core, folder } = given;
     const child = start(options.name, options.args(file, folder), { core });
-    for (const until = Date.now() + 5000; !(await accepts(port)); await sleep(20)) {
-      if (child.exitCode !== null || Date.now() > until) {
-        throw new Error(`${options.name} does not listen`);
-      }
-    }
+    await untilListens(child, port, 5000);
     return { port, ...withFamily(child) };
   },
 });
@@ -172,7 +161,6 @@ export const PEERS: readonly Peer[] = [
     configure: haproxyConfiguration,
     args: (file) => ['-db', '-f', file],
   }),
-  nodePeer('http-proxy-3', 'keep-alive agent, one key compared'),
   nodePeer(REFERENCE, 'keep-alive agent, one key compared'),
   sidecarPeer(
     SUBJECT,
@@ -181,16 +169,6 @@ export const PEERS: readonly Peer[] = [
   ),
   sidecarPeer('sidecar-no-log', false, 'the same without access lines (`SIDECAR_LOG_LEVEL=warn`)'),
 ];
-
-/** One request over a connection of its own, with or without a key. */
-const askOnce = (port: number, key?: string, mode = 'json litellm'): Promise<Response> =>
-  fetch(`http://127.0.0.1:${port}${PATH}`, {
-    ...{ method: 'POST', body: REQUEST_BODY, signal: AbortSignal.timeout(10_000) },
-    headers: {
-      ...(key !== undefined && { authorization: `Bearer ${key}` }),
-      ...{ 'content-type': 'application/json', 'x-bench': mode, connection: 'close' },
-    },
-  });
 
 /** The sidecar runs with everything on: the exchange is in its log and in its metrics. */
 async function everythingOn({ opsPort, log }: Running): Promise<void> {
@@ -205,16 +183,16 @@ async function everythingOn({ opsPort, log }: Running): Promise<void> {
 /** A peer that does not do the work is not measured. @throws with what it does not do */
 export async function validate(running: Running, key: string): Promise<void> {
   const { port } = running;
-  const right = await askOnce(port, key);
+  const right = await ask(port, { key });
   assert.deepEqual([right.status, await right.text()], [200, ANSWER_BODY], 'the right key');
   const kept = [...right.headers.keys()].filter((name) => name.startsWith('x-litellm-'));
   assert.equal(kept.length, 16, "LiteLLM's headers");
-  const echo = await askOnce(port, key, 'echo');
+  const echo = await ask(port, { key, mode: 'echo' });
   assert.equal(await echo.text(), REQUEST_BODY, 'the request body as the upstream got it');
-  assert.equal((await askOnce(port, `${key}x`)).status, 401, 'a wrong key');
-  assert.equal((await askOnce(port)).status, 401, 'no key');
+  assert.equal((await ask(port, { key: `${key}x` })).status, 401, 'a wrong key');
+  assert.equal((await ask(port, {})).status, 401, 'no key');
 
-  const stream = await askOnce(port, key, 'hold 120');
+  const stream = await ask(port, { key, mode: 'hold 120' });
   assert.match(stream.headers.get('content-type') ?? '', /^text\/event-stream/);
   const late: number[] = [];
   for await (const bytes of stream.body ?? []) {

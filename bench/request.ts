@@ -4,17 +4,25 @@ import { once } from 'node:events';
 import { truncateSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import type { AdmissionFigures } from './admission.ts';
-import type { JsonFigures, StreamFigures } from './harness/load.ts';
-import { findNodes, NODE_HELP, type Node, pickCores, residentBytes } from './harness/machine.ts';
+import { type Measured, runBench } from './harness/bench.ts';
+import { openStreams, runJson } from './harness/load.ts';
+import { NODE_HELP, type Node, pinLoad, residentBytes } from './harness/machine.ts';
 import type { HeaderSet } from './harness/payloads.ts';
-import { ask, progress, reason, runBench, say, startProgram, stop } from './harness/processes.ts';
-import { missed, writeSection } from './harness/report.ts';
-import { mainOf } from './harness/sidecar.ts';
-import { PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
+import { progress, reason, say, startProgram, stop } from './harness/processes.ts';
+import {
+  atLeast,
+  atMost,
+  figure,
+  least,
+  median,
+  most,
+  spread,
+  type Target,
+  table,
+} from './harness/report.ts';
+import { FLOOR, PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
 import { readProfile } from './profile.ts';
-import { type Figures, type Samples, sectionText, targetsOf } from './request-report.ts';
 
 const HELP = `npm run bench -- [options]
 
@@ -38,7 +46,7 @@ const FULL = {
   json: { rounds: 20, warmMs: 100, measureMs: 300 },
   one: { rounds: 15, warmMs: 50, measureMs: 300 },
   chunks: { rounds: 5, settleMs: 400, ms: 1000 },
-  memory: { count: 5000, settleMs: 2000, ms: 6000, everyone: true },
+  memory: { count: 5000, settleMs: 2000, ms: 6000 },
 };
 type Effort = typeof FULL;
 const QUICK: Effort = {
@@ -46,51 +54,26 @@ const QUICK: Effort = {
   json: { rounds: 8, warmMs: 50, measureMs: 250 },
   one: { rounds: 6, warmMs: 50, measureMs: 200 },
   chunks: { rounds: 3, settleMs: 200, ms: 500 },
-  memory: { count: 1000, settleMs: 500, ms: 2000, everyone: false },
+  memory: { count: 1000, settleMs: 500, ms: 2000 },
 };
 
-const HEADER_SETS: readonly HeaderSet[] = ['litellm', 'three'];
+const KEY = `sk-bench${randomBytes(20).toString('hex')}`;
 
-/** The processes of a run that are not measured, and how a peer is. */
-type Stage = Awaited<ReturnType<typeof createStage>>;
-
-async function createStage(folder: string) {
-  const cores = pickCores();
-  const rest = { core: cores.rest };
-  const upstream = await startProgram<{ port: number }>('bench/harness/upstream-process.ts', rest);
-  const load = await startProgram('bench/harness/load-process.ts', rest);
-  const key = `sk-bench${randomBytes(20).toString('hex')}`;
-  let started = 0;
-  return {
-    ...{ cores, key },
-    start(peer: Peer, node: Node, nodeArgs: readonly string[] = []): Promise<Running> {
-      started += 1;
-      const own = join(folder, `${started}-${peer.name}`);
-      const given = { key, core: cores.measured, folder: own, upstreamPort: upstream.first.port };
-      return peer.start({ ...given, node: node.path, nodeArgs });
-    },
-    /** Gives the load a job; what the peer logged meanwhile is dropped. */
-    async ask<Result>({ port, pids, log }: Running, job: object): Promise<Result> {
-      const result = await ask<Result>(load.child, { key, port, pids, ...job });
-      if (log !== undefined) truncateSync(log);
-      return result;
-    },
-  };
-}
-
+/** How a peer is started, beside the upstream that all share. */
+type Begin = (peer: Peer, nodeArgs?: readonly string[]) => Promise<Running>;
 type Contestant = Peer & { readonly running: Running };
 
 /** Starts those that are installed, and leaves out who does not do the work. */
-async function assemble(stage: Stage, peers: readonly Peer[], node: Node): Promise<Contestant[]> {
+async function assemble(begin: Begin, peers: readonly Peer[]): Promise<Contestant[]> {
   const contestants: Contestant[] = [];
   for (const peer of peers) {
     if (peer.version === undefined) {
       say(`${peer.name} is not installed: apt-get install ${peer.name}`);
       continue;
     }
-    const running = await stage.start(peer, node);
+    const running = await begin(peer);
     try {
-      await validate(running, stage.key);
+      await validate(running, KEY);
       contestants.push({ ...peer, running });
     } catch (error) {
       const why = `${peer.name} does not do the work: ${reason(error)}`;
@@ -102,24 +85,24 @@ async function assemble(stage: Stage, peers: readonly Peer[], node: Node): Promi
   return contestants;
 }
 
+type Round = { readonly warmMs: number; readonly measureMs: number };
+
+const jsonRound = (running: Running, connections: number, headers: HeaderSet, round: Round) =>
+  runJson({ ...running, key: KEY, connections, headers, ...round });
+
 /** Rounds until three in a row are less than 2 % better than the best before: V8 has compiled. */
-async function warmUp(stage: Stage, running: Running, effort: Effort['warmUp']): Promise<void> {
-  const { longestMs, roundMs } = effort;
+async function warmUp(running: Running, { longestMs, roundMs }: Effort['warmUp']): Promise<void> {
   const until = performance.now() + longestMs;
   let best = Number.POSITIVE_INFINITY;
   for (let still = 0; still < 3 && performance.now() < until; ) {
-    const job = {
-      kind: 'json',
-      headers: 'litellm',
-      connections: 32,
-      warmMs: 0,
-      measureMs: roundMs,
-    };
-    const { us } = await stage.ask<JsonFigures>(running, job);
+    const { us } = await jsonRound(running, 32, 'litellm', { warmMs: 0, measureMs: roundMs });
     still = us < best * 0.98 ? 0 : still + 1;
     best = Math.min(best, us);
   }
 }
+
+/** The rounds of each peer, by its name. */
+type Samples<Figure> = ReadonlyMap<string, readonly Figure[]>;
 
 /** Each contestant once in each round, in an order that moves on: a slow minute meets all. */
 async function inTurn<Figure>(
@@ -133,86 +116,160 @@ async function inTurn<Figure>(
     for (let at = 0; at < contestants.length; at += 1) {
       const contestant = contestants[(at + round) % contestants.length];
       if (contestant === undefined) continue;
-      progress(`${what}: round ${round + 1} of ${rounds}, ${contestant.name}`);
+      const { name, running } = contestant;
+      progress(`${what}: round ${round + 1} of ${rounds}, ${name}`);
       try {
-        samples.get(contestant.name)?.push(await measure(contestant.running));
+        samples.get(name)?.push(await measure(running));
       } catch (error) {
-        throw new Error(`${contestant.name}, ${what}: ${reason(error)}`, { cause: error });
+        throw new Error(`${name}, ${what}: ${reason(error)}`, { cause: error });
       }
+      // What was logged meanwhile is dropped.
+      if (running.log !== undefined) truncateSync(running.log);
     }
   }
   return samples;
 }
 
-/** Many open streams through a fresh process that was warmed by a second of JSON. */
-async function weighStreams(stage: Stage, peer: Peer, node: Node, effort: Effort['memory']) {
-  const { count, settleMs, ms } = effort;
-  const running = await stage.start(peer, node);
-  const json = { kind: 'json', headers: 'litellm', connections: 32, warmMs: 0, measureMs: 1000 };
-  await stage.ask(running, json);
-  await sleep(settleMs / 2);
-  const idle = residentBytes(running.pids);
-  await stage.ask(running, { kind: 'open', count, ticking: count / 10, gapMs: 1000 });
-  await sleep(settleMs);
-  const opened = residentBytes(running.pids);
-  const watched = await stage.ask<StreamFigures>(running, { kind: 'watch', ms });
-  const most = Math.max(opened, residentBytes(running.pids));
-  await stage.ask(running, { kind: 'close' });
-  await stop(running.child);
-  return { ...watched, open: count, idleMB: idle / 1e6, streamKB: (most - idle) / 1e3 / count };
+/** A field of a peer's rounds; empty where it was not measured. */
+const column = <Figure>(samples: Samples<Figure>, name: string, field: keyof Figure) =>
+  samples.get(name)?.map((sample) => Number(sample[field])) ?? [];
+
+/** Processor time of a request. */
+async function measureRequests(all: readonly Contestant[], effort: Effort['json']) {
+  const rounds = (headers: HeaderSet) =>
+    inTurn(`32 connections, ${headers} headers`, all, effort.rounds, (running) =>
+      jsonRound(running, 32, headers, effort),
+    );
+  const [litellm, three] = [await rounds('litellm'), await rounds('three')];
+  type Rounds = typeof litellm;
+  const cost = (samples: Rounds, name: string) => least(column(samples, name, 'us'));
+  const subject = cost(litellm, SUBJECT);
+  const aboveFloor = subject / cost(litellm, FLOOR);
+  const belowReference = cost(litellm, REFERENCE) / subject;
+  const costs = (samples: Rounds, name: string) => [
+    ...spread(column(samples, name, 'us'), 1),
+    figure(cost(samples, name) / cost(samples, FLOOR), 2),
+  ];
+  const rows = all.map(({ name }) => [
+    ...[name, ...costs(litellm, name), ...costs(three, name)],
+    figure(least(column(litellm, name, 'p99')), 2),
+    figure(most(column(litellm, name, 'perSecond'))),
+  ]);
+  const head = ['peer', "LiteLLM's headers, µs", 'quartiles', '× undici'];
+  head.push('three, µs', 'quartiles', '× undici', 'p99 ms', 'requests/s');
+  return {
+    targets: [
+      atMost("processor time of a request, against bare undici's", 1.25, '×', aboveFloor),
+      atLeast("http-proxy's processor time, against the sidecar's", 1.5, '×', belowReference),
+    ],
+    text: [
+      "Processor time of a 1 KB JSON POST at 32 connections; p99 and throughput with LiteLLM's headers, the best of the rounds:",
+      table(head, rows),
+    ],
+  };
 }
 
-async function measure(stage: Stage, peers: readonly Peer[], node: Node, effort: Effort) {
-  const contestants = await assemble(stage, peers, node);
-  for (const { name, running } of contestants) {
-    progress(`warming ${name}`);
-    await warmUp(stage, running, effort.warmUp);
-  }
-  const json = new Map<HeaderSet, Samples<JsonFigures>>();
-  const loop = { kind: 'json', connections: 32, ...effort.json };
-  for (const headers of HEADER_SETS) {
-    const what = `32 connections, ${headers} headers`;
-    const sample = (running: Running) => stage.ask<JsonFigures>(running, { ...loop, headers });
-    json.set(headers, await inTurn(what, contestants, effort.json.rounds, sample));
-  }
-  const single = { kind: 'json', headers: 'litellm', connections: 1, ...effort.one };
-  const one = await inTurn('1 connection', contestants, effort.one.rounds, (running) =>
-    stage.ask<JsonFigures>(running, single),
+async function measureLatency(all: readonly Contestant[], effort: Effort['one']) {
+  const samples = await inTurn('1 connection', all, effort.rounds, (running) =>
+    jsonRound(running, 1, 'litellm', effort),
   );
-  const { rounds, settleMs, ms } = effort.chunks;
-  const chunks = await inTurn('streams', contestants, rounds, async (running) => {
-    await stage.ask(running, { kind: 'open', count: 100, ticking: 100, gapMs: 10 });
-    await sleep(settleMs);
-    const watched = await stage.ask<StreamFigures>(running, { kind: 'watch', ms });
-    await stage.ask(running, { kind: 'close' });
+  const reference = column(samples, REFERENCE, 'p50');
+  const ratio = (name: string) =>
+    median(column(samples, name, 'p50').map((p50, at) => p50 / (reference[at] ?? Number.NaN)));
+  const rows = all.map(({ name }) => [
+    ...[name, figure(least(column(samples, name, 'p50')), 3), figure(ratio(name), 2)],
+  ]);
+  return {
+    targets: [atMost('p50 at 1 connection, against http-proxy', 1, '×', ratio(SUBJECT))],
+    text: [
+      "Latency at one connection, with LiteLLM's headers; the least of the rounds, and the median of their own ratios:",
+      table(['peer', 'p50 ms', '× http-proxy'], rows),
+    ],
+  };
+}
+
+async function measureChunks(all: readonly Contestant[], effort: Effort['chunks']) {
+  const samples = await inTurn('streams', all, effort.rounds, async (running) => {
+    const job = { ...running, key: KEY, count: 100, ticking: 100, gapMs: 10 };
+    const streams = await openStreams(job);
+    await sleep(effort.settleMs);
+    const watched = await streams.watch(effort.ms, running.pids);
+    streams.close();
     return watched;
   });
-  for (const { running } of contestants) await stop(running.child);
+  const fields = ['firstP50', 'firstP99', 'p50', 'p99', 'us'] as const;
+  const rows = all.map(({ name }) => [
+    ...[name, ...fields.map((field) => figure(least(column(samples, name, field)), 2))],
+  ]);
+  const head = ['peer', 'first chunk p50 ms', 'p99', 'chunk delay p50 ms', 'p99', 'µs a chunk'];
+  return {
+    targets: [],
+    text: [
+      '100 SSE streams, opened 4 at a time, with a chunk each 10 ms; the least of the rounds:',
+      table(head, rows),
+    ],
+  };
+}
 
-  const memory: Figures['memory'] = new Map();
-  for (const peer of contestants) {
-    if (!effort.memory.everyone && peer.name !== SUBJECT && peer.name !== REFERENCE) continue;
+/** Many open streams through a fresh process that was warmed by a second of JSON. */
+async function weighStreams(running: Running, effort: Effort['memory']) {
+  const { count, settleMs, ms } = effort;
+  await jsonRound(running, 32, 'litellm', { warmMs: 0, measureMs: 1000 });
+  await sleep(settleMs / 2);
+  const idle = residentBytes(running.pids);
+  const job = { ...running, key: KEY, count, ticking: count / 10, gapMs: 1000 };
+  const streams = await openStreams(job);
+  await sleep(settleMs);
+  const opened = residentBytes(running.pids);
+  const { p50, p99 } = await streams.watch(ms, running.pids);
+  const most = Math.max(opened, residentBytes(running.pids));
+  streams.close();
+  await stop(running.child);
+  return { p50, p99, idleMB: idle / 1e6, streamKB: (most - idle) / 1e3 / count };
+}
+
+async function measureMemory(begin: Begin, peers: readonly Peer[], effort: Effort['memory']) {
+  const rows: string[][] = [];
+  const targets: Target[] = [];
+  for (const peer of peers) {
     progress(`open streams through ${peer.name}`);
-    memory.set(peer.name, await weighStreams(stage, peer, node, effort.memory));
+    const { idleMB, streamKB, p50, p99 } = await weighStreams(await begin(peer), effort);
+    rows.push([peer.name, figure(idleMB, 1), figure(streamKB, 1), figure(p50, 2), figure(p99, 2)]);
+    if (peer.name !== SUBJECT) continue;
+    targets.push(atMost('resident memory for each open stream', 28, 'KB', streamKB));
+    targets.push(atMost('p99 of the delay of a chunk among the open streams', 50, 'ms', p99));
   }
+  const text = [
+    `${figure(effort.count)} open SSE streams, a tenth of which receive a chunk each second:`,
+    table(['peer', 'idle MB', 'KB/stream', 'chunk delay p50 ms', 'p99'], rows),
+  ];
+  return { targets, text };
+}
+
+async function measureAdmission(node: Node, core: number | undefined) {
   progress('admission');
-  const { first: admission } = await startProgram<AdmissionFigures>('bench/admission.ts', {
-    ...{ node: node.path, core: stage.cores.measured },
+  const program = await startProgram<AdmissionFigures>('bench/admission.ts', {
+    ...{ node: node.path, core },
   });
-  return { contestants, figures: { json, one, chunks, memory, admission } };
+  const { one, many } = program.first;
+  return {
+    targets: [atMost('admission with 8,000 keys, above that with one', 100, 'ns', many - one)],
+    text: [`Admission by itself: ${figure(one)} ns with one key, ${figure(many)} ns with 8,000.`],
+  };
 }
 
 /** How long a profile is, in milliseconds. */
 const PROFILED_MS = 8000;
 
 /** Where the processor time of a warm peer goes, and the profile in the folder. */
-async function profilePeer(stage: Stage, peer: Peer, node: Node, folder: string): Promise<string> {
+async function profilePeer(begin: Begin, peer: Peer, node: Node, folder: string): Promise<string> {
+  progress(`profiling ${peer.name}`);
   const name = `${peer.name}-${node.version}.cpuprofile`;
   const flags = ['--cpu-prof', '--cpu-prof-interval', '250', '--cpu-prof-dir', folder];
-  const running = await stage.start(peer, node, [...flags, '--cpu-prof-name', name]);
-  await warmUp(stage, running, FULL.warmUp);
-  const loop = { kind: 'json', headers: 'litellm', connections: 32, warmMs: 0 };
-  const { us } = await stage.ask<JsonFigures>(running, { ...loop, measureMs: PROFILED_MS });
+  const running = await begin(peer, [...flags, '--cpu-prof-name', name]);
+  await warmUp(running, FULL.warmUp);
+  const round = { warmMs: 0, measureMs: PROFILED_MS };
+  const { us } = await jsonRound(running, 32, 'litellm', round);
   const ended = once(running.child, 'exit');
   // A peer ends with its channel, the sidecar by a signal; either writes the profile then.
   if (running.child.connected) running.child.disconnect();
@@ -221,49 +278,48 @@ async function profilePeer(stage: Stage, peer: Peer, node: Node, folder: string)
   return `${peer.name}, ${node.name}\n${readProfile(join(folder, name), { us, ms: PROFILED_MS })}`;
 }
 
-function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      ...{ quick: { type: 'boolean' }, only: { type: 'string' } },
-      ...{ node: { type: 'string', multiple: true }, profile: { type: 'string' } },
-      help: { type: 'boolean' },
-    },
-  });
-  const names = PEERS.map(({ name }) => name);
-  const wanted = values.only?.split(',') ?? names;
-  const unknown = wanted.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new Error(`--only ${unknown}: known are ${names.join(', ')}`);
-  const peers = PEERS.filter(({ name }) => wanted.includes(name));
-  return { ...values, peers, nodes: findNodes(values.node) };
-}
-
-await runBench(async (folder) => {
-  const { help, quick, only, profile, peers, nodes } = readOptions();
-  if (help) {
-    process.stdout.write(HELP);
-    return;
-  }
-  mainOf();
-  const stage = await createStage(folder);
-  for (const node of nodes) {
+await runBench({
+  ...{ name: 'bench', title: 'What a request costs', help: HELP, full: FULL, quick: QUICK },
+  options: ['only', 'node', 'profile'],
+  async measure({ folder, effort, node, values: { only, profile } }) {
+    const wanted = only?.split(',') ?? PEERS.map(({ name }) => name);
+    const unknown = wanted.find((name) => !PEERS.some((peer) => peer.name === name));
+    if (unknown !== undefined)
+      throw new Error(`--only ${unknown}: there is no such peer; see --help`);
+    const peers = PEERS.filter(({ name }) => wanted.includes(name));
+    const core = pinLoad();
+    const upstream = await startProgram<{ port: number }>('bench/harness/upstream-process.ts');
+    let started = 0;
+    const begin: Begin = (peer, nodeArgs = []) => {
+      started += 1;
+      const own = join(folder, `${node.version}-${started}-${peer.name}`);
+      const given = { key: KEY, core, folder: own, upstreamPort: upstream.first.port };
+      return peer.start({ ...given, node: node.path, nodeArgs });
+    };
     if (profile !== undefined) {
+      const text = [];
       for (const peer of peers.filter(({ inNode }) => inNode)) {
-        progress(`profiling ${peer.name}`);
-        console.log(`${await profilePeer(stage, peer, node, resolve(profile))}\n`);
+        text.push(await profilePeer(begin, peer, node, resolve(profile)));
       }
-      continue;
+      return [{ targets: [], text }];
     }
-    say(`measuring on ${node.name}`);
-    const from = performance.now();
-    const { contestants, figures } = await measure(stage, peers, node, quick ? QUICK : FULL);
-    const seconds = (performance.now() - from) / 1000;
-    const pinned = stage.cores.measured !== undefined;
-    const text = sectionText({ figures, peers: contestants, node, seconds, pinned });
-    progress('');
-    console.log(text);
-    if (missed(targetsOf(figures)) > 0) process.exitCode = 1;
-    if (quick || only !== undefined) continue;
-    writeSection(`bench on ${node.name}`, text);
-    say('wrote the section of bench/RESULTS.md');
-  }
+    const contestants = await assemble(begin, peers);
+    for (const { name, running } of contestants) {
+      progress(`warming ${name}`);
+      await warmUp(running, effort.warmUp);
+    }
+    const results: Measured[] = [
+      await measureRequests(contestants, effort.json),
+      await measureLatency(contestants, effort.one),
+      await measureChunks(contestants, effort.chunks),
+    ];
+    for (const { running } of contestants) await stop(running.child);
+    results.push(await measureMemory(begin, contestants, effort.memory));
+    results.push(await measureAdmission(node, core));
+    await stop(upstream.child);
+    const rows = contestants.map(({ name, version = '', about }) => [name, version, about]);
+    const text = [table(['peer', 'version', 'as measured'], rows)];
+    if (core === undefined) text.push('Nothing was pinned to a core: no `taskset`, or one core.');
+    return [...results, { targets: [], text }];
+  },
 });

@@ -13,11 +13,10 @@ const ANTHROPIC = 'anthropic==2.12.0';
 
 // Where npm runs it, which is the root of this checkout.
 const { home, litellm, pipLog } = layoutOf(process.cwd());
-const { env, platform } = process;
 mkdirSync(home, { recursive: true });
 if (!(await isInstalled(litellm))) {
   const { signal } = new AbortController();
-  for (const step of installSteps({ folder: litellm, log: pipLog, env, platform, signal })) {
+  for (const step of installSteps(litellm, { log: pipLog, env: process.env, signal })) {
     console.error(step.title);
     await step.run(() => undefined);
   }

@@ -1,5 +1,5 @@
 // Runs a TypeScript program of scripts/, bench/ or test/, which may import from src/:
-//   node scripts/run-ts.js bench/run.ts --help
+//   node scripts/run-ts.js bench/request.ts --help
 // Node 20 cannot run TypeScript by itself. Packages are not bundled, so all find the same ones.
 import { rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';

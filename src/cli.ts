@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { runCommandLine } from './cli/program.ts';
 
 /** The first Ctrl-C lets a command show what it knows; the second ends the process. */

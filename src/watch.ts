@@ -1,17 +1,5 @@
-import { watch } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-
 /** Follows what other programs write, through edits, renames, swapped links, folders that go. */
-export interface Watch {
-  /**
-   * Looks now; resolves once what stands there at present has settled, which it does not while
-   * somebody writes it all the time. Never rejects.
-   */
-  check(): Promise<void>;
-  /** Nothing is told any more. */
-  stop(): void;
-}
+export type Watch = ReturnType<typeof createWatch>;
 
 export interface WatchOptions<Reading> {
   /** Reads what stands there now; must not reject. */
@@ -27,56 +15,21 @@ export interface WatchOptions<Reading> {
    * the beginning of a look, to spare a reading that costs much.
    */
   readonly isUnchanged?: () => Promise<boolean>;
-  /** The files, as they are at present, whose events start a look; without it none does. */
-  readonly files?: () => readonly string[];
   /** A reading counts once another one so many milliseconds later is like it. */
   readonly settleMs: number;
-  /** How many milliseconds pass between two looks where no event comes. */
+  /** How many milliseconds pass between two looks. */
   readonly pollMs?: number | undefined;
-  /** Takes the place of Node's `watch`. */
-  readonly watchFolder?: WatchFolder | undefined;
 }
 
 const POLL_MS = 1000;
-/** How long after an event a look begins: a file that is written all the time has many of them. */
-const GATHER_MS = 50;
 
 /**
- * Looks at the start, once in each `pollMs`, and soon after an event. A reading counts when the
- * next one agrees with it, so that nothing half written is ever told.
+ * Looks at the start and once in each `pollMs`; the events of a file system get lost on mounts. A
+ * reading counts when the next one agrees with it, so that nothing half written is ever told. One
+ * look runs at a time; who asks during a look is answered by one more look behind it.
  */
-export function createWatch<Reading>(options: WatchOptions<Reading>): Watch {
-  const { files, pollMs = POLL_MS, watchFolder } = options;
-  const looks = createLooks(options);
-  let soon: NodeJS.Timeout | undefined;
-  const onEvent = (): void => {
-    soon ??= setTimeout(() => {
-      soon = undefined;
-      void looks.check();
-    }, GATHER_MS).unref();
-  };
-  const folders = files && createFolderWatch(onEvent, watchFolder);
-  const look = (): void => {
-    if (files !== undefined) void folders?.follow(files());
-    void looks.check();
-  };
-  const poll = setInterval(look, pollMs).unref();
-  look();
-
-  return {
-    check: looks.check,
-    stop() {
-      looks.stop();
-      clearInterval(poll);
-      clearTimeout(soon);
-      folders?.stop();
-    },
-  };
-}
-
-/** Runs one look at a time; who asks during a look is answered by one more look behind it. */
-function createLooks<Reading>(options: WatchOptions<Reading>): Watch {
-  const { read, markOf, onSettled, settleMs, isUnchanged } = options;
+export function createWatch<Reading>(options: WatchOptions<Reading>) {
+  const { read, markOf, onSettled, settleMs, isUnchanged, pollMs = POLL_MS } = options;
   let settled = options.settled === undefined ? undefined : markOf(options.settled);
   let stopped = false;
   let again = false;
@@ -109,14 +62,24 @@ function createLooks<Reading>(options: WatchOptions<Reading>): Watch {
     }
   };
 
+  const check = (): Promise<void> => {
+    again = true;
+    looking ??= look();
+    return looking;
+  };
+  const poll = setInterval(() => void check(), pollMs).unref();
+  void check();
+
   return {
-    check() {
-      again = true;
-      looking ??= look();
-      return looking;
-    },
+    /**
+     * Looks now; resolves once what stands there at present has settled, which it does not while
+     * somebody writes it all the time. Never rejects.
+     */
+    check,
+    /** Nothing is told any more. */
     stop() {
       stopped = true;
+      clearInterval(poll);
     },
   };
 }
@@ -125,96 +88,3 @@ const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, ms).unref();
   });
-
-/**
- * Calls `onEvent` when something in a folder changes, with its name where that is known, and
- * `onEnd` when no more events will come.
- *
- * @throws Error of Node's fs
- */
-type WatchFolder = (
-  folder: string,
-  onEvent: (name: string | null) => void,
-  onEnd: () => void,
-) => { close(): void };
-
-export interface FolderWatch {
-  /**
-   * Watches the folders of these files, because a rename or a swapped link is an event of the
-   * folder and not of the file. Called again and again, it meets a folder anew that was not there,
-   * or that was replaced. Never rejects.
-   */
-  follow(files: readonly string[]): Promise<void>;
-  stop(): void;
-}
-
-interface WatchedFolder {
-  readonly identity: string;
-  close(): void;
-}
-
-/**
- * Events are only a quicker way to what the poll finds as well, so one that fails is no error. A
- * change of another file in the folder is no event: a log there would cause one all the time.
- */
-export function createFolderWatch(
-  onEvent: () => void,
-  watchFolder: WatchFolder = watchWithNode,
-): FolderWatch {
-  const watched = new Map<string, WatchedFolder>();
-  let followed: ReadonlySet<string> = new Set();
-  let stopped = false;
-
-  const drop = (folder: string): void => {
-    watched.get(folder)?.close();
-    watched.delete(folder);
-  };
-  const meet = async (folder: string): Promise<void> => {
-    const identity = await identityOf(folder);
-    if (stopped || watched.get(folder)?.identity === identity) return;
-    drop(folder);
-    if (identity === undefined) return;
-    try {
-      const tell = (name: string | null): void => {
-        if (mayConcern(name, followed)) onEvent();
-      };
-      const { close } = watchFolder(folder, tell, () => drop(folder));
-      watched.set(folder, { identity, close });
-    } catch {
-      // There are no more watches to be had, or the folder has just gone: the poll finds changes.
-    }
-  };
-
-  return {
-    async follow(files) {
-      followed = new Set(files.map((file) => basename(file)));
-      const folders = new Set(files.map((file) => dirname(file)));
-      for (const folder of [...watched.keys()]) if (!folders.has(folder)) drop(folder);
-      await Promise.all([...folders].map(meet));
-    },
-    stop() {
-      stopped = true;
-      for (const folder of [...watched.keys()]) drop(folder);
-    },
-  };
-}
-
-/** Names with `..` are Kubernetes', which swaps the link `..data` on the way to each file. */
-const mayConcern = (name: string | null, followed: ReadonlySet<string>): boolean =>
-  name === null || name.startsWith('..') || followed.has(name);
-
-/** Tells folders apart; an inode number alone does not, as it is used again at once. */
-async function identityOf(folder: string): Promise<string | undefined> {
-  try {
-    const { dev, ino, birthtimeNs } = await stat(folder, { bigint: true });
-    return `${dev} ${ino} ${birthtimeNs}`;
-  } catch {
-    return undefined;
-  }
-}
-
-const watchWithNode: WatchFolder = (folder, onEvent, onEnd) => {
-  const watcher = watch(folder, { persistent: false }, (_kind, name) => onEvent(name));
-  watcher.on('error', onEnd);
-  return { close: () => watcher.close() };
-};

@@ -1,8 +1,8 @@
 /** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { present } from '../harness/admin.ts';
 import { reason } from '../harness/processes.ts';
-import { quantile } from '../harness/report.ts';
-import { present } from '../rotation/admin.ts';
+import { summary } from '../harness/report.ts';
 
 /** The model of the closed loop, which LiteLLM answers by itself. */
 export const MOCK_MODEL = 'bench';
@@ -29,19 +29,6 @@ export interface Span {
 interface Stream extends Span {
   /** Why it is not whole. */
   readonly fault: string | undefined;
-}
-
-export interface LoadFigures {
-  readonly requests: number;
-  readonly perSecond: number;
-  readonly faults: ReadonlyMap<string, number>;
-  readonly streams: readonly Stream[];
-  /** Milliseconds, of the requests that were under way in some spans. */
-  latencies(spans: readonly Span[]): {
-    readonly p50: number;
-    readonly p99: number;
-    readonly slowest: number;
-  };
 }
 
 const question = (model: string, content: string, stream = false): string =>
@@ -76,7 +63,7 @@ export function beginLoad(options: {
   const faults = new Map<string, number>();
   const streams: Stream[] = [];
   let running = true;
-  let began = wallMs();
+  const began = wallMs();
   const fault = (what: string) => faults.set(what, (faults.get(what) ?? 0) + 1);
 
   const client = async (): Promise<void> => {
@@ -114,26 +101,22 @@ export function beginLoad(options: {
   ];
 
   return {
+    faults,
+    streams,
     failed: () => [...faults.values()].reduce((sum, count) => sum + count, 0),
-    /** What was measured before was warming up; what went wrong in it still counts. */
-    begin(): void {
-      samples.length = 0;
-      began = wallMs();
-    },
-    async end(): Promise<LoadFigures> {
+    /** Milliseconds, of the requests that were under way in some spans. */
+    latencies: (spans: readonly Span[]) =>
+      summary(
+        samples
+          .filter(({ from, to }) => spans.some((span) => from <= span.to && to >= span.from))
+          .map(({ from, to }) => to - from),
+      ),
+    /** Waits for the last answers. @returns requests a second */
+    async end(): Promise<number> {
       const seconds = (wallMs() - began) / 1000;
       running = false;
       await Promise.all(all);
-      return {
-        ...{ requests: samples.length, perSecond: samples.length / seconds, faults, streams },
-        latencies(spans) {
-          const some = samples
-            .filter(({ from, to }) => spans.some((span) => from <= span.to && to >= span.from))
-            .map(({ from, to }) => to - from);
-          const [p50, p99, slowest] = [0.5, 0.99, 1].map((share) => quantile(some, share));
-          return { p50: p50 ?? 0, p99: p99 ?? 0, slowest: slowest ?? 0 };
-        },
-      };
+      return samples.length / seconds;
     },
   };
 }

@@ -1,12 +1,12 @@
 /** One gateway as it is in earnest: launcher, LiteLLM, sidecar, and a provider behind them. */
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { family } from '../harness/machine.ts';
+import type { HandoverView } from '../../src/handover/views.ts';
+import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
+import { family, list, read } from '../harness/machine.ts';
 import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
 import { startSidecar } from '../harness/sidecar.ts';
-import { createAdmin, present } from '../rotation/admin.ts';
 import { MOCK_ANSWER, MOCK_MODEL, PACED_MODEL } from './clients.ts';
 
 const CHAT = 'bench/handover/chat.ts';
@@ -66,32 +66,34 @@ const litellmConfig = (providerPort: number): string => {
  * The LiteLLMs that were started from a folder, told apart by their configuration; also where their
  * launcher is gone.
  */
-function litellmPids(configs: string): number[] {
-  const commandLine = (pid: string): string => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    } catch {
-      return '';
-    }
-  };
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && commandLine(name).includes(`--config\0${configs}/`))
+const litellmPids = (configs: string): number[] =>
+  list('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => read(`/proc/${pid}/cmdline`).includes(`--config\0${configs}/`))
     .map(Number);
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It is gone already.
-  }
-}
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const from = performance.now();
   while (!(await holds())) {
     if (performance.now() - from > PATIENCE_MS) throw new Error(`waited too long: ${what}`);
     await sleep(50);
+  }
+}
+
+export const hasEnded = ({ state }: HandoverView): boolean =>
+  state === 'done' || state === 'rolled_back';
+
+export const look = async (admin: Admin, id: string): Promise<HandoverView> =>
+  bodyOf(await admin.handover(id), id);
+
+/** @throws where it has not ended after `patienceMs` */
+export async function untilEnded(admin: Admin, id: string, patienceMs: number) {
+  const from = performance.now();
+  for (;;) {
+    const view = await look(admin, id);
+    if (hasEnded(view)) return view;
+    if (performance.now() - from > patienceMs) throw new Error(`${id} stays ${view.state}`);
+    await sleep(20);
   }
 }
 
@@ -125,10 +127,8 @@ export async function startGateway(
   options: { bin: string; key: string; settings: NodeJS.ProcessEnv },
 ) {
   const { bin, key, settings } = options;
-  const [slots, config, log] = ['slots', 'config.yaml', 'litellm.log'].map((name) =>
-    join(folder, name),
-  ) as [string, string, string];
-  const reports = `${slots}.reports`;
+  const [slots, reports] = [join(folder, 'slots'), join(folder, 'slots.reports')];
+  const [config, output] = [join(folder, 'config.yaml'), join(folder, 'litellm.log')];
   for (const path of [slots, reports]) mkdirSync(path, { recursive: true });
   const [portA, portB, portBeside] = [await freePort(), await freePort(), await freePort()];
   const provider = await startProgram<{ port: number }>(CHAT);
@@ -141,7 +141,7 @@ export async function startGateway(
     ...{ LAUNCHER_PORT_A: String(portA), LAUNCHER_PORT_B: String(portB) },
   };
   const launcher = start('sh', [join(ROOT, 'deploy/launch-litellm.sh'), '--host', '127.0.0.1'], {
-    ...{ cwd: folder, output: log, env },
+    ...{ cwd: folder, output, env },
   });
   const begin = (port = 0) =>
     startSidecar({
@@ -155,13 +155,19 @@ export async function startGateway(
     });
 
   const end = (): void => {
-    const pids = launcher.pid === undefined ? [] : family(launcher.pid);
-    for (const pid of [...pids, ...litellmPids(folder)]) kill(pid);
+    const launched = launcher.pid === undefined ? [] : family(launcher.pid);
+    for (const pid of [...launched, ...litellmPids(folder)]) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It is gone already.
+      }
+    }
   };
   atEnd(end);
   let sidecar = await begin();
-  const { port } = sidecar;
-  let admin = createAdmin(sidecar.socket);
+  const { port, adminSocket } = sidecar;
+  const admin = createAdmin(adminSocket);
   const works = async (): Promise<boolean> => {
     const answer = await present(port, key).catch(() => undefined);
     return answer?.status === 200 && answer.said.includes(MOCK_ANSWER);
@@ -169,29 +175,19 @@ export async function startGateway(
   await until('an answer of the first LiteLLM', works);
 
   return {
-    ...{ key, port },
-    admin: () => admin,
+    ...{ port, admin },
     sidecarPid: () => sidecar.child.pid ?? 0,
-    async killSidecar(): Promise<void> {
-      admin.close();
-      const ended = once(sidecar.child, 'exit');
-      sidecar.child.kill('SIGKILL');
-      await ended;
-    },
-    /** With the same state and port. */
-    async startSidecarAgain(): Promise<void> {
+    /** It comes back after so long, with the same state and port. */
+    async killSidecar(awayMs: number): Promise<void> {
+      await stop(sidecar.child, 'SIGKILL');
+      await sleep(awayMs);
       sidecar = await begin(port);
-      admin = createAdmin(sidecar.socket);
     },
     /** A LiteLLM that no request reaches: it starts, answers, stays for a while and is ended. */
     async startBeside(stayMs: number): Promise<void> {
-      const beside = start(
-        bin,
-        ['--host', '127.0.0.1', '--config', config, '--port', String(portBeside)],
-        {
-          ...{ cwd: folder, output: log, env: { ...env, LITELLM_MASTER_KEY: 'sk-beside' } },
-        },
-      );
+      const args = ['--host', '127.0.0.1', '--config', config, '--port', String(portBeside)];
+      const own = { ...env, LITELLM_MASTER_KEY: 'sk-beside' };
+      const beside = start(bin, args, { cwd: folder, output, env: own });
       const url = `http://127.0.0.1:${portBeside}/health/liveliness`;
       await until('a LiteLLM beside', () =>
         fetch(url).then(

@@ -1,13 +1,14 @@
 /** The sidecar killed at each step of a handover, and what becomes of that. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HANDOVER_STEPS, type HandoverView } from '../../src/handover/views.ts';
+import { type Admin, bodyOf } from '../harness/admin.ts';
+import type { Measured } from '../harness/bench.ts';
 import { progress, say } from '../harness/processes.ts';
-import { bodyOf } from '../rotation/admin.ts';
-import { type Gateway, startGateway } from './gateway.ts';
-import { hasEnded, look, untilEnded } from './runs.ts';
+import { atLeast, none } from '../harness/report.ts';
+import { hasEnded, look, startGateway, untilEnded } from './gateway.ts';
 
 /** A handover that nothing else drains steps through these, one after the other. */
-export const STEPS = HANDOVER_STEPS.filter((step) => step !== 'waiting');
+const STEPS = HANDOVER_STEPS.filter((step) => step !== 'waiting');
 type Step = (typeof STEPS)[number];
 
 /** The short steps are missed now and then; after so many kills they are given up. */
@@ -26,52 +27,43 @@ const PATIENCE_MS = 420_000;
 /** Without clients there is nothing to drain: a handover stays `draining` for so long. */
 const SETTINGS = { SIDECAR_PROBATION: '3s' };
 
-export interface KillFigures {
-  /** By the step that was seen last. */
-  readonly hits: Readonly<Record<Step, number>>;
-  /** Handovers that were finished all the same, and those that were not. */
-  readonly done: number;
-  readonly rolledBack: number;
-  readonly violations: readonly string[];
-}
-
 const indexOf = (state: string): number => (STEPS as readonly string[]).indexOf(state);
 
 /** A view at a random moment of a step, which is looked for as fast as answers come. */
-async function untilStep(gateway: Gateway, asked: HandoverView, step: Step) {
+async function untilStep(admin: Admin, asked: HandoverView, step: Step) {
   let view = asked;
   while (!hasEnded(view) && indexOf(view.state) < indexOf(step)) {
-    view = await look(gateway.admin(), asked.id);
+    view = await look(admin, asked.id);
   }
   const withinMs = WITHIN_MS[step];
   if (withinMs === undefined) return view;
   await sleep(Math.random() * withinMs);
-  return await look(gateway.admin(), asked.id);
+  return await look(admin, asked.id);
 }
 
-/** The step that was met least. */
-const rarest = (hits: Readonly<Record<Step, number>>): Step =>
-  STEPS.reduce((found, step) => (hits[step] < hits[found] ? step : found));
-
-/** @param kills at the least */
+/**
+ * @param options.bin a stand-in for LiteLLM
+ * @param options.kills at the least
+ */
 export async function measureKills(
   folder: string,
-  { kills, ...options }: { bin: string; key: string; kills: number },
-): Promise<KillFigures> {
+  options: { bin: string; key: string; kills: number },
+): Promise<Measured> {
   const gateway = await startGateway(folder, { ...options, settings: SETTINGS });
+  const { admin } = gateway;
+  /** By the step that was seen last. */
   const hits = { staged: 0, starting: 0, verified: 0, switched: 0, draining: 0 };
+  const rarest = () => STEPS.reduce((found, step) => (hits[step] < hits[found] ? step : found));
   const ends = { done: 0, rolled_back: 0 };
   const violations: string[] = [];
-  for (let kill = 0; kill < MOST_KILLS; kill += 1) {
-    const wanted = rarest(hits);
-    if (kill >= kills && hits[wanted] > 0) break;
-    progress(`kill ${kill + 1}, at ${wanted}`);
-    const asked = bodyOf(await gateway.admin().handOver('rotate'), 'a handover');
-    const { state: at } = await untilStep(gateway, asked, wanted);
-    await gateway.killSidecar();
-    await sleep(Math.random() * AWAY_MS);
-    await gateway.startSidecarAgain();
-    const { state } = await untilEnded(gateway.admin(), asked.id, PATIENCE_MS);
+  let kills = 0;
+  for (; kills < MOST_KILLS && (kills < options.kills || hits[rarest()] === 0); kills += 1) {
+    const wanted = rarest();
+    progress(`kill ${kills + 1}, at ${wanted}`);
+    const asked = bodyOf(await admin.handOver('rotate'), 'a handover');
+    const { state: at } = await untilStep(admin, asked, wanted);
+    await gateway.killSidecar(Math.random() * AWAY_MS);
+    const { state } = await untilEnded(admin, asked.id, PATIENCE_MS);
     if (state === 'done' || state === 'rolled_back') ends[state] += 1;
     const step = STEPS[indexOf(at)];
     if (step !== undefined) hits[step] += 1;
@@ -80,5 +72,14 @@ export async function measureKills(
     if (wrong.length > 0) for (const line of [...wrong, ...gateway.lastWords()]) say(`  ${line}`);
   }
   await gateway.stop();
-  return { hits, violations, done: ends.done, rolledBack: ends.rolled_back };
+  const met = STEPS.filter((step) => hits[step] > 0).length;
+  const left = 'after kills -9: handovers undone, folders, keys or LiteLLMs too many';
+  const sentence = `- Kills, with a stand-in for LiteLLM that starts in no time: the sidecar ${kills} times -9, by the step that was seen last: ${STEPS.map((step) => `${step} ${hits[step]}`).join(', ')}. It was started again within half a second; ${ends.done} of these handovers were finished, ${ends.rolled_back} rolled back. After each, what stands in the slots folder and in state/upstream was compared, LiteLLMs were counted, and the client key was tried.`;
+  return {
+    targets: [
+      atLeast('steps at which the sidecar was killed', STEPS.length, '', met),
+      none(left, violations.length),
+    ],
+    text: [sentence],
+  };
 }

@@ -1,14 +1,13 @@
 /**
- * Load over raw sockets with requests that were made beforehand; each answer is compared. The jobs
- * run in a process of their own (`load-process.ts`) and read the kernel's books themselves, at the
- * instants between which they count.
+ * Load over raw sockets with requests that were made beforehand; each answer is compared. What is
+ * counted lies between two readings of the kernel's books.
  */
 import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processorNs } from './machine.ts';
 import { ANSWER_BODY, delays, type HeaderSet, rawRequest } from './payloads.ts';
+import { summary } from './report.ts';
 
 /**
  * A raw socket that reads into one buffer of its own, so that the load makes no garbage.
@@ -71,48 +70,24 @@ function createAnswerReader(): (bytes: Buffer) => 'more' | 'whole' | 'wrong' {
   };
 }
 
-/** Latencies in milliseconds, kept in nanoseconds to three digits. */
-function createLatencies() {
-  const histogram: RecordableHistogram = createHistogram();
-  return {
-    add: (ms: number) => histogram.record(Math.max(1, Math.round(ms * 1e6))),
-    get count() {
-      return histogram.count;
-    },
-    /** @param p 0 to 100 */
-    percentile: (p: number) => (histogram.count === 0 ? Number.NaN : histogram.percentile(p) / 1e6),
-    reset: () => histogram.reset(),
-  };
-}
-
-export interface JsonFigures {
-  readonly requests: number;
-  readonly perSecond: number;
-  /** Processor time of a request, in microseconds. */
-  readonly us: number;
-  /** Milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
-}
-
-interface JsonJob {
+/**
+ * A closed loop: each connection sends its next request when its answer is whole.
+ *
+ * @param job.pids whose processor time is counted
+ * @returns latencies in milliseconds, and `us`, the processor time of a request in microseconds
+ * @throws where an answer is wrong, or a connection ends
+ */
+export async function runJson(job: {
   readonly port: number;
   readonly key: string;
   readonly headers: HeaderSet;
   readonly connections: number;
   readonly warmMs: number;
   readonly measureMs: number;
-  /** Whose processor time is counted. */
   readonly pids: readonly number[];
-}
-
-/**
- * A closed loop: each connection sends its next request when its answer is whole.
- * @throws where an answer is wrong, or a connection ends
- */
-export async function runJson(job: JsonJob): Promise<JsonFigures> {
+}) {
   const request = rawRequest({ key: job.key, mode: `json ${job.headers}` });
-  const latencies = createLatencies();
+  const latencies: number[] = [];
   const state = { measuring: false, running: true, fault: '' };
 
   const open = async () => {
@@ -128,7 +103,7 @@ export async function runJson(job: JsonJob): Promise<JsonFigures> {
         const answer = take(bytes);
         if (answer === 'more') return;
         if (answer === 'wrong') state.fault = `a wrong answer: ${bytes.toString('latin1', 0, 200)}`;
-        if (state.measuring) latencies.add(performance.now() - sentAt);
+        if (state.measuring) latencies.push(performance.now() - sentAt);
         if (state.running && answer === 'whole') send();
         else socket.destroy();
       },
@@ -151,11 +126,8 @@ export async function runJson(job: JsonJob): Promise<JsonFigures> {
   state.running = false;
   for (const { socket } of all) socket.destroy();
   if (state.fault !== '') throw new Error(state.fault);
-  const requests = latencies.count;
-  return {
-    ...{ requests, perSecond: requests / seconds, us: ns / 1000 / requests },
-    ...{ p50: latencies.percentile(50), p99: latencies.percentile(99) },
-  };
+  const { count, p50, p99 } = summary(latencies);
+  return { p50, p99, perSecond: count / seconds, us: ns / 1000 / count };
 }
 
 /** How many streams are being opened at a time: their first chunks wait for each other. */
@@ -163,81 +135,83 @@ const OPENING = 4;
 /** How long a stream may take to its first chunk, in milliseconds. */
 const PATIENCE = 20_000;
 
-/** Times in milliseconds. */
-export interface StreamFigures {
-  /** From the request to the first chunk. */
-  readonly firstP50: number;
-  readonly firstP99: number;
-  readonly chunks: number;
-  /** From the upstream's sending of a chunk to its arrival. */
-  readonly p50: number;
-  readonly p99: number;
-  /** Processor time of a chunk, in microseconds. */
-  readonly us: number;
-}
+/**
+ * Streams that stay open, some of which receive a chunk each `gapMs`.
+ * @throws where one has no first chunk
+ */
+export async function openStreams(job: {
+  readonly port: number;
+  readonly key: string;
+  readonly count: number;
+  readonly ticking: number;
+  readonly gapMs: number;
+}) {
+  const { port, key, count, ticking, gapMs } = job;
+  /** Those that are open, and when each was heard last. */
+  const heard = new Map<Socket, number>();
+  const first: number[] = [];
+  let late: number[] = [];
+  let ended = 0;
 
-/** Streams that stay open, some of which receive a chunk each `gapMs`. */
-export function createOpenStreams() {
-  const sockets = new Set<Socket>();
-  const [first, late] = [createLatencies(), createLatencies()];
-  let lost = 0;
-
-  const openOne = async (port: number, request: Buffer) => {
+  const openOne = async (request: Buffer) => {
     const began = new EventEmitter();
     const socket = await openConnection({
       ...{ port, bufferSize: 4096 },
       onBytes(bytes) {
         delays(bytes, (ms) => {
           began.emit('begin');
-          late.add(ms);
+          heard.set(socket, performance.now());
+          late.push(ms);
         });
       },
       onEnd() {
-        if (sockets.delete(socket)) lost += 1;
+        if (heard.delete(socket)) ended += 1;
       },
     });
-    sockets.add(socket);
     const sentAt = performance.now();
+    heard.set(socket, sentAt);
     socket.write(request);
     const timer = setTimeout(() => socket.destroy(), PATIENCE);
     await Promise.race([once(began, 'begin'), once(socket, 'close')]);
     clearTimeout(timer);
-    if (socket.destroyed) throw new Error(`stream ${sockets.size} had no first chunk`);
-    first.add(performance.now() - sentAt);
+    if (socket.destroyed) throw new Error(`stream ${heard.size} had no first chunk`);
+    first.push(performance.now() - sentAt);
   };
+  const quiet = rawRequest({ key, mode: 'hold 0' });
+  const loud = rawRequest({ key, mode: `hold ${gapMs}` });
+  // Every nth stream ticks, so that their beats lie spread over the time of opening.
+  const ticks = (at: number) =>
+    Math.floor((at * ticking) / count) !== Math.floor(((at + 1) * ticking) / count);
+  let next = 0;
+  const worker = async () => {
+    while (next < count) await openOne(ticks(next++) ? loud : quiet);
+  };
+  await Promise.all(Array.from({ length: OPENING }, worker));
 
   return {
-    async open(job: { port: number; key: string; count: number; ticking: number; gapMs: number }) {
-      const { port, key, count, ticking, gapMs } = job;
-      const quiet = rawRequest({ key, mode: 'hold 0' });
-      const loud = rawRequest({ key, mode: `hold ${gapMs}` });
-      // Every nth stream ticks, so that their beats lie spread over the time of opening.
-      const ticks = (at: number) =>
-        Math.floor((at * ticking) / count) !== Math.floor(((at + 1) * ticking) / count);
-      let next = 0;
-      const worker = async () => {
-        while (next < count) await openOne(port, ticks(next++) ? loud : quiet);
-      };
-      first.reset();
-      lost = 0;
-      await Promise.all(Array.from({ length: OPENING }, worker));
-    },
-    /** @throws where a stream has ended by itself */
-    async watch({ ms, pids }: { ms: number; pids: readonly number[] }): Promise<StreamFigures> {
-      late.reset();
+    /**
+     * @returns milliseconds from the request to the first chunk, and from the upstream's sending of
+     *   a chunk to its arrival; `us`: the processor time of a chunk in microseconds
+     * @throws where a stream has ended by itself
+     */
+    async watch(ms: number, pids: readonly number[]) {
+      late = [];
       const before = processorNs(pids);
       await sleep(ms);
       const ns = processorNs(pids) - before;
-      if (lost > 0) throw new Error(`${lost} streams were cut`);
-      return {
-        ...{ firstP50: first.percentile(50), firstP99: first.percentile(99) },
-        ...{ chunks: late.count, p50: late.percentile(50), p99: late.percentile(99) },
-        us: ns / 1000 / late.count,
-      };
+      if (ended > 0) throw new Error(`${ended} streams were cut`);
+      const { p50: firstP50, p99: firstP99 } = summary(first);
+      const { count: chunks, p50, p99 } = summary(late);
+      return { firstP50, firstP99, p50, p99, us: ns / 1000 / chunks };
+    },
+    /** How many have ended by themselves, or were silent for so many milliseconds. */
+    cut(silentMs: number): number {
+      const since = performance.now() - silentMs;
+      return ended + [...heard.values()].filter((at) => at < since).length;
     },
     close() {
-      for (const socket of sockets) {
-        sockets.delete(socket);
+      for (const socket of heard.keys()) {
+        heard.delete(socket);
         // A reset leaves no TIME_WAIT: the next peer needs the ports.
         socket.resetAndDestroy();
       }

@@ -7,7 +7,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 
-const read = (path: string): string => {
+/** What stands there; nothing where there is no such file. */
+export const read = (path: string): string => {
   try {
     return readFileSync(path, 'utf8');
   } catch {
@@ -15,7 +16,8 @@ const read = (path: string): string => {
   }
 };
 
-const list = (path: string): readonly string[] => {
+/** The names in a folder; none where there is no such folder. */
+export const list = (path: string): readonly string[] => {
   try {
     return readdirSync(path);
   } catch {
@@ -26,38 +28,32 @@ const list = (path: string): readonly string[] => {
 export const hasCommand = (name: string): boolean =>
   spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name]).status === 0;
 
-/** The cores that this process may use, lowest first. */
-function allowedCores(): readonly number[] {
+/** The cores that this process may use before it is pinned, lowest first. */
+const cores = ((): readonly number[] => {
   const ranges = /Cpus_allowed_list:\s*(\S+)/.exec(read('/proc/self/status'))?.[1] ?? '';
   return ranges.split(',').flatMap((range) => {
     const [from = Number.NaN, to = from] = range.split('-').map(Number);
     return Array.from({ length: to - from + 1 }, (_, at) => from + at);
   });
-}
+})();
 
-/** One core for what is measured, one for load and upstream; both undefined without `taskset`. */
-export function pickCores(): { rest: number | undefined; measured: number | undefined } {
-  const [rest, measured] = hasCommand('taskset') ? allowedCores() : [];
-  return measured === undefined ? { rest: undefined, measured } : { rest, measured };
+/**
+ * Pins this process, which is the load, and all that it starts from now on to one core.
+ * @returns the core for what is measured; undefined: nothing is pinned, for there is no `taskset`,
+ *   or one core alone
+ */
+export function pinLoad(): number | undefined {
+  const [rest, measured] = hasCommand('taskset') ? cores : [];
+  if (rest === undefined || measured === undefined) return undefined;
+  spawnSync('taskset', ['-a', '-cp', String(rest), String(process.pid)]);
+  return measured;
 }
 
 /** The process and all that descend from it, such as nginx's worker. */
-export function family(root: number): readonly number[] {
-  const parents = list('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => {
-      const stat = read(`/proc/${name}/stat`);
-      // The command between the brackets may hold anything; the parent is the second field after.
-      const parent = Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]);
-      return { pid: Number(name), parent };
-    });
-  const found = new Set([root]);
-  for (let before = 0; before < found.size; ) {
-    before = found.size;
-    for (const { pid, parent } of parents) if (found.has(parent)) found.add(pid);
-  }
-  return [...found];
-}
+export const family = (root: number): readonly number[] => {
+  const children = read(`/proc/${root}/task/${root}/children`).match(/\d+/g) ?? [];
+  return [root, ...children.flatMap((pid) => family(Number(pid)))];
+};
 
 /**
  * Nanoseconds of processor time that all threads of these processes took so far. The first field of
@@ -81,19 +77,17 @@ export const residentBytes = (pids: readonly number[]): number =>
     .map((pid) => 1024 * Number(/VmRSS:\s*(\d+)/.exec(read(`/proc/${pid}/status`))?.[1]))
     .reduce((a, b) => a + b, 0);
 
-/** Share of both cores' time that the host kept from this machine, since a reading before. */
-export function stolen(): { since(): number } {
+/** @returns what tells the share of the cores' time that the host has kept from this machine since */
+export function stolen(): () => number {
   const look = () => {
     const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9) ?? [];
     const [, , , , , , , taken = 0] = fields.map(Number);
     return { taken, all: fields.map(Number).reduce((a, b) => a + b, 0) };
   };
   const before = look();
-  return {
-    since() {
-      const now = look();
-      return (now.taken - before.taken) / Math.max(1, now.all - before.all);
-    },
+  return () => {
+    const now = look();
+    return (now.taken - before.taken) / Math.max(1, now.all - before.all);
   };
 }
 

@@ -58,18 +58,19 @@ const HEADERS: Readonly<Record<HeaderSet, readonly string[]>> = {
   three: ['x-litellm-model-group: bench'],
 };
 
-const headOf = (set: HeaderSet, status: string, ...framing: string[]): string =>
-  [`HTTP/1.1 ${status}`, ...HEADERS[set], ...framing, '', ''].join('\r\n');
+const headOf = (set: HeaderSet, ...framing: string[]): string =>
+  ['HTTP/1.1 200 OK', ...HEADERS[set], ...framing, '', ''].join('\r\n');
 
 /** A whole answer as it goes over the wire. */
-export const jsonAnswer = (body: string | Buffer, set: HeaderSet, status = '200 OK'): Buffer => {
+export const jsonAnswer = (body: string | Buffer, set: HeaderSet): Buffer => {
   const length = `content-length: ${Buffer.byteLength(body)}`;
-  const head = headOf(set, status, length, 'content-type: application/json');
+  const head = headOf(set, length, 'content-type: application/json');
   return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
 };
 
 export const SSE_HEAD = headOf(
-  ...(['litellm', '200 OK', 'content-type: text/event-stream; charset=utf-8'] as const),
+  'litellm',
+  'content-type: text/event-stream; charset=utf-8',
   'transfer-encoding: chunked',
 );
 
@@ -112,8 +113,7 @@ export function delays(bytes: Buffer, each: (ms: number) => void): void {
  * @param options.mode what the upstream shall do: `json litellm`, `json three`, `echo`,
  *   `hold <ms between the chunks of a stream without an end, 0: one chunk alone>`
  */
-export const rawRequest = (options: { key: string; mode: string; body?: string }): Buffer => {
-  const { key, mode, body = REQUEST_BODY } = options;
+export const rawRequest = ({ key, mode }: { key: string; mode: string }): Buffer => {
   const lines = [
     `POST ${PATH} HTTP/1.1`,
     'Host: bench.test',
@@ -122,7 +122,25 @@ export const rawRequest = (options: { key: string; mode: string; body?: string }
     'User-Agent: bench/1',
     'Accept: application/json',
     `X-Bench: ${mode}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Content-Length: ${Buffer.byteLength(REQUEST_BODY)}`,
   ];
-  return Buffer.from([...lines, '', body].join('\r\n'));
+  return Buffer.from([...lines, '', REQUEST_BODY].join('\r\n'));
+};
+
+/**
+ * Sends one chat completion by fetch, and waits for two minutes.
+ * @param options.key without it, none is sent
+ */
+export const ask = (
+  port: number,
+  options: { key?: string; mode?: string; body?: string },
+): Promise<Response> => {
+  const { key, mode = 'json litellm', body = REQUEST_BODY } = options;
+  return fetch(`http://127.0.0.1:${port}${PATH}`, {
+    ...{ method: 'POST', body, signal: AbortSignal.timeout(120_000) },
+    headers: {
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+      ...{ 'content-type': 'application/json', 'x-bench': mode },
+    },
+  });
 };

@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** The checkout: the nearest folder above with a package.json, also above run-ts.js's cache. */
@@ -43,7 +44,7 @@ export const atEnd = (end: () => unknown): void => {
  * Runs `main` in an empty folder, and ends whatever it started: also after Ctrl-C (exit code 130),
  * and where it throws, which is said (exit code 1).
  */
-export async function runBench(main: (folder: string) => Promise<void>): Promise<void> {
+export async function inFolder(main: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sidecar-bench-'));
   const clean = async () => {
     over = true;
@@ -111,15 +112,13 @@ export function stop(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): P
   });
 }
 
-const programs = new Map<string, Promise<string>>();
-
 /** Bundles a TypeScript program of this checkout beside node_modules, whose packages it imports. */
 export async function bundle(program: string): Promise<string> {
   // Not at the top: helper processes import this file, too.
   const { build } = await import('esbuild');
   const name = `${process.pid}-${basename(program, '.ts')}.mjs`;
   const outfile = join(ROOT, 'node_modules/.cache/run-ts', name);
-  process.once('exit', () => rmSync(outfile, { force: true }));
+  atEnd(() => rmSync(outfile, { force: true }));
   await build({
     ...{ absWorkingDir: ROOT, entryPoints: [program], outfile, logLevel: 'warning' },
     ...{ bundle: true, packages: 'external', sourcemap: 'inline' },
@@ -129,8 +128,8 @@ export async function bundle(program: string): Promise<string> {
 }
 
 /**
- * Starts a program such as `bench/harness/load-process.ts` with a channel for messages, and waits
- * for its first one.
+ * Starts a program such as `bench/admission.ts` with a channel for messages, and waits for its first
+ * one.
  * @param options.node the binary that runs it; without it the one that runs this
  * @throws where it ends before that
  */
@@ -143,63 +142,27 @@ export async function startProgram<First>(
   } = {},
 ): Promise<{ child: ChildProcess; first: First }> {
   const { node = process.execPath, nodeArgs = [], args = [], ...rest } = options;
-  const file = programs.get(program) ?? bundle(program);
-  programs.set(program, file);
-  const child = start(node, [...nodeArgs, await file, ...args], { ...rest, ipc: true });
-  return { child, first: await nextMessage<First>(child) };
-}
-
-/** The next message of a child; rejects where it ends first. */
-export function nextMessage<Message>(child: ChildProcess): Promise<Message> {
-  return new Promise((resolve, reject) => {
-    const gone = (code: number | null, signal: string | null) =>
-      reject(new Error(`${child.spawnargs.join(' ')} ended with ${signal ?? code}`));
-    child.once('exit', gone);
-    child.once('error', reject);
-    child.once('message', (message) => {
-      child.off('exit', gone);
-      child.off('error', reject);
-      resolve(message as Message);
-    });
+  const file = await bundle(program);
+  const child = start(node, [...nodeArgs, file, ...args], { ...rest, ipc: true });
+  const first = await new Promise<First>((resolve, reject) => {
+    child
+      .once('exit', (code, signal) => reject(new Error(`${program} ended: ${signal ?? code}`)))
+      .once('error', reject)
+      .once('message', (message) => resolve(message as First));
   });
+  return { child, first };
 }
 
-/** Gives a child one job, and waits for what it comes to. @throws what it failed with */
-export async function ask<Result>(child: ChildProcess, job: object): Promise<Result> {
-  const answered = nextMessage<{ result: Result; failed?: string }>(child);
-  child.send(job);
-  const { result, failed } = await answered;
-  if (failed !== undefined) throw new Error(failed);
-  return result;
-}
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 
-/** In the child: answers each job by its `kind`, and ends with its parent. */
-export function answerJobs(jobs: Readonly<Record<string, (job: never) => unknown>>): void {
-  process.on('message', (job: { kind: string }) => {
-    const carryOut = async () => jobs[job.kind]?.(job as never);
-    carryOut().then(
-      (result) => process.send?.({ result }),
-      (error) => process.send?.({ failed: reason(error) }),
-    );
+/** In a child that serves: a port of its own, which the parent is told; it ends with that. */
+export function serveAndTell(server: Server): void {
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
+    process.send?.({ port: portOf(server) });
   });
-  endWithParent();
-  process.send?.({ ready: true });
-}
-
-/** In a child that answers no jobs. */
-export const endWithParent = (): void => {
   process.once('disconnect', () => process.exit(0));
   // Ctrl-C reaches the whole group; the parent decides when its children end.
   process.on('SIGINT', () => undefined);
-};
-
-/** In a child that serves: a port of its own, which the parent is told. */
-export function serveAndTell(server: import('node:net').Server): void {
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
-    const address = server.address();
-    process.send?.({ port: typeof address === 'object' ? address?.port : undefined });
-  });
-  endWithParent();
 }
 
 /** A port that nobody holds at this moment: not every program takes one by itself and tells. */
@@ -207,8 +170,23 @@ export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);
     server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      const port = portOf(server);
       server.close(() => resolve(port));
     });
   });
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(socket.destroy() !== undefined));
+    socket.once('error', () => resolve(false));
+  });
+
+/** Waits until a program that was given a port listens there. @throws where it does not */
+export async function untilListens(child: ChildProcess, port: number, patienceMs: number) {
+  for (const until = Date.now() + patienceMs; !(await accepts(port)); await sleep(20)) {
+    if (child.exitCode !== null || Date.now() > until) {
+      throw new Error(`${child.spawnargs.join(' ')} does not listen`);
+    }
+  }
+}

@@ -1,5 +1,5 @@
 /** Figures as Markdown: what the terminal shows, and what a bench's section of RESULTS.md keeps. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeMachine } from './machine.ts';
 import { ROOT } from './processes.ts';
@@ -14,6 +14,13 @@ export function quantile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 export const least = (values: readonly number[]): number => quantile(values, 0);
+export const most = (values: readonly number[]): number => quantile(values, 1);
+
+/** In the unit of the values. */
+export const summary = (values: readonly number[]) => ({
+  ...{ count: values.length, p50: median(values) },
+  ...{ p99: quantile(values, 0.99), slowest: most(values) },
+});
 
 /** A number with so many digits after the point and commas between thousands; `–` for none. */
 export const figure = (value: number | undefined, digits = 0): string =>
@@ -23,6 +30,12 @@ export const figure = (value: number | undefined, digits = 0): string =>
         minimumFractionDigits: digits,
         maximumFractionDigits: digits,
       });
+
+/** The least, and the two values between which the middle half lies. */
+export const spread = (values: readonly number[], digits: number): readonly [string, string] => {
+  const [low, high] = [quantile(values, 0.25), quantile(values, 0.75)];
+  return [figure(least(values), digits), `${figure(low, digits)}–${figure(high, digits)}`];
+};
 
 /** Columns of one width; all but the first to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -38,16 +51,29 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(rule), ...rows.map(line)].join('\n');
 }
 
+/** Of each unit that a target may have, the digits after the point; `''`: it is a count. */
+const DIGITS = { '': 0, '×': 2, '%': 1, KB: 1, MB: 1, ms: 1, ns: 0 } as const;
+type Unit = keyof typeof DIGITS;
+
 export interface Target {
   readonly what: string;
   readonly sense: 'at least' | 'at most';
   readonly limit: number;
-  /** Such as `ms` or `×`; '' where it is a count. */
-  readonly unit: string;
-  readonly digits: number;
-  /** undefined or NaN: not measured. */
+  readonly unit: Unit;
+  /** undefined or NaN: not measured, so not judged. */
   readonly value: number | undefined;
 }
+
+/** A target as its row shows it: what, how much, and what was measured. */
+const targets =
+  (sense: Target['sense']) =>
+  (what: string, limit: number, unit: Unit, value: number | undefined): Target => ({
+    ...{ what, sense, limit, unit, value },
+  });
+
+export const atMost = targets('at most');
+export const atLeast = targets('at least');
+export const none = (what: string, count: number): Target => atMost(what, 0, '', count);
 
 const isMet = ({ sense, limit, value = Number.NaN }: Target) =>
   sense === 'at least' ? value >= limit : value <= limit;
@@ -60,10 +86,10 @@ export const missed = (targets: readonly Target[]): number =>
 /** Targets that were measured, and by how much those are missed that are. */
 export function targetsTable(targets: readonly Target[]): string {
   const rows = targets.filter(isMeasured).map((target) => {
-    const { what, sense, limit, unit, digits, value = Number.NaN } = target;
+    const { what, sense, limit, unit, value = Number.NaN } = target;
     const by = Math.round(Math.abs(value / limit - 1) * 100);
     const verdict = isMet(target) ? 'met' : limit === 0 ? 'missed' : `missed by ${by} %`;
-    const measured = `${figure(value, digits)} ${unit}`.trim();
+    const measured = `${figure(value, DIGITS[unit])} ${unit}`.trim();
     return [what, `${sense} ${limit} ${unit}`.trim(), measured, verdict];
   });
   return table(['what', 'target', 'measured', ''], rows);
@@ -80,14 +106,13 @@ export const runLine = (options: { node: string; seconds: number }): string =>
  */
 export function writeSection(name: string, text: string): void {
   const file = join(ROOT, 'bench', 'RESULTS.md');
-  const results = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const results = readFileSync(file, 'utf8');
   const [begin, end] = [`<!-- what ${name} measured -->`, `<!-- end of ${name} -->`];
   const section = `${begin}\n${text.trim()}\n${end}`;
-  const from = results.indexOf(begin);
-  const to = results.indexOf(end, from);
+  const [from, to] = [results.indexOf(begin), results.indexOf(end)];
   const whole =
-    from < 0 || to < 0
-      ? `${results.trimEnd()}\n\n${section}\n`.trimStart()
+    from < 0 || to < from
+      ? `${results.trimEnd()}\n\n${section}\n`
       : results.slice(0, from) + section + results.slice(to + end.length);
   writeFileSync(file, whole);
 }

@@ -1,10 +1,10 @@
 /** The sidecar as an operator runs it: `dist/main.js` of a checkout, with its log in a file. */
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { processorNs } from './machine.ts';
-import { freePort, ROOT, start } from './processes.ts';
+import { processorNs, read } from './machine.ts';
+import { freePort, ROOT, start, untilListens } from './processes.ts';
 
 /** How long a start may take, in milliseconds. */
 const PATIENCE = 15_000;
@@ -29,21 +29,7 @@ export interface SidecarOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-export interface RunningSidecar {
-  readonly child: ChildProcess;
-  readonly port: number;
-  readonly opsPort: number;
-  /** The file of its log. */
-  readonly log: string;
-  /** The state folder. */
-  readonly state: string;
-  /** The admin socket. */
-  readonly socket: string;
-  /** The file with the newest key of `master`, where the sidecar made it. */
-  readonly keyFile: string;
-  /** From the start to the ready line, in milliseconds, and the processor time until then. */
-  readonly ready: { readonly ms: number; readonly cpuMs: number };
-}
+export type RunningSidecar = Awaited<ReturnType<typeof startSidecar>>;
 
 /** @throws where a checkout was not built, with what to do */
 export function mainOf(checkout = ROOT): string {
@@ -53,49 +39,28 @@ export function mainOf(checkout = ROOT): string {
   throw new Error(`${name} has no dist/main.js: run \`npm run build\` there first`);
 }
 
-interface Ports {
-  readonly port: number;
-  readonly opsPort: number;
-}
-
 /** The ports of the ready line, once it is in the log. */
-function readyLine(log: string): Ports | undefined {
-  for (const line of log.split('\n')) {
-    if (!line.startsWith('{') || !line.endsWith('}')) continue;
-    const entry = JSON.parse(line);
-    if (entry.msg === 'ready') return entry;
-  }
-  return undefined;
-}
-
-const whenReady = (ports: Ports): Promise<Ports | undefined> =>
-  fetch(`http://127.0.0.1:${ports.opsPort}/readyz`).then(
-    ({ ok }) => (ok ? ports : undefined),
-    () => undefined,
-  );
-
-/** Waits for the ready line, or where there is none (`silent`) for the answer of /readyz. */
-async function untilReady(child: ChildProcess, log: string, silent?: Ports): Promise<Ports> {
-  const text = () => (existsSync(log) ? readFileSync(log, 'utf8') : '');
+async function untilReady(child: ChildProcess, log: string) {
   const until = performance.now() + PATIENCE;
   while (performance.now() < until && child.exitCode === null && child.signalCode === null) {
-    const ready = silent === undefined ? readyLine(text()) : await whenReady(silent);
-    if (ready !== undefined) return ready;
-    await sleep(silent === undefined ? 1 : 50);
+    const line = read(log)
+      .split('\n')
+      .find((each) => each.includes('"msg":"ready"') && each.endsWith('}'));
+    if (line !== undefined) return JSON.parse(line) as { port: number; opsPort: number };
+    await sleep(1);
   }
-  throw new Error(`the sidecar did not get ready: ${text().slice(-2000)}`);
+  throw new Error(`the sidecar did not get ready: ${read(log).slice(-2000)}`);
 }
 
 /** Starts it and waits until it is ready. @throws with the end of its log where it is not */
-export async function startSidecar(options: SidecarOptions): Promise<RunningSidecar> {
+export async function startSidecar(options: SidecarOptions) {
   const { folder, key, accessLog = true, nodeArgs = [] } = options;
   const main = mainOf(options.checkout);
   mkdirSync(folder, { recursive: true });
   const log = join(folder, 'log');
   // The ready line of a start before is not this one's.
   rmSync(log, { force: true });
-  const silent = accessLog ? undefined : { port: await freePort(), opsPort: await freePort() };
-  const port = options.port ?? silent?.port ?? 0;
+  const port = options.port ?? (accessLog ? 0 : await freePort());
   const state = join(folder, 'state');
 
   const from = performance.now();
@@ -103,19 +68,24 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
     ...{ core: options.core, cwd: folder, output: log },
     env: {
       ...{ SIDECAR_HOST: '127.0.0.1', SIDECAR_PORT: String(port) },
-      ...{ SIDECAR_OPS_HOST: '127.0.0.1', SIDECAR_OPS_PORT: String(silent?.opsPort ?? 0) },
+      ...{ SIDECAR_OPS_HOST: '127.0.0.1', SIDECAR_OPS_PORT: '0' },
       ...{ SIDECAR_STATE: state, SIDECAR_UPSTREAM: `http://127.0.0.1:${options.upstreamPort}` },
       ...(key === undefined ? {} : { LITELLM_MASTER_KEY: key }),
       ...(accessLog ? {} : { SIDECAR_LOG_LEVEL: 'warn' }),
       ...options.env,
     },
   });
-  const ports = await untilReady(child, log, silent && { ...silent, port });
+  // Without access lines there is no ready line either.
+  if (!accessLog) await untilListens(child, port, PATIENCE);
+  const ports = accessLog ? await untilReady(child, log) : { port, opsPort: undefined };
   const ms = performance.now() - from;
   const cpuMs = processorNs([child.pid ?? 0]) / 1e6;
   return {
-    ...{ child, log, state, port: ports.port, opsPort: ports.opsPort, ready: { ms, cpuMs } },
-    socket: join(state, 'admin.sock'),
+    ...{ child, log, state, port: ports.port, opsPort: ports.opsPort },
+    /** From the start to the ready line, in milliseconds, and the processor time until then. */
+    ready: { ms, cpuMs },
+    adminSocket: join(state, 'admin.sock'),
+    /** The newest key of `master`, where the sidecar made it. */
     keyFile: join(state, 'keys', 'master'),
   };
 }

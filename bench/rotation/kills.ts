@@ -3,36 +3,23 @@
  * ledger holds what a client of the API may rely on, written down as it is told: which keys were
  * handed out, which have ended, which deadlines were printed. It never asks what is right.
  */
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GenerationView } from '../../src/rotation/admin.ts';
+import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
+import type { Measured } from '../harness/bench.ts';
 import { progress, say, stop } from '../harness/processes.ts';
+import { figure, none } from '../harness/report.ts';
 import type { RunningSidecar } from '../harness/sidecar.ts';
-import { type Admin, bodyOf, createAdmin, present } from './admin.ts';
 
 /** The moment of a kill, after the rotations began; milliseconds. */
-const LEAST_MS = 20;
-const MOST_MS = 900;
+const [LEAST_MS, MOST_MS] = [20, 900];
 
 /** Graces that end at once, or outlast the bench: so it is known of each key whether it works. */
 const GRACES = ['0', '1h'] as const;
 
 /** Keys that must not work, of those that are tried after a start: all would take too long. */
 const ENDED_TRIED = 40;
-
-export interface KillFigures {
-  /** Answered. */
-  rotations: number;
-  revoked: number;
-  /** Rotations whose answer never came, and those of them whose key stood in the key file. */
-  cutOff: number;
-  completed: number;
-  /** Keys that had to work and keys that had not to, tried. */
-  working: number;
-  refused: number;
-  readonly violations: string[];
-}
 
 interface Entry {
   readonly id: string;
@@ -43,15 +30,11 @@ interface Entry {
   deadline?: string | null;
 }
 
-/** Which older keys end with a rotation: by its grace, and where it is told of a compromise. */
-interface Rotation {
-  readonly ends: 'none' | 'last' | 'all';
+/** A call that was not answered, and the keys that it ends. */
+interface UnderWay {
+  readonly kind: 'rotate' | 'revoke';
+  readonly ends: readonly Entry[];
 }
-
-/** What was asked for and not answered. */
-type UnderWay =
-  | ({ readonly kind: 'rotate' } & Rotation)
-  | { readonly kind: 'revoke'; readonly entry: Entry };
 
 const any = (count: number): number => Math.floor(Math.random() * count);
 
@@ -70,25 +53,30 @@ function compare(entry: Entry, view: GenerationView): string | undefined {
   return `${id} was to end ${deadline}, and now ${validUntil}`;
 }
 
-function createLedger(firstKey: string, figures: KillFigures) {
+function createLedger(firstKey: string) {
   /** Oldest first. */
   const entries: Entry[] = [{ id: 'master-1', key: firstKey, state: 'works' }];
-  const newest = (): Entry => entries.at(-1) as Entry;
+  const violations: string[] = [];
   return {
     entries,
-    newest,
-    /** The older keys that the rotation ends are `then`. */
-    handedOut(id: string, key: string, { ends }: Rotation, then: 'ended' | 'unsure'): void {
-      const older = ends === 'all' ? entries : ends === 'last' ? [newest()] : [];
-      for (const entry of older) if (entry.state !== 'ended') entry.state = then;
-      entries.push({ id, key, state: 'works' });
-    },
+    violations,
+    newest: (): Entry => entries.at(-1) as Entry,
+    /** Older keys that had not ended when they were asked for last. */
+    lasting: () => entries.filter(({ state }) => state !== 'ended'),
     printed(views: readonly GenerationView[]): void {
       for (const view of views) {
         const entry = entries.find(({ id }) => id === view.id);
         const wrong = entry && compare(entry, view);
-        if (wrong !== undefined) figures.violations.push(wrong);
+        if (wrong !== undefined) violations.push(wrong);
       }
+    },
+    /** What happened, for the sentence in the results. */
+    counts: {
+      ...{ rotations: 0, revoked: 0 },
+      /** Rotations whose answer never came, and those of them whose key stood in the key file. */
+      ...{ cutOff: 0, completed: 0 },
+      /** Keys that worked and keys that did not, of those that were tried after a start. */
+      ...{ working: 0, refused: 0 },
     },
   };
 }
@@ -96,30 +84,34 @@ function createLedger(firstKey: string, figures: KillFigures) {
 type Ledger = ReturnType<typeof createLedger>;
 
 /** One that rotates, revokes, uses and looks as fast as it is allowed, until the sidecar is gone. */
-function createOperator(port: number, admin: Admin, ledger: Ledger, figures: KillFigures) {
+function createOperator(port: number, admin: Admin, ledger: Ledger) {
+  const { entries, counts } = ledger;
   let underWay: UnderWay | undefined;
+  const call = async <T>(unanswered: UnderWay, asked: Promise<T>): Promise<T> => {
+    underWay = unanswered;
+    const said = await asked;
+    underWay = undefined;
+    return said;
+  };
 
   const rotate = async (): Promise<'done' | 'full'> => {
     const [grace, compromised] = [pick(GRACES) ?? '0', any(40) === 0];
-    const rotation: Rotation = { ends: compromised ? 'all' : grace === '0' ? 'last' : 'none' };
-    underWay = { kind: 'rotate', ...rotation };
-    const said = await admin.rotate({ grace, compromised, force: true });
-    underWay = undefined;
+    const ends = compromised ? ledger.lasting() : grace === '0' ? [ledger.newest()] : [];
+    const asked = admin.rotate({ grace, compromised, force: true });
+    const said = await call({ kind: 'rotate', ends }, asked);
     if (!said.ok && said.code === 'too_many_generations') return 'full';
     const { generation, key, previous } = bodyOf(said, 'a rotation');
-    figures.rotations += 1;
-    ledger.handedOut(generation.id, key ?? '', rotation, 'ended');
+    counts.rotations += 1;
+    for (const entry of ends) entry.state = 'ended';
+    entries.push({ id: generation.id, key: key ?? '', state: 'works' });
     ledger.printed(previous);
     return 'done';
   };
   const revoke = async (): Promise<void> => {
-    const older = ledger.entries.slice(0, -1).filter(({ state }) => state !== 'ended');
-    const entry = pick(older);
+    const entry = pick(ledger.lasting().filter((each) => each !== ledger.newest()));
     if (entry === undefined) return;
-    underWay = { kind: 'revoke', entry };
-    const said = await admin.revoke(entry.id);
-    underWay = undefined;
-    if (said.ok) figures.revoked += 1;
+    const said = await call({ kind: 'revoke', ends: [entry] }, admin.revoke(entry.id));
+    if (said.ok) counts.revoked += 1;
     else if (said.code !== 'already_ended') bodyOf(said, `revoke ${entry.id}`);
     entry.state = 'ended';
   };
@@ -129,7 +121,7 @@ function createOperator(port: number, admin: Admin, ledger: Ledger, figures: Kil
     if (any(3) > 0) return;
     const { id, key } = ledger.newest();
     const { status, refusal } = await present(port, key);
-    if (status !== 200) figures.violations.push(`${id}, the newest, got ${status} ${refusal}`);
+    if (status !== 200) ledger.violations.push(`${id}, the newest, got ${status} ${refusal}`);
   };
   return {
     underWay: () => underWay,
@@ -144,43 +136,39 @@ function createOperator(port: number, admin: Admin, ledger: Ledger, figures: Kil
 }
 
 /** Notes what a killed process may have done unsaid. */
-function takeStock(
-  ledger: Ledger,
-  underWay: UnderWay | undefined,
-  keyFile: string,
-  figures: KillFigures,
-): void {
-  if (underWay?.kind === 'revoke' && underWay.entry.state === 'works') {
-    underWay.entry.state = 'unsure';
+function takeStock(ledger: Ledger, { kind, ends }: UnderWay, keyFile: string): void {
+  const { entries, counts } = ledger;
+  if (kind === 'rotate') {
+    counts.cutOff += 1;
+    const key = readFileSync(keyFile, 'utf8').trim();
+    const newest = ledger.newest();
+    if (key === newest.key) return;
+    // Whoever read the file has the key: it stands there before its rotation is complete.
+    counts.completed += 1;
+    const number = Number(newest.id.slice(newest.id.lastIndexOf('-') + 1));
+    entries.push({ id: `master-${number + 1}`, key, state: 'works' });
   }
-  if (underWay?.kind !== 'rotate') return;
-  figures.cutOff += 1;
-  const published = readFileSync(keyFile, 'utf8').trim();
-  const { id, key } = ledger.newest();
-  if (published === key) return;
-  // Whoever read the file has the key: it stands there before its rotation is complete.
-  figures.completed += 1;
-  const number = Number(id.slice(id.lastIndexOf('-') + 1));
-  ledger.handedOut(`master-${number + 1}`, published, underWay, 'unsure');
+  for (const entry of ends) if (entry.state === 'works') entry.state = 'unsure';
 }
 
 /** Holds what the sidecar does and prints after a start against the ledger. */
-async function inspect(port: number, admin: Admin, ledger: Ledger, figures: KillFigures) {
+async function inspect(port: number, admin: Admin, ledger: Ledger) {
+  const { entries, counts, violations } = ledger;
   ledger.printed(bodyOf(await admin.client(), 'a look').generations);
-  const ended = ledger.entries.filter(({ state }) => state === 'ended');
+  const ended = entries.filter(({ state }) => state === 'ended');
   const sampled = Array.from({ length: ENDED_TRIED / 2 }, () => pick(ended));
   const tried = new Set([...ended.slice(-ENDED_TRIED / 2), ...sampled]);
-  for (const entry of ledger.entries) {
+  for (const entry of entries) {
     const { id, key, state } = entry;
     if (state === 'unsure' || (state === 'ended' && !tried.has(entry))) continue;
     const { status, refusal } = await present(port, key);
-    figures[status === 200 ? 'working' : 'refused'] += 1;
+    counts[status === 200 ? 'working' : 'refused'] += 1;
     if ((status === 200) !== (state === 'works')) {
-      figures.violations.push(`${id} ${state}, and got ${status} ${refusal}`);
+      violations.push(`${id} ${state}, and got ${status} ${refusal}`);
     }
   }
   const audit = bodyOf(await admin.verifyAudit(), 'the audit');
-  if (!audit.ok) figures.violations.push(`the audit: ${audit.message}`);
+  if (!audit.ok) violations.push(`the audit: ${audit.message}`);
 }
 
 /** @param start a sidecar, with the state of the one before */
@@ -188,36 +176,32 @@ export async function measureKills(
   start: () => Promise<RunningSidecar>,
   key: string,
   kills: number,
-): Promise<KillFigures> {
-  const figures: KillFigures = {
-    ...{ rotations: 0, revoked: 0, cutOff: 0, completed: 0 },
-    ...{ working: 0, refused: 0, violations: [] },
-  };
-  const ledger = createLedger(key, figures);
+): Promise<Measured> {
+  const ledger = createLedger(key);
+  const { counts, violations } = ledger;
   let sidecar = await start();
+  const admin = createAdmin(sidecar.adminSocket);
   for (let kill = 1; kill <= kills; kill += 1) {
     progress(`kill ${kill} of ${kills}`);
     const { child, keyFile } = sidecar;
-    const admin = createAdmin(sidecar.socket);
-    const operator = createOperator(sidecar.port, admin, ledger, figures);
+    const operator = createOperator(sidecar.port, admin, ledger);
     let gone = false;
     const working = operator.work(() => gone);
     await Promise.race([sleep(LEAST_MS + any(MOST_MS - LEAST_MS)), working]);
     gone = true;
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await Promise.all([ended, working]);
-    admin.close();
-    takeStock(ledger, operator.underWay(), keyFile, figures);
+    await stop(child, 'SIGKILL');
+    await working;
+    const underWay = operator.underWay();
+    if (underWay !== undefined) takeStock(ledger, underWay, keyFile);
 
     sidecar = await start();
-    const asker = createAdmin(sidecar.socket);
-    const before = figures.violations.length;
-    await inspect(sidecar.port, asker, ledger, figures);
-    asker.close();
-    for (const violation of figures.violations.slice(before))
-      say(`after kill ${kill}: ${violation}`);
+    const before = violations.length;
+    await inspect(sidecar.port, admin, ledger);
+    for (const violation of violations.slice(before)) say(`after kill ${kill}: ${violation}`);
   }
+  admin.close();
   await stop(sidecar.child);
-  return figures;
+  const what = 'after kills -9: keys lost or back, deadlines moved, audits broken';
+  const sentence = `- Kills: ${kills} times -9 at a random moment of ${figure(counts.rotations)} rotations as fast as they go with a grace of 0 or an hour, and of ${figure(counts.revoked)} revocations; of the rotations that were cut off, ${counts.cutOff}, ${counts.completed} had shown their key and were completed at the next start. After the starts ${figure(counts.working)} keys worked and ${figure(counts.refused)} were refused; these and printed deadlines were compared with what had been said before, and the audit was verified.`;
+  return { targets: [none(what, violations.length)], text: [sentence] };
 }

@@ -7,7 +7,7 @@ import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
-import { openLitellmService } from './litellm.ts';
+import { checksOf, openLitellm } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
@@ -53,7 +53,10 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const { config, log } = options;
   const keys = await buildKeys(options, base, state);
   begun.push(keys.close);
-  const litellm = await openLitellmService(options, base, keys, state.mayWrite);
+  const litellm = await openLitellm({
+    ...options,
+    ...{ metrics: base.metrics, keys, checks: checksOf(config), mayWrite: state.mayWrite },
+  });
   begun.push(litellm.close);
   const traffic = buildTraffic(options, base, keys, litellm);
   begun.push(traffic.close);

@@ -24,7 +24,7 @@ export async function buildKeys(
   const keys = await openKeys({
     ...options,
     ...{ store: state.store, keyFiles: state.keyFiles, mayWrite: state.mayWrite },
-    events: tellLogAndMetrics(log, metrics.keyEvents),
+    events: keyEvents(log, metrics.keyEvents),
     traffic: {
       inFlight: exchanges.countOf,
       cut: (id) => exchanges.cut(({ generation }) => generation === id),
@@ -32,7 +32,7 @@ export async function buildKeys(
   }).catch((cause: unknown) => {
     throw explained(cause, config.state);
   });
-  state.onRepair(({ message }) =>
+  state.onRepair((message) =>
     keys.note({ by: 'sidecar', action: 'audit-repaired', detail: { message } }),
   );
   sayWhichKey(config, keys, log);
@@ -67,25 +67,10 @@ function sayWhichKey({ state }: Config, { from }: Keys, log: Log): void {
   log.info({ file: madeKeyPath(state) }, `${sentence}: read it with \`sidecar key show\``);
 }
 
-function tellLogAndMetrics(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
-  const logged = logKeyEvents(log);
+/** Tells log and metrics of keys as it happens. No field holds a key or a digest of one. */
+function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
   return {
-    ...logged,
     onRotation: counted.onRotation,
-    onStore(error) {
-      counted.onStore(error);
-      logged.onStore(error);
-    },
-    onPublishFailure(target, error) {
-      counted.onPublishFailure(target, error);
-      logged.onPublishFailure(target, error);
-    },
-  };
-}
-
-/** What the log says of keys as it happens. No field holds a key or a digest of one. */
-function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
-  return {
     onChange(event, by) {
       const { kind, ...told } = event;
       const fields =
@@ -96,10 +81,12 @@ function logKeyEvents(log: Log): Omit<KeyEvents, 'onRotation'> {
       log[grave ? 'warn' : 'info']({ ...fields, by }, sentence);
     },
     onStore(error) {
+      counted.onStore(error);
       if (error === undefined) log.info({}, 'the state folder can be written again');
       else log.error({ hint: error.hint }, `changes of keys are not saved: ${error.message}`);
     },
     onPublishFailure(target, error) {
+      counted.onPublishFailure(target, error);
       const where = target === 'state' ? 'the state folder' : target.path;
       log.error({ target: where, why: error.message }, 'a key could not be published');
     },

@@ -1,4 +1,3 @@
-import type { DeclaredPlaces } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import {
   HandoverError,
@@ -10,10 +9,8 @@ import {
 } from '../handover/contracts.ts';
 import type { KeyChangeEvents } from '../handover/key-change.ts';
 import { openSlots } from '../handover/open-slots.ts';
-import type { StoredStep } from '../handover/state.ts';
 import { openUnmanaged } from '../handover/unmanaged.ts';
 import type { HandoverView } from '../handover/views.ts';
-import { masterKeyLine } from '../litellm/config-hints.ts';
 import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
 import type { SlotName } from '../litellm/slots.ts';
@@ -21,54 +18,48 @@ import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
-import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 
-/** LiteLLM, wherever it runs, as the rest of the sidecar needs it. */
-type LitellmService = Omit<Litellm, 'step' | 'onConfigChanged'>;
+interface LitellmOptions
+  extends Pick<AppOptions, 'config' | 'log' | 'places' | 'upstreamKeyPlaces'> {
+  readonly metrics: Pick<Base['metrics'], 'handoverEvents' | 'keyEvents'>;
+  readonly keys: Pick<Keys, 'note' | 'now'>;
+  readonly checks: LitellmChecks;
+  /** Whether this process may still write the state folder. */
+  readonly mayWrite: () => boolean;
+}
+
+/** LiteLLM in slots, or the one that somebody else runs. */
+export interface Litellm {
+  readonly admin: UpstreamAdmin;
+  /** Where requests go at the start; with one place it is `a`. */
+  readonly slot: SlotName;
+  /** The key that requests carry at the start. */
+  readonly key: Secret;
+  /** From now on the traffic serves, with `slot` and `key`; a handover under way goes on. */
+  start(traffic: SlotTraffic & KeyTraffic): void;
+  /** LiteLLM took the first or the second of the keys that `useKeys` named last. */
+  onKeyAccepted(which: 'first' | 'second'): void;
+  /** Stops; the next process goes on with the handover under way. */
+  close(): Promise<void>;
+}
 
 /**
- * Finds the LiteLLM to which requests go, and hands over from then on.
+ * Finds the LiteLLM to which requests go, and hands over from then on. This process must hold the
+ * lock of the state folder.
  *
  * @throws StartupError where its key or its slot cannot be used
  */
-export async function openLitellmService(
-  options: AppOptions,
-  { metrics }: Base,
-  keys: Keys,
-  mayWrite: () => boolean,
-): Promise<LitellmService> {
-  const { config, log } = options;
-  const litellm = await openLitellm({
-    ...{ config, log, mayWrite, checks: checksOf(config), now: keys.now },
-    places: { upstreamKey: options.upstreamKeyPlaces, declaredKey: options.places },
-    events: toMetricsAndAudit(metrics, keys),
-  });
-  const onConfigChanged: Litellm['onConfigChanged'] = (seen) => {
-    if (typeof seen !== 'string') metrics.handoverEvents.onConfigChange('unusable');
-    litellm.onConfigChanged(seen);
-  };
-  const { litellmConfig: source, slots } = config;
-  const watched = slots === undefined ? undefined : source;
-  let stopWatch = (): void => undefined;
-  return {
-    ...litellm,
-    admin: countRotations(litellm.admin, metrics.keyEvents),
-    start(traffic) {
-      metrics.handoverEvents.onHandoverState(litellm.step);
-      litellm.start(traffic);
-      if (watched === undefined) return;
-      stopWatch = createConfigWatch({ source: watched, onChanged: onConfigChanged }).stop;
-    },
-    async close() {
-      stopWatch();
-      await litellm.close();
-    },
-  };
+export async function openLitellm(options: LitellmOptions): Promise<Litellm> {
+  const { slots } = options.config;
+  const litellm = await (slots === undefined
+    ? openSomebodyElses(options)
+    : openInSlots(options, slots));
+  return { ...litellm, admin: countRotations(litellm.admin, options.metrics.keyEvents) };
 }
 
 /** How a handover checks the LiteLLMs of this configuration. */
-function checksOf(config: Config): LitellmChecks {
+export function checksOf(config: Config): LitellmChecks {
   const { rootPath, keyHeader, publicUrl, reports, state } = config;
   const [a, b = a] = config.upstreams;
   const originOf = (slot: SlotName): URL => (slot === 'a' ? a : b);
@@ -83,107 +74,66 @@ function checksOf(config: Config): LitellmChecks {
       return await readReport(reports, slot, key);
     },
     readiness: (slot) => askReadiness({ origin: originOf(slot), rootPath }),
-    masterKeyLine,
   };
-}
-
-export interface LitellmOptions {
-  readonly config: Config;
-  readonly log: Log;
-  readonly checks: LitellmChecks;
-  /** Where the key of somebody else's LiteLLM is set, now and later. */
-  readonly places: {
-    readonly upstreamKey: DeclaredPlaces;
-    readonly declaredKey: DeclaredPlaces;
-  };
-  /** Milliseconds since the epoch; never goes back. */
-  readonly now: () => number;
-  /** Whether this process may still write the state folder. */
-  readonly mayWrite: () => boolean;
-  /** For metrics and audit: `openLitellm` tells the log itself. */
-  readonly events: LitellmEvents;
-}
-
-/** What metrics and audit are told of LiteLLM; none may throw. */
-interface LitellmEvents extends Pick<HandoverEvents, 'onStep' | 'onEnd'> {
-  /** The key of somebody else's LiteLLM changes: both are in use, or the new one alone. */
-  onKeyChange(now: 'both' | 'new'): void;
-}
-
-/** LiteLLM in slots, or the one that somebody else runs. */
-export interface Litellm {
-  readonly admin: UpstreamAdmin;
-  /** Where requests go at the start; with one place it is `a`. */
-  readonly slot: SlotName;
-  /** The step of the handover that a process before this one began. */
-  readonly step: StoredStep | 'idle';
-  /** The keys that requests carry at the start. */
-  readonly keys: { readonly first: Secret; readonly second: Secret | undefined };
-  /** From now on the traffic serves, with `slot` and `keys`; a handover under way goes on. */
-  start(traffic: SlotTraffic & KeyTraffic): void;
-  /** LiteLLM took the first or the second of the keys that `useKeys` named last. */
-  onKeyAccepted(which: 'first' | 'second'): void;
-  /** The digest of what SIDECAR_LITELLM_CONFIG names by now, or why it cannot be copied. */
-  onConfigChanged(seen: string | Error): void;
-  /** Stops; the next process goes on with the handover under way. */
-  close(): Promise<void>;
-}
-
-/**
- * Finds the LiteLLM to which requests go. This process must hold the lock of the state folder.
- *
- * @throws StartupError where its key or its slot cannot be used
- */
-export async function openLitellm(options: LitellmOptions): Promise<Litellm> {
-  const { slots } = options.config;
-  return slots === undefined ? await openSomebodyElses(options) : await openInSlots(options, slots);
 }
 
 async function openInSlots(options: LitellmOptions, slots: string): Promise<Litellm> {
-  const { admin, runner, active, key, start, close } = await openSlots({
-    ...options,
-    config: { ...options.config, slots },
-    events: toLogAnd(options.events, options.log),
+  const { config, checks, keys, mayWrite } = options;
+  const { onHandoverState, onConfigChange } = options.metrics.handoverEvents;
+  const { admin, runner, active, key } = await openSlots({
+    ...{ config: { ...config, slots }, checks, now: keys.now, mayWrite },
+    events: slotEvents(options),
   });
+  const { litellmConfig: source } = config;
+  let stopWatch = (): void => undefined;
   return {
-    ...{ admin, start, close },
-    slot: active,
-    step: runner.state().handover?.step ?? 'idle',
-    keys: { first: key, second: undefined },
+    ...{ admin, slot: active, key },
     onKeyAccepted: () => undefined,
-    onConfigChanged: (seen) =>
-      runner.onConfigChanged(typeof seen === 'string' ? { digest: seen } : { error: seen.message }),
+    start(traffic) {
+      // A process before this one may have begun a handover.
+      onHandoverState(runner.state().handover?.step ?? 'idle');
+      runner.start(traffic);
+      if (source === undefined) return;
+      const watch = createConfigWatch({
+        source,
+        onChanged(seen) {
+          if (typeof seen !== 'string') onConfigChange('unusable');
+          runner.onConfigChanged(seen);
+        },
+      });
+      stopWatch = watch.stop;
+    },
+    async close() {
+      stopWatch();
+      await runner.close();
+    },
   };
 }
 
 async function openSomebodyElses(options: LitellmOptions): Promise<Litellm> {
-  const { config, log, events } = options;
+  const { config, log, checks, keys, places, upstreamKeyPlaces } = options;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
-  const { admin, keys, start, onKeyAccepted, close } = await openUnmanaged({
-    ...options,
-    key,
-    isShared: warnings.length > 0,
-    events: keyChangeToLogAnd(events, log),
+  const unmanaged = await openUnmanaged({
+    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.now },
+    places: { upstreamKey: upstreamKeyPlaces, declaredKey: places },
+    events: keyChangeEvents(options),
   }).catch((cause: unknown) => {
     throw stateError(config.state, cause);
   });
-  return {
-    ...{ admin, start, onKeyAccepted, close },
-    slot: 'a',
-    step: 'idle',
-    keys: keys(),
-    onConfigChanged: () => undefined,
-  };
+  return { ...unmanaged, slot: 'a', key: unmanaged.keys().first };
 }
 
-/** Tells the log of handovers, and `events` too. No field holds a key; last words are LiteLLM's. */
-function toLogAnd(events: LitellmEvents, log: Log): HandoverEvents {
+/**
+ * Tells log, metrics and audit of handovers. No field holds a key; last words are LiteLLM's.
+ */
+function slotEvents({ log, metrics, keys }: LitellmOptions): HandoverEvents {
+  const { handoverEvents, keyEvents } = metrics;
   return {
     onStep(view) {
       const { id, kind, by, state, from, to } = view;
       log.info({ handover: id, kind, by, from, to }, `LiteLLM's handover: ${state}`);
-      events.onStep(view);
+      handoverEvents.onHandoverState(state);
     },
     onEnd(view) {
       const { id, kind, by, state, from, to, fault, cut, models } = view;
@@ -194,7 +144,14 @@ function toLogAnd(events: LitellmEvents, log: Log): HandoverEvents {
         const { code, hint, message, lastWords } = fault;
         log.error({ ...fields, code, hint, lastWords }, `LiteLLM was not handed over: ${message}`);
       }
-      events.onEnd(view);
+      const isDone = state === 'done';
+      handoverEvents.onHandoverState('idle');
+      handoverEvents.onHandoverEnd(view);
+      if (kind === 'rotate') {
+        keyEvents.onUpstreamRotation(triggerOf(by), isDone ? 'done' : 'failed');
+      }
+      if (by === 'config') handoverEvents.onConfigChange(isDone ? 'applied' : 'refused');
+      keys.note(auditEntryOf(view));
     },
     onVerified: (slot) => log.info({ slot }, 'LiteLLM came up: it takes its key, and no other'),
     onStore(error) {
@@ -214,38 +171,17 @@ function toLogAnd(events: LitellmEvents, log: Log): HandoverEvents {
   };
 }
 
-function keyChangeToLogAnd({ onKeyChange }: LitellmEvents, log: Log): KeyChangeEvents {
+function keyChangeEvents({ log, keys }: LitellmOptions): KeyChangeEvents {
   return {
     onChange() {
       log.info({}, "LiteLLM's key changes: the new and the old one are in use");
-      onKeyChange('both');
+      keys.note({ by: 'sidecar', action: 'upstream-key-changes' });
     },
     onSettled() {
       log.info({}, "LiteLLM's key has changed: the old one is forgotten");
-      onKeyChange('new');
+      keys.note({ by: 'sidecar', action: 'upstream-key-changed' });
     },
     onNotKept: (err) => log.error({ err }, "LiteLLM's accepted key cannot be stored"),
-  };
-}
-
-function toMetricsAndAudit(
-  { handoverEvents, keyEvents }: Base['metrics'],
-  keys: Keys,
-): LitellmEvents {
-  return {
-    onStep: ({ state }) => handoverEvents.onHandoverState(state),
-    onEnd(view) {
-      const { kind, by, state } = view;
-      handoverEvents.onHandoverState('idle');
-      handoverEvents.onHandoverEnd(view);
-      const isDone = state === 'done';
-      if (kind === 'rotate') {
-        keyEvents.onUpstreamRotation(triggerOf(by), isDone ? 'done' : 'failed');
-      }
-      if (by === 'config') handoverEvents.onConfigChange(isDone ? 'applied' : 'refused');
-      keys.note(auditEntryOf(view));
-    },
-    onKeyChange: (now) => keys.note({ by: 'sidecar', action: KEY_CHANGE_ACTIONS[now] }),
   };
 }
 
@@ -254,9 +190,6 @@ const ACTIONS = {
   reload: 'upstream-reloaded',
   'dry-run': 'upstream-tried',
 } as const satisfies Record<HandoverView['kind'], string>;
-
-/** Audit actions, by which keys of somebody else's LiteLLM are in use from then on. */
-const KEY_CHANGE_ACTIONS = { both: 'upstream-key-changes', new: 'upstream-key-changed' } as const;
 
 function auditEntryOf({ id, kind, by, state, from, to, fault }: HandoverView) {
   const detail = { handover: id, fromSlot: from, toSlot: to };

@@ -1,7 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
-import type { AuditRepair } from '../store/audit-log.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
@@ -31,16 +30,21 @@ export async function openState({ config, log }: AppOptions) {
     await socket.close();
     throw error;
   }
-  const repairs = createRepairs();
+  // The store repairs its audit while it is loaded, before there is a keeper to note that.
+  const untold: string[] = [];
+  let tellRepair = (message: string): void => void untold.push(message);
   return {
-    store: createFileStore({ folder: state, onRepair: repairs.tell }),
+    store: createFileStore({ folder: state, onRepair: (message) => tellRepair(message) }),
     keyFiles: createKeyFiles(state),
     audit: {
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     },
     /** Calls the listener with each repair of the audit, those before this call included. */
-    onRepair: repairs.subscribe,
+    onRepair(listener: (message: string) => void): void {
+      tellRepair = listener;
+      untold.forEach(listener);
+    },
     /** Whether the folder is still this process's. */
     mayWrite: socket.isStillOurs,
     /** Throws StartupError `locked` where another process has taken the folder. */
@@ -53,22 +57,6 @@ export async function openState({ config, log }: AppOptions) {
     drainAdmin: socket.drain,
     /** Lets the folder go; nothing may be written to it any more. */
     close: socket.close,
-  };
-}
-
-/** The store repairs its audit while it is loaded, before there is a keeper to note that. */
-function createRepairs() {
-  const untold: AuditRepair[] = [];
-  const listeners: ((repair: AuditRepair) => void)[] = [];
-  return {
-    tell(repair: AuditRepair): void {
-      if (listeners.length === 0) untold.push(repair);
-      for (const listener of listeners) listener(repair);
-    },
-    subscribe(listener: (repair: AuditRepair) => void): void {
-      listeners.push(listener);
-      untold.splice(0).forEach(listener);
-    },
   };
 }
 

@@ -12,21 +12,14 @@ import { createFailureLimiter } from '../proxy/failure-limiter.ts';
 import { createGateway } from '../proxy/gateway.ts';
 import type { TrafficEvents } from '../proxy/record.ts';
 import { createReplayBudget, type UploadRules } from '../proxy/upload.ts';
-import type { KeyRank } from '../proxy/upstream-keys.ts';
 import { createUpstreams, type Upstreams } from '../proxy/upstreams.ts';
 import type { Keys } from '../rotation/keys.ts';
-import type { Secret } from '../secret.ts';
 import { createTrafficServer, type TrafficServer } from '../servers/traffic.ts';
 import type { AppOptions, Base } from './base.ts';
+import type { Litellm } from './litellm.ts';
 
 /** Where traffic goes at the start. */
-interface UpstreamStart {
-  readonly slot: SlotName;
-  /** What the LiteLLM of that slot runs with. */
-  readonly keys: { readonly first: Secret };
-  /** Told that LiteLLM took one of two live keys, as often as `createLiveKeys` says. */
-  readonly onKeyAccepted: (rank: KeyRank) => void;
-}
+type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted'>;
 
 /** Milliseconds: what a check of the connection may take while requests wait for it. */
 const RECONNECT_TIMEOUT_MS = 1000;
@@ -42,13 +35,13 @@ function originsIn({ upstreams: [a, b], slots }: AppOptions['config']): Map<Slot
 function buildUpstreams(
   { config, log, clock }: AppOptions,
   exchanges: Exchanges,
-  { slot: active, keys, onKeyAccepted }: UpstreamStart,
+  { slot: active, key, onKeyAccepted }: UpstreamStart,
 ): Upstreams {
   const { publicUrl, keyHeader, connectTimeoutMs, holdMs, holdMax, rootPath } = config;
   return createUpstreams({
     origins: originsIn(config),
     active,
-    key: keys.first,
+    key,
     exchanges,
     rules: { publicUrl, keyHeader },
     connectTimeoutMs,

@@ -1,10 +1,12 @@
 import { stripVTControlCharacters } from 'node:util';
+import { oneLine } from '../text/safe.ts';
 import {
   CommandError,
   EXIT,
   type ExitCode,
   isLive,
   type Output,
+  paint,
   say,
   type Terminal,
   type Time,
@@ -24,61 +26,67 @@ interface StepsOptions {
   readonly keepGoing: boolean;
 }
 
+/** A character of Braille that goes round. */
+const SPINNER = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏';
+const TURN_MS = 100;
+
 /**
- * Runs steps with a live display on a terminal and one plain line for each elsewhere.
- * Rejects with the first failure unless `keepGoing`.
+ * Runs steps and says how each ended, on stderr: whoever pipes the result still sees them. On a
+ * terminal those that run stand below. Rejects with the first failure unless `keepGoing`.
  */
 export async function runSteps(
   terminal: Terminal,
   steps: readonly Step[],
   { concurrency, keepGoing }: StepsOptions,
 ): Promise<void> {
-  const live = isLive(terminal, terminal.stderr);
-  // Loaded where steps are shown: `sidecar --help` loads this file.
-  const { DefaultRenderer, Listr, ListrLogger, ProcessOutput } = await import('listr2');
-  // listr2 asks whether stdout is a terminal, but steps are shown on stderr: whoever pipes the
-  // result still sees them.
-  class StderrRenderer extends DefaultRenderer {
-    static override nonTTY = true;
+  const { stderr } = terminal;
+  const live = isLive(terminal, stderr) ? createLiveLines(stderr) : undefined;
+  const running = new Map<Step, string>();
+  let turns = 0;
+  const draw = (): void => {
+    const mark = SPINNER[turns % SPINNER.length];
+    live?.draw(
+      [...running].flatMap(([{ title }, note]) => [
+        `${mark} ${oneLine(title)}`,
+        ...(note === '' ? [] : [`  ${oneLine(note)}`]),
+      ]),
+    );
+  };
+  const runOne = async (step: Step): Promise<void> => {
+    const note = (text: string): void => {
+      running.set(step, text);
+      draw();
+    };
+    note('');
+    const { words, error } = await step.run(note).then(
+      (words) => ({ words, error: undefined }),
+      (error: Error) => ({ words: error.message, error }),
+    );
+    running.delete(step);
+    live?.clear();
+    const line = oneLine(`${step.title}: ${words}`);
+    const mark = error
+      ? paint(terminal, stderr, 'red', '✖')
+      : paint(terminal, stderr, 'green', '✔');
+    if (live) stderr.write(`${mark} ${line}\n`);
+    else say(terminal, line);
+    draw();
+    if (error && !keepGoing) throw error;
+  };
+  const left = steps.values();
+  const runSome = async (): Promise<void> => {
+    for (const step of left) await runOne(step);
+  };
+  const turning = setInterval(() => {
+    turns += 1;
+    draw();
+  }, TURN_MS);
+  try {
+    await Promise.all(Array.from({ length: concurrency }, runSome));
+  } finally {
+    clearInterval(turning);
+    live?.clear();
   }
-  const tasks = new Listr(
-    steps.map((step) => ({
-      title: step.title,
-      task: async (_context: unknown, task: { title: string; output: string }) => {
-        const note = (text: string): void => {
-          task.output = text;
-        };
-        try {
-          const words = await step.run(note);
-          task.title = `${step.title}: ${words}`;
-        } catch (error) {
-          task.title = `${step.title}: ${error instanceof Error ? error.message : String(error)}`;
-          throw error;
-        } finally {
-          if (!live) say(terminal, task.title);
-        }
-      },
-    })),
-    {
-      concurrent: concurrency,
-      exitOnError: !keepGoing,
-      registerSignalListeners: false,
-      silentRendererCondition: !live,
-      renderer: StderrRenderer,
-      rendererOptions: {
-        showErrorMessage: false,
-        collapseErrors: false,
-        formatOutput: 'truncate',
-        logger: new ListrLogger({
-          useIcons: true,
-          toStderr: [],
-          // listr2 draws on the first of the two, which it calls stdout.
-          processOutput: new ProcessOutput(process.stderr, process.stdout),
-        }),
-      },
-    },
-  );
-  await tasks.run();
 }
 
 /** Lines that change in place, at the bottom of a terminal. */

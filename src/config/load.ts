@@ -203,8 +203,6 @@ export type DeclaredReading =
   | { readonly fault: string };
 
 export interface DeclaredPlaces {
-  /** The files that a change shows in, absolute: the `.env`, and the key file where it is named. */
-  readonly files: readonly string[];
   /** Reads them anew. Never rejects. */
   read(): Promise<DeclaredReading>;
 }
@@ -228,16 +226,7 @@ function openPlaces(setting: AnySetting, places: ConfigPlaces): DeclaredPlaces {
   const environment = environmentOf(places);
   const envFile = envFileOf(places);
   const dotenv = openDotenv(envFile, [names.plain, names.file]);
-  const keyFileNamedBy = (sources: readonly Source[]): string | undefined => {
-    const named = findValue(sources, setting, names.file);
-    return named && resolve(places.cwd, named.text);
-  };
-  let keyFile = keyFileNamedBy([environment]);
-
   return {
-    get files() {
-      return keyFile === undefined ? [envFile] : [envFile, keyFile];
-    },
     async read() {
       const said = await dotenv();
       if ('fault' in said) return said;
@@ -249,8 +238,8 @@ function openPlaces(setting: AnySetting, places: ConfigPlaces): DeclaredPlaces {
         const { plain, file } = names;
         return { fault: `${plain} and ${file} both stand in ${both.name}: keep one of them` };
       }
-      keyFile = keyFileNamedBy(sources);
-      if (keyFile !== undefined) return inKeyFile(setting, keyFile, envFile);
+      const named = findValue(sources, setting, names.file);
+      if (named) return await inKeyFile(setting, resolve(places.cwd, named.text), envFile);
       const found = findValue(sources, setting);
       return found === undefined ? { value: undefined } : declaredIn(setting, found, envFile);
     },

@@ -1,10 +1,7 @@
-import { isDeepStrictEqual } from 'node:util';
+import type { ConfigSeen } from '../litellm/config.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { HandoverError } from './contracts.ts';
 import type { EndedHandover, UpstreamState } from './state.ts';
-
-/** The configuration that SIDECAR_LITELLM_CONFIG names, or why it cannot be copied. */
-export type ConfigSeen = { readonly digest: string } | { readonly error: string };
 
 type AutomaticCause = 'schedule' | 'config';
 
@@ -21,13 +18,13 @@ export function scheduledRotationAt(
 
 /** Whether what the setting names is another configuration than the one that LiteLLM runs with. */
 export const isChanged = (config: ConfigSeen | undefined, running: string | undefined): boolean =>
-  config !== undefined && 'digest' in config && config.digest !== running;
+  typeof config === 'string' && config !== running;
 
 /** Whether LiteLLM was tried with what the setting names, and did not come up. */
 export const isRefused = (
   { refusedConfig }: UpstreamState,
   config: ConfigSeen | undefined,
-): boolean => config !== undefined && 'digest' in config && config.digest === refusedConfig;
+): boolean => typeof config === 'string' && config === refusedConfig;
 
 export interface DueConditions extends Pick<AutomaticOptions, 'everyMs' | 'autoReload' | 'config'> {
   /** The digest of the configuration that the active slot holds. */
@@ -88,8 +85,8 @@ type Ask = (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>;
 export function createAutomaticHandovers(options: AutomaticOptions) {
   const { everyMs, autoReload, mayRotate, now, onNotBegun } = options;
   const backoff = { schedule: createBackoff(), config: createBackoff() };
-  const edits = createConfigEdits(options.config);
   let notBegun: HandoverError | undefined;
+  const edits = createConfigEdits(options.config);
   const due = (state: UpstreamState, running: string | undefined): AutomaticCause | undefined => {
     const [schedule, config] = [backoff.schedule.notBefore(), backoff.config.notBefore()];
     const conditions = { everyMs, autoReload, running, notBefore: { schedule, config } };
@@ -147,28 +144,28 @@ export function createAutomaticHandovers(options: AutomaticOptions) {
 }
 
 /**
- * Which edit of the configuration was acted on. A reload copies the configuration as it is when
- * the copy is made, which may be a later edit than the one that was seen when the reload began.
+ * Whether an edit of the configuration was acted on. A reload copies the configuration as it is
+ * when the copy is made, which may be a later edit than the one that was seen when it began.
  * What was seen then differs from what runs, and without this memory the reload would be done over
  * and over.
  */
 function createConfigEdits(first: ConfigSeen | undefined) {
   let latest = first;
-  let begunFor: ConfigSeen | undefined;
-  let doneFor: ConfigSeen | undefined;
+  let reload: 'none' | 'begun' | 'done' = 'none';
   return {
     latest: () => latest,
     /** The latest edit; undefined: a reload for it is done. */
-    pending: () => (latest === doneFor ? undefined : latest),
+    pending: () => (reload === 'done' ? undefined : latest),
     onBegin() {
-      begunFor = latest;
+      reload = 'begun';
     },
     onDone() {
-      doneFor = begunFor;
+      if (reload === 'begun') reload = 'done';
     },
     onSeen(next: ConfigSeen) {
       // The same configuration seen once more is no edit.
-      if (!isDeepStrictEqual(next, latest)) latest = next;
+      if (next !== latest) reload = 'none';
+      latest = next;
     },
   };
 }

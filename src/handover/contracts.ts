@@ -1,9 +1,24 @@
+import type { Config } from '../config/settings.ts';
 import type { SlotReport } from '../litellm/report.ts';
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
 import type { StoreError } from '../store/key-store.ts';
 import type { HandoverView, SaltKeyView, UpstreamView } from './views.ts';
+
+/** The settings of LiteLLM in slots. */
+export type SlotsConfig = Pick<
+  Config,
+  | 'state'
+  | 'upstreams'
+  | 'litellmConfig'
+  | 'autoReload'
+  | 'upstreamRotateEveryMs'
+  | 'handoverTimeoutMs'
+  | 'probationMs'
+  | 'drainMs'
+  | 'saltKeySet'
+> & { readonly slots: string };
 
 /**
  * What an operator may ask about LiteLLM. A verb that rejects with a `HandoverError` did nothing.
@@ -112,7 +127,7 @@ export interface KeyTraffic {
   useKeys(first: Secret, second: Secret | undefined): void;
 }
 
-/** How a handover learns what LiteLLM does. None of these throws, but `masterKeyLine` may. */
+/** How a handover learns what LiteLLM does. None of these throws. */
 export interface LitellmChecks {
   /** Asks the LiteLLM of a slot for its models, with this key; takes up to about 3 s. */
   verify(slot: SlotName, key: Secret): Promise<Verdict>;
@@ -120,6 +135,4 @@ export interface LitellmChecks {
   readReport(slot: SlotName): Promise<SlotReport | undefined>;
   /** Whether LiteLLM says that it has a database; undefined: LiteLLM does not say. */
   readiness(slot: SlotName): Promise<{ readonly database: boolean | undefined }>;
-  /** The line of config.yaml, in this folder, that sets a master_key of its own. */
-  masterKeyLine(folderOrFile: string): Promise<number | undefined>;
 }

@@ -106,7 +106,7 @@ interface SlotChecksOptions {
   /** The id of what stands in the slot; undefined: nothing stands there. */
   readonly contentIdOf: (slot: SlotName) => string | undefined;
   readonly keyOf: (slot: SlotName) => Secret | undefined;
-  /** Where the slot's config.yaml sets a master_key of its own. */
+  /** Where the slot's config.yaml sets a master_key of its own; never rejects. */
   readonly masterKeyLine: (slot: SlotName) => Promise<number | undefined>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -140,7 +140,6 @@ export function createSlotChecks(options: SlotChecksOptions) {
     const memory = recall(slot);
     if (memory?.contentId === contentId) memories.set(slot, { ...memory, ...seen });
   };
-  const lineOf = (slot: SlotName) => options.masterKeyLine(slot).catch(() => undefined);
   const checkOnce = async (slot: SlotName, memory: Memory, key: Secret): Promise<void> => {
     note(slot, memory, { isChecking: true, checkedAt: now() });
     const verdict = await verify(slot, key).catch((): Verdict => ({ kind: 'silent' }));
@@ -149,7 +148,7 @@ export function createSlotChecks(options: SlotChecksOptions) {
     if (verdict.kind === 'refuses_key') {
       // The same content has the same line, and a large one takes a while to look through.
       const isKnown = before?.verdict.kind === 'refuses_key';
-      masterKeyLine = isKnown ? memory.masterKeyLine : await lineOf(slot);
+      masterKeyLine = isKnown ? memory.masterKeyLine : await options.masterKeyLine(slot);
     }
     const check = nextCheck(before, verdict, now());
     note(slot, memory, { isChecking: false, check, masterKeyLine });

@@ -1,13 +1,11 @@
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Config } from '../config/settings.ts';
-import { ConfigTreeError } from '../litellm/config.ts';
-import { createSlots, type SlotName, type Slots } from '../litellm/slots.ts';
+import { lookAtConfig } from '../litellm/config.ts';
+import { createSlots } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
 import { readOrMakeKey, slotKeyPath, stateError } from '../store/key-files.ts';
-import type { ConfigSeen } from './automatic.ts';
-import type { HandoverEvents, LitellmChecks } from './contracts.ts';
+import type { HandoverEvents, LitellmChecks, SlotsConfig } from './contracts.ts';
 import { isIntact, type Limits } from './observation.ts';
 import { createRunner, type Pace } from './runner.ts';
 import { createSaltKeyGuard } from './salt-key.ts';
@@ -15,19 +13,6 @@ import { createSlotDisk, type SlotDisk } from './slot-disk.ts';
 import { endHandover, firstState, type UpstreamState } from './state.ts';
 import { createStateFile, type StateFile } from './state-file.ts';
 import { createUpstreamAdmin } from './upstream-admin.ts';
-
-export type SlotsConfig = Pick<
-  Config,
-  | 'state'
-  | 'upstreams'
-  | 'litellmConfig'
-  | 'autoReload'
-  | 'upstreamRotateEveryMs'
-  | 'handoverTimeoutMs'
-  | 'probationMs'
-  | 'drainMs'
-  | 'saltKeySet'
-> & { readonly slots: string };
 
 interface OpenSlotsOptions {
   readonly config: SlotsConfig;
@@ -47,14 +32,14 @@ interface OpenSlotsOptions {
  * @throws StartupError where the state or the slot cannot be used
  */
 export async function openSlots(options: OpenSlotsOptions) {
-  const { config, checks, now } = options;
-  const { saltKeySet, upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
+  const { config, checks } = options;
+  const { upstreamRotateEveryMs: everyMs, autoReload, litellmConfig } = config;
   const slots = createSlots({ folder: config.slots });
   const disk = createSlotDisk({ state: config.state, slots, config: litellmConfig });
   const file = createStateFile(config.state);
   const state = await loadState(options, file, disk);
   const saltKey = createSaltKeyGuard({
-    isSet: saltKeySet,
+    isSet: config.saltKeySet,
     readiness: checks.readiness,
     keyFile: (slot) => slotKeyPath(config.state, slot),
   });
@@ -62,22 +47,14 @@ export async function openSlots(options: OpenSlotsOptions) {
   const runner = createRunner({
     ...options,
     ...{ file, state, disk, limits, everyMs, autoReload },
-    masterKeyLine: (slot) => lineIn(slots, slot, checks),
-    config: litellmConfig === undefined ? undefined : await configSeen(slots, litellmConfig),
+    config: litellmConfig && (await lookAtConfig(litellmConfig)),
     mayRotate: saltKey.mayRotate,
   });
-  const admin = createUpstreamAdmin({
-    ...{ runner, saltKey, limits, now, everyMs, autoReload, saltKeySet },
-    urls: config.upstreams,
-    hasConfig: litellmConfig !== undefined,
-  });
+  const admin = createUpstreamAdmin({ config, runner, saltKey, limits, now: options.now });
   return {
     ...{ admin, runner },
     /** Where new requests go at the start, and with which key. */
     ...{ active: state.active, key: disk.key(state.active) as Secret },
-    /** From now on the traffic serves, at `active` with `key`. */
-    start: runner.start,
-    close: runner.close,
   };
 }
 
@@ -161,25 +138,6 @@ async function repairActive(
   }
   // The launcher starts another LiteLLM there, which nobody has verified yet.
   return { ...next, verifiedAt: undefined };
-}
-
-async function configSeen(slots: Slots, path: string): Promise<ConfigSeen> {
-  try {
-    return { digest: await slots.digestConfig(path) };
-  } catch (error) {
-    if (error instanceof ConfigTreeError) return { error: error.message };
-    throw error;
-  }
-}
-
-/** Where the slot's own copy of config.yaml sets a master_key of its own. */
-async function lineIn(
-  slots: Slots,
-  slot: SlotName,
-  checks: Pick<LitellmChecks, 'masterKeyLine'>,
-): Promise<number | undefined> {
-  const folder = await slots.configOf(slot);
-  return folder === undefined ? undefined : await checks.masterKeyLine(folder);
 }
 
 async function orExplain(folder: string, act: () => Promise<unknown>): Promise<void> {

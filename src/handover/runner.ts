@@ -1,7 +1,8 @@
+import type { ConfigSeen } from '../litellm/config.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
 import { createTurns, createWakes } from '../turns.ts';
-import { type AutomaticOptions, type ConfigSeen, createAutomaticHandovers } from './automatic.ts';
+import { type AutomaticOptions, createAutomaticHandovers } from './automatic.ts';
 import {
   HandoverError,
   type HandoverEvents,
@@ -25,7 +26,7 @@ import {
 import { type Action, plan } from './plan.ts';
 import { createHandoverRequests } from './requests.ts';
 import { placeFailure, type SlotDisk } from './slot-disk.ts';
-import { type EndedHandover, otherSlot, type UpstreamState } from './state.ts';
+import { otherSlot, type UpstreamState } from './state.ts';
 import { createStoredState, type StateFile, type StoredState } from './state-file.ts';
 import type { HandoverKind, HandoverView } from './views.ts';
 
@@ -34,35 +35,26 @@ interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly state: UpstreamState;
   readonly disk: SlotDisk;
   readonly checks: Pick<LitellmChecks, 'verify' | 'readReport'>;
-  /** Where the slot's config.yaml sets a master_key of its own. */
-  readonly masterKeyLine: (slot: SlotName) => Promise<number | undefined>;
   readonly limits: Limits;
   readonly mayWrite: () => boolean;
   readonly events: HandoverEvents;
   readonly pace?: Pace;
 }
 
-/** Milliseconds. */
-export interface Pace {
+/** In milliseconds. */
+const PACE = {
   /** Between two ticks while a handover is under way. */
-  readonly tickMs: number;
-  /** Between two checks of a candidate. */
-  readonly checkMs: number;
-  /** Between two checks of a LiteLLM that serves already. */
-  readonly slowCheckMs: number;
-  /** Until the next tick after something failed. */
-  readonly troubleMs: number;
-  /** The longest time between two ticks: the clock may jump. */
-  readonly sleepMs: number;
-}
-
-const PACE: Pace = {
   tickMs: 250,
+  /** Between two checks of a candidate. */
   checkMs: 500,
+  /** Between two checks of a LiteLLM that serves already. */
   slowCheckMs: 2000,
+  /** Until the next tick after something failed. */
   troubleMs: 1000,
+  /** The longest time between two ticks: the clock may jump. */
   sleepMs: 60_000,
 };
+export type Pace = typeof PACE;
 
 /**
  * Moves LiteLLM from slot to slot. Each tick observes the slots, asks `plan` for the next action
@@ -125,13 +117,13 @@ const stopping = (): HandoverError =>
   });
 
 function createParts(options: RunnerOptions) {
-  const { disk, now, events, masterKeyLine } = options;
+  const { disk, now, events } = options;
   const startedAt = now();
   const stored = createStoredState({ ...options, onStore: events.onStore });
   const executor = createExecutor({ stored, disk, onTrouble: events.onTrouble });
   const checks = createSlotChecks({
     ...options.checks,
-    ...{ masterKeyLine, now, keyOf: disk.key },
+    ...{ masterKeyLine: disk.masterKeyLine, now, keyOf: disk.key },
     contentIdOf: (slot) => contentIdOf(disk.seen(slot)),
   });
   const observeSlot = (slot: SlotName): ObservedSlot => ({
@@ -149,36 +141,20 @@ function createParts(options: RunnerOptions) {
   });
   const automatic = createAutomaticHandovers({ ...options, onNotBegun: events.onNotBegun });
   stored.onChange((next, before) => {
-    if (next.handover?.number !== before.handover?.number) executor.forget();
-    const ended = endedBetween(before, next);
-    if (ended !== undefined) automatic.onEnd(ended);
-    tellOfChange(events, next, before, observeSlots);
+    const { handover } = next;
+    if (handover?.number !== before.handover?.number) executor.forget();
+    if (handover !== undefined && handover.step !== before.handover?.step) {
+      events.onStep(viewOf(handover, observeSlots()));
+    }
+    const ended = next.ended.at(-1);
+    if (ended !== undefined && ended.number !== before.ended.at(-1)?.number) {
+      automatic.onEnd(ended);
+      events.onEnd(viewOfEnded(ended));
+    } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
+      events.onVerified(next.active);
+    }
   });
   return { stored, executor, checks, requests, automatic, observe };
-}
-
-/** The handover that ended between two states that were stored one after the other. */
-function endedBetween(before: UpstreamState, next: UpstreamState): EndedHandover | undefined {
-  const last = next.ended.at(-1);
-  return last?.number === before.ended.at(-1)?.number ? undefined : last;
-}
-
-/** Tells what changed between two states that were stored one after the other. */
-function tellOfChange(
-  events: HandoverEvents,
-  next: UpstreamState,
-  before: UpstreamState,
-  observeSlots: () => Observation['slots'],
-): void {
-  const { handover } = next;
-  const isStep = handover?.step !== before.handover?.step;
-  if (handover !== undefined && isStep) events.onStep(viewOf(handover, observeSlots()));
-  const ended = endedBetween(before, next);
-  if (ended !== undefined) {
-    events.onEnd(viewOfEnded(ended));
-  } else if (handover === undefined && before.verifiedAt !== next.verifiedAt) {
-    events.onVerified(next.active);
-  }
 }
 
 export type Runner = ReturnType<typeof createRunner>;

@@ -2,6 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { digestOf, generateKey } from '../keyring/key.ts';
 import { ConfigTreeError } from '../litellm/config.ts';
+import { masterKeyLine } from '../litellm/config-hints.ts';
 import type { SlotName, Slots } from '../litellm/slots.ts';
 import { Secret } from '../secret.ts';
 import { sweepLeftovers, syncPath } from '../store/durable-file.ts';
@@ -71,6 +72,8 @@ export function createSlotDisk(options: SlotDiskOptions) {
         const content = from === 'setting' ? config : await slots.configOf(from);
         await slots.place(slot, { key, config: content });
       }),
+    /** The line of the slot's own config.yaml that sets a master_key; never rejects. */
+    masterKeyLine: (slot: SlotName) => lineIn(slots, slot),
     /** Takes the folder away, then the key: no LiteLLM runs with a key that is stored nowhere. */
     clear: (slot: SlotName): Promise<void> =>
       thenRead(slot, async () => {
@@ -81,6 +84,11 @@ export function createSlotDisk(options: SlotDiskOptions) {
 }
 
 export type SlotDisk = ReturnType<typeof createSlotDisk>;
+
+async function lineIn(slots: Slots, slot: SlotName): Promise<number | undefined> {
+  const folder = await slots.configOf(slot).catch(() => undefined);
+  return folder === undefined ? undefined : await masterKeyLine(folder);
+}
 
 /** Removes the key's file durably; where there is none, nothing is left to do. */
 async function removeKey(path: string): Promise<void> {

@@ -88,7 +88,6 @@ export const upstreamState = z
 export type UpstreamState = z.infer<typeof upstreamState>;
 /** A handover under way. */
 export type Handover = z.infer<typeof handover>;
-export type StoredStep = Handover['step'];
 export type EndedHandover = z.infer<typeof ended>;
 type Models = z.infer<typeof models>;
 
@@ -126,7 +125,7 @@ export function beginHandover(state: UpstreamState, request: HandoverRequest, no
 export const advanceHandover = (
   state: UpstreamState,
   handover: Handover,
-  step: StoredStep,
+  step: Handover['step'],
   now: number,
   learned: Partial<Handover> = {},
 ): UpstreamState => ({ ...state, handover: { ...handover, ...learned, step, stateSince: now } });

@@ -91,9 +91,6 @@ function placesOf({ places, config }: UnmanagedOptions): DeclaredPlaces {
   const { upstreamKey, declaredKey } = places;
   if (config.upstreamKey !== undefined) return upstreamKey;
   return {
-    get files() {
-      return [...new Set([...upstreamKey.files, ...declaredKey.files])];
-    },
     async read() {
       const reading = await upstreamKey.read();
       const isNothing = 'value' in reading && reading.value === undefined;

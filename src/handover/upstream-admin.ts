@@ -4,6 +4,7 @@ import { isChanged, isRefused } from './automatic.ts';
 import {
   HandoverError,
   noSlots,
+  type SlotsConfig,
   type Trouble,
   type UpstreamAdmin,
   unknownHandover,
@@ -17,27 +18,22 @@ import type { UpstreamState } from './state.ts';
 import type { HandoverView, SlotView, UpstreamView, UpstreamWarning } from './views.ts';
 
 interface UpstreamAdminOptions {
+  readonly config: SlotsConfig;
   readonly runner: Runner;
   readonly saltKey: SaltKeyGuard;
   readonly limits: Limits;
   readonly now: () => number;
-  readonly urls: readonly [URL, ...URL[]];
-  /** The schedule; 0: there is none. */
-  readonly everyMs: number;
-  readonly autoReload: boolean;
-  readonly saltKeySet: boolean;
-  /** Whether SIDECAR_LITELLM_CONFIG is set. */
-  readonly hasConfig: boolean;
 }
 
 /** The verbs of an operator where the sidecar tells a launcher what to run. */
 export function createUpstreamAdmin(options: UpstreamAdminOptions): UpstreamAdmin {
-  const { runner, saltKey, urls, hasConfig } = options;
+  const { config, runner, saltKey } = options;
   const active = (): SlotName => runner.state().active;
   const history = (): readonly HandoverView[] =>
     [...runner.state().ended].reverse().map(viewOfEnded);
   const mustHaveSlots = (): void => {
-    if (urls.length === 1) throw noSlots('LiteLLM has one place only, so nothing can take over');
+    if (config.upstreams.length === 1)
+      throw noSlots('LiteLLM has one place only, so nothing can take over');
   };
 
   return {
@@ -65,7 +61,7 @@ export function createUpstreamAdmin(options: UpstreamAdminOptions): UpstreamAdmi
     },
     async reload({ dryRun }, by) {
       mustHaveSlots();
-      if (!hasConfig) {
+      if (config.litellmConfig === undefined) {
         throw new HandoverError('nothing_to_reload', 'SIDECAR_LITELLM_CONFIG is not set', {
           hints: ["set it to LiteLLM's config.yaml, or to the folder that holds it"],
         });
@@ -78,7 +74,13 @@ export function createUpstreamAdmin(options: UpstreamAdminOptions): UpstreamAdmi
 
 /** All that is known of the slots, as JSON. */
 function upstreamStatus(options: UpstreamAdminOptions): UpstreamView {
-  const { runner, saltKey, urls, everyMs, autoReload, now } = options;
+  const { runner, saltKey, now } = options;
+  const {
+    upstreams: urls,
+    upstreamRotateEveryMs: everyMs,
+    autoReload,
+    saltKeySet,
+  } = options.config;
   const state = runner.state();
   const { slots } = runner.observe();
   const { active, handover } = state;
@@ -98,7 +100,7 @@ function upstreamStatus(options: UpstreamAdminOptions): UpstreamView {
     config,
     autoReload,
     database: saltKey.database() ?? null,
-    saltKeySet: options.saltKeySet,
+    saltKeySet,
     keyChange: null,
     warnings: warningsOf(options, config),
     next: nextSteps(options, config),
@@ -109,7 +111,7 @@ function upstreamStatus(options: UpstreamAdminOptions): UpstreamView {
 function configStanding({ automatic, state, observe }: UpstreamAdminOptions['runner']) {
   const seen = automatic.config();
   if (seen === undefined) return 'none';
-  if ('error' in seen) return 'changed';
+  if (typeof seen !== 'string') return 'changed';
   const running = configDigestOf(observe().slots[state().active]);
   if (!isChanged(seen, running)) return 'current';
   return isRefused(state(), seen) ? 'refused' : 'changed';
@@ -140,12 +142,12 @@ function stateOf(
 
 /** What an operator should do next about the configuration. */
 function nextSteps(
-  { runner, urls, autoReload }: UpstreamAdminOptions,
+  { runner, config: { upstreams, autoReload } }: UpstreamAdminOptions,
   config: UpstreamView['config'],
 ): readonly string[] {
   const { verifiedAt, handover } = runner.state();
   if (handover !== undefined) return [];
-  if (urls.length === 1)
+  if (upstreams.length === 1)
     return config === 'changed'
       ? ['restart the sidecar: that gives LiteLLM the edited configuration']
       : [];
@@ -213,9 +215,9 @@ function configWarning(
   config: UpstreamView['config'],
 ): UpstreamWarning | undefined {
   const seen = runner.automatic.config();
-  if (seen !== undefined && 'error' in seen) {
+  if (seen instanceof Error) {
     const hint = 'until it can be copied, LiteLLM runs with the previous configuration';
-    return { code: 'config_unusable', message: seen.error, hint };
+    return { code: 'config_unusable', message: seen.message, hint };
   }
   if (config !== 'refused') return undefined;
   const tried = runner.state().ended.findLast(({ kind, fault }) => kind === 'reload' && fault);

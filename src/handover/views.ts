@@ -19,7 +19,6 @@ export const HANDOVER_STEPS = [
 /** `done`, of a dry run: the handover would have switched. */
 export const HANDOVER_ENDS = ['done', 'rolled_back'] as const;
 export type HandoverStep = (typeof HANDOVER_STEPS)[number];
-export type HandoverEnd = (typeof HANDOVER_ENDS)[number];
 
 /** Why a handover was rolled back; a metric label, and a word for programs. */
 export const HANDOVER_FAULTS = [
@@ -59,7 +58,7 @@ export interface HandoverView {
   readonly kind: HandoverKind;
   /** Who asked for the handover: `cli:alice`, `api:10.0.0.7`, `schedule`, `config`. */
   readonly by: string;
-  readonly state: HandoverStep | HandoverEnd;
+  readonly state: HandoverStep | (typeof HANDOVER_ENDS)[number];
   readonly from: SlotName;
   readonly to: SlotName;
   readonly startedAt: string;

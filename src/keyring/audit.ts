@@ -50,143 +50,67 @@ export function parseLine(text: string): AuditLine | undefined {
 /** The number of the first pending line; where none is pending, of the next line. */
 export const firstPending = ({ count, pending }: AuditHead): number => count - pending.length + 1;
 
-type AuditProblem = 'edited' | 'removed' | 'reordered' | 'added' | 'cut_off' | 'torn';
-
-export type AuditVerdict =
-  | { readonly ok: true; readonly count: number }
-  | {
-      readonly ok: false;
-      /** The line's number, from 1; where the audit is cut off, that of the first missing line. */
-      readonly line: number;
-      readonly problem: AuditProblem;
-      readonly message: string;
-    };
-
-/** Reads an audit line by line, in constant memory. */
-interface ChainVerifier {
-  push(text: string): void;
-  /** How many lines were pushed. */
-  readonly count: number;
-  /**
-   * Tells the first thing that is wrong with the lines that were pushed so far.
-   *
-   * @param head what the keyring counts; the lines that are `pending` there may be missing
-   * @param torn whether a part of one more line follows, without a line feed
-   */
-  finish(head: AuditHead, torn?: boolean): AuditVerdict;
-}
-
-/** The first line that does not fit, and what came after it, from which `judge` tells the cause. */
-interface Break {
-  /** The line's place in the file, from 1. */
+/** The first line that is wrong, from 1, and in words what is wrong with it. */
+interface AuditFault {
+  readonly ok: false;
   readonly line: number;
-  /** The number that the line gives itself; undefined: it cannot be read. */
-  readonly seq: number | undefined;
-  /** The digest of the line before. */
-  readonly before: string;
-  readonly digest: string;
-  /** The line that follows: its number, and whether its `prev` is the digest of this line. */
-  readonly next: { readonly seq: number | undefined; readonly fits: boolean } | undefined;
-  /** Whether the line that belongs here stands further down. */
-  readonly moved: boolean;
+  /** It quotes nothing of the line. */
+  readonly message: string;
 }
 
-/** The lines that were read so far: their count, the last one, and where the chain broke. */
-interface Progress {
-  readonly count: number;
-  readonly text: string;
-  readonly digest: string;
-  readonly broken: Break | undefined;
+export type AuditVerdict = { readonly ok: true; readonly count: number } | AuditFault;
+
+/** Lines that follow one another: how many, the digest of the last, and the first fault in them. */
+export interface Chain extends Pick<AuditHead, 'count' | 'head'> {
+  readonly fault?: AuditFault;
 }
 
 /**
- * The text of each line is covered by the `prev` of the next one, and that of the last line by the
- * keyring's head: no line can be changed, removed or added without a link that breaks.
+ * The chain with one more line. The text of each line is covered by the `prev` of the next one, and
+ * that of the last line by the keyring: no line can be changed, removed or added without a fault.
  */
-export function createChainVerifier(): ChainVerifier {
-  let progress: Progress = { count: 0, text: '', digest: '', broken: undefined };
-  return {
-    push(text) {
-      progress = follow(progress, text);
-    },
-    get count() {
-      return progress.count;
-    },
-    finish(head, torn = false) {
-      const all = missing(head, progress).reduce(follow, progress);
-      const verdict = judge(head, all);
-      const untouched = verdict.ok || verdict.problem === 'cut_off';
-      return torn && untouched ? problem(progress.count + 1, 'torn') : verdict;
-    },
-  };
-}
-
-function follow(before: Progress, text: string): Progress {
-  const count = before.count + 1;
-  const digest = digestOfLine(text);
-  return { count, text, digest, broken: breakAt(before, count, digest, parseLine(text)) };
-}
-
-function breakAt(
-  { broken, digest: before }: Progress,
-  count: number,
-  digest: string,
-  line: AuditLine | undefined,
-): Break | undefined {
-  if (broken === undefined) {
-    if (line?.seq === count && line.prev === before) return undefined;
-    return { line: count, seq: line?.seq, before, digest, next: undefined, moved: false };
+export function follow(chain: Chain, text: string): Chain {
+  if (chain.fault !== undefined) return chain;
+  const count = chain.count + 1;
+  const line = parseLine(text);
+  const fault = (at: number, message: string): Chain => ({
+    ...chain,
+    fault: { ok: false, line: at, message },
+  });
+  if (line === undefined) return fault(count, `line ${count} cannot be read: it is not JSON`);
+  if (line.seq !== count) {
+    return fault(count, `line ${count} is missing: line ${line.seq} stands in its place`);
   }
-  const next = broken.next ?? { seq: line?.seq, fits: line?.prev === broken.digest };
-  const belongs = line?.seq === broken.line && line.prev === broken.before;
-  return { ...broken, next, moved: broken.moved || belongs };
+  if (line.prev === chain.head) return { count, head: digestOfLine(text) };
+  if (count === 1) return fault(1, 'line 1 was changed: it says that it follows on another one');
+  const words = `line ${count} does not follow on line ${count - 1}: one of the two was changed`;
+  return fault(count - 1, words);
 }
 
-/** The pending lines that the file does not have yet. */
-function missing(head: AuditHead, { count, text, digest }: Progress): readonly string[] {
-  const { pending } = head;
-  const first = pending[0];
-  if (first === undefined || count >= head.count) return [];
-  const at = pending.lastIndexOf(text);
-  if (at >= 0) return pending.slice(at + 1);
-  if (parseLine(first)?.prev === digest) return pending;
-  // The last line was changed, so only the count tells which pending lines follow.
-  const there = count - firstPending(head) + 1;
-  return there >= 0 ? pending.slice(there) : [];
-}
-
-function judge(head: AuditHead, { count, digest, broken }: Progress): AuditVerdict {
-  if (broken !== undefined) return judgeBreak(head, count, broken);
-  if (count < head.count) return problem(count + 1, 'cut_off');
-  if (count > head.count) return problem(head.count + 1, 'added');
-  return digest === head.head ? { ok: true, count } : problem(count, 'edited');
-}
-
-function judgeBreak(head: AuditHead, count: number, broken: Break): AuditVerdict {
-  const { line, seq, next } = broken;
-  if (count > head.count) return problem(line, 'added');
-  if (seq === line) {
-    // This line or the one before was changed. Where the next link fits, it was the one before.
-    const intact = next === undefined ? broken.digest === head.head : next.fits;
-    return problem(intact && line > 1 ? line - 1 : line, 'edited');
+/**
+ * Compares the lines of the audit's file, as far as the keyring counts them, with the keyring.
+ * Those that are `pending` there may be missing.
+ *
+ * @param isMore whether something stands behind these lines: a part of a line, or an added one
+ */
+export function verdictOf(lines: Chain, audit: AuditHead, isMore: boolean): AuditVerdict {
+  const { count, head, pending } = audit;
+  const fault = (line: number, message: string): AuditVerdict => ({ ok: false, line, message });
+  if (lines.fault !== undefined) return lines.fault;
+  const next = lines.count + 1;
+  if (isMore && next <= count) {
+    return fault(next, `line ${next} is incomplete, as a crash leaves it: a start mends that`);
   }
-  if (broken.moved) return problem(line, 'reordered');
-  const gap = seq !== undefined && seq > line && next?.seq !== line + 1;
-  return problem(line, gap && count < head.count ? 'removed' : 'edited');
+  const first = firstPending(audit);
+  const chain = next < first ? lines : pending.slice(next - first).reduce<Chain>(follow, lines);
+  if (chain.fault !== undefined) return chain.fault;
+  if (chain.count < count) {
+    return fault(next, `line ${next} is missing: the keyring counts ${count} lines`);
+  }
+  if (chain.head !== head) {
+    return fault(count, `line ${count} is not the last one that the keyring knows of`);
+  }
+  if (!isMore) return { ok: true, count };
+  const why = 'it was added, or an older keyring was put back';
+  return fault(next, `line ${next} is not one that the keyring counts: ${why}`);
 }
-
-const MESSAGES: Readonly<Record<AuditProblem, (line: number) => string>> = {
-  edited: (line) => `line ${line} is not what was written`,
-  removed: (line) => `line ${line} is missing: another one stands in its place`,
-  reordered: (line) => `line ${line} stands further down: lines were moved`,
-  added: (line) => `line ${line} is not the sidecar's: it was added`,
-  cut_off: (line) => `the audit ends before line ${line}, which was written`,
-  torn: (line) => `line ${line} is incomplete: its end is missing`,
-};
-
-const problem = (line: number, kind: AuditProblem): AuditVerdict => ({
-  ok: false,
-  line,
-  problem: kind,
-  message: MESSAGES[kind](line),
-});

@@ -54,11 +54,10 @@ export type Command =
   | { readonly kind: 'remember'; readonly source: DeclaredSource; readonly digest: string };
 
 /** What a command did, for the audit, the log and the metrics, and for whoever cuts requests. */
-export type KeyringEvent =
-  | { readonly kind: 'clientAdded'; readonly client: string }
+export type KeyringEvent = { readonly client: string } & (
+  | { readonly kind: 'clientAdded' | 'clientDisabled' | 'clientEnabled' | 'clientRemoved' }
   | {
       readonly kind: 'rotated';
-      readonly client: string;
       /** The generation that was active before; undefined: the first one. */
       readonly from: string | undefined;
       readonly to: string;
@@ -69,30 +68,15 @@ export type KeyringEvent =
   /** The first use of `by` started the clock of `generation`. */
   | {
       readonly kind: 'clockStarted';
-      readonly client: string;
       readonly generation: string;
       readonly by: string;
       readonly deadline: number;
     }
-  | { readonly kind: 'published'; readonly client: string; readonly generation: string }
-  | { readonly kind: 'retired'; readonly client: string; readonly generation: string }
-  | {
-      readonly kind: 'revoked';
-      readonly client: string;
-      readonly generation: string;
-      /** Whether its requests in flight are cut. */
-      readonly compromised: boolean;
-    }
-  | {
-      readonly kind: 'rolledBack';
-      readonly client: string;
-      readonly from: string;
-      readonly to: string;
-    }
-  | {
-      readonly kind: 'clientDisabled' | 'clientEnabled' | 'clientRemoved';
-      readonly client: string;
-    };
+  | { readonly kind: 'published' | 'retired'; readonly generation: string }
+  /** `compromised`: its requests in flight are cut. */
+  | { readonly kind: 'revoked'; readonly generation: string; readonly compromised: boolean }
+  | { readonly kind: 'rolledBack'; readonly from: string; readonly to: string }
+);
 
 /** Why a command is refused; the keyring stays as it is. */
 export const KEYRING_ERRORS = [
@@ -148,30 +132,17 @@ const MOST_NAMED = 4;
 export const unchanged = (keyring: Keyring): Done => ({ ok: true, keyring, events: [] });
 
 /** The keyring with this client in the place of the one with the same name, and what ended. */
-export const changed = (
+export function changed(
   keyring: Keyring,
   client: Client,
   events: readonly KeyringEvent[] = [],
   ended: readonly Tombstone[] = [],
-): Done => ({
-  ok: true,
-  keyring: {
-    ...keyring,
-    clients: new Map(keyring.clients).set(client.name, client),
-    tombstones: withTombstones(keyring.tombstones, ended),
-  },
-  events,
-});
-
-/** The same map where nothing ended: the snapshot and the store share it. */
-export function withTombstones(
-  before: Keyring['tombstones'],
-  ended: readonly Tombstone[],
-): Keyring['tombstones'] {
-  if (ended.length === 0) return before;
-  const after = new Map(before);
-  for (const each of ended) after.set(each.digest, each);
-  return after;
+): Done {
+  const clients = new Map(keyring.clients).set(client.name, client);
+  if (ended.length === 0) return { ok: true, keyring: { ...keyring, clients }, events };
+  const tombstones = new Map(keyring.tombstones);
+  for (const each of ended) tombstones.set(each.digest, each);
+  return { ok: true, keyring: { ...keyring, clients, tombstones }, events };
 }
 
 export const refuse = (

@@ -121,25 +121,32 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
   withClient(keyring, command.client, (client) => {
     const { name, staged } = client;
     if (staged === undefined) return nothingStaged(client);
+    const { number, digest, origin, source, graceMs, compromised, idempotency } = staged;
     const made = generationOf(staged, command.published ? now : undefined);
-    const { compromised } = staged;
     const older = compromised ? [] : client.generations.map((each) => retiring(each, staged, now));
     const revoked = compromised ? client.generations : [];
     const ended = revoked.map((each) => tombstoneOf(name, each, 'revoked', now));
     const next: Client = {
       ...client,
       disabled: false,
-      lastNumber: staged.number,
+      lastNumber: number,
       generations: [...older, made],
       staged: undefined,
-      idempotency: staged.idempotency && { ...staged.idempotency, number: staged.number },
+      idempotency: idempotency && { ...idempotency, number },
     };
-    const { source, digest } = staged;
     const declared =
       source === undefined ? keyring.declared : { ...keyring.declared, [source]: digest };
-    const events = rotationEvents(client, staged);
-    if (client.disabled && !isNewcomer(keyring, client))
+    const active = activeOf(client);
+    const [from, to] = [active && idOf(name, active.number), idOf(name, number)];
+    const events: KeyringEvent[] = [
+      { kind: 'rotated', client: name, from, to, origin, graceMs, compromised },
+      ...ended.map((each): KeyringEvent => {
+        return { kind: 'revoked', client: name, generation: idOf(name, each.number), compromised };
+      }),
+    ];
+    if (client.disabled && !isNewcomer(keyring, client)) {
       events.push({ kind: 'clientEnabled', client: name });
+    }
     return changed({ ...keyring, declared }, next, events, ended);
   });
 
@@ -150,21 +157,6 @@ function retiring(generation: Generation, staged: Staged, now: number): Generati
   const latestEnd = now + maxGraceMs;
   const retirement = { rotatedAt: now, graceMs, latestEnd, deadline: undefined };
   return { ...generation, state: 'retiring', retirement };
-}
-
-function rotationEvents(client: Client, staged: Staged): KeyringEvent[] {
-  const { name, generations } = client;
-  const { origin, graceMs, compromised } = staged;
-  const active = activeOf(client);
-  const from = active && idOf(name, active.number);
-  const to = idOf(name, staged.number);
-  const revoked = compromised ? generations : [];
-  return [
-    { kind: 'rotated', client: name, from, to, origin, graceMs, compromised },
-    ...revoked.map(({ number }): KeyringEvent => {
-      return { kind: 'revoked', client: name, generation: idOf(name, number), compromised };
-    }),
-  ];
 }
 
 /** Drops the staged generation; a client that was added for it is removed again. */

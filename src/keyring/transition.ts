@@ -1,47 +1,35 @@
 import { addClient, disable, enable, firstUse, published, remove, revoke } from './clients.ts';
 import {
   type Command,
+  changed,
   type Done,
   type KeyringEvent,
   type Transition,
   tombstoneOf,
   unchanged,
-  withTombstones,
 } from './command.ts';
-import {
-  activeOf,
-  type Client,
-  endOf,
-  type Generation,
-  idOf,
-  type Keyring,
-  type Tombstone,
-} from './keyring.ts';
+import { activeOf, type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
 import { commit, rollback, stage, unstage } from './rotation.ts';
 
 /** Retires the generations that are due. */
 function retireDue(keyring: Keyring, now: number): Done {
-  const ended: Tombstone[] = [];
-  const left: Client[] = [];
+  let done = unchanged(keyring);
   for (const client of keyring.clients.values()) {
+    const { name } = client;
     const over = client.generations.filter((each) => isDue(client, each, now));
     if (over.length === 0) continue;
     const generations = client.generations.filter((each) => !over.includes(each));
-    left.push({ ...client, generations });
-    for (const each of over) {
-      // The generation was refused from its end on, however late this is noticed.
-      const end = Math.min(endOf(each) ?? now, now);
-      ended.push(tombstoneOf(client.name, each, 'retired', end));
-    }
+    // A generation was refused from its end on, however late this is noticed.
+    const ended = over.map((each) =>
+      tombstoneOf(name, each, 'retired', Math.min(endOf(each) ?? now, now)),
+    );
+    const events = over.map(({ number }): KeyringEvent => {
+      return { kind: 'retired', client: name, generation: idOf(name, number) };
+    });
+    const all = [...done.events, ...events];
+    done = changed(done.keyring, { ...client, generations }, all, ended);
   }
-  if (ended.length === 0) return unchanged(keyring);
-  const clients = new Map(keyring.clients);
-  for (const client of left) clients.set(client.name, client);
-  const tombstones = withTombstones(keyring.tombstones, ended);
-  const events = ended.map(({ client, number }): KeyringEvent => {
-    return { kind: 'retired', client, generation: idOf(client, number) };
-  });
-  return { ok: true, keyring: { ...keyring, clients, tombstones }, events };
+  return done;
 }
 
 /** Whether a generation is past its end, or without a grace and replaced everywhere. */

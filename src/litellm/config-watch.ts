@@ -1,17 +1,14 @@
 import { createWatch, type Watch, type WatchOptions } from '../watch.ts';
-import { ConfigTreeError, digestOfTree, readConfigTree, stampsOf } from './config.ts';
+import { type ConfigSeen, ConfigTreeError, lookAtConfig, stampsOf } from './config.ts';
 
-/** The digest of a configuration, as `digestOfTree` makes it, or why it cannot be read. */
-type Found = string | ConfigTreeError;
-
-interface ConfigWatchOptions extends Pick<WatchOptions<Found>, 'pollMs'> {
+interface ConfigWatchOptions extends Pick<WatchOptions<ConfigSeen>, 'pollMs'> {
   /** `config.yaml`, or the folder that holds it: as `readConfigTree` takes it. */
   readonly source: string;
   /**
    * Told of the first digest or error that settled, and of each that is not what it was told last:
    * a digest is told again after an error. Must not throw.
    */
-  readonly onChanged: (found: Found) => void;
+  readonly onChanged: (found: ConfigSeen) => void;
   /** A reading counts once another one so many milliseconds later agrees. */
   readonly settleMs?: number;
 }
@@ -25,7 +22,7 @@ const SETTLE_MS = 1000;
  */
 export function createConfigWatch(options: ConfigWatchOptions): Watch {
   const { source, onChanged, settleMs = SETTLE_MS, pollMs } = options;
-  let last: { readonly stamps: string; readonly found: Found } | undefined;
+  let last: { readonly stamps: string; readonly found: ConfigSeen } | undefined;
   return createWatch({
     settleMs,
     pollMs,
@@ -34,7 +31,7 @@ export function createConfigWatch(options: ConfigWatchOptions): Watch {
     async read() {
       // The stamps come first, so that what changes during the reading has others at the next look.
       const stamps = await stampsOf(source);
-      const found = await digestIn(source);
+      const found = await lookAtConfig(source);
       last = { stamps, found };
       return found;
     },
@@ -43,15 +40,6 @@ export function createConfigWatch(options: ConfigWatchOptions): Watch {
   });
 }
 
-async function digestIn(source: string): Promise<Found> {
-  try {
-    return digestOfTree(await readConfigTree(source));
-  } catch (error) {
-    if (error instanceof ConfigTreeError) return error;
-    throw error;
-  }
-}
-
 /** An error of the file system can pass and leave no mark in any stamp: too many open files. */
-const mayPass = (found: Found): boolean =>
+const mayPass = (found: ConfigSeen): boolean =>
   found instanceof ConfigTreeError && found.cause !== undefined;

@@ -99,6 +99,18 @@ export const digestOfTree = (files: readonly ConfigFile[]): string => {
   return digest.digest('base64url');
 };
 
+/** What stands at a place: the digest of a configuration, or why it cannot be given to LiteLLM. */
+export type ConfigSeen = string | ConfigTreeError;
+
+export async function lookAtConfig(source: string): Promise<ConfigSeen> {
+  try {
+    return digestOfTree(await readConfigTree(source));
+  } catch (error) {
+    if (error instanceof ConfigTreeError) return error;
+    throw error;
+  }
+}
+
 /**
  * A text that differs when something below `source`, or `source` itself, was written, replaced,
  * swapped, given other rights, or is gone; made without reading a byte of any file. Links are

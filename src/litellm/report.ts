@@ -48,7 +48,7 @@ export async function readReport(
   key?: Secret,
 ): Promise<SlotReport | undefined> {
   try {
-    const lines = await linesAtEnds(join(folder, `${slot}.log`), ENDS);
+    const lines = await linesAtEnds(join(folder, `${slot}.log`));
     const plain = key?.reveal() ?? '';
     return reportOf(lines, (text) => (plain === '' ? text : text.replaceAll(plain, '[redacted]')));
   } catch {
@@ -74,7 +74,7 @@ function reportOf(
   return {
     slotId,
     attempt: Number(attempt),
-    lines: tellingLines(said, MOST_LINES).map((line) => cut(withoutKeys(line), LONGEST_LINE)),
+    lines: tellingLines(said).map((line) => cut(withoutKeys(line), LONGEST_LINE)),
     endedWith,
     port: portIn(said),
   };
@@ -121,12 +121,8 @@ const CARETS = /^[ ~^]+$/;
  * in a traceback of up to 150 lines. Its frames show the insides of Python and of LiteLLM: kept are
  * those in the operator's own files, and the last one with what follows it.
  */
-function tellingLines(lines: readonly string[], most: number): readonly string[] {
-  const left = lines.filter((line) => !NOISE.some((pattern) => pattern.test(line)));
-  return withoutInsides(left).slice(-most);
-}
-
-function withoutInsides(lines: readonly string[]): readonly string[] {
+function tellingLines(all: readonly string[]): readonly string[] {
+  const lines = all.filter((line) => !NOISE.some((pattern) => pattern.test(line)));
   const kept: string[] = [];
   for (let at = 0; at < lines.length; ) {
     const line = lines[at] ?? '';
@@ -138,7 +134,7 @@ function withoutInsides(lines: readonly string[]): readonly string[] {
     }
     at = end ?? at + 1;
   }
-  return kept;
+  return kept.slice(-MOST_LINES);
 }
 
 /** The index behind a frame, which holds all deeper lines; undefined: no frame begins here. */
@@ -165,17 +161,14 @@ function frameLines(frame: readonly string[]): readonly string[] {
  *
  * @throws Error where there is no plain file, or it cannot be read.
  */
-async function linesAtEnds(
-  path: string,
-  bytes: { readonly first: number; readonly last: number },
-): Promise<readonly string[]> {
+async function linesAtEnds(path: string): Promise<readonly string[]> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   // Opening a FIFO waits for its writer, and a link may lead to what only the sidecar may read.
   const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
     const found = await file.stat();
     if (!found.isFile()) throw new Error(`${path} is no plain file`);
-    const { first, last } = bytes;
+    const { first, last } = ENDS;
     if (found.size <= first + last) return linesOf(await read(file, 0, found.size));
     const head = linesOf(await read(file, 0, first));
     const tail = linesOf(await read(file, found.size - last, last));

@@ -108,8 +108,6 @@ export const createSlots = ({ folder }: { readonly folder: string }) => {
       const config = join(folder, slot, CONFIG);
       return (await exists(config)) ? config : undefined;
     },
-    /** @throws ConfigTreeError as `place` would. */
-    digestConfig: async (path: string) => digestOfTree(await readConfigTree(path)),
   };
 };
 

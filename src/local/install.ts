@@ -26,12 +26,10 @@ const REQUIREMENTS = ['litellm[proxy]==1.104.2', 'prisma==0.15.0'] as const;
  */
 const MARKER = 'installed-by-sidecar';
 
-interface Installation {
-  /** Where LiteLLM is installed, `.local/litellm`; nothing else may be kept there. */
-  readonly folder: string;
+/** How its commands run. */
+interface RunOptions {
   readonly log: string;
   readonly env: NodeJS.ProcessEnv;
-  readonly platform: string;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }
@@ -51,19 +49,22 @@ export async function isInstalled(folder: string): Promise<boolean> {
   }
 }
 
-/** The steps of a new installation; what an interrupted one left behind goes first. */
-export function installSteps(installation: Installation): readonly Step[] {
-  const { folder, log, env, platform, signal } = installation;
+/**
+ * The steps of a new installation; what an interrupted one left behind goes first.
+ *
+ * @param folder `.local/litellm`; nothing else may be kept there.
+ */
+export function installSteps(folder: string, options: RunOptions): readonly Step[] {
   const python = join(folder, 'bin', 'python');
   return [
     {
       title: 'make a folder for litellm',
       async run() {
-        const { command, version } = await findPython(env, platform);
+        const { command, version } = await findPython(options.env);
         rmSync(folder, { recursive: true, force: true });
         mkdirSync(folder, { recursive: true });
-        rmSync(log, { force: true });
-        await runLogged(command, ['-m', 'venv', folder], { env, log, signal });
+        rmSync(options.log, { force: true });
+        await runLogged(command, ['-m', 'venv', folder], options);
         return `python ${version}`;
       },
     },
@@ -71,7 +72,7 @@ export function installSteps(installation: Installation): readonly Step[] {
       title: 'install litellm from pypi (a minute or two, the first time only)',
       async run(note) {
         const args = ['-m', 'pip', 'install', '--no-input', '--progress-bar', 'off'];
-        await runLogged(python, [...args, ...REQUIREMENTS], { env, log, signal, note });
+        await runLogged(python, [...args, ...REQUIREMENTS], options, note);
         writeFileSync(join(folder, MARKER), REQUIREMENTS.join('\n'));
         return REQUIREMENTS.join(', ');
       },
@@ -79,52 +80,44 @@ export function installSteps(installation: Installation): readonly Step[] {
   ];
 }
 
-interface LoggedRun extends Pick<Installation, 'env' | 'log' | 'signal'> {
-  /** Hears each line that is not empty. */
-  readonly note?: (line: string) => void;
-}
-
-/** Runs `python -m …`, its output to a log; throws `CommandError` with the tail of the log. */
-async function runLogged(command: string, args: readonly string[], run: LoggedRun): Promise<void> {
-  const child = spawn(command, args, {
-    env: run.env,
-    signal: run.signal,
-    killSignal: 'SIGTERM',
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const log = createWriteStream(run.log, { flags: 'a', mode: 0o600 });
+/**
+ * Runs `python -m …`, its output to the log; throws `CommandError` with the tail of that.
+ *
+ * @param note Hears each line that is not empty.
+ */
+async function runLogged(
+  command: string,
+  args: readonly string[],
+  { log: file, env, signal }: RunOptions,
+  note?: (line: string) => void,
+): Promise<void> {
+  const child = spawn(command, args, { env, signal, stdio: ['ignore', 'pipe', 'pipe'] });
+  const log = createWriteStream(file, { flags: 'a', mode: 0o600 });
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (line) => {
       log.write(`${line}\n`);
-      if (line.trim() !== '') run.note?.(line.trim());
+      if (line.trim() !== '') note?.(line.trim());
     });
   }
   const how = await new Promise<string | undefined>((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, signal) => resolve(code === 0 ? undefined : `${signal ?? code}`));
+    child.once('close', (code, by) => resolve(code === 0 ? undefined : `${by ?? code}`));
   });
   await new Promise((done) => log.end(done));
-  if (run.signal.aborted) throw new CommandError('interrupted', EXIT.interrupted);
+  if (signal.aborted) throw new CommandError('interrupted', EXIT.interrupted);
   if (how === undefined) return;
   const hints = [
-    `all of its output is in ${run.log}; the next run starts anew`,
+    `all of its output is in ${file}; the next run starts anew`,
     'without a way to pypi: PIP_INDEX_URL or PIP_FIND_LINKS, or LITELLM_BIN=/path/to/litellm',
   ];
-  throw new CommandError(`${args[1]} failed (${how})`, EXIT.unavailable, hints, tailOf(run.log));
+  throw new CommandError(`${args[1]} failed (${how})`, EXIT.unavailable, hints, tailOf(file));
 }
 
 /** litellm 1.104.2's own `Requires-Python: >=3.10, <3.15`. */
 const OLDEST_MINOR = 10;
 const NEWEST_MINOR = 14;
 /** The plain name first; then the versions that distributions install beside an older one. */
-const CANDIDATES = [
-  'python3',
-  'python3.14',
-  'python3.13',
-  'python3.12',
-  'python3.11',
-  'python3.10',
-];
+const CANDIDATES = ['', '.14', '.13', '.12', '.11', '.10'].map((minor) => `python3${minor}`);
 /** What an interpreter is asked. Debian's python3 lacks ensurepip until python3-venv is there. */
 const QUESTION =
   'import sys, json, importlib.util as u; ' +
@@ -139,10 +132,7 @@ interface PythonReport {
 }
 
 /** The first interpreter that can run LiteLLM. Throws `CommandError` that says what to install. */
-export async function findPython(
-  env: NodeJS.ProcessEnv,
-  platform: string,
-): Promise<{ readonly command: string; readonly version: string }> {
+export async function findPython(env: NodeJS.ProcessEnv) {
   const faults: string[] = [];
   for (const command of CANDIDATES) {
     const report = await askPython(command, env);
@@ -152,7 +142,7 @@ export async function findPython(
     faults.push(fault);
   }
   const message = faults.length === 0 ? 'there is no python3' : faults.join(', and ');
-  throw new CommandError(message, EXIT.unavailable, installHints(platform));
+  throw new CommandError(message, EXIT.unavailable, installHints(process.platform));
 }
 
 async function askPython(

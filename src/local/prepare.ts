@@ -28,12 +28,7 @@ export function layoutOf(cwd: string) {
 export type Layout = Readonly<ReturnType<typeof layoutOf>>;
 
 /** Everything that must be known before a process is started. */
-export interface Prepared {
-  readonly settings: SettingsInForce;
-  readonly ports: LocalPorts;
-  readonly sidecarEnv: Environment;
-  readonly litellmEnv: Environment;
-}
+export type Prepared = Awaited<ReturnType<typeof prepare>>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -41,13 +36,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * Looks for mistakes first (settings, then ports), and only then installs what is missing.
  * Throws `CommandError`.
  */
-export async function prepare(
-  terminal: Terminal,
-  layout: Layout,
-  platform: string,
-  signal: AbortSignal,
-): Promise<Prepared> {
-  if (platform === 'win32') {
+export async function prepare(terminal: Terminal, layout: Layout, signal: AbortSignal) {
+  if (process.platform === 'win32') {
     throw new CommandError('npm run local wants a unix shell', EXIT.unavailable, [
       'run it in wsl, or with docker: docker compose up',
     ]);
@@ -57,7 +47,7 @@ export async function prepare(
   const settings = readSettings({ env: sidecarEnvironment(env, dotenv, layout), cwd });
   for (const warning of settings.warnings) say(terminal, warning);
   const ports = await choosePorts(settings);
-  const bin = await findLitellm(terminal, layout, platform, signal);
+  const bin = await findLitellm(terminal, layout, signal);
   for (const folder of [layout.slots, layout.reports]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
@@ -149,14 +139,10 @@ export function litellmEnvironment(
   };
 }
 
-interface LocalPorts {
-  readonly traffic: number;
-  readonly ops: number;
-  /** Of LiteLLM in slots a and b, on the loopback. */
-  readonly litellm: readonly [number, number];
-}
+type LocalPorts = Awaited<ReturnType<typeof choosePorts>>;
 
-async function choosePorts({ config }: SettingsInForce): Promise<LocalPorts> {
+/** Those of LiteLLM are for slots a and b, on the loopback. */
+async function choosePorts({ config }: SettingsInForce) {
   const loopback = { host: '127.0.0.1', port: 0, setting: '' };
   const [traffic = 0, ops = 0, a = 0, b = 0] = await claimPorts([
     { host: config.host, port: config.port, setting: 'SIDECAR_PORT' },
@@ -164,7 +150,7 @@ async function choosePorts({ config }: SettingsInForce): Promise<LocalPorts> {
     loopback,
     loopback,
   ]);
-  return { traffic, ops, litellm: [a, b] };
+  return { traffic, ops, litellm: [a, b] as const };
 }
 
 /** An address to listen on, and the setting that names its port. */
@@ -216,16 +202,14 @@ function explainPort(error: unknown, { host, port, setting }: WantedPort): Comma
 /** The program that LITELLM_BIN names, or the one in `.local`, installed where it is not yet. */
 async function findLitellm(
   terminal: Terminal,
-  { home, litellm, pipLog }: Layout,
-  platform: string,
+  { home, litellm, pipLog: log }: Layout,
   signal: AbortSignal,
 ): Promise<string> {
   const { env, cwd } = terminal;
   mkdirSync(home, { recursive: true });
-  const named = env['LITELLM_BIN'] ?? '';
-  if (named !== '') return executable(resolve(cwd, named));
+  if (env['LITELLM_BIN']) return executable(resolve(cwd, env['LITELLM_BIN']));
   if (!(await isInstalled(litellm))) {
-    const steps = installSteps({ folder: litellm, log: pipLog, env: { ...env }, platform, signal });
+    const steps = installSteps(litellm, { log, env: { ...env }, signal });
     await runSteps(terminal, steps, { concurrency: 1, keepGoing: false });
   }
   return litellmIn(litellm);

@@ -1,61 +1,43 @@
-import { spawn } from 'node:child_process';
+import { type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 
 /** A process that runs beside this one and writes to a log of its own. */
-export interface Child {
-  readonly name: string;
-  readonly log: string;
-  /** How the process ended, in words: `exit code 1`, `signal SIGKILL`, or why it never started. */
-  readonly exited: Promise<string>;
-  /** Asks the process to finish (SIGTERM). */
-  end(): void;
-  /** Ends the process and all that it started, at once. */
-  kill(): void;
-}
-
-interface ChildOptions {
-  readonly name: string;
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly cwd: string;
-  readonly env: NodeJS.ProcessEnv;
-  /** The file that stdout and stderr go to, emptied at the start. */
-  readonly log: string;
-}
+export type Child = ReturnType<typeof startChild>;
 
 /**
  * Starts a process in a group of its own: the terminal's Ctrl-C must not reach it, because the
  * order in which the sidecar and LiteLLM are told to stop matters.
+ *
+ * @param log The file that stdout and stderr go to, emptied at the start.
  */
-export function startChild({ name, command, args, cwd, env, log }: ChildOptions): Child {
+export function startChild(
+  name: string,
+  log: string,
+  [command = '', ...args]: readonly string[],
+  { cwd, env }: { readonly cwd: string; readonly env: NodeJS.ProcessEnv },
+) {
   const output = openSync(log, 'w', 0o600);
-  const child = spawn(command, args, {
-    cwd,
-    env,
-    detached: true,
-    stdio: ['ignore', output, output],
-  });
+  const stdio: StdioOptions = ['ignore', output, output];
+  const child = spawn(command, args, { cwd, env, detached: true, stdio });
   closeSync(output);
-  let running = true;
   const exited = new Promise<string>((resolve) => {
-    const settle = (how: string): void => {
-      running = false;
-      resolve(how);
-    };
-    child.once('error', (error) => settle(error.message));
-    child.once('exit', (code, signal) => {
-      settle(signal === null ? `exit code ${code}` : `signal ${signal}`);
-    });
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (code, signal) =>
+      resolve(signal ? `signal ${signal}` : `exit code ${code}`),
+    );
   });
   return {
     name,
     log,
+    /** How it ended, in words: `exit code 1`, `signal SIGKILL`, or why it never started. */
     exited,
-    end() {
-      if (running) child.kill('SIGTERM');
+    /** Asks the process to finish (SIGTERM), where it still runs. */
+    end(): void {
+      child.kill('SIGTERM');
     },
-    kill() {
+    /** Ends the process and all that it started, at once. */
+    kill(): void {
       if (child.pid === undefined) return;
       try {
         process.kill(-child.pid, 'SIGKILL');
@@ -72,19 +54,14 @@ export type SupervisedEnd =
   | { readonly kind: 'killed' }
   | { readonly kind: 'died'; readonly child: Child; readonly how: string };
 
-export interface Supervisor {
-  /** Resolves when both processes have gone. */
-  readonly ended: Promise<SupervisedEnd>;
-  /** The first call ends both gracefully, the second at once. */
-  interrupt(): void;
-}
+export type Supervisor = ReturnType<typeof supervise>;
 
 /**
  * Watches the sidecar and LiteLLM's launcher. The sidecar goes first: it finishes the requests that
  * it has in hand, and LiteLLM must still be there to answer them. Where one dies, the other is
  * ended.
  */
-export function supervise(sidecar: Child, launcher: Child): Supervisor {
+export function supervise(sidecar: Child, launcher: Child) {
   let ending = false;
   let killed = false;
   let death: { child: Child; how: string } | undefined;
@@ -104,17 +81,16 @@ export function supervise(sidecar: Child, launcher: Child): Supervisor {
   const both = Promise.all([sidecar.exited, launcher.exited, watch(sidecar), watch(launcher)]);
 
   return {
+    /** Resolves when both processes have gone. */
     ended: both.then((): SupervisedEnd => {
       // A launcher that died may have left a LiteLLM behind in its group, which ends here.
       for (const child of [sidecar, launcher]) child.kill();
       if (killed) return { kind: 'killed' };
       return death === undefined ? { kind: 'finished' } : { kind: 'died', ...death };
     }),
-    interrupt() {
-      if (!ending) {
-        void end();
-        return;
-      }
+    /** The first call ends both gracefully, the second at once. */
+    interrupt(): void {
+      if (!ending) return void end();
       killed = true;
       sidecar.kill();
       launcher.kill();

@@ -11,7 +11,7 @@ import { type Layout, layoutOf, type Prepared, prepare } from './prepare.ts';
 import { type SupervisedEnd, type Supervisor, startChild, supervise, tailOf } from './processes.ts';
 
 /** `npm run local`: LiteLLM and the sidecar, until Ctrl-C. Throws `CommandError`. */
-export async function runLocal(terminal: Terminal, platform: string): Promise<ExitCode> {
+export async function runLocal(terminal: Terminal): Promise<ExitCode> {
   const layout = layoutOf(terminal.cwd);
   const stop = new AbortController();
   let supervisor: Supervisor | undefined;
@@ -23,7 +23,7 @@ export async function runLocal(terminal: Terminal, platform: string): Promise<Ex
     supervisor.interrupt();
   });
   try {
-    const prepared = await prepare(terminal, layout, platform, stop.signal);
+    const prepared = await prepare(terminal, layout, stop.signal);
     stop.signal.throwIfAborted();
     supervisor = start(terminal, layout, prepared);
     const failure = await comeUp(terminal, layout, prepared, supervisor, stop.signal);
@@ -40,10 +40,10 @@ const SAME_PRESS_MS = 300;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Calls back for each request to end, one press counted once; returns the undo. */
-export function onInterrupt(callback: () => void, now: () => number = Date.now): () => void {
+export function onInterrupt(callback: () => void): () => void {
   let last = Number.NEGATIVE_INFINITY;
   const heard = (): void => {
-    const at = now();
+    const at = Date.now();
     if (at - last < SAME_PRESS_MS) return;
     last = at;
     callback();
@@ -58,23 +58,12 @@ export function onInterrupt(callback: () => void, now: () => number = Date.now):
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
 function start({ cwd }: Terminal, layout: Layout, prepared: Prepared): Supervisor {
-  const launcher = startChild({
-    name: 'litellm',
-    command: 'sh',
-    // Nobody but this machine reaches LiteLLM.
-    args: [join(PROJECT, 'deploy', 'launch-litellm.sh'), '--host', '127.0.0.1'],
-    cwd,
-    env: prepared.litellmEnv,
-    log: layout.litellmLog,
-  });
-  const sidecar = startChild({
-    name: 'the sidecar',
-    command: process.execPath,
-    args: [join(PROJECT, 'dist', 'main.js')],
-    cwd,
-    env: prepared.sidecarEnv,
-    log: layout.sidecarLog,
-  });
+  // Nobody but this machine reaches LiteLLM.
+  const launch = ['sh', join(PROJECT, 'deploy', 'launch-litellm.sh'), '--host', '127.0.0.1'];
+  const serve = [process.execPath, join(PROJECT, 'dist', 'main.js')];
+  const { litellmEnv, sidecarEnv } = prepared;
+  const launcher = startChild('litellm', layout.litellmLog, launch, { cwd, env: litellmEnv });
+  const sidecar = startChild('the sidecar', layout.sidecarLog, serve, { cwd, env: sidecarEnv });
   return supervise(sidecar, launcher);
 }
 
@@ -137,22 +126,14 @@ async function untilReady(ops: string, signal: AbortSignal, onTry: () => void): 
   while (performance.now() < deadline) {
     signal.throwIfAborted();
     onTry();
-    if (await isReady(`${ops}/readyz`, signal)) return;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(READINESS_WITHIN_MS)]);
+    const answer = await fetch(`${ops}/readyz`, { signal: limit }).catch(() => undefined);
+    await answer?.body?.cancel().catch(() => undefined);
+    if (answer?.status === 200) return;
     // A pause that is aborted rejects; the next turn of the loop throws the reason.
     await pause(BETWEEN_MS, undefined, { signal }).catch(() => undefined);
   }
   throw new CommandError('litellm did not come up within 5 minutes', EXIT.failed);
-}
-
-async function isReady(url: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(READINESS_WITHIN_MS)]);
-    const response = await fetch(url, { signal: limit });
-    await response.body?.cancel();
-    return response.status === 200;
-  } catch {
-    return false;
-  }
 }
 
 /** What LiteLLM said last. The launcher puts the slot before each line, and before an empty one. */

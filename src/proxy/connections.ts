@@ -25,20 +25,7 @@ export interface Connection {
   idleSince: number;
 }
 
-export interface Connections {
-  /**
-   * An idle connection, or a new one. The youngest is taken, because what it needs is still in the
-   * processor's caches, here and at LiteLLM; one that would close soon is taken before it, unless
-   * many are idle.
-   */
-  take(): Connection;
-  /** A connection that was never used, for a second try. */
-  takeFresh(): Connection;
-  /** Gives a connection back whose exchange ended whole. */
-  give(connection: Connection): void;
-  /** Ends the idle connections and whatever is still in use. */
-  destroy(): void;
-}
+export type Connections = ReturnType<typeof createConnections>;
 
 /**
  * Idle keep-alive, milliseconds: below uvicorn's 5 s and gunicorn's 2 s, so that it is we who close
@@ -66,7 +53,7 @@ export function createConnections(options: {
   origin: string;
   connectTimeoutMs: number;
   elapsed: () => number;
-}): Connections {
+}) {
   const { elapsed } = options;
   const all = new Set<Connection>();
   /** The youngest last. */
@@ -124,7 +111,12 @@ export function createConnections(options: {
   };
 
   return {
-    take() {
+    /**
+     * An idle connection, or a new one. The youngest is taken, because what it needs is still in
+     * the processor's caches, here and at LiteLLM; one that would close soon is taken before it,
+     * unless many are idle.
+     */
+    take(): Connection {
       while (idle.length > 0) {
         const next = nextIdle();
         if (next?.dead === false) return next;
@@ -132,14 +124,17 @@ export function createConnections(options: {
       idleDead = 0;
       return takeFresh();
     },
+    /** A connection that was never used, for a second try. */
     takeFresh,
-    give(connection) {
+    /** Gives a connection back whose exchange ended whole. */
+    give(connection: Connection): void {
       if (connection.dead) return;
       connection.reused = true;
       connection.idleSince = elapsed();
       idle.push(connection);
     },
-    destroy() {
+    /** Ends the idle connections and whatever is still in use. */
+    destroy(): void {
       for (const connection of all) bury(connection);
     },
   };

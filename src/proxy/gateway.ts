@@ -43,18 +43,11 @@ interface GatewayOptions {
 type Expectation = 'none' | 'continue' | 'unknown';
 
 /** Where sockets meet decisions: what the traffic server hands over. No verb throws. */
-export interface Gateway {
-  onRequest(request: IncomingMessage, response: ServerResponse, expect: Expectation): void;
-  /** A WebSocket upgrade; `head` is what came behind its head. */
-  onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
-  onConnect(request: IncomingMessage, socket: Socket): void;
-  /** What came could not be read as HTTP; `code` is Node's word for why. */
-  onUnreadable(socket: Socket, code: string): void;
-}
+export type Gateway = ReturnType<typeof createGateway>;
 
-export function createGateway(options: GatewayOptions): Gateway {
+export function createGateway(options: GatewayOptions) {
   return {
-    onRequest(request, response, expect) {
+    onRequest(request: IncomingMessage, response: ServerResponse, expect: Expectation): void {
       if (isServedNoMore(request.socket)) return;
       const judged = judge(request, false, options);
       const { decision } = judged;
@@ -71,7 +64,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       }
     },
 
-    onUpgrade(request, socket, head) {
+    /** A WebSocket upgrade; `head` is what came behind its head. */
+    onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
       const judged = judge(request, true, options);
       const { decision } = judged;
       const reason = reasonToRefuse(decision, options.isDraining(), 'none');
@@ -84,13 +78,14 @@ export function createGateway(options: GatewayOptions): Gateway {
       }
     },
 
-    onConnect(request, socket) {
+    onConnect(request: IncomingMessage, socket: Socket): void {
       const judged = judge(request, false, options);
       const reason = reasonToRefuse(judged.decision, false, 'none');
       refuseJudgedSocket(judged, reason ?? refusals.unknownExpectation(), socket, options);
     },
 
-    onUnreadable: (socket, code) => refuseUnreadable(socket, code, options),
+    /** What came could not be read as HTTP; `code` is Node's word for why. */
+    onUnreadable: (socket: Socket, code: string) => refuseUnreadable(socket, code, options),
   };
 }
 

@@ -10,32 +10,11 @@ export interface Waiter {
   crowdOut(): void;
 }
 
-/** Keeps requests, in their order, while LiteLLM starts or restarts. */
-export interface Hold {
-  /** Whether LiteLLM is known to be away: a request that comes now waits before it is sent. */
-  away(): boolean;
-  /** A connection failed: LiteLLM is away until one succeeds again. */
-  markAway(): void;
-  /**
-   * Lets a waiter in. One that waited before and was released too early gives the deadline it had,
-   * which keeps its place among the others.
-   *
-   * No client fills the hold alone: where it is full, the client with the most waiters gives up its
-   * latest for one that has fewer.
-   *
-   * @returns the waiter's deadline on the monotonic clock; false where there is no room
-   */
-  enter(waiter: Waiter, deadline?: number): number | false;
-  /** The client of a waiter left. */
-  leave(waiter: Waiter): void;
-  /** Lets all go on though this LiteLLM is still away: traffic goes to another one. */
-  releaseAll(): void;
-  size(): number;
-  close(): void;
-}
-
 /** How often it is asked whether LiteLLM is back. */
 const RETRY_MS = 200;
+
+/** Keeps requests, in their order, while LiteLLM starts or restarts. */
+export type Hold = ReturnType<typeof createHold>;
 
 /**
  * LiteLLM is asked by one connection at a time, however many requests wait.
@@ -51,7 +30,7 @@ export function createHold(options: {
   elapsed: () => number;
   canConnect: () => Promise<boolean>;
   onChange: (away: boolean) => void;
-}): Hold {
+}) {
   const waiting = new Map<Waiter, number>();
   let isAway = false;
   let closed = false;
@@ -85,8 +64,10 @@ export function createHold(options: {
   };
 
   return {
+    /** Whether LiteLLM is known to be away: a request that comes now waits before it is sent. */
     away: () => isAway,
-    markAway() {
+    /** A connection failed: LiteLLM is away until one succeeds again. */
+    markAway(): void {
       if (isAway) return;
       isAway = true;
       if (closed) return;
@@ -97,7 +78,14 @@ export function createHold(options: {
         if (!looking) void look();
       }, RETRY_MS);
     },
-    enter(waiter, firstDeadline) {
+    /**
+     * Lets a waiter in. One that waited before and was released too early gives the deadline it
+     * had, which keeps its place among the others. No client fills the hold alone: where it is
+     * full, the client with the most waiters gives up its latest for one that has fewer.
+     *
+     * @returns the waiter's deadline on the monotonic clock; false where there is no room
+     */
+    enter(waiter: Waiter, firstDeadline?: number): number | false {
       if (firstDeadline === undefined && waiting.size >= options.most) {
         const crowded = latestOfTheMost(waiting.keys(), waiter.client);
         if (crowded === undefined) return false;
@@ -112,10 +100,12 @@ export function createHold(options: {
       waiting.set(waiter, deadline);
       return deadline;
     },
-    leave: (waiter) => void waiting.delete(waiter),
+    /** The client of a waiter left. */
+    leave: (waiter: Waiter) => void waiting.delete(waiter),
+    /** Lets all go on though this LiteLLM is still away: traffic goes to another one. */
     releaseAll,
     size: () => waiting.size,
-    close() {
+    close(): void {
       closed = true;
       clearInterval(timer);
     },

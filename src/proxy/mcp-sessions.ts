@@ -1,28 +1,20 @@
 import type { Attempt, AttemptOwner } from './attempt.ts';
 import { isSuccess } from './record.ts';
 
-/**
- * Which LiteLLM issued which MCP session: a session lives in the memory of that LiteLLM alone.
- * Bounded: where there are too many, the one that was not used for longest is forgotten.
- */
-export interface McpSessions<Owner> {
-  /** Undefined: the session is not known. */
-  ownerOf(id: string): Owner | undefined;
-  /** The session was issued by this LiteLLM, or first seen while this one was active. */
-  learn(id: string, owner: Owner): void;
-  forget(id: string): void;
-  forgetAllOf(owner: Owner): void;
-  /** How many of an owner's were used within the last five minutes; none where it is undefined. */
-  countOf(owner: Owner | undefined): number;
-}
-
 const MOST_SESSIONS = 10_000;
 /** Characters. LiteLLM's have 32; nobody fills this memory with longer ones. */
 const LONGEST_ID = 200;
 const IN_USE_MS = 5 * 60_000;
 
-/** @param options.elapsed the monotonic clock, milliseconds */
-export function createMcpSessions<Owner>(options: { elapsed: () => number }): McpSessions<Owner> {
+export type McpSessions<Owner> = ReturnType<typeof createMcpSessions<Owner>>;
+
+/**
+ * Which LiteLLM issued which MCP session: a session lives in the memory of that LiteLLM alone.
+ * Bounded: where there are too many, the one that was not used for longest is forgotten.
+ *
+ * @param options.elapsed the monotonic clock, milliseconds
+ */
+export function createMcpSessions<Owner>(options: { elapsed: () => number }) {
   /** In the order of use: the one used last stands last. */
   const sessions = new Map<string, { readonly owner: Owner; usedAt: number }>();
 
@@ -37,19 +29,22 @@ export function createMcpSessions<Owner>(options: { elapsed: () => number }): Mc
   };
 
   return {
-    ownerOf(id) {
+    /** Undefined: the session is not known. */
+    ownerOf(id: string): Owner | undefined {
       const owner = sessions.get(id)?.owner;
       if (owner !== undefined) put(id, owner);
       return owner;
     },
-    learn(id, owner) {
+    /** The session was issued by this LiteLLM, or first seen while this one was active. */
+    learn(id: string, owner: Owner): void {
       if (id.length <= LONGEST_ID) put(id, owner);
     },
-    forget: (id) => void sessions.delete(id),
-    forgetAllOf(gone) {
+    forget: (id: string) => void sessions.delete(id),
+    forgetAllOf(gone: Owner): void {
       for (const [id, { owner }] of sessions) if (owner === gone) sessions.delete(id);
     },
-    countOf(wanted) {
+    /** How many of an owner's were used within the last five minutes; none of nobody's. */
+    countOf(wanted: Owner | undefined): number {
       if (wanted === undefined) return 0;
       const since = options.elapsed() - IN_USE_MS;
       let count = 0;

@@ -2,21 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 
 /** The room, in bytes, that all exchanges together may use for what a second try would send. */
-interface ReplayBudget {
-  /** Returns false where there is no room: nothing was taken. */
-  take(bytes: number): boolean;
-  give(bytes: number): void;
-}
-
-export function createReplayBudget(totalBytes: number): ReplayBudget {
+export function createReplayBudget(totalBytes: number) {
   let left = totalBytes;
   return {
-    take(bytes) {
+    /** Returns false where there is no room: nothing was taken. */
+    take(bytes: number): boolean {
       if (bytes > left) return false;
       left -= bytes;
       return true;
     },
-    give(bytes) {
+    give(bytes: number): void {
       left += bytes;
     },
   };
@@ -26,7 +21,7 @@ export function createReplayBudget(totalBytes: number): ReplayBudget {
 export interface UploadRules {
   /** Bytes of one body that are kept for a second try. */
   readonly replayBytes: number;
-  readonly budget: ReplayBudget;
+  readonly budget: ReturnType<typeof createReplayBudget>;
   /** Bytes a body may have; 0: no limit. */
   readonly limit: number;
   /** The monotonic clock, milliseconds. */

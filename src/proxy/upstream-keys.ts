@@ -36,17 +36,7 @@ export interface UpstreamKey {
 }
 
 /** The keys that one LiteLLM may run with: one, or two while its key changes. */
-export interface LiveKeys {
-  /** The key that LiteLLM took last, or the first one. */
-  readonly best: UpstreamKey;
-  /** The other of two keys; undefined: there is one key, and nothing to find out. */
-  readonly other: UpstreamKey | undefined;
-  use(first: Secret, second: Secret | undefined): void;
-  /** The key that a request goes with; after a refusal not the one that was refused. */
-  pick(refused: UpstreamKey | undefined): UpstreamKey;
-  /** LiteLLM took a key; of a key that is no longer live this is ignored. */
-  noteAccepted(key: UpstreamKey): void;
-}
+type LiveKeys = ReturnType<typeof createLiveKeys>;
 
 /** Milliseconds: whoever was told that a key is good needs no reminder with each request. */
 const TELL_EVERY_MS = 1000;
@@ -62,7 +52,7 @@ export function createLiveKeys(
     elapsed: () => number;
     onAccepted: (rank: KeyRank) => void;
   },
-): LiveKeys {
+) {
   const made = (secret: Secret): UpstreamKey => ({
     field: upstreamKeyFields(secret, options.keyHeader),
   });
@@ -78,21 +68,25 @@ export function createLiveKeys(
   };
 
   return {
+    /** The key that LiteLLM took last, or the first one. */
     get best() {
       return best;
     },
+    /** The other of two keys; undefined: there is one key, and nothing to find out. */
     get other() {
       return other;
     },
-    use(one, two) {
+    use(one: Secret, two: Secret | undefined): void {
       [first, other] = [knownOrMade(one), two && knownOrMade(two)];
       best = first;
       told = undefined;
     },
-    pick(refused) {
+    /** The key that a request goes with; after a refusal not the one that was refused. */
+    pick(refused: UpstreamKey | undefined): UpstreamKey {
       return refused === best && other !== undefined ? other : best;
     },
-    noteAccepted(accepted) {
+    /** LiteLLM took a key; of a key that is no longer live this is ignored. */
+    noteAccepted(accepted: UpstreamKey): void {
       if (other === undefined || (accepted !== best && accepted !== other)) return;
       if (accepted === other) [best, other] = [other, best];
       const now = options.elapsed();

@@ -1,30 +1,16 @@
 import type { Probe } from '../litellm/probe.ts';
 import type { SlotLoad, SlotName } from '../litellm/slots.ts';
 import type { Secret } from '../secret.ts';
-import { type Connections, createConnections } from './connections.ts';
+import { createConnections } from './connections.ts';
 import type { Exchanges } from './exchanges.ts';
 import type { ForwardRules, RequestRules } from './headers.ts';
-import { createHold, type Hold } from './hold.ts';
+import { createHold } from './hold.ts';
 import { createMcpSessions, type McpSessions } from './mcp-sessions.ts';
-import { createLiveKeys, type KeyRank, type LiveKeys } from './upstream-keys.ts';
-import { type AskUpgrade, createUpgrader } from './websocket.ts';
+import { createLiveKeys, type KeyRank } from './upstream-keys.ts';
+import { createUpgrader } from './websocket.ts';
 
 /** One LiteLLM, from when traffic may go there until its slot is ended. */
-export interface Upstream {
-  readonly name: SlotName;
-  readonly rules: ForwardRules;
-  readonly connections: Connections;
-  readonly hold: Hold;
-  readonly askUpgrade: AskUpgrade;
-  readonly keys: LiveKeys;
-  readonly probe: Probe;
-  /** Nothing new may go there, not even a request of a session that it issued. */
-  ended: boolean;
-  /** Whether it answers, as far as traffic and probe know. */
-  isUp(): boolean;
-  /** Lets go of its connections; what is under way on them is cut. */
-  close(): void;
-}
+export type Upstream = NonNullable<ReturnType<typeof openUpstream>>;
 
 /** The LiteLLMs that traffic may go to: one at rest, two while one is drained. No verb throws. */
 export interface Upstreams {
@@ -150,12 +136,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
 }
 
 /** @returns undefined where nobody says where the slot's LiteLLM listens */
-function openUpstream(
-  name: SlotName,
-  key: Secret,
-  knownUp: boolean,
-  options: UpstreamsOptions,
-): Upstream | undefined {
+function openUpstream(name: SlotName, key: Secret, knownUp: boolean, options: UpstreamsOptions) {
   const origin = options.origins.get(name);
   if (origin === undefined) return undefined;
   const { rules, connectTimeoutMs, elapsed } = options;
@@ -170,7 +151,7 @@ function openUpstream(
   const connections = createConnections({ origin: origin.origin, connectTimeoutMs, elapsed });
   return {
     name,
-    rules: { ...rules, host: rules.publicUrl?.host ?? origin.host },
+    rules: { ...rules, host: rules.publicUrl?.host ?? origin.host } satisfies ForwardRules,
     connections,
     hold,
     askUpgrade: createUpgrader({ origin, connectTimeoutMs }),
@@ -180,9 +161,12 @@ function openUpstream(
       onAccepted: options.onKeyAccepted,
     }),
     probe,
+    /** Nothing new may go there, not even a request of a session that it issued. */
     ended: false,
+    /** Whether it answers, as far as traffic and probe know. */
     isUp: () => probe.up() && !hold.away(),
-    close() {
+    /** Lets go of its connections; what is under way on them is cut. */
+    close(): void {
       probe.stop();
       hold.close();
       connections.destroy();

@@ -3,9 +3,6 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 
-/** Asks LiteLLM for a WebSocket, through http-proxy-3. */
-export type AskUpgrade = (asked: UpgradeRequest, hooks: UpgradeHooks) => UpgradeAttempt;
-
 export interface UpgradeRequest {
   readonly request: IncomingMessage;
   readonly socket: Socket;
@@ -39,15 +36,17 @@ export interface UpgradeAttempt {
 }
 
 /**
+ * Makes what asks LiteLLM for a WebSocket, through http-proxy-3.
+ *
  * @param options.origin where LiteLLM listens
  * @param options.connectTimeoutMs milliseconds; 0: no limit
  */
-export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }): AskUpgrade {
+export function createUpgrader(options: { origin: URL; connectTimeoutMs: number }) {
   /** By gate: who wants to see the request that http-proxy-3 made. */
   const onRequest = new WeakMap<object, (request: ClientRequest) => void>();
   const proxy = openProxy(options.origin, (made, gate) => onRequest.get(gate)?.(made));
 
-  return (asked, hooks) => {
+  return (asked: UpgradeRequest, hooks: UpgradeHooks): UpgradeAttempt => {
     const gate = new Gate(asked.socket);
     let request: ClientRequest | undefined;
     let upgraded: Duplex | undefined;
@@ -258,18 +257,6 @@ export class Gate extends Duplex {
   }
 }
 
-/** Follows the frames of one direction of a WebSocket (RFC 6455 §5.2) by their heads alone. */
-interface FrameTracker {
-  /** Whether one frame has ended and the next has not begun: another may be put here. */
-  atBoundary(): boolean;
-  /**
-   * Reads on; with `stop` no further than to the first boundary.
-   *
-   * @returns how many bytes of the chunk were read
-   */
-  read(chunk: Buffer, stop: boolean): number;
-}
-
 /** The two bytes that every frame begins with: they say how long its head is. */
 const SHORTEST_HEAD = 2;
 
@@ -287,7 +274,8 @@ function payloadLength(head: Buffer): number {
   return length === 127 ? Number(head.readBigUInt64BE(2)) : length;
 }
 
-export function createFrameTracker(): FrameTracker {
+/** Follows the frames of one direction of a WebSocket (RFC 6455 §5.2) by their heads alone. */
+export function createFrameTracker() {
   const head = Buffer.alloc(14);
   let headBytes = 0;
   let payloadLeft = 0;
@@ -299,11 +287,17 @@ export function createFrameTracker(): FrameTracker {
     headBytes = 0;
   };
 
+  /** Whether one frame has ended and the next has not begun: another may be put here. */
   const atBoundary = (): boolean => headBytes === 0 && payloadLeft === 0;
 
   return {
     atBoundary,
-    read(chunk, stop) {
+    /**
+     * Reads on; with `stop` no further than to the first boundary.
+     *
+     * @returns how many bytes of the chunk were read
+     */
+    read(chunk: Buffer, stop: boolean): number {
       let at = 0;
       while (at < chunk.length && !(stop && atBoundary())) {
         if (payloadLeft > 0) {

@@ -27,22 +27,16 @@ export type DeclaredOutcome =
   /** The declared value is not used; the key that was active before stays active. */
   | { readonly kind: 'refused'; readonly warning: WarningView };
 
-export interface DeclaredKeys {
-  /** Acts on what is declared now; never rejects. To be called at the start, and at each change. */
-  settle(reading: DeclaredReading): Promise<DeclaredOutcome>;
-  /** What `sidecar status` repeats until the declared value is mended. */
-  warnings(): readonly WarningView[];
-}
-
 interface DeclaredOptions {
   readonly keeper: Keeper;
   readonly rotator: Rotator;
   readonly graceMs: number;
 }
 
+export type DeclaredKeys = ReturnType<typeof createDeclaredKeys>;
+
 /** Keeps the client `master` in step with the key that the operator declared. */
-export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
-  const { keeper } = options;
+export function createDeclaredKeys(options: DeclaredOptions) {
   let refusal: WarningView | undefined;
   /** The warning about a short key, which holds as long as that key is the active one. */
   let short: { readonly digest: string; readonly warning: WarningView } | undefined;
@@ -56,24 +50,24 @@ export function createDeclaredKeys(options: DeclaredOptions): DeclaredKeys {
     try {
       return await actOn(value, digest, options);
     } catch (error) {
-      if (error instanceof AdminError) return notTaken(where, error);
-      throw error;
+      if (!(error instanceof AdminError)) throw error;
+      const { code, message, hints } = error;
+      return refused(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
     }
   };
 
-  const outcomeOf = async (reading: DeclaredReading): Promise<DeclaredOutcome> => {
-    if ('fault' in reading) return unreadable(reading.fault);
-    return reading.value === undefined ? { kind: 'nothing' } : await judge(reading.value);
-  };
-
   return {
-    async settle(reading) {
-      const outcome = await outcomeOf(reading);
+    /** Acts on what is declared now. To be called at the start, and at each change. */
+    async settle(reading: DeclaredReading): Promise<DeclaredOutcome> {
+      let outcome: DeclaredOutcome = { kind: 'nothing' };
+      if ('fault' in reading) outcome = unreadable(reading.fault);
+      else if (reading.value !== undefined) outcome = await judge(reading.value);
       refusal = outcome.kind === 'refused' ? outcome.warning : undefined;
       return outcome;
     },
-    warnings() {
-      const master = keeper.keyring().clients.get(MASTER);
+    /** What `sidecar status` repeats until the declared value is mended. */
+    warnings(): readonly WarningView[] {
+      const master = options.keeper.keyring().clients.get(MASTER);
       const active = master && activeOf(master);
       return [
         ...(refusal === undefined ? [] : [refusal]),
@@ -91,21 +85,24 @@ async function actOn(
 ): Promise<DeclaredOutcome> {
   const by = `declared:${source}`;
   const plan = planDeclared(keeper.keyring(), source, digest);
-  if (plan.kind === 'nothing') return plan;
-  if (plan.kind === 'stale') {
-    const { generation, state } = plan;
-    const older = `${where} holds an older key (${generation}, ${state})`;
-    return { kind: 'stale', message: `${older}; the newer one stays active` };
+  switch (plan.kind) {
+    case 'nothing':
+      return { kind: 'nothing' };
+    case 'stale': {
+      const older = `${where} holds an older key (${plan.generation}, ${plan.state})`;
+      return { kind: 'stale', message: `${older}; the newer one stays active` };
+    }
+    case 'remember':
+      await keeper.change([{ kind: 'remember', source, digest }], by);
+      return { kind: 'nothing' };
+    case 'rotate': {
+      const isFirst = keeper.keyring().clients.get(MASTER) === undefined;
+      const newClient = isFirst ? NEW_MASTER : undefined;
+      const rotation = { ...MASTER_ROTATION, key, source, graceMs, newClient };
+      await rotator.activate({ ...rotation, origin: 'declared' }, by);
+      return { kind: 'rotated', where };
+    }
   }
-  if (plan.kind === 'remember') {
-    await keeper.change([{ kind: 'remember', source, digest }], by);
-    return { kind: 'nothing' };
-  }
-  const isFirst = keeper.keyring().clients.get(MASTER) === undefined;
-  const newClient = isFirst ? NEW_MASTER : undefined;
-  const rotation = { ...MASTER_ROTATION, key, source, graceMs, newClient };
-  await rotator.activate({ ...rotation, origin: 'declared' }, by);
-  return { kind: 'rotated', where };
 }
 
 /** What a declared value means to the keyring. */
@@ -156,64 +153,58 @@ const tooWeak = (where: string, reason: string): DeclaredOutcome =>
     'make a good one with `sidecar key new`; until then the previous key stays active',
   );
 
-const notTaken = (where: string, { code, message, hints }: AdminError): DeclaredOutcome =>
-  refused(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
-
 const shortKey = (where: string, warning: string): WarningView => ({
   code: 'short_declared_key',
   message: `${where}: ${warning}`,
   hint: 'sidecar rotate, or declare a longer one',
 });
 
-interface FirstKeyOptions {
-  readonly keeper: Keeper;
-  readonly rotator: Rotator;
+interface FirstKeyOptions extends DeclaredOptions {
   readonly keyFiles: KeyFiles;
   readonly declared: DeclaredKeys;
   readonly places: DeclaredPlaces;
-  readonly graceMs: number;
 }
 
 /** Where the key that clients present came from, at this start. */
-export type FirstKey = 'declared' | 'made' | 'found';
-
-interface FirstKeyFound {
-  readonly from: FirstKey;
-  /** What is declared, and what became of it. */
-  readonly reading: DeclaredReading;
-  readonly outcome: DeclaredOutcome;
-}
+type FirstKey = 'declared' | 'made' | 'found';
 
 /**
  * Sees to it that `master` has a key when requests come: the declared one, the one that an older
  * sidecar, which had no keyring yet, left in the state folder, or a new one.
  *
+ * @returns where it came from, what is declared, and what became of that
  * @throws AdminError where a first key cannot be made
  */
-export async function firstKey(options: FirstKeyOptions): Promise<FirstKeyFound> {
-  const { keeper, rotator, keyFiles, declared, places } = options;
+export async function firstKey({ declared, places, ...options }: FirstKeyOptions) {
   const reading = await places.read();
   const outcome = await declared.settle(reading);
+  const key = 'value' in reading ? reading.value?.key : undefined;
+  return { from: await originOf(options, key), reading, outcome };
+}
+
+/** @param declared the key that is declared now */
+async function originOf(
+  { keeper, rotator, keyFiles, graceMs }: Omit<FirstKeyOptions, 'declared' | 'places'>,
+  declared: Secret | undefined,
+): Promise<FirstKey> {
   const master = keeper.keyring().clients.get(MASTER);
   if (master === undefined) {
-    const found = await keyFiles.read(MASTER);
-    if (found === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
-    const fault = found && keyTextFault(found.reveal());
+    const kept = await keyFiles.read(MASTER);
+    if (kept === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
+    const fault = kept && keyTextFault(kept.reveal());
     if (fault !== undefined) throw badFile(`the key file of ${MASTER}: ${fault}`);
-    const key = found ?? new Secret(generateKey());
-    const { graceMs } = options;
+    const key = kept ?? new Secret(generateKey());
     const rotation = { ...MASTER_ROTATION, key, source: undefined, graceMs };
     await rotator.activate({ ...rotation, origin: 'made', newClient: NEW_MASTER }, 'sidecar');
-    return { from: found === undefined ? 'made' : 'found', outcome, reading };
+    return kept === undefined ? 'made' : 'found';
   }
-  const active = activeOf(master);
-  if ('fault' in reading || reading.value === undefined) return { from: 'found', outcome, reading };
-  const { key } = reading.value;
-  if (digestOf(key.reveal()) !== active?.digest) return { from: 'found', outcome, reading };
-  const kept = await keyFiles.read(MASTER);
+  if (declared === undefined || digestOf(declared.reveal()) !== activeOf(master)?.digest) {
+    return 'found';
+  }
   // An older sidecar kept no copy of a declared key; after a rollback there is none either.
-  if (kept?.reveal() !== key.reveal()) await rotator.publishActive(MASTER, key);
-  return { from: 'declared', outcome, reading };
+  const kept = await keyFiles.read(MASTER);
+  if (kept?.reveal() !== declared.reveal()) await rotator.publishActive(MASTER, declared);
+  return 'declared';
 }
 
 /** A new key in place of an emptied file would lock out whoever holds the key that was in it. */

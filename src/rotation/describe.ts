@@ -1,6 +1,5 @@
 import { isoOrNull } from '../config/units.ts';
 import {
-  activeOf,
   type Client,
   endOf,
   type Generation,
@@ -8,7 +7,7 @@ import {
   idOf,
   type Tombstone,
 } from '../keyring/keyring.ts';
-import type { StoreError } from '../store/key-store.ts';
+import type { KeyStore, StoreError } from '../store/key-store.ts';
 import type {
   ClientView,
   GenerationView,
@@ -24,7 +23,7 @@ import type { SteadyClock } from './steady-clock.ts';
 export interface ViewSources {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** By generation id. */
+  /** By generation id; the most recent callers come first. */
   readonly use: (id: string) => GenerationUse | undefined;
   /** Requests and WebSockets under way with a generation. */
   readonly inFlight: (id: string) => number;
@@ -101,23 +100,15 @@ export function whoView(
   const callers = sources.use(idOf(client, generation.number))?.callers ?? [];
   return {
     generation: generationView(client, generation, sources),
-    callers: [...callers]
-      .sort((a, b) => b.lastAt - a.lastAt)
-      .map(({ address, userAgent, firstAt, lastAt, count }) => ({
-        address,
-        userAgent,
-        firstSeenAt: new Date(firstAt).toISOString(),
-        lastSeenAt: new Date(lastAt).toISOString(),
-        count,
-      })),
+    callers: callers.map(({ address, userAgent, firstAt, lastAt, count }) => ({
+      address,
+      userAgent,
+      firstSeenAt: new Date(firstAt).toISOString(),
+      lastSeenAt: new Date(lastAt).toISOString(),
+      count,
+    })),
   };
 }
-
-/** Valid generations of a client, the active one aside, newest first. */
-export const olderValid = (client: Client): readonly Generation[] => {
-  const active = activeOf(client);
-  return client.generations.filter((each) => each !== active).reverse();
-};
 
 /** What the status is made from, beside the clients. */
 export interface StatusFacts {
@@ -126,8 +117,8 @@ export interface StatusFacts {
   readonly startedAt: number;
   readonly clock: SteadyClock;
   readonly storeError: () => StoreError | undefined;
-  /** What the store found, and could not mend so far. */
-  readonly storeWarnings: () => readonly string[];
+  /** Its warnings are what it found, and could not mend so far. */
+  readonly store: Pick<KeyStore, 'warnings'>;
   /** Milliseconds; 0: no schedule. */
   readonly rotateEveryMs: number;
   /** What else an operator should look at. */
@@ -147,7 +138,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
     rotateEveryMs: rotateEveryMs === 0 ? null : rotateEveryMs,
     warnings: [
       ...storeDown(failed),
-      ...facts.storeWarnings().map(storeWarning),
+      ...facts.store.warnings.map(storeWarning),
       ...clockWarnings(clock),
       ...facts.warnings(),
     ],

@@ -1,7 +1,7 @@
 import { type AuditEntry, appendLine } from '../keyring/audit.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
-import type { AuditHead, Keyring } from '../keyring/keyring.ts';
-import { type KeyringSnapshot, snapshotOf } from '../keyring/snapshot.ts';
+import type { Keyring } from '../keyring/keyring.ts';
+import { snapshotOf } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
 import {
   asStoreError,
@@ -9,7 +9,6 @@ import {
   type KeyStore,
   type SavesOptions,
   type StoredKeyring,
-  type StoreError,
 } from '../store/key-store.ts';
 import { createTurns } from '../turns.ts';
 import { type Actor, AdminError, adminErrorOf } from './admin.ts';
@@ -32,36 +31,15 @@ interface KeeperOptions extends SavesOptions {
  */
 type Durability = 'saved' | 'at-once' | 'later';
 
-/** Holds the keyring that rules, and keeps the store in step with it. */
-export interface Keeper {
-  keyring(): Keyring;
-  snapshot(): KeyringSnapshot;
-  /**
-   * Carries out commands as one change: either all of them or none. Resolves to what they did.
-   *
-   * @throws AdminError with the fault's code, or `store_unavailable`
-   */
-  change(
-    commands: readonly Command[],
-    by: Actor,
-    durability?: Durability,
-  ): Promise<readonly KeyringEvent[]>;
-  /** Calls the listener after each change from now on, after the listeners before it. */
-  subscribe(listener: KeyringListener): void;
-  /** Writes into the audit what happened without a change of the keyring; never rejects. */
-  note(entry: Omit<AuditEntry, 'at'>): Promise<void>;
-  /** The store's last error; undefined: what rules is saved. */
-  storeError(): StoreError | undefined;
-  /** Waits for the changes under way, and saves what is not saved yet. */
-  close(): Promise<void>;
-}
+export type Keeper = ReturnType<typeof createKeeper>;
 
 /** Milliseconds between tries of a save that failed. */
 const RETRY_MS = 1000;
 /** Milliseconds after which a change of durability `later` is saved at the latest. */
 const LATER_MS = 5000;
 
-export function createKeeper(options: KeeperOptions): Keeper {
+/** Holds the keyring that rules, and keeps the store in step with it. */
+export function createKeeper(options: KeeperOptions) {
   const { now } = options;
   const ruling = createRuling(options);
   const listeners: KeyringListener[] = [];
@@ -70,28 +48,29 @@ export function createKeeper(options: KeeperOptions): Keeper {
   let closed = false;
 
   /** Saves what rules already; a save that fails is tried again until one succeeds. */
-  const saveRuling = async (): Promise<void> => {
-    try {
-      ruling.rule(await ruling.save(ruling.keyring()));
-    } catch {
-      saveIn(RETRY_MS);
-    }
-  };
-  const saveIn = (ms: number): void => {
-    if (!closed) timer ??= setTimeout(saveNow, ms).unref();
-  };
-  const saveNow = (): void => {
+  const saveRuling = (): Promise<void> =>
+    ruling.save(ruling.keyring()).then(ruling.rule, () => saveIn(RETRY_MS));
+  const saveOwed = (): Promise<void> => {
     timer = undefined;
-    void inTurn(async () => {
+    return inTurn(async () => {
       if (ruling.isOwed()) await saveRuling();
     });
+  };
+  const saveIn = (ms: number): void => {
+    if (!closed) timer ??= setTimeout(() => void saveOwed(), ms).unref();
   };
 
   return {
     keyring: ruling.keyring,
     snapshot: ruling.snapshot,
+    /** The store's last error; undefined: what rules is saved. */
     storeError: ruling.failed,
-    change: (commands, by, durability = 'saved') =>
+    /**
+     * Carries out commands as one change: either all of them or none. Resolves to what they did.
+     *
+     * @throws AdminError with the fault's code, or `store_unavailable`
+     */
+    change: (commands: readonly Command[], by: Actor, durability: Durability = 'saved') =>
       inTurn(async () => {
         const { next, events } = carryOut(ruling.keyring(), commands, by, now());
         if (next === ruling.keyring()) return events;
@@ -101,20 +80,21 @@ export function createKeeper(options: KeeperOptions): Keeper {
         if (durability === 'later') saveIn(LATER_MS);
         return events;
       }),
-    subscribe: (listener) => void listeners.push(listener),
-    note: (entry) =>
+    /** Calls the listener after each change from now on, after the listeners before it. */
+    subscribe: (listener: KeyringListener) => void listeners.push(listener),
+    /** Writes into the audit what happened without a change of the keyring; never rejects. */
+    note: (entry: Omit<AuditEntry, 'at'>) =>
       inTurn(async () => {
         const line = { ...entry, at: new Date(now()).toISOString() };
         const keyring = ruling.keyring();
         ruling.rule({ ...keyring, audit: appendLine(keyring.audit, line) });
         await saveRuling();
       }),
+    /** Waits for the changes under way, and saves what is not saved yet. */
     async close() {
       closed = true;
       clearTimeout(timer);
-      await inTurn(async () => {
-        if (ruling.isOwed()) await saveRuling();
-      });
+      await saveOwed();
     },
   };
 }
@@ -143,17 +123,7 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
   };
 }
 
-interface CarriedOut {
-  readonly next: Keyring;
-  readonly events: readonly KeyringEvent[];
-}
-
-function carryOut(
-  keyring: Keyring,
-  commands: readonly Command[],
-  by: Actor,
-  now: number,
-): CarriedOut {
+function carryOut(keyring: Keyring, commands: readonly Command[], by: Actor, now: number) {
   let next = keyring;
   const events: KeyringEvent[] = [];
   for (const command of commands) {
@@ -162,11 +132,9 @@ function carryOut(
     next = result.keyring;
     events.push(...result.events);
   }
-  const audit = events.reduce<AuditHead>(
-    (head, event) => appendLine(head, auditEntryOf(event, by, now)),
-    next.audit,
-  );
-  return { next: audit === next.audit ? next : { ...next, audit }, events };
+  const lines = events.map((event) => auditEntryOf(event, by, now));
+  if (lines.length > 0) next = { ...next, audit: lines.reduce(appendLine, next.audit) };
+  return { next, events };
 }
 
 /**

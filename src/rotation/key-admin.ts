@@ -31,7 +31,6 @@ import {
 import {
   clientView,
   generationView,
-  olderValid,
   type StatusFacts,
   statusView,
   type ViewSources,
@@ -60,8 +59,8 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
   const { keeper, sources, onNotRotated } = options;
   const verb =
     (kind: 'disable' | 'enable' | 'remove' | 'rollback') =>
-    async (name: string, by: Actor): Promise<ChangeView> =>
-      await change(options, [{ kind, client: clientNamed(keeper, name).name }], name, by);
+    (client: string, by: Actor): Promise<ChangeView> =>
+      change(options, { kind, client }, client, by);
   const remove = verb('remove');
   const rollback = verb('rollback');
   const clients = (): readonly ClientView[] => {
@@ -91,8 +90,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
       const { client, generation } = generationNamed(keeper, id);
       const mayBreakCallers = !('endedAt' in generation) && !force && !compromised;
       if (mayBreakCallers) refuseInUse(client, [generation], sources);
-      const command = { kind: 'revoke', generation: id, compromised } as const;
-      return await change(options, [command], client, by);
+      return await change(options, { kind: 'revoke', generation: id, compromised }, client, by);
     },
     disable: verb('disable'),
     enable: verb('enable'),
@@ -201,25 +199,24 @@ function previousOf(
   name: string,
   made: number,
 ): readonly (Generation | Tombstone)[] {
-  const client = keyring.clients.get(name);
-  const older = ({ number }: { readonly number: number }) => number < made;
-  const valid = client === undefined ? [] : olderValid(client).filter(older);
-  if (valid.length > 0) return valid;
-  const ended = tombstonesByClient(keyring).get(name) ?? [];
+  const valid = keyring.clients.get(name)?.generations ?? [];
+  const older = [...valid, ...(tombstonesByClient(keyring).get(name) ?? [])]
+    .filter(({ number }) => number < made)
+    .sort((one, other) => other.number - one.number);
+  const retiring = older.filter(({ state }) => state === 'retiring');
   // The active one may be older than what was made, where that was rolled back since.
-  const all = [...(client?.generations ?? []), ...ended].filter(older);
-  return all.sort((one, other) => other.number - one.number).slice(0, 1);
+  return retiring.length > 0 ? retiring : older.slice(0, 1);
 }
 
 /** Makes a change that takes keys away or gives them back: it holds at once, saved or not. */
 async function change(
   options: KeyAdminOptions,
-  commands: readonly Command[],
+  command: Command,
   name: string,
   by: Actor,
 ): Promise<ChangeView> {
   const { keeper, takeCut } = options;
-  const events = await keeper.change(commands, by, 'at-once');
+  const events = await keeper.change([command], by, 'at-once');
   const client = keeper.keyring().clients.get(name) ?? clientNamed(keeper, name);
   const cut = compromisedIn(events).reduce((sum, id) => sum + takeCut(id), 0);
   const failed = keeper.storeError();

@@ -5,28 +5,21 @@ import type { Config } from '../config/settings.ts';
 import type { AuditEntry } from '../keyring/audit.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { EMPTY_KEYRING, idOf, type Keyring, readId } from '../keyring/keyring.ts';
-import type { KeyringSnapshot, KnownKey } from '../keyring/snapshot.ts';
+import type { KnownKey } from '../keyring/snapshot.ts';
 import type { KeyFiles } from '../store/key-files.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
-import {
-  type Actor,
-  AdminError,
-  type KeyAdmin,
-  type RotationOutcome,
-  type Trigger,
-} from './admin.ts';
+import { type Actor, AdminError, type RotationOutcome, type Trigger } from './admin.ts';
 import {
   createDeclaredKeys,
   type DeclaredKeys,
   type DeclaredOutcome,
-  type FirstKey,
   firstKey,
 } from './declared.ts';
 import { createKeeper, type Keeper } from './keeper.ts';
 import { createKeyAdmin } from './key-admin.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
-import { createRotator, type Rotator } from './rotate.ts';
+import { compromisedIn, createRotator, type Rotator } from './rotate.ts';
 import { createKeyTimer } from './schedule.ts';
 import { type ClockJump, createSteadyClock } from './steady-clock.ts';
 import {
@@ -82,25 +75,7 @@ interface KeysOptions {
 }
 
 /** All that a running sidecar knows of keys. */
-export interface Keys {
-  /** Where the key came from that `master` presents, at this start. */
-  readonly from: FirstKey;
-  snapshot(): KeyringSnapshot;
-  keyring(): Keyring;
-  /** Milliseconds since the epoch, by which keys end. */
-  now(): number;
-  readonly admin: KeyAdmin;
-  /** For the traffic path: neither waits, and neither throws. */
-  onKeyUse(key: KnownKey, address: string, userAgent: string): void;
-  onFirstAnswer(key: KnownKey): void;
-  lastUsedAt(generation: string): number | undefined;
-  /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
-  note(entry: Omit<AuditEntry, 'at'>): void;
-  /** How many publish targets lack the newest key. */
-  publishPending(): number;
-  /** Saves what is not saved yet; nothing happens by itself any more. */
-  close(): Promise<void>;
-}
+export type Keys = Awaited<ReturnType<typeof openKeys>>;
 
 /**
  * Loads the keyring, goes on with what a crash left, makes the first key where there is none, and
@@ -109,14 +84,13 @@ export interface Keys {
  * @throws StoreError where the keyring cannot be read
  * @throws AdminError where the first key cannot be made
  */
-export async function openKeys(options: KeysOptions): Promise<Keys> {
+export async function openKeys(options: KeysOptions) {
   const { config, store, keyFiles, places, events } = options;
   const { graceMs, maxGraceMs, rotateEveryMs } = config;
   const { clock, startedAt, usage, keeper } = await loadKeeper(options);
   const { now } = clock;
   const publisher = openPublisher(options, keeper, now);
-  const takeCut = cutCompromised(keeper, options.traffic.cut);
-  followChanges(keeper, publisher, events);
+  const takeCut = followChanges(options, keeper, publisher);
   const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs });
   for (const note of await rotator.recover()) events.onNote(note);
 
@@ -125,41 +99,43 @@ export async function openKeys(options: KeysOptions): Promise<Keys> {
   events.onDeclared(first.outcome);
   void publisher.tryAll();
   const watch = watchDeclared(options, declared, first.reading);
-  const publishing = new Set(config.publish.map(({ client }) => client));
-  const schedule = { everyMs: rotateEveryMs, clients: publishing };
+  const schedule = { everyMs: rotateEveryMs, clients: publishedClients(config) };
   const timer = createKeyTimer({
     ...{ keeper, clock, schedule, usage },
     saveUsage: () => saveUsage(store, usage, keeper.keyring()),
     rotate: (client) => rotateOnSchedule(rotator, client, graceMs, events),
   });
   const tombstones = watchTombstones(keeper, now, events);
-  const firstUses = createFirstUses(keeper, now);
-
   const { targets } = publisher;
-  const { inFlight } = options.traffic;
+  const warnings = () => [...declared.warnings(), ...publisher.warnings()];
   const admin = createKeyAdmin({
     ...{ keeper, rotator, keyFiles, places, graceMs, takeCut },
     onNotRotated: (by, outcome) => events.onRotation(triggerOf(by), outcome),
-    sources: { now, use: usage.of, inFlight, targets, schedule },
+    sources: { now, use: usage.of, inFlight: options.traffic.inFlight, targets, schedule },
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
-      ...{ storeError: keeper.storeError, storeWarnings: () => store.warnings },
-      warnings: () => [...declared.warnings(), ...publisher.warnings()],
+      ...{ storeError: keeper.storeError, store, warnings },
     },
   });
   return {
+    /** Where the key came from that `master` presents, at this start. */
     from: first.from,
+    /** `now` is the time by which keys end, in milliseconds since the epoch. */
     ...{ snapshot: keeper.snapshot, keyring: keeper.keyring, now, admin },
-    onKeyUse(key, address, userAgent) {
+    /** For the traffic path: neither this nor `onFirstAnswer` waits or throws. */
+    onKeyUse(key: KnownKey, address: string, userAgent: string): void {
       usage.note(key.id, address, userAgent);
       if (key.state === 'retired' || key.state === 'revoked') tombstones.note(key.id, address);
     },
-    onFirstAnswer: firstUses.note,
+    onFirstAnswer: createFirstUses(keeper, now).note,
     lastUsedAt: usage.lastAt,
-    note: (entry) => void keeper.note(entry),
+    /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
+    note: (entry: Omit<AuditEntry, 'at'>): void => void keeper.note(entry),
+    /** How many publish targets lack the newest key. */
     publishPending: () =>
-      [...publishing].flatMap(targets).filter(({ state }) => state === 'pending').length,
-    async close() {
+      [...schedule.clients].flatMap(targets).filter(({ state }) => state === 'pending').length,
+    /** Saves what is not saved yet; nothing happens by itself any more. */
+    async close(): Promise<void> {
       watch.stop();
       publisher.close();
       tombstones.close();
@@ -184,6 +160,9 @@ async function loadKeeper(options: KeysOptions) {
   return { clock, startedAt, usage, keeper };
 }
 
+const publishedClients = ({ publish }: KeysOptions['config']): ReadonlySet<string> =>
+  new Set(publish.map(({ client }) => client));
+
 function openPublisher(
   { config, events }: KeysOptions,
   keeper: Keeper,
@@ -203,28 +182,19 @@ function openPublisher(
 }
 
 /**
- * Ends what is under way with a key once it is revoked as compromised.
+ * Ends what is under way with a key that is revoked as compromised, tells log and metrics of
+ * changes, and the publisher of a newest key that is revoked.
  *
- * @returns how many were cut for a generation; the answer is given once
+ * @returns how many exchanges were cut for a generation; the answer is given once
  */
-function cutCompromised(keeper: Keeper, cut: (generation: string) => number) {
+function followChanges(
+  { events: told, traffic }: KeysOptions,
+  keeper: Keeper,
+  publisher: Publisher,
+) {
   const counts = new Map<string, number>();
-  keeper.subscribe((events) => {
-    for (const event of events) {
-      if (event.kind !== 'revoked' || !event.compromised) continue;
-      counts.set(event.generation, cut(event.generation));
-    }
-  });
-  return (generation: string): number => {
-    const count = counts.get(generation) ?? 0;
-    counts.delete(generation);
-    return count;
-  };
-}
-
-/** Tells log and metrics of changes, and the publisher of a newest key that is revoked. */
-function followChanges(keeper: Keeper, publisher: Publisher, told: KeyEvents): void {
   keeper.subscribe((events, by) => {
+    for (const id of compromisedIn(events)) counts.set(id, traffic.cut(id));
     for (const event of events) {
       // A client's first key is no rotation.
       if (event.kind === 'rotated' && event.from !== undefined) {
@@ -236,6 +206,11 @@ function followChanges(keeper: Keeper, publisher: Publisher, told: KeyEvents): v
       told.onChange(event, by);
     }
   });
+  return (generation: string): number => {
+    const count = counts.get(generation) ?? 0;
+    counts.delete(generation);
+    return count;
+  };
 }
 
 function isNewest(

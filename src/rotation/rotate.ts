@@ -50,32 +50,21 @@ interface RotatorOptions {
   readonly maxGraceMs: number;
 }
 
-/** Every method that changes something throws `AdminError` where nothing was changed. */
-export interface Rotator {
-  /**
-   * Makes a new key and activates it, once for each idempotency key: whoever asks again is given
-   * the answer of the first time.
-   */
-  rotate(rotation: RotationToNewKey, by: Actor): Promise<RotationResult>;
-  /**
-   * Makes a given key the active one of its client. The order is what no crash may break: the
-   * digest is stored as staged, the key is written where it can be read, and then it becomes
-   * active.
-   */
-  activate(rotation: Rotation, by: Actor): Promise<readonly KeyringEvent[]>;
-  /** Goes on with what a crash left: to be called once, before any request is served. */
-  recover(): Promise<readonly string[]>;
-  /** Writes a client's active key, of which the plaintext is at hand again, to where it belongs. */
-  publishActive(client: string, key: Secret): Promise<void>;
-}
+export type Rotator = ReturnType<typeof createRotator>;
 
-export function createRotator(options: RotatorOptions): Rotator {
+/** Every method that changes something throws `AdminError` where nothing was changed. */
+export function createRotator(options: RotatorOptions) {
   const { keeper, keyFiles } = options;
   return {
+    /**
+     * Makes a new key and activates it, once for each idempotency key: whoever asks again is given
+     * the answer of the first time.
+     */
     rotate: rotateOnce(options),
-    activate: (rotation, by) => activate(options, rotation, by),
+    activate: (rotation: Rotation, by: Actor) => activate(options, rotation, by),
 
-    async recover() {
+    /** Goes on with what a crash left: to be called once, before any request is served. */
+    async recover(): Promise<readonly string[]> {
       const notes: string[] = [];
       for (const { name, staged } of keeper.keyring().clients.values()) {
         if (staged === undefined) continue;
@@ -91,7 +80,8 @@ export function createRotator(options: RotatorOptions): Rotator {
       return notes;
     },
 
-    async publishActive(name, key) {
+    /** Writes a client's active key, of which the plaintext is at hand again, where it belongs. */
+    async publishActive(name: string, key: Secret): Promise<void> {
       const client = keeper.keyring().clients.get(name);
       const active = client && activeOf(client);
       if (active === undefined || digestOf(key.reveal()) !== active.digest) return;
@@ -101,10 +91,10 @@ export function createRotator(options: RotatorOptions): Rotator {
   };
 }
 
-function rotateOnce(options: RotatorOptions): Rotator['rotate'] {
+function rotateOnce(options: RotatorOptions) {
   /** By client: a call that repeats the one under way waits for the answer to that one. */
   const underWay = new Map<string, { digest: string; result: Promise<RotationResult> }>();
-  return async (rotation, by) => {
+  return async (rotation: RotationToNewKey, by: Actor): Promise<RotationResult> => {
     const { client, idempotency } = rotation;
     if (idempotency === undefined) return await rotateToNew(options, rotation, by);
     const same = underWay.get(client);
@@ -129,16 +119,19 @@ async function rotateToNew(
   const { client } = rotation;
   const key = new Secret(generateKey());
   const made = { ...rotation, key, origin: 'made', source: undefined } as const;
-  const events = await activate(options, made, by);
-  const number = newestNumber(options.keeper.keyring().clients.get(client));
+  const { number, events } = await activate(options, made, by);
   return { client, number, key, replayed: false, revoked: compromisedIn(events) };
 }
 
+/**
+ * Makes a given key the active one of its client. The order is what no crash may break: the digest
+ * is stored as staged, the key is written where it can be read, and then it becomes active.
+ */
 async function activate(
   options: RotatorOptions,
   { newClient, key, ...rotation }: Rotation,
   by: Actor,
-): Promise<readonly KeyringEvent[]> {
+) {
   const { keeper, publisher, maxGraceMs } = options;
   const { client, compromised } = rotation;
   const digest = digestOf(key.reveal());
@@ -151,7 +144,7 @@ async function activate(
   const published = !compromised && (await publisher.publish(client, number, key));
   const events = await keeper.change([{ kind: 'commit', client, published }], by, 'at-once');
   if (compromised) void publishLate(options, client, number, key).catch(() => undefined);
-  return [...staged, ...events];
+  return { number, events: [...staged, ...events] };
 }
 
 /** The answer that an idempotency key was given before; undefined: it is new to this client. */
@@ -166,15 +159,9 @@ async function answeredBefore(
   if (known.fingerprint !== idempotency.fingerprint) throw idempotencyMismatch();
   const { number } = known;
   const digest = findGeneration(keeper.keyring(), name, number)?.digest;
-  const key = await keyFiles.read(name);
-  const isStillNewest = key !== undefined && digestOf(key.reveal()) === digest;
-  return {
-    client: name,
-    number,
-    key: isStillNewest ? key : null,
-    replayed: true,
-    revoked: [],
-  };
+  const kept = await keyFiles.read(name);
+  const key = kept !== undefined && digestOf(kept.reveal()) === digest ? kept : null;
+  return { client: name, number, key, replayed: true, revoked: [] };
 }
 
 const idempotencyMismatch = (): AdminError =>
@@ -182,16 +169,9 @@ const idempotencyMismatch = (): AdminError =>
     hints: ['make a new one for each rotation; use it again only to try the same one again'],
   });
 
-const newestNumber = (client: Client | undefined): number => {
-  const active = client && activeOf(client);
-  return active?.number ?? client?.lastNumber ?? 0;
-};
-
 /** Ids of the generations that were revoked as compromised. */
 export const compromisedIn = (events: readonly KeyringEvent[]): readonly string[] =>
-  events.flatMap((event) =>
-    event.kind === 'revoked' && event.compromised ? [event.generation] : [],
-  );
+  events.flatMap((each) => (each.kind === 'revoked' && each.compromised ? each.generation : []));
 
 /** Writes the key file before any publish target: where that fails, nobody has seen the key. */
 async function writeOrUnstage(
@@ -204,15 +184,11 @@ async function writeOrUnstage(
     await keyFiles.write(client, key);
   } catch (cause) {
     await keeper.change([{ kind: 'unstage', client }], by, 'at-once');
-    const reason = (cause as Error).message;
-    throw new AdminError(
-      'publish_failed',
-      `nothing was changed: the key file cannot be written: ${reason}`,
-      {
-        hints: ['let the sidecar write its state folder, or free space on that disk'],
-        cause,
-      },
-    );
+    const reason = `the key file cannot be written: ${(cause as Error).message}`;
+    throw new AdminError('publish_failed', `nothing was changed: ${reason}`, {
+      hints: ['let the sidecar write its state folder, or free space on that disk'],
+      cause,
+    });
   }
 }
 

@@ -52,12 +52,6 @@ interface KeyTimerOptions {
   readonly rotate: (client: string) => Promise<void>;
 }
 
-/** Changes keys where nobody asks for it and only their time has come. */
-interface KeyTimer {
-  /** Nothing happens by itself any more; use that was not saved yet is saved. */
-  close(): Promise<void>;
-}
-
 /** The longest wait: the wall clock may jump, and a machine that slept wakes late. */
 const LOOK_EVERY_MS = 1000;
 /** So many milliseconds of the record of who used which key a crash may lose. */
@@ -66,7 +60,7 @@ const SAVE_USAGE_MS = 30_000;
 const TRY_AGAIN_MS = 60_000;
 
 /** Retires keys at their ends, rotates by the schedule, and saves who used which key. */
-export function createKeyTimer(options: KeyTimerOptions): KeyTimer {
+export function createKeyTimer(options: KeyTimerOptions) {
   const { keeper, clock, schedule, usage } = options;
   /** By client: the instant before which no scheduled rotation is begun. */
   const notBefore = new Map<string, number>();
@@ -112,7 +106,8 @@ export function createKeyTimer(options: KeyTimerOptions): KeyTimer {
   plan();
 
   return {
-    async close() {
+    /** Nothing happens by itself any more; use that was not saved yet is saved. */
+    async close(): Promise<void> {
       closed = true;
       clearTimeout(timer);
       await working;

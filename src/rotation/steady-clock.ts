@@ -8,14 +8,7 @@ export interface ClockJump {
   readonly followed: boolean;
 }
 
-export interface SteadyClock {
-  /** Milliseconds since the epoch. Never goes back; makes no jump that `onJump` did not tell. */
-  now(): number;
-  /** Compares with the wall clock; to be called about each second. */
-  check(): void;
-  /** The jump that is not followed at present. */
-  jump(): ClockJump | undefined;
-}
+export type SteadyClock = ReturnType<typeof createSteadyClock>;
 
 interface SteadyClockOptions {
   readonly clock: Clock;
@@ -34,7 +27,7 @@ const LONGEST_SLEEP_MS = 24 * 3_600_000;
  * once, nor bring an old one back: so it is read at the start, the monotonic one carries it on, and
  * what differs by more than a night's sleep is told, and not followed until a restart.
  */
-export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptions): SteadyClock {
+export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptions) {
   const wall = clock.now();
   let base = Math.max(wall, notBefore);
   let since = clock.elapsed();
@@ -57,8 +50,10 @@ export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptio
   if (notBefore - wall > SMALL_MS) tell({ byMs: wall - notBefore, followed: false });
 
   return {
+    /** Milliseconds since the epoch. Never goes back; makes no jump that `onJump` did not tell. */
     now,
-    check() {
+    /** Compares with the wall clock; to be called about each second. */
+    check(): void {
       const at = clock.now();
       const byMs = at - (base + clock.elapsed() - since);
       if (Math.abs(byMs) <= SMALL_MS) {
@@ -71,6 +66,7 @@ export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptio
         tell({ byMs, followed: false });
       }
     },
+    /** The jump that is not followed at present. */
     jump: () => unfollowed,
   };
 }

@@ -8,173 +8,100 @@ import {
   tombstonesByClient,
 } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
+import { redact } from '../text/safe.ts';
 import type { Keeper } from './keeper.ts';
 
-/** Who uses which generation, by its id. */
-export interface UsageTracker {
-  /** Counts one request. Made for the traffic path: three look-ups, and no text is made. */
-  note(id: string, address: string, userAgent: string): void;
-  /** Undefined: the generation was never used. */
-  of(id: string): GenerationUse | undefined;
-  /** Milliseconds since the epoch. */
-  lastAt(id: string): number | undefined;
-  /** The use of all generations as it is now: what is noted afterwards does not change it. */
-  usage(): GenerationUses;
-  /** Whether there is anything that the last `usage()` did not have. */
-  changed(): boolean;
-  /** Forgets the use of these generations. */
-  forget(ids: Iterable<string>): void;
-}
-
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-type Caller = Mutable<CallerUse>;
 
-/** One generation that was used since the start. */
-interface Tracked {
-  lastAt: number;
-  count: number;
-  readonly byAddress: Map<string, Map<string, Caller>>;
-  /** At most `MOST_CALLERS`. */
-  readonly callers: Caller[];
-  /** Of each of `callers` the user agent by which `byAddress` finds it. */
-  readonly agents: string[];
-  /** The copy that was handed out last, until the generation is used again. */
-  copy: GenerationUse | undefined;
+interface Use extends Omit<Mutable<GenerationUse>, 'callers'> {
+  /** By address and user agent, the least recent first; at most `MOST_CALLERS`. */
+  readonly callers: Map<string, Mutable<CallerUse>>;
 }
 
-/** A key that stands in a User-Agent by mistake: it is redacted, as callers go to the disk. */
-const KEY_LIKE = /sk-[\w-]{8,}/gi;
-
-const latestFirst = (one: CallerUse, other: CallerUse): number => other.lastAt - one.lastAt;
+/** Who uses which generation, by its id. */
+export type UsageTracker = ReturnType<typeof createUsageTracker>;
 
 /**
  * Remembers for each generation the callers that used it last. Each user agent of an address counts
- * as a caller, so that a client that invents user agents pushes other callers out, at the cost of
- * one look at `MOST_CALLERS`; the counts of the generation stay whole.
+ * as a caller, so that a client that invents user agents pushes other callers out; the counts of
+ * the generation stay whole.
  *
  * @param options.now milliseconds since the epoch
  * @param options.initial what was stored
  */
-export function createUsageTracker(options: {
-  now: () => number;
-  initial: GenerationUses;
-}): UsageTracker {
-  const { now } = options;
-  /** The stored use of generations that were not used since the start, as it was stored. */
-  const stored = new Map(options.initial);
-  const tracked = new Map<string, Tracked>();
+export function createUsageTracker({
+  now,
+  initial,
+}: {
+  readonly now: () => number;
+  readonly initial: GenerationUses;
+}) {
+  const uses = new Map([...initial].map(([id, use]) => [id, trackedFrom(use)]));
   let isChanged = false;
-
-  const begin = (id: string): Tracked => {
-    const tracking = trackedFrom(stored.get(id));
-    stored.delete(id);
-    tracked.set(id, tracking);
-    return tracking;
-  };
-  const useOf = (id: string): GenerationUse | undefined => {
-    const use = tracked.get(id);
-    return use === undefined ? stored.get(id) : copyOf(use);
-  };
-
   return {
-    note(id, address, userAgent) {
+    /** Counts one request. */
+    note(id: string, address: string, userAgent: string): void {
       const at = now();
-      const use = tracked.get(id) ?? begin(id);
-      const caller =
-        use.byAddress.get(address)?.get(userAgent) ?? addCaller(use, { address, userAgent, at });
-      caller.lastAt = at;
-      caller.count += 1;
+      let use = uses.get(id);
+      if (use === undefined) {
+        use = { lastAt: at, count: 0, callers: new Map() };
+        uses.set(id, use);
+      }
+      noteCaller(use.callers, { address, userAgent, at });
       use.lastAt = at;
       use.count += 1;
-      use.copy = undefined;
       isChanged = true;
     },
-    of: useOf,
-    lastAt: (id) => (tracked.get(id) ?? stored.get(id))?.lastAt,
-    usage() {
+    /** Undefined: the generation was never used. The most recent callers come first. */
+    of(id: string): GenerationUse | undefined {
+      const use = uses.get(id);
+      return use && copyOf(use);
+    },
+    /** Milliseconds since the epoch. */
+    lastAt: (id: string): number | undefined => uses.get(id)?.lastAt,
+    /** The use of all generations as it is now: what is noted afterwards does not change it. */
+    usage(): GenerationUses {
       isChanged = false;
-      const all = new Map(stored);
-      for (const [id, use] of tracked) all.set(id, copyOf(use));
-      return all;
+      return new Map([...uses].map(([id, use]) => [id, copyOf(use)]));
     },
+    /** Whether there is anything that the last `usage()` did not have. */
     changed: () => isChanged,
-    forget(ids) {
-      for (const id of ids) {
-        const wasStored = stored.delete(id);
-        if (tracked.delete(id) || wasStored) isChanged = true;
-      }
+    /** Forgets the use of these generations. */
+    forget(ids: Iterable<string>): void {
+      for (const id of ids) if (uses.delete(id)) isChanged = true;
     },
   };
 }
 
-function trackedFrom(use: GenerationUse | undefined): Tracked {
-  const tracking: Tracked = {
-    lastAt: use?.lastAt ?? 0,
-    count: use?.count ?? 0,
-    byAddress: new Map(),
-    callers: [],
-    agents: [],
-    copy: undefined,
+const nameOf = (address: string, userAgent: string): string => `${address} ${userAgent}`;
+
+/** Puts the caller behind all others; the first one goes where there is no room. */
+function noteCaller(
+  callers: Use['callers'],
+  { address, userAgent, at }: { address: string; userAgent: string; at: number },
+): void {
+  const name = nameOf(address, userAgent);
+  const known = callers.get(name);
+  if (known !== undefined) callers.delete(name);
+  else if (callers.size >= MOST_CALLERS) callers.delete(callers.keys().next().value ?? '');
+  // Callers go to the disk, and a key may stand in a user agent by mistake.
+  const caller = known ?? {
+    ...{ address, userAgent: redact(userAgent), firstAt: at, lastAt: at, count: 0 },
   };
-  const latest = [...(use?.callers ?? [])].sort(latestFirst).slice(0, MOST_CALLERS);
-  for (const caller of latest)
-    put(tracking, { ...caller }, caller.userAgent, tracking.callers.length);
-  return tracking;
+  caller.lastAt = at;
+  caller.count += 1;
+  callers.set(name, caller);
 }
 
-/** Adds a caller that was not seen yet; where there is no room, in place of the least recent. */
-function addCaller(use: Tracked, by: { address: string; userAgent: string; at: number }): Caller {
-  const { address, userAgent, at } = by;
-  const caller: Caller = {
-    address,
-    userAgent: userAgent.replace(KEY_LIKE, '[redacted]'),
-    firstAt: at,
-    lastAt: at,
-    count: 0,
-  };
-  const place = use.callers.length < MOST_CALLERS ? use.callers.length : leastRecent(use.callers);
-  drop(use, place);
-  put(use, caller, userAgent, place);
-  return caller;
+function trackedFrom({ lastAt, count, callers }: GenerationUse): Use {
+  const named = callers.map((each) => [nameOf(each.address, each.userAgent), { ...each }] as const);
+  return { lastAt, count, callers: new Map(named.reverse()) };
 }
 
-function leastRecent(callers: readonly Caller[]): number {
-  let place = 0;
-  let oldest = Infinity;
-  for (const [at, { lastAt }] of callers.entries()) {
-    if (lastAt >= oldest) continue;
-    oldest = lastAt;
-    place = at;
-  }
-  return place;
-}
-
-function put(use: Tracked, caller: Caller, agent: string, place: number): void {
-  use.callers[place] = caller;
-  use.agents[place] = agent;
-  const agents = use.byAddress.get(caller.address);
-  if (agents === undefined) use.byAddress.set(caller.address, new Map([[agent, caller]]));
-  else agents.set(agent, caller);
-}
-
-function drop(use: Tracked, place: number): void {
-  const caller = use.callers[place];
-  const agent = use.agents[place];
-  if (caller === undefined || agent === undefined) return;
-  const agents = use.byAddress.get(caller.address);
-  agents?.delete(agent);
-  if (agents?.size === 0) use.byAddress.delete(caller.address);
-}
-
-function copyOf(use: Tracked): GenerationUse {
-  const { lastAt, count, callers } = use;
-  use.copy ??= {
-    lastAt,
-    count,
-    callers: callers.map((caller) => ({ ...caller })).sort(latestFirst),
-  };
-  return use.copy;
-}
+const copyOf = ({ lastAt, count, callers }: Use): GenerationUse => ({
+  ...{ lastAt, count },
+  callers: Array.from(callers.values(), (caller) => ({ ...caller })).reverse(),
+});
 
 /**
  * Ids of generations whose use is not worth keeping: of each client those that ended, but for the
@@ -219,102 +146,67 @@ export interface TombstoneUse {
   readonly since: number;
 }
 
-/** Tells of keys that come back, often enough to be heard and less often than they are used. */
-interface TombstoneUses {
-  /** Counts one request. Made for the traffic path. */
-  note(generation: string, address: string): void;
-  /** Tells what was added up so far; nothing is told afterwards. */
-  close(): void;
-}
-
 const HOUR_MS = 3_600_000;
 const LOOK_EVERY_MS = 60_000;
 /** How many pairs of a generation and an address are told apart within an hour. */
 const MOST_PAIRS = 1000;
 const OTHERS = 'others';
 
-interface Hour {
-  readonly generation: string;
-  readonly address: string;
-  readonly since: number;
-  /** Uses after the first. */
-  count: number;
-}
-
 /**
- * The first use of a generation from an address is told at once, those within an hour after it
- * together when that is over. Beyond `MOST_PAIRS` addresses count as one, so that an attacker who
- * has many of them fills neither the memory nor the audit.
+ * Tells of keys that come back, often enough to be heard and less often than they are used: the
+ * first use of a generation from an address at once, those within an hour after it together when
+ * that is over. Beyond `MOST_PAIRS` addresses count as one, so that an attacker who has many of
+ * them fills neither the memory nor the audit.
  *
  * @param options.now milliseconds since the epoch
  * @param options.onHour is not called where no use followed the first
  */
-export function createTombstoneUses(options: {
-  now: () => number;
-  onFirst: (use: TombstoneUse) => void;
-  onHour: (use: TombstoneUse) => void;
-}): TombstoneUses {
-  const { now, onFirst, onHour } = options;
-  const hours = new Map<string, Map<string, Hour>>();
-  let pairs = 0;
+export function createTombstoneUses({
+  now,
+  onFirst,
+  onHour,
+}: {
+  readonly now: () => number;
+  readonly onFirst: (use: TombstoneUse) => void;
+  readonly onHour: (use: TombstoneUse) => void;
+}) {
+  /** By generation and address; `count` is that of the uses after the first. */
+  const hours = new Map<string, Mutable<TombstoneUse>>();
   let closed = false;
 
-  const find = (generation: string, address: string): Hour | undefined =>
-    hours.get(generation)?.get(address);
-
-  const end = (hour: Hour): void => {
-    const { generation, address } = hour;
-    const ofGeneration = hours.get(generation);
-    ofGeneration?.delete(address);
-    if (ofGeneration?.size === 0) hours.delete(generation);
-    if (address !== OTHERS) pairs -= 1;
-    if (hour.count > 0) onHour({ ...hour });
+  const end = (pair: string, hour: TombstoneUse): void => {
+    hours.delete(pair);
+    if (hour.count > 0) onHour(hour);
   };
-
-  const begin = (generation: string, address: string, since: number): void => {
-    const hour: Hour = { generation, address, since, count: 0 };
-    const ofGeneration = hours.get(generation);
-    if (ofGeneration === undefined) hours.set(generation, new Map([[address, hour]]));
-    else ofGeneration.set(address, hour);
-    if (address !== OTHERS) pairs += 1;
-    onFirst({ ...hour, count: 1 });
-  };
-
-  const endAll = (isOver: (hour: Hour) => boolean): void => {
-    for (const ofGeneration of [...hours.values()]) {
-      for (const hour of [...ofGeneration.values()]) if (isOver(hour)) end(hour);
-    }
-  };
+  /** A clock that went back ends an hour, which would else last as long as the clock had jumped. */
+  const isPast = ({ since }: TombstoneUse): boolean => now() - since >= HOUR_MS || now() < since;
 
   const timer = setInterval(() => {
-    const at = now();
-    endAll((hour) => isPast(hour, at));
+    for (const [pair, hour] of hours) if (isPast(hour)) end(pair, hour);
   }, LOOK_EVERY_MS).unref();
 
   return {
-    note(generation, address) {
+    /** Counts one request. */
+    note(generation: string, from: string): void {
       if (closed) return;
-      const at = now();
-      let place = address;
-      let hour = find(generation, place);
-      if (hour === undefined && pairs >= MOST_PAIRS) {
-        place = OTHERS;
-        hour = find(generation, place);
+      const isKnown = hours.has(`${generation} ${from}`);
+      const address = isKnown || hours.size < MOST_PAIRS ? from : OTHERS;
+      const pair = `${generation} ${address}`;
+      const hour = hours.get(pair);
+      if (hour !== undefined && !isPast(hour)) {
+        hour.count += 1;
+        return;
       }
-      if (hour !== undefined && isPast(hour, at)) {
-        end(hour);
-        hour = undefined;
-      }
-      if (hour === undefined) begin(generation, place, at);
-      else hour.count += 1;
+      if (hour !== undefined) end(pair, hour);
+      const since = now();
+      hours.set(pair, { generation, address, count: 0, since });
+      onFirst({ generation, address, count: 1, since });
     },
-    close() {
+    /** Tells what was added up so far; nothing is told afterwards. */
+    close(): void {
       closed = true;
       clearInterval(timer);
-      endAll(() => true);
+      for (const [pair, hour] of hours) end(pair, hour);
     },
   };
 }
-
-/** A clock that went back ends the hour, which would else last as long as the clock had jumped. */
-const isPast = ({ since }: Hour, at: number): boolean => at - since >= HOUR_MS || at < since;

@@ -2,101 +2,73 @@ import { type FileHandle, open } from 'node:fs/promises';
 import {
   type AuditLine,
   type AuditVerdict,
-  createChainVerifier,
+  type Chain,
+  follow,
   parseLine,
+  verdictOf,
 } from '../keyring/audit.ts';
 import { EMPTY_KEYRING } from '../keyring/keyring.ts';
 import { ifThere } from './durable-file.ts';
-import { type StoredKeyring, storeFault } from './key-store.ts';
+import { storeFault } from './key-store.ts';
 import { auditPath, readKeyringFile } from './keyring-file.ts';
 
-interface AuditPage {
-  /** The oldest first. */
-  readonly lines: readonly AuditLine[];
-  /** The number of the last line of the whole audit. */
-  readonly count: number;
-}
-
 /**
- * Reads lines of the audit in a state folder: those with a number above `after`, at most `limit`.
- * Lines that cannot be read are left out; `verifyAudit` tells of those.
+ * Reads lines of the audit in a state folder, the oldest first: those with a number above `after`,
+ * at most `limit`. Lines that cannot be read are left out; `verifyAudit` tells of those. `count` is
+ * the number of the last line of the whole audit.
  *
  * @throws StoreError
  */
 export function readAudit(
   folder: string,
   { after, limit }: { readonly after: number; readonly limit: number },
-): Promise<AuditPage> {
+) {
   return withAuditFile(auditPath(folder), async (file) => {
-    if (file === undefined) return { lines: [], count: 0 };
-    const lines = await linesAfter(file, after, limit);
-    const { last = '' } = await readTail(file);
-    return { lines, count: parseLine(last)?.seq ?? lines.at(-1)?.seq ?? 0 };
+    const lines: AuditLine[] = [];
+    for await (const { line } of linesAfter(file, after)) {
+      if (lines.length >= limit) break;
+      lines.push(line);
+    }
+    return { lines, count: (await readTail(file)).last?.line.seq ?? 0 };
   });
 }
 
 /**
- * Checks the audit in a state folder against its keyring. A sidecar may write there meanwhile.
+ * Checks the audit in a state folder against its keyring. A sidecar may write there meanwhile: it
+ * saves the keyring first, and appends its lines then. So the lines that are in the file by now are
+ * counted by the keyring that is read next, and what comes behind those is not looked at.
  *
  * @throws StoreError where the keyring or the audit cannot be read
  */
 export function verifyAudit(folder: string): Promise<AuditVerdict> {
-  return withAuditFile(auditPath(folder), (file) => verifyAgainst(folder, file));
-}
-
-/** After so many rounds the last keyring decides: a busy sidecar never shows the same one twice. */
-const MOST_ROUNDS = 50;
-
-/**
- * A sidecar saves the keyring first and appends its lines then. So each keyring is compared with as
- * many lines as it counts, and the lines beyond those with a keyring that is read after them.
- */
-async function verifyAgainst(folder: string, file: FileHandle | undefined): Promise<AuditVerdict> {
-  const feed = createFeed(file);
-  let before: StoredKeyring | undefined;
-  for (let round = 1; ; round++) {
-    const stored = await readKeyringFile(folder);
-    const { audit } = (stored ?? { keyring: EMPTY_KEYRING }).keyring;
-    const settled = before?.version === stored?.version || round === MOST_ROUNDS;
-    const beyond = await feed.upTo(settled ? Infinity : audit.count);
-    const verdict = feed.verifier.finish(audit, beyond.torn);
-    if (settled || (verdict.ok && beyond.lines === 0)) return verdict;
-    before = stored;
-  }
-}
-
-/** Each `upTo` reads on where the one before stopped; the verifier gets `count` lines in all. */
-function createFeed(file: FileHandle | undefined) {
-  const verifier = createChainVerifier();
-  const waiting: string[] = [];
-  let end = 0;
-  const push = (count: number): void => {
-    const room = Math.max(0, count - verifier.count);
-    for (const text of waiting.splice(0, room)) verifier.push(text);
-  };
-  const upTo = async (count: number): Promise<{ lines: number; torn: boolean }> => {
-    push(count);
-    if (file === undefined) return { lines: 0, torn: false };
-    for await (const lines of readLines(file, end)) {
-      end = lines.end;
-      for (const text of lines.texts) waiting.push(text);
-      push(count);
+  return withAuditFile(auditPath(folder), async (file) => {
+    const size = await sizeOf(file);
+    const { audit } = (await readKeyringFile(folder))?.keyring ?? EMPTY_KEYRING;
+    let chain: Chain = EMPTY_KEYRING.audit;
+    let end = 0;
+    for await (const line of readLines(file, 0)) {
+      if (chain.count === audit.count || chain.fault !== undefined) break;
+      chain = follow(chain, line.text);
+      end = line.end;
     }
-    return { lines: waiting.length, torn: (await file.stat()).size > end };
-  };
-  return { verifier, upTo };
+    const isMore = chain.count < audit.count ? (await readTail(file)).rest.length > 0 : size > end;
+    return verdictOf(chain, audit, isMore);
+  });
 }
 
+/** The audit's file; undefined: there is none, which reads like an empty one. */
+export type AuditFile = FileHandle | undefined;
+
 /**
- * Opens the audit's file, undefined where there is none, and closes it after its use.
+ * Opens the audit's file, and closes it after its use.
  *
  * @throws StoreError where the file cannot be opened or read
  */
 export async function withAuditFile<T>(
   path: string,
-  use: (file: FileHandle | undefined) => Promise<T>,
+  use: (file: AuditFile) => Promise<T>,
 ): Promise<T> {
-  let file: FileHandle | undefined;
+  let file: AuditFile;
   try {
     file = await ifThere(open(path, 'r'));
     return await use(file);
@@ -107,53 +79,53 @@ export async function withAuditFile<T>(
   }
 }
 
+const sizeOf = async (file: AuditFile): Promise<number> => (await file?.stat())?.size ?? 0;
+
+interface FileLine {
+  readonly text: string;
+  /** The byte at which the line begins, and the one behind its line feed. */
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
- * The lines with a number above `after`, the oldest first. Their place is found by halving, as the
- * numbers rise: to ask again and again for what is new costs the same however long the audit is.
+ * The lines with a number above `after`, the oldest first; what cannot be read is left out. Their
+ * place is found by halving, as the numbers rise: to ask again and again for what is new costs the
+ * same however long the audit is.
  */
-export async function linesAfter(
-  file: FileHandle,
+export async function* linesAfter(
+  file: AuditFile,
   after: number,
-  limit: number,
-): Promise<AuditLine[]> {
-  const found: AuditLine[] = [];
-  for await (const { texts } of readLines(file, await startBelow(file, after))) {
-    for (const text of texts) {
-      if (found.length >= limit) return found;
-      const line = parseLine(text);
-      if (line !== undefined && line.seq > after) found.push(line);
-    }
+): AsyncGenerator<{ readonly text: string; readonly line: AuditLine }> {
+  for await (const { text } of readLines(file, await startBelow(file, after))) {
+    const line = parseLine(text);
+    if (line !== undefined && line.seq > after) yield { text, line };
   }
-  return found;
 }
 
 /** The byte at which a line begins that is not far before the first with a number above `after`. */
-async function startBelow(file: FileHandle, after: number): Promise<number> {
+async function startBelow(file: AuditFile, after: number): Promise<number> {
   let low = 0;
-  let high = (await file.stat()).size;
+  let high = await sizeOf(file);
   while (after > 0 && high - low > BLOCK) {
     const middle = Math.floor((low + high) / 2);
-    const line = await firstLineFrom(file, middle);
-    if (line !== undefined && line.seq <= after) low = line.start;
-    else high = middle;
+    const start = await startOfUpTo(file, middle, after);
+    if (start === undefined) high = middle;
+    else low = start;
   }
   return low;
 }
 
-async function firstLineFrom(
-  file: FileHandle,
+/** Where the first line behind a byte begins, if its number is at most `after`. */
+async function startOfUpTo(
+  file: AuditFile,
   from: number,
-): Promise<{ readonly seq: number; readonly start: number } | undefined> {
-  const begun = readLines(file, from);
-  for await (const { texts } of begun) {
-    // The byte `from` may stand in the middle of a line, so the first text is not trusted.
-    let start = from;
-    for (const [at, text] of texts.entries()) {
-      const line = at === 0 ? undefined : parseLine(text);
-      if (line !== undefined) return { seq: line.seq, start };
-      start += Buffer.byteLength(text) + 1;
-    }
-    return undefined;
+  after: number,
+): Promise<number | undefined> {
+  for await (const { text, start } of readLines(file, from)) {
+    // What `from` cuts in two is no line that can be read.
+    const line = parseLine(text);
+    if (line !== undefined) return line.seq <= after ? start : undefined;
   }
   return undefined;
 }
@@ -161,58 +133,43 @@ async function firstLineFrom(
 const LINE_FEED = 0x0a;
 const BLOCK = 64 * 1024;
 
-/** Some whole lines, and the byte behind the last of them. */
-interface Lines {
-  readonly texts: readonly string[];
-  readonly end: number;
-}
-
 /**
- * The whole lines of a file from a byte on, a block at a time; what stands behind the last line
- * feed is left out.
- *
- * @param from where a line begins
+ * The whole lines of a file from a byte on, read a block at a time; what stands behind the last
+ * line feed is left out.
  */
-async function* readLines(file: FileHandle, from: number): AsyncGenerator<Lines> {
+async function* readLines(file: AuditFile, from: number): AsyncGenerator<FileLine> {
   const block = Buffer.alloc(BLOCK);
-  let end = from;
-  let rest: Buffer = Buffer.alloc(0);
+  let start = from;
+  let bytes: Buffer = Buffer.alloc(0);
   for (;;) {
-    const { bytesRead } = await file.read(block, 0, BLOCK, end + rest.length);
-    if (bytesRead === 0) return;
-    const bytes = Buffer.concat([rest, block.subarray(0, bytesRead)]);
-    const last = bytes.lastIndexOf(LINE_FEED);
-    rest = bytes.subarray(last + 1);
-    end += last + 1;
-    if (last >= 0) yield { texts: bytes.toString('utf8', 0, last).split('\n'), end };
+    const read = await file?.read(block, 0, BLOCK, start + bytes.length);
+    if (!read?.bytesRead) return;
+    bytes = Buffer.concat([bytes, block.subarray(0, read.bytesRead)]);
+    let at = 0;
+    for (let feed = bytes.indexOf(LINE_FEED); feed >= 0; feed = bytes.indexOf(LINE_FEED, at)) {
+      const end = start + feed + 1 - at;
+      yield { text: bytes.toString('utf8', at, feed), start, end };
+      start = end;
+      at = feed + 1;
+    }
+    bytes = bytes.subarray(at);
   }
 }
 
-/** The end of a file: its last whole line, and what stands behind that line's line feed. */
-export interface Tail {
-  /** The last whole line; undefined: there is none. */
-  readonly last: string | undefined;
-  /** The byte at which the last whole line begins, and the one behind its line feed. */
-  readonly lastStart: number;
-  readonly lastEnd: number;
-  readonly rest: string;
-}
-
-/** @param upTo the byte that counts as the end of the file; undefined: its real end */
-export async function readTail(file: FileHandle, upTo?: number): Promise<Tail> {
-  const size = upTo ?? (await file.stat()).size;
-  for (let length = Math.min(size, BLOCK); ; length = Math.min(size, length * 2)) {
-    const bytes = Buffer.alloc(length);
-    const from = size - length;
-    const { bytesRead } = await file.read(bytes, 0, length, from);
-    const ends = bytes.subarray(0, bytesRead).lastIndexOf(LINE_FEED);
-    const before = ends > 0 ? bytes.lastIndexOf(LINE_FEED, ends - 1) : -1;
-    if (before < 0 && length < size) continue;
-    return {
-      last: ends < 0 ? undefined : bytes.toString('utf8', before + 1, ends),
-      lastStart: from + before + 1,
-      lastEnd: from + ends + 1,
-      rest: bytes.toString('utf8', ends + 1, bytesRead),
-    };
+/** The last line of a file that can be read, and what stands behind it. */
+export async function readTail(file: AuditFile) {
+  const size = await sizeOf(file);
+  for (let length = BLOCK; ; length *= 2) {
+    const from = Math.max(0, size - length);
+    let last: { readonly text: string; readonly line: AuditLine; readonly end: number } | undefined;
+    for await (const { text, end } of readLines(file, from)) {
+      const line = parseLine(text);
+      if (line !== undefined) last = { text, line, end };
+    }
+    if (last === undefined && from > 0) continue;
+    const end = last?.end ?? 0;
+    const rest = Buffer.alloc(Math.max(0, size - end));
+    await file?.read(rest, 0, rest.length, end);
+    return { last, end, rest };
   }
 }

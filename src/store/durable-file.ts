@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Tells one file from another that took its place, and from itself after a change. */
@@ -24,8 +24,6 @@ interface ReplaceOptions {
     readonly access: Access | undefined;
     readonly onShortcoming: OnShortcoming;
   };
-  /** Whether a folder that is missing is made (0700). */
-  readonly makeFolder?: boolean;
   /** Called when the new file is on the disk and has not taken the old one's place. */
   readonly beforeRename?: () => Promise<void>;
 }
@@ -46,7 +44,6 @@ export async function replaceFile(
   const folder = dirname(path);
   const next = temporaryName(path);
   let stamp: FileStamp;
-  if (options.makeFolder === true) await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     stamp = await writeNew(next, data, path, options);
     await options.beforeRename?.();

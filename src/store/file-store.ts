@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { checkInvariants } from '../keyring/invariants.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import { createTurns } from '../turns.ts';
-import { type AuditRepair, createAuditLog } from './audit-log.ts';
+import { createAuditLog } from './audit-log.ts';
 import { sweepLeftovers } from './durable-file.ts';
 import type { KeyStore, StoredKeyring } from './key-store.ts';
 import { auditPath, createKeyringFile } from './keyring-file.ts';
@@ -12,8 +12,8 @@ import { createUsageFile } from './usage-file.ts';
 interface FileStoreOptions {
   /** The state folder; it exists. */
   readonly folder: string;
-  /** Called with each repair of the audit: in `load`, or once the audit can be written again. */
-  readonly onRepair?: (repair: AuditRepair) => void;
+  /** Told of each repair of the audit: in `load`, or once the audit can be written again. */
+  readonly onRepair?: (message: string) => void;
 }
 
 /**

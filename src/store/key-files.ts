@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { readKey } from '../config/text-file.ts';
 import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
@@ -14,7 +14,8 @@ import { readStamp, replaceFile } from './durable-file.ts';
  * @throws Error of Node's fs
  */
 export async function writeKeyFile(path: string, key: Secret): Promise<void> {
-  await replaceFile(path, `${key.reveal()}\n`, { makeFolder: true });
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await replaceFile(path, `${key.reveal()}\n`);
 }
 
 /**
@@ -54,25 +55,18 @@ export async function readOrMakeKey(
 }
 
 /** Where the newest key of each client stands in the state folder. */
-export interface KeyFiles {
-  /** On the disk when it resolves. Rejects with an error of Node's fs. */
-  write(client: string, key: Secret): Promise<void>;
-  /** Undefined: there is no file, or it is empty. */
-  read(client: string): Promise<Secret | undefined>;
-  /** Whether there is a file, an empty one too. */
-  isThere(client: string): Promise<boolean>;
-  remove(client: string): Promise<void>;
-}
-
-export function createKeyFiles(state: string): KeyFiles {
+export function createKeyFiles(state: string) {
   const pathOf = (client: string): string => clientKeyPath(state, client);
   return {
-    write: (client, key) => writeKeyFile(pathOf(client), key),
-    read: (client) => readKeyFile(pathOf(client)),
-    isThere: async (client) => (await readStamp(pathOf(client))) !== undefined,
-    remove: (client) => rm(pathOf(client), { force: true }),
+    write: (client: string, key: Secret) => writeKeyFile(pathOf(client), key),
+    read: (client: string) => readKeyFile(pathOf(client)),
+    /** Whether there is a file, an empty one too. */
+    isThere: async (client: string) => (await readStamp(pathOf(client))) !== undefined,
+    remove: (client: string) => rm(pathOf(client), { force: true }),
   };
 }
+
+export type KeyFiles = ReturnType<typeof createKeyFiles>;
 
 /** Where the newest key of a client stands. */
 export const clientKeyPath = (state: string, client: string): string => join(state, 'keys', client);
@@ -117,7 +111,11 @@ export async function readUpstreamKey(
   config: Pick<Config, 'state' | 'slots' | 'upstreamKey' | 'declaredKey'>,
 ): Promise<{ readonly key: Secret; readonly warnings: readonly string[] }> {
   if (config.slots !== undefined) {
-    return { key: await slotKey(slotKeyPath(config.state, 'a')), warnings: [] };
+    const path = slotKeyPath(config.state, 'a');
+    const { key } = await readOrMakeKey(path).catch((cause: unknown) => {
+      throw stateError(path, cause);
+    });
+    return { key, warnings: [] };
   }
   if (config.upstreamKey !== undefined) return { key: config.upstreamKey, warnings: [] };
   if (config.declaredKey === undefined) {
@@ -125,10 +123,7 @@ export async function readUpstreamKey(
       hint: 'set SIDECAR_UPSTREAM_KEY to the LITELLM_MASTER_KEY of your LiteLLM, or SIDECAR_SLOTS',
     });
   }
-  return {
-    key: config.declaredKey,
-    warnings: [`${SHARED_KEY.message}: ${SHARED_KEY.hint}`],
-  };
+  return { key: config.declaredKey, warnings: [`${SHARED_KEY.message}: ${SHARED_KEY.hint}`] };
 }
 
 /**
@@ -137,19 +132,9 @@ export async function readUpstreamKey(
  * @throws StartupError where it cannot be made
  */
 export async function makeStateFolder(state: string): Promise<void> {
-  try {
-    await mkdir(state, { recursive: true, mode: 0o700 });
-  } catch (cause) {
+  await mkdir(state, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
     throw stateError(state, cause);
-  }
-}
-
-async function slotKey(path: string): Promise<Secret> {
-  try {
-    return (await readOrMakeKey(path)).key;
-  } catch (cause) {
-    throw stateError(path, cause);
-  }
+  });
 }
 
 /** Why the sidecar cannot start with its state folder, of which `path` cannot be used. */

@@ -44,26 +44,14 @@ export interface KeyStore {
   close(): Promise<void>;
 }
 
-type StoreErrorKind =
-  /** The stored keyring cannot be read; there may be a backup. */
-  | 'damaged'
-  /** A newer sidecar wrote the keyring. */
-  | 'newer'
-  /** The disk is full, the folder read-only, a permission missing: a later try may succeed. */
-  | 'unavailable'
-  /** Another process saved since. */
-  | 'conflict';
-
 /** A store that could not do its work, in words for the operator. */
 export class StoreError extends Error {
   override readonly name = 'StoreError';
-  readonly kind: StoreErrorKind;
   /** What the operator can do. */
   readonly hint: string;
 
-  constructor(kind: StoreErrorKind, message: string, options: { hint: string; cause?: unknown }) {
+  constructor(message: string, options: { hint: string; cause?: unknown }) {
     super(message, { cause: options.cause });
-    this.kind = kind;
     this.hint = options.hint;
   }
 }
@@ -84,14 +72,14 @@ export function storeFault(doing: string, path: string, cause: unknown): unknown
   const { code, syscall } = cause as NodeJS.ErrnoException;
   if (cause instanceof StoreError || code === undefined || syscall === undefined) return cause;
   const hint = HINTS[code]?.(path) ?? `look at ${path}, and let the sidecar read and write it`;
-  return new StoreError('unavailable', `${doing}: ${(cause as Error).message}`, { hint, cause });
+  return new StoreError(`${doing}: ${(cause as Error).message}`, { hint, cause });
 }
 
 /** Whatever a store threw, as one of its own errors. */
 export const asStoreError = (cause: unknown): StoreError =>
   cause instanceof StoreError
     ? cause
-    : new StoreError('unavailable', (cause as Error).message, { hint: '', cause });
+    : new StoreError((cause as Error).message, { hint: '', cause });
 
 export interface SavesOptions {
   /** Whether this process may still write: another one may have taken the state folder. */
@@ -101,14 +89,7 @@ export interface SavesOptions {
 }
 
 /** Saves to the state folder, and remembers whether the last one failed. */
-interface Saves {
-  /** Does the save, if this process may; rejects with the save's own error. */
-  run<T>(save: () => Promise<T>): Promise<T>;
-  /** Why the last save failed; undefined: it did not. */
-  failure(): StoreError | undefined;
-}
-
-export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
+export function createSaves({ mayWrite, onStore }: SavesOptions) {
   let failure: StoreError | undefined;
   const setFailure = (error: StoreError | undefined): void => {
     const before = failure;
@@ -116,10 +97,16 @@ export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
     if (before?.message !== error?.message) onStore(error);
   };
   return {
+    /** Why the last save failed; undefined: it did not. */
     failure: () => failure,
-    async run(save) {
+    /** Does the save, if this process may; rejects with the save's own error. */
+    async run<T>(save: () => Promise<T>): Promise<T> {
       try {
-        if (!mayWrite()) throw lostFolder();
+        if (!mayWrite()) {
+          throw new StoreError('another sidecar has taken the state folder', {
+            hint: 'stop one of the two, then restart this one',
+          });
+        }
         const saved = await save();
         setFailure(undefined);
         return saved;
@@ -130,8 +117,3 @@ export function createSaves({ mayWrite, onStore }: SavesOptions): Saves {
     },
   };
 }
-
-const lostFolder = (): StoreError =>
-  new StoreError('conflict', 'another sidecar has taken the state folder', {
-    hint: 'stop one of the two, then restart this one',
-  });

@@ -3,7 +3,7 @@ import { digestOf } from '../keyring/key.ts';
 import { createWatch, type Watch, type WatchOptions } from '../watch.ts';
 
 export interface KeyWatchOptions
-  extends Pick<WatchOptions<DeclaredReading>, 'onSettled' | 'settled' | 'pollMs' | 'watchFolder'> {
+  extends Pick<WatchOptions<DeclaredReading>, 'onSettled' | 'settled' | 'pollMs'> {
   readonly places: DeclaredPlaces;
 }
 
@@ -15,7 +15,6 @@ export const createKeyWatch = ({ places, ...options }: KeyWatchOptions): Watch =
   createWatch({
     ...options,
     read: places.read,
-    files: () => places.files,
     markOf,
     settleMs: SETTLE_MS,
   });

@@ -17,22 +17,13 @@ const backupPath = (folder: string): string => `${keyringPath(folder)}.bak`;
 export const auditPath = (folder: string): string => join(folder, 'audit.jsonl');
 
 /** `keyring.json` and its backup; it notices when somebody else writes there. */
-interface KeyringFile {
-  /** Throws `StoreError`. */
-  read(): Promise<StoredKeyring | undefined>;
-  /**
-   * Replaces the version `before` (0: none is stored) by the version after it. Throws `StoreError`,
-   * and leaves what is there, where that is another version or cannot be replaced.
-   */
-  replace(data: string, before: number): Promise<void>;
-}
-
-export function createKeyringFile(folder: string): KeyringFile {
+export function createKeyringFile(folder: string) {
   const path = keyringPath(folder);
   const backup = backupPath(folder);
   /** The version that stands on the disk as long as the file has this stamp. */
   let known: { readonly version: number; readonly stamp: FileStamp } | undefined;
 
+  /** Throws `StoreError`. */
   const read = async (): Promise<StoredKeyring | undefined> => {
     known = undefined;
     const stamp = await unlessFault(readStamp(path), path);
@@ -40,9 +31,6 @@ export function createKeyringFile(folder: string): KeyringFile {
     if (stored === undefined || stamp === undefined) return undefined;
     known = { version: stored.version, stamp };
     return stored;
-  };
-  const beforeRename = async (): Promise<void> => {
-    if (known !== undefined) await copyOver(path, backup);
   };
   /** Puts the keyring of before back where a save failed after its rename. Never rejects. */
   const takeBack = async (): Promise<void> => {
@@ -64,24 +52,27 @@ export function createKeyringFile(folder: string): KeyringFile {
   const unsaved = (error: unknown): never => {
     throw storeFault(`${path} cannot be saved`, folder, error);
   };
-  const save = async (data: string, version: number): Promise<void> => {
-    try {
-      known = { version, stamp: await replaceFile(path, data, { beforeRename }) };
-    } catch (error) {
-      await takeBack();
-      unsaved(error);
-    }
-  };
 
   return {
     read,
-    async replace(data, before) {
+    /**
+     * Replaces the version `before` (0: none is stored) by the version after it. Throws
+     * `StoreError`, and leaves what is there, where that is another version or cannot be replaced.
+     */
+    async replace(data: string, before: number): Promise<void> {
       for (;;) {
         if ((known?.version ?? 0) !== before) throw conflict(path);
         const found = await readStamp(path).catch(unsaved);
-        if (found === known?.stamp) return await save(data, before + 1);
+        if (found === known?.stamp) break;
         if (found === undefined) throw gone(path);
         await read();
+      }
+      const options = known && { beforeRename: () => copyOver(path, backup) };
+      try {
+        known = { version: before + 1, stamp: await replaceFile(path, data, options) };
+      } catch (error) {
+        await takeBack();
+        unsaved(error);
       }
     },
   };
@@ -101,12 +92,12 @@ async function copyOver(from: string, to: string): Promise<void> {
 }
 
 const conflict = (path: string): StoreError =>
-  new StoreError('conflict', `${path} was saved by somebody else`, {
+  new StoreError(`${path} was saved by somebody else`, {
     hint: 'let one sidecar alone use this state folder, and restart it',
   });
 
 const gone = (path: string): StoreError =>
-  new StoreError('conflict', `${path} is gone, while the sidecar was running`, {
+  new StoreError(`${path} is gone, while the sidecar was running`, {
     hint: `put it back, or its backup: cp ${path}.bak ${path}; then restart the sidecar`,
   });
 
@@ -122,16 +113,15 @@ export async function readKeyringFile(folder: string): Promise<StoredKeyring | u
   if (decoded === undefined) {
     const traces = await tracesIn(folder);
     if (traces.length === 0) return undefined;
-    throw new StoreError('damaged', `${path} is gone, though ${traces.join(' and ')} is there`, {
+    throw new StoreError(`${path} is gone, though ${traces.join(' and ')} is there`, {
       hint: await wayBack(folder, `to start anew, move ${traces.join(' and ')} away`),
     });
   }
   const message = `${path} cannot be used: ${decoded.reason}`;
-  if (decoded.kind === 'newer') {
-    const hint = 'run a sidecar at least as new as the one before this';
-    throw new StoreError('newer', message, { hint });
+  if (decoded.isNewer === true) {
+    throw new StoreError(message, { hint: 'run a sidecar at least as new as the one before this' });
   }
-  throw new StoreError('damaged', message, {
+  throw new StoreError(message, {
     hint: await wayBack(folder, 'put a copy of it back, or move it away to start anew'),
   });
 }

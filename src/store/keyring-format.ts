@@ -1,13 +1,7 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
 import { checkInvariants, DIGEST } from '../keyring/invariants.ts';
-import {
-  type Client,
-  DECLARED_SOURCES,
-  type Keyring,
-  SCOPES,
-  type Tombstone,
-} from '../keyring/keyring.ts';
+import { type Client, DECLARED_SOURCES, SCOPES, type Tombstone } from '../keyring/keyring.ts';
 import type { StoredKeyring } from './key-store.ts';
 import { seal, unseal } from './sealed.ts';
 
@@ -20,13 +14,16 @@ const source = z.enum(DECLARED_SOURCES);
 const origin = z.enum(['made', 'declared']);
 const idempotency = { digest, fingerprint: z.string() };
 
-const retirement = z.strictObject({
-  rotatedAt: z.number(),
-  graceMs: z.number(),
-  latestEnd: z.number(),
-  deadline: z.number().optional(),
-});
-const generation = z.strictObject({
+// JSON leaves out what is undefined; what is read has those fields again.
+const retirement = z
+  .strictObject({
+    rotatedAt: z.number(),
+    graceMs: z.number(),
+    latestEnd: z.number(),
+    deadline: z.number().optional(),
+  })
+  .transform((read) => ({ deadline: undefined, ...read }));
+const generationFields = z.strictObject({
   number,
   digest,
   state: z.enum(['active', 'retiring']),
@@ -36,18 +33,25 @@ const generation = z.strictObject({
   afterCompromise: z.boolean(),
   retirement: retirement.optional(),
 });
-const staged = z.strictObject({
-  number,
-  digest,
-  origin,
-  stagedAt: z.number(),
-  graceMs: z.number(),
-  maxGraceMs: z.number(),
-  compromised: z.boolean(),
-  source: source.optional(),
-  idempotency: z.strictObject(idempotency).optional(),
-});
-const client = z.strictObject({
+const generation = generationFields.transform((read) => ({
+  publishedAt: undefined,
+  retirement: undefined,
+  ...read,
+}));
+const staged = z
+  .strictObject({
+    number,
+    digest,
+    origin,
+    stagedAt: z.number(),
+    graceMs: z.number(),
+    maxGraceMs: z.number(),
+    compromised: z.boolean(),
+    source: source.optional(),
+    idempotency: z.strictObject(idempotency).optional(),
+  })
+  .transform((read) => ({ source: undefined, idempotency: undefined, ...read }));
+const clientFields = z.strictObject({
   name: z.string().min(1),
   scopes: z.array(z.enum(SCOPES)),
   allowFrom: z.array(z.string()),
@@ -60,7 +64,9 @@ const client = z.strictObject({
   staged: staged.optional(),
   idempotency: z.strictObject({ ...idempotency, number }).optional(),
 });
-const tombstone = z.strictObject({
+const absent = { expiresAt: undefined, staged: undefined, idempotency: undefined };
+const client = clientFields.transform((read) => ({ ...absent, ...read }));
+const tombstoneFields = z.strictObject({
   client: z.string().min(1),
   number,
   digest,
@@ -71,12 +77,13 @@ const tombstone = z.strictObject({
   endedAt: z.number(),
   clockStarted: z.boolean(),
 });
+const tombstone = tombstoneFields.transform((read) => ({ publishedAt: undefined, ...read }));
 const common = {
   changedAt: z.number(),
   declared: z.strictObject({
-    file: digest.optional(),
-    dotenv: digest.optional(),
-    environment: digest.optional(),
+    file: digest.exactOptional(),
+    dotenv: digest.exactOptional(),
+    environment: digest.exactOptional(),
   }),
   audit: z.strictObject({
     count: z.int().nonnegative(),
@@ -100,11 +107,13 @@ const document = z.strictObject({
 });
 
 /** Format 1 kept what had ended among the other generations of a client. */
-const oldGeneration = generation.extend({
+const oldGeneration = generationFields.extend({
   state: z.enum(['active', 'retiring', 'retired', 'revoked']),
   endedAt: z.number().optional(),
 });
-const oldClient = client.omit({ lastNumber: true }).extend({ generations: z.array(oldGeneration) });
+const oldClient = clientFields
+  .omit({ lastNumber: true })
+  .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
   keyring: z.strictObject({ ...common, clients: z.array(oldClient) }),
@@ -133,25 +142,15 @@ export function encodeKeyring({ keyring, version }: StoredKeyring): string {
   }`);
 }
 
-/** What `linesOf` made last. At 10,000 tombstones to make it anew takes 5 ms, to add to it none. */
-let made: { readonly last: Tombstone | undefined; readonly count: number; readonly text: string } =
-  {
-    ...{ last: undefined, count: 0, text: '' },
-  };
+const TOMBSTONE_FIELDS = Object.keys(tombstoneFields.shape);
 
-/** The text of the list of tombstones. It has a sum of its own, which covers what it says. */
-function linesOf(list: readonly Tombstone[]): string {
-  // The list only grows, so that the same tombstone at the same place has the same ones before it.
-  const known = list[made.count - 1] === made.last ? made : { count: 0, text: '' };
-  const lines = list.slice(known.count).map(lineOf);
-  const text = [...(known.count === 0 ? [] : [known.text]), ...lines].join();
-  made = { last: list.at(-1), count: list.length, text };
-  return text;
-}
-
-const TOMBSTONE_FIELDS = Object.keys(tombstone.shape);
-/** The fields always stand in one order, whoever made the tombstone. */
-const lineOf = (each: Tombstone): string => `\n        ${JSON.stringify(each, TOMBSTONE_FIELDS)}`;
+/**
+ * The list of tombstones, which has a checksum of its own: its fields always stand in one order. It
+ * is made anew for each save, which takes 1.2 ms with no tombstone, 3.5 ms with 1,000 of them, and
+ * 25 ms with 10,000, as many as a rotation each hour makes in 14 months.
+ */
+const linesOf = (list: readonly Tombstone[]): string =>
+  list.map((each) => `\n        ${JSON.stringify(each, TOMBSTONE_FIELDS)}`).join();
 
 /** JSON has no Infinity; such a number would come back as null. */
 const textOf = (value: unknown): string =>
@@ -164,7 +163,8 @@ export type Decoded =
   | { readonly ok: true; readonly stored: StoredKeyring }
   | {
       readonly ok: false;
-      readonly kind: 'damaged' | 'newer';
+      /** A newer sidecar wrote it. */
+      readonly isNewer?: true;
       /** Goes on after "keyring.json cannot be used:"; quotes nothing of it. */
       readonly reason: string;
     };
@@ -175,7 +175,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
   const { content } = unsealed;
   const format = (content as { readonly format?: unknown } | null | undefined)?.format;
   if (typeof format === 'number' && format > FORMAT) {
-    return { ok: false, kind: 'newer', reason: 'it was written by a newer sidecar' };
+    return { ok: false, isNewer: true, reason: 'it was written by a newer sidecar' };
   }
   if (!unsealed.ok) return damaged(unsealed.reason);
   const parsed = format === 1 ? oldDocument.safeParse(content) : document.safeParse(content);
@@ -184,26 +184,23 @@ export function decodeKeyring(bytes: Buffer): Decoded {
     return damaged(path === '' ? 'its fields are wrong' : `its field ${path} is wrong`);
   }
   const { keyring, version } = parsed.data;
+  const { changedAt, declared, audit } = keyring;
   const isOld = !('tombstones' in keyring);
   const read = isOld ? keyring.clients.map(withoutEnded) : keyring.clients;
-  const clients = new Map(read.map((each) => [each.name, clientOf(each)]));
-  if (clients.size < read.length) return damaged('two of its clients have one name');
-  const list = isOld ? endedIn(keyring.clients) : keyring.tombstones.list.map(tombstoneOf);
+  const list = isOld ? endedIn(keyring.clients) : keyring.tombstones.list;
+  const clients = new Map(read.map((each) => [each.name, each]));
   const tombstones = new Map(list.map((each) => [each.digest, each]));
+  if (clients.size < read.length) return damaged('two of its clients have one name');
   if (tombstones.size < list.length) return damaged('two of its tombstones are the same key');
   const wrong = isOld ? undefined : listFault(list, keyring.tombstones);
   if (wrong !== undefined) return damaged(wrong);
-  const { changedAt, audit } = keyring;
-  const decoded = {
-    ...{ clients, tombstones, changedAt, audit },
-    declared: declaredOf(keyring.declared),
-  };
+  const decoded = { clients, tombstones, declared, audit, changedAt };
   const broken = checkInvariants(decoded);
   if (broken !== undefined) return damaged(`it breaks a rule: ${broken}`);
   return { ok: true, stored: { keyring: decoded, version } };
 }
 
-const damaged = (reason: string): Decoded => ({ ok: false, kind: 'damaged', reason });
+const damaged = (reason: string): Decoded => ({ ok: false, reason });
 
 /** What is wrong with the list of tombstones, even where somebody sealed the file anew. */
 function listFault(
@@ -216,35 +213,16 @@ function listFault(
   return 'its tombstones do not match their checksum: one was changed, or they were moved';
 }
 
-/** The fields that JSON leaves out are there again, as undefined. */
-const clientOf = (read: z.infer<typeof client>): Client => ({
-  ...read,
-  expiresAt: read.expiresAt,
-  generations: read.generations.map((each) => ({
-    ...each,
-    publishedAt: each.publishedAt,
-    retirement: each.retirement && { ...each.retirement, deadline: each.retirement.deadline },
-  })),
-  staged: read.staged && {
-    ...read.staged,
-    source: read.staged.source,
-    idempotency: read.staged.idempotency,
-  },
-  idempotency: read.idempotency,
-});
-
-const tombstoneOf = (read: z.infer<typeof tombstone>): Tombstone => ({
-  ...read,
-  publishedAt: read.publishedAt,
-});
-
 type OldClient = z.infer<typeof oldClient>;
 
-function withoutEnded({ generations, ...rest }: OldClient): z.infer<typeof client> {
+function withoutEnded({ generations, ...rest }: OldClient): Client {
   const valid = generations.flatMap(({ state, endedAt, ...each }) =>
-    state === 'active' || state === 'retiring' ? [{ ...each, state }] : [],
+    state === 'active' || state === 'retiring'
+      ? [{ publishedAt: undefined, retirement: undefined, ...each, state }]
+      : [],
   );
-  return { ...rest, lastNumber: generations.at(-1)?.number ?? 0, generations: valid };
+  const lastNumber = generations.at(-1)?.number ?? 0;
+  return { ...absent, ...rest, lastNumber, generations: valid };
 }
 
 const endedIn = (clients: readonly OldClient[]): Tombstone[] =>
@@ -255,12 +233,7 @@ const endedIn = (clients: readonly OldClient[]): Tombstone[] =>
         const clockStarted = retirement?.deadline !== undefined;
         // The invariants refuse what has no date of its end.
         const endedAt = each.endedAt ?? Number.NaN;
-        return [tombstoneOf({ ...each, client: name, state, endedAt, clockStarted })];
+        return [{ publishedAt: undefined, ...each, client: name, state, endedAt, clockStarted }];
       }),
     )
     .sort((one, other) => one.endedAt - other.endedAt);
-
-function declaredOf(read: z.infer<typeof document>['keyring']['declared']): Keyring['declared'] {
-  const known = DECLARED_SOURCES.filter((each) => read[each] !== undefined);
-  return Object.fromEntries(known.map((each) => [each, read[each]]));
-}

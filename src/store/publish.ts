@@ -194,23 +194,17 @@ function publishError(path: string, cause: unknown): Error {
   return new Error(words[code] ?? message, { cause });
 }
 
-const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)/;
+const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:(?:\r\n|\s)\s*?)/;
 const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
 /**
  * How dotenv 17 finds a variable (its `LINE`), with a group more: 1 is what stands before the
- * value, 2 the name, 3 the value with its quotes and the white space around it.
+ * value, 2 the name, 3 the value with its quotes and the white space around it. Line breaks are
+ * those of the file here, where dotenv reads `\n` for each: CRLF behind a colon is one.
  */
 const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?(?:$|$)`, 'gm');
 
 /** The quotes in which a value may stand, the plainest first. */
 const QUOTES = ['', "'", '"', '`'] as const;
-
-/** Where a value stands in the text, from its first to behind its last character, with quotes. */
-interface Place {
-  readonly start: number;
-  readonly end: number;
-  readonly quote: string;
-}
 
 /**
  * The text of a dotenv file with a variable set, and every other byte as it was: comments, blank
@@ -221,10 +215,10 @@ interface Place {
  * @throws RangeError where dotenv cannot hold the value, or other variables would change with it
  */
 export function setVariable(text: string, name: string, value: string): string {
-  const { values, places } = readPlaces(text, name);
+  const before = parse(text);
   for (const quote of [undefined, ...QUOTES]) {
-    for (const changed of candidates(text, places, name, value, quote)) {
-      if (isRight(changed, values, name, value)) return changed;
+    for (const changed of candidates(text, name, value, quote)) {
+      if (isRight(changed, before, name, value)) return changed;
     }
   }
   throw new RangeError(`${name} cannot be set in that dotenv file without changing other lines`);
@@ -233,12 +227,17 @@ export function setVariable(text: string, name: string, value: string): string {
 /** Ways to write the value; `quote` undefined: with the quotes that each definition has now. */
 function candidates(
   text: string,
-  places: readonly Place[],
   name: string,
   value: string,
   quote: string | undefined,
 ): readonly string[] {
-  if (places.length > 0) return [splice(text, places, value, quote)];
+  let isThere = false;
+  const replaced = text.replace(LINE, (line, before: string, found: string, raw = '') => {
+    if (found !== name) return line;
+    isThere = true;
+    return before + inPlaceOf(raw, value, quote) + line.slice(before.length + raw.length);
+  });
+  if (isThere) return [replaced];
   const ending = /\r\n/.test(text) ? '\r\n' : '\n';
   const line = `${name}=${quoted(value, quote ?? '')}${ending}`;
   const isWhole = /(?:^\uFEFF?|[\r\n])$/.test(text);
@@ -249,19 +248,14 @@ function candidates(
 
 const quoted = (value: string, quote: string): string => `${quote}${value}${quote}`;
 
-function splice(
-  text: string,
-  places: readonly Place[],
-  value: string,
-  quote: string | undefined,
-): string {
-  let changed = '';
-  let from = 0;
-  for (const place of places) {
-    changed += text.slice(from, place.start) + quoted(value, quote ?? place.quote);
-    from = place.end;
-  }
-  return changed + text.slice(from);
+/** The value in the place of another, with the white space around that one. */
+function inPlaceOf(raw: string, value: string, quote: string | undefined): string {
+  const old = raw.trim();
+  const [first = ''] = old;
+  const isQuoted = old.length > 1 && /['"`]/.test(first) && old.endsWith(first);
+  const put = quoted(value, quote ?? (isQuoted ? first : ''));
+  // In the place of an empty value it stands before the white space, as a comment may follow.
+  return old === '' ? put + raw : raw.replace(old, () => put);
 }
 
 /** Whether dotenv reads the new value, and every other variable as before. */
@@ -274,41 +268,4 @@ function isRight(
   const after = parse(text);
   const names = Object.keys({ ...before, ...after, [name]: value });
   return names.every((each) => after[each] === (each === name ? value : before[each]));
-}
-
-/** What dotenv reads, and where the values of one variable stand. */
-function readPlaces(text: string, name: string) {
-  const values = parse(text);
-  const plain = text.replace(/\r\n?/g, '\n');
-  const places = [...plain.matchAll(LINE)].flatMap((match) => {
-    const [, before = '', found = '', raw = ''] = match;
-    return found === name ? [placeOf(match.index + before.length, raw)] : [];
-  });
-  return { values, places: inOriginal(text, places) };
-}
-
-function placeOf(at: number, raw: string): Place {
-  const trimmed = raw.trim();
-  // An empty value is put before the white space, which stays in front of a comment.
-  const start = trimmed === '' ? at : at + raw.indexOf(trimmed);
-  const [first = ''] = trimmed;
-  const isQuoted = trimmed.length > 1 && /['"`]/.test(first) && trimmed.endsWith(first);
-  return { start, end: start + trimmed.length, quote: isQuoted ? first : '' };
-}
-
-/** Moves places in the text with plain line breaks, as dotenv reads it, to the text as it is. */
-function inOriginal(text: string, places: readonly Place[]): readonly Place[] {
-  if (!text.includes('\r\n')) return places;
-  const added: number[] = [];
-  let shift = 0;
-  for (const { index } of text.matchAll(/\r\n/g)) added.push(index - shift++);
-  const original = (at: number): number => {
-    const before = added.findIndex((each) => each >= at);
-    return at + (before < 0 ? added.length : before);
-  };
-  return places.map(({ start, end, quote }) => ({
-    start: original(start),
-    end: original(end),
-    quote,
-  }));
 }

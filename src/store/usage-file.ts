@@ -39,21 +39,15 @@ function decodeUsage(bytes: Buffer): GenerationUses | undefined {
 }
 
 /** The file that says who used which key; a loss of it is told, and stops nothing. */
-interface UsageFile {
-  /** Never rejects: a file that cannot be read counts as empty. */
-  load(): Promise<GenerationUses>;
-  save(usage: GenerationUses): Promise<void>;
-  /** Why `load` took a file that is there for empty. */
-  readonly warning: string | undefined;
-}
-
-export function createUsageFile(path: string): UsageFile {
+export function createUsageFile(path: string) {
   let warning: string | undefined;
   return {
+    /** Why `load` took a file that is there for empty. */
     get warning() {
       return warning;
     },
-    async load() {
+    /** Never rejects: a file that cannot be read counts as empty. */
+    async load(): Promise<GenerationUses> {
       warning = undefined;
       try {
         const bytes = await ifThere(readFile(path));
@@ -65,12 +59,10 @@ export function createUsageFile(path: string): UsageFile {
       }
       return new Map();
     },
-    async save(usage) {
-      try {
-        await replaceFile(path, encodeUsage(usage));
-      } catch (error) {
+    async save(usage: GenerationUses): Promise<void> {
+      await replaceFile(path, encodeUsage(usage)).catch((error: unknown) => {
         throw storeFault(`${path} cannot be saved`, path, error);
-      }
+      });
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import {
   HANDOVER_ENDS,
   HANDOVER_FAULTS,
@@ -6,13 +6,7 @@ import {
   HANDOVER_STEPS,
   type HandoverView,
 } from '../handover/views.ts';
-import {
-  createCombinedCounters,
-  createCounters,
-  createHistogram,
-  registerFamily,
-  type Sample,
-} from './series.ts';
+import { createCounter, createHistogram, PREFIX } from './series.ts';
 
 /** What becomes of an edit of LiteLLM's configuration. */
 const CONFIG_OUTCOMES = ['applied', 'refused', 'unusable'] as const;
@@ -22,16 +16,15 @@ const BOUNDS = [2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600];
 
 /** The families of LiteLLM's handovers and of its configuration. */
 export const createHandoverFamilies = (registry: Registry) => {
-  const ends = createCombinedCounters(registry, {
+  const ends = createCounter(registry, {
     name: 'handovers_total',
     help: 'Handovers from one LiteLLM to another that ended.',
     labels: { kind: HANDOVER_KINDS, outcome: HANDOVER_ENDS },
   });
-  const faults = createCounters(registry, {
+  const faults = createCounter(registry, {
     name: 'handover_faults_total',
     help: 'Handovers that were rolled back.',
-    label: 'reason',
-    values: HANDOVER_FAULTS,
+    labels: { reason: HANDOVER_FAULTS },
   });
   const durations = createHistogram(registry, {
     name: 'handover_duration_seconds',
@@ -40,11 +33,10 @@ export const createHandoverFamilies = (registry: Registry) => {
     labelsOf: (row) => ({ kind: HANDOVER_KINDS[row] ?? '' }),
   });
   for (const row of HANDOVER_KINDS.keys()) durations.prepare(row);
-  const configChanges = createCounters(registry, {
+  const configChanges = createCounter(registry, {
     name: 'config_changes_total',
     help: "Edits of LiteLLM's configuration that were tried.",
-    label: 'outcome',
-    values: CONFIG_OUTCOMES,
+    labels: { outcome: CONFIG_OUTCOMES },
   });
   return {
     /** A step began; `idle`: no handover is under way. */
@@ -53,24 +45,25 @@ export const createHandoverFamilies = (registry: Registry) => {
       const { kind, state, fault, startedAt, switchedAt, endedAt } = view;
       const outcome = HANDOVER_ENDS.find((end) => end === state);
       if (outcome !== undefined) ends({ kind, outcome });
-      if (fault !== null) faults(fault.code);
+      if (fault !== null) faults({ reason: fault.code });
       const until = Date.parse(switchedAt ?? endedAt ?? startedAt);
       durations.observe(HANDOVER_KINDS.indexOf(kind), until - Date.parse(startedAt));
     },
-    onConfigChange: configChanges,
+    onConfigChange: (outcome: (typeof CONFIG_OUTCOMES)[number]) => configChanges({ outcome }),
   };
 };
 
-/** One of a closed set stands at 1, the others at 0. */
+/** The step under way stands at 1, the others at 0. */
 const createState = (registry: Registry) => {
-  const samples = new Map<string, Sample>();
-  for (const state of ['idle', ...HANDOVER_STEPS]) {
-    samples.set(state, { value: state === 'idle' ? 1 : 0, sharedLabels: { state } });
-  }
-  const help = 'The step that the handover under way is in.';
-  const family = { name: 'handover_state', help, type: 'gauge' } as const;
-  registerFamily(registry, family, () => samples.values());
-  return (state: HandoverView['state'] | 'idle'): void => {
-    for (const [name, sample] of samples) sample.value = name === state ? 1 : 0;
+  const gauge = new Gauge({
+    name: `${PREFIX}handover_state`,
+    help: 'The step that the handover under way is in.',
+    labelNames: ['state'],
+    registers: [registry],
+  });
+  const show = (now: HandoverView['state'] | 'idle'): void => {
+    for (const state of ['idle', ...HANDOVER_STEPS]) gauge.set({ state }, state === now ? 1 : 0);
   };
+  show('idle');
+  return show;
 };

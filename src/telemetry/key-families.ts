@@ -12,8 +12,7 @@ import type { KnownKey } from '../keyring/snapshot.ts';
 import { ROTATION_OUTCOMES, TRIGGERS } from '../rotation/admin.ts';
 import type { KeyEvents } from '../rotation/keys.ts';
 import {
-  createCombinedCounters,
-  createCounters,
+  createCounter,
   type LabelSet,
   registerFamily,
   registerGauge,
@@ -40,13 +39,12 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
   let storeUp = true;
   const up = { name: 'store_up', help: 'Whether the last save of the keyring succeeded.' };
   registerGauge(registry, up, () => (storeUp ? 1 : 0));
-  const failures = createCounters(registry, {
+  const failures = createCounter(registry, {
     name: 'publish_failures_total',
     help: 'Tries to publish a key that failed.',
-    label: 'kind',
-    values: PLACES,
+    labels: { kind: PLACES },
   });
-  const rotations = createCombinedCounters(registry, {
+  const rotations = createCounter(registry, {
     name: 'rotations_total',
     help: 'Rotations of keys.',
     labels: { kind: ['client', 'upstream'], trigger: TRIGGERS, outcome: ROTATION_OUTCOMES },
@@ -57,7 +55,7 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
       rotations({ kind, trigger, outcome });
   const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> = {
     onRotation: countRotations('client'),
-    onPublishFailure: (target) => failures(target === 'state' ? target : target.kind),
+    onPublishFailure: (target) => failures({ kind: target === 'state' ? target : target.kind }),
     onStore: (error) => {
       storeUp = error === undefined;
     },

@@ -19,18 +19,10 @@ export interface LogOptions {
  * The sidecar's log. No line holds anything that looks like a key. An error goes into the field
  * `err`. Lines reach a file descriptor within 200 ms; none of these waits or throws.
  */
-export interface Log {
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
-  /** One line to an exchange, at level `info`. */
-  access(record: ExchangeRecord): void;
-  /** Writes what is buffered before it returns: the last thing that a process does. */
-  flush(): void;
-}
+export type Log = ReturnType<typeof createLog>;
 
 /** Makes a log; `level` is the least that is written. */
-export const createLog = (options: LogOptions): Log => {
+export const createLog = (options: LogOptions) => {
   const sink = createSink(options, (lines) => log.warn({ lines }, 'log lines were lost'));
   const finish = createFinish(options);
   const timestamp = createTimestamp(options.clock);
@@ -46,15 +38,17 @@ export const createLog = (options: LogOptions): Log => {
   const lines = pino(settings, sink);
   const isJson = options.prettify === undefined;
 
-  const log: Log = {
-    info: (fields, message) => lines.info(fields, message),
-    warn: (fields, message) => lines.warn(fields, message),
-    error: (fields, message) => lines.error(fields, message),
-    access(record) {
+  const log = {
+    info: (fields: LogFields, message: string): void => lines.info(fields, message),
+    warn: (fields: LogFields, message: string): void => lines.warn(fields, message),
+    error: (fields: LogFields, message: string): void => lines.error(fields, message),
+    /** One line to an exchange, at level `info`. */
+    access(record: ExchangeRecord): void {
       if (!lines.isLevelEnabled('info')) return;
       const line = accessLine(record, timestamp());
       sink.write(isJson ? line : finish(withSentence(line)));
     },
+    /** Writes what is buffered before it returns: the last thing that a process does. */
     flush: sink.flush,
   };
   return log;

@@ -8,7 +8,7 @@ import {
 } from '../proxy/record.ts';
 import { REFUSAL_CODES } from '../refusal.ts';
 import {
-  createCounters,
+  createCounter,
   createHistogram,
   createLabelSet,
   type Family,
@@ -50,23 +50,20 @@ export const createTrafficFamilies = (
     registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
     return { of, sample };
   });
-  const refusals = createCounters(registry, {
+  const refusals = createCounter(registry, {
     name: 'refusals_total',
     help: 'Requests that the sidecar refused.',
-    label: 'reason',
-    values: REFUSAL_CODES,
+    labels: { reason: REFUSAL_CODES },
   });
-  const errors = createCounters(registry, {
+  const errors = createCounter(registry, {
     name: 'upstream_errors_total',
     help: 'Times that LiteLLM could not be asked or broke off.',
-    label: 'kind',
-    values: UPSTREAM_ERROR_KINDS,
+    labels: { kind: UPSTREAM_ERROR_KINDS },
   });
-  const retries = createCounters(registry, {
+  const retries = createCounter(registry, {
     name: 'upstream_retries_total',
     help: 'Requests that were sent to LiteLLM again.',
-    label: 'kind',
-    values: RETRY_KINDS,
+    labels: { kind: RETRY_KINDS },
   });
 
   return {
@@ -75,10 +72,10 @@ export const createTrafficFamilies = (
       countRequest(record, route);
       observeDurations(record, route);
       for (const { of, sample } of sums) sample.value += of(record);
-      if (record.refusal !== undefined) refusals(record.refusal);
+      if (record.refusal !== undefined) refusals({ reason: record.refusal });
     },
-    onUpstreamError: errors,
-    onRetry: retries,
+    onUpstreamError: (kind) => errors({ kind }),
+    onRetry: (kind) => retries({ kind }),
   };
 };
 

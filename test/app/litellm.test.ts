@@ -5,7 +5,6 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Litellm, openLitellm } from '../../src/app/litellm.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
-import type { HandoverView } from '../../src/handover/views.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createFakeLauncher, type FakeLauncher } from '../handover/fake-launcher.ts';
@@ -33,22 +32,27 @@ async function open(env: Record<string, string>) {
   const loaded = loadConfig(surroundings);
   if (!loaded.ok) throw new Error('a setting is wrong');
   const destination = { write: (text: string) => lines.push(text) };
-  const tell = ({ state }: HandoverView): void => void told.push(state);
+  const tell = (text: string): void => void told.push(text);
+  const count = { onKeyUse: () => undefined, onPublishFailure: () => undefined };
   litellm = await openLitellm({
     config: loaded.config,
     log: createLog({ level: 'info', destination, clock: systemClock }),
-    checks: {
-      ...launcher,
-      readiness: () => Promise.resolve({ database: false }),
-      masterKeyLine: () => Promise.resolve(undefined),
+    checks: { ...launcher, readiness: () => Promise.resolve({ database: false }) },
+    places: openDeclaredPlaces(surroundings),
+    upstreamKeyPlaces: openUpstreamKeyPlaces(surroundings),
+    metrics: {
+      handoverEvents: {
+        onHandoverState: tell,
+        onHandoverEnd: ({ state }) => tell(state),
+        onConfigChange: (outcome) => tell(`config ${outcome}`),
+      },
+      keyEvents: {
+        ...{ ...count, onRotation: () => undefined, onStore: () => undefined },
+        onUpstreamRotation: (trigger, outcome) => tell(`rotation by ${trigger}: ${outcome}`),
+      },
     },
-    places: {
-      upstreamKey: openUpstreamKeyPlaces(surroundings),
-      declaredKey: openDeclaredPlaces(surroundings),
-    },
-    now: systemClock.now,
+    keys: { now: systemClock.now, note: ({ action }) => tell(`audit ${action}`) },
     mayWrite: () => true,
-    events: { onStep: tell, onEnd: tell, onKeyChange: (now) => void told.push(now) },
   });
   litellm.start({
     switchTo: (slot) => moves.push(`to ${slot}`),
@@ -71,27 +75,23 @@ it('hands LiteLLM over, and says so in the log and to whoever counts', async () 
     SIDECAR_AUTO_RELOAD: 'true',
     SIDECAR_PROBATION: '0',
   });
-  expect([litellm.slot, litellm.keys.second]).toEqual(['a', undefined]);
-  expect(readFileSync(join(cwd, 'slots/a/master.key'), 'utf8').trim()).toBe(
-    litellm.keys.first.reveal(),
-  );
+  expect(litellm.slot).toBe('a');
+  expect(readFileSync(join(cwd, 'slots/a/master.key'), 'utf8').trim()).toBe(litellm.key.reveal());
   await soon(() => expect(litellm.admin.status().verified).toBe(true));
+  rmSync(join(cwd, 'config.yaml'));
+  await soon(() => expect(told).toEqual(['idle', 'config unusable']));
+  expect(litellm.admin.status().warnings).toMatchObject([{ code: 'config_unusable' }]);
   writeFileSync(join(cwd, 'config.yaml'), 'another\n');
-  litellm.onConfigChanged(new Error('it is being written'));
-  expect(litellm.admin.status().warnings).toMatchObject([{ message: 'it is being written' }]);
-  // As after a later edit, this digest is not the one of config.yaml by now: the sidecar must not
-  // reload over and over for that.
-  litellm.onConfigChanged('a digest of another configuration');
-  await soon(() => expect(told.at(-1)).toBe('done'));
-  expect(told).toEqual(['staged', 'starting', 'verified', 'switched', 'draining', 'done']);
+  await soon(() => expect(told.at(-1)).toBe('audit upstream-reloaded'));
+  const steps = ['staged', 'starting', 'verified', 'switched', 'draining'];
+  expect(told.slice(2, -1)).toEqual([...steps, 'idle', 'done', 'config applied']);
   expect(moves).toEqual(['to b']);
-  litellm.onConfigChanged('a digest of another configuration');
-  await expect(litellm.admin.reload({ dryRun: true }, 'cli')).resolves.toMatchObject({
-    id: 'handover-2',
-  });
+  await litellm.admin.rotate('api:10.0.0.7');
+  await expect(litellm.admin.rotate('api:10.0.0.7')).rejects.toThrow('one at a time');
+  expect(told).toContain('rotation by api: refused');
   expect(text()).toContain("LiteLLM's handover: switched");
   expect(text()).toContain('"added":["another"]');
-  expect(text()).not.toContain(litellm.keys.first.reveal());
+  expect(text()).not.toContain(litellm.key.reveal());
   recordArtefact('log', 'app-litellm', text());
 });
 
@@ -100,12 +100,12 @@ it("knows somebody else's LiteLLM by its key", async () => {
   const [one, two] = [generateKey(), generateKey()];
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${one}\n`);
   const { litellm, told, moves, text } = await open({ SIDECAR_UPSTREAM: a.origin });
-  expect(litellm.keys.first.reveal()).toBe(one);
+  expect(litellm.key.reveal()).toBe(one);
   expect(litellm.admin.status().mode).toBe('unmanaged');
   writeFileSync(join(cwd, '.env'), `SIDECAR_UPSTREAM_KEY=${two}\n`);
   await soon(() => expect(moves).toEqual(['keys 1', 'keys 2']));
   expect(litellm.admin.status().keyChange).toMatchObject({ oldAcceptedAt: null });
-  expect(told).toEqual(['both']);
+  expect(told).toEqual(['audit upstream-key-changes']);
   expect(text()).toContain("LiteLLM's key changes");
   recordArtefact('log', 'app-litellm', text());
 });

@@ -66,27 +66,17 @@ describe('the declared key, read anew', () => {
     expect(await read({ ...env, LITELLM_MASTER_KEY_FILE: '' })).toEqual(inDotenv);
   });
 
-  it('follows the files between two readings, and says which they are', async () => {
+  it('follows the files between two readings', async () => {
     const places = open({ LITELLM_MASTER_KEY: 'sk-environment' });
     const dotenv = join(cwd, '.env');
-    expect(places.files).toEqual([dotenv]);
     expect(await readFrom(places)).toMatchObject({ key: 'sk-environment' });
     write('.env', 'LITELLM_MASTER_KEY=sk-one');
     expect(await readFrom(places)).toMatchObject({ key: 'sk-one' });
     write('.env', 'LITELLM_MASTER_KEY_FILE=./k');
-    const path = write('k', 'sk-two');
+    write('k', 'sk-two');
     expect(await readFrom(places)).toMatchObject({ source: 'file', key: 'sk-two' });
-    expect(places.files).toEqual([dotenv, path]);
     rmSync(dotenv);
     expect(await readFrom(places)).toMatchObject({ key: 'sk-environment' });
-    expect(places.files).toEqual([dotenv]);
-  });
-
-  it('knows its key file before it was read', () => {
-    expect(open({ LITELLM_MASTER_KEY_FILE: '/run/secrets/key' }).files).toEqual([
-      join(cwd, '.env'),
-      '/run/secrets/key',
-    ]);
   });
 
   it('is read from the file that SIDECAR_ENV_FILE names, or the caller', async () => {

@@ -5,6 +5,7 @@ import {
   dueHandover,
   scheduledRotationAt,
 } from '../../src/handover/automatic.ts';
+import { ConfigTreeError } from '../../src/litellm/config.ts';
 import { handingOver, MINUTE, START, serving } from './scene.ts';
 
 const DAY = 24 * 60 * MINUTE;
@@ -35,11 +36,13 @@ describe('what begins by itself', () => {
   });
 
   it('is a reload, where what stands there is neither what runs nor what was refused', () => {
-    const edited = around({ autoReload: true, config: { digest: 'two' } });
+    const edited = around({ autoReload: true, config: 'two' });
     expect(dueHandover(made, edited, START)).toBe('config');
     expect(dueHandover(made, { ...edited, autoReload: false }, START)).toBeUndefined();
     expect(dueHandover(made, { ...edited, running: 'two' }, START)).toBeUndefined();
-    expect(dueHandover(made, { ...edited, config: { error: 'gone' } }, START)).toBeUndefined();
+    expect(
+      dueHandover(made, { ...edited, config: new ConfigTreeError('gone') }, START),
+    ).toBeUndefined();
     expect(dueHandover({ ...made, refusedConfig: 'two' }, edited, START)).toBeUndefined();
     expect(dueHandover({ ...made, refusedConfig: 'three' }, edited, START)).toBe('config');
     const notBefore = { schedule: 0, config: START + 1 };

@@ -155,7 +155,7 @@ describe('a disk that fails for a while', () => {
       expect(view.fault).toMatchObject({ code: 'disk' });
       expect(view.fault?.hint).toContain('free some space');
       // The configuration is not to blame, so it is not refused.
-      life.runner.onConfigChanged({ digest: await stage.digest() });
+      life.runner.onConfigChanged(await stage.digest());
       expect(life.admin.status().config).toBe('changed');
     });
   });

@@ -118,7 +118,7 @@ describe('a reload', () => {
     expect(view).toMatchObject({ state: 'rolled_back', switchedAt: null, fault: { code } });
     await expectRest(life, 'a');
     expect(stage.launcher.started).toEqual(['a', 'b']);
-    life.runner.onConfigChanged({ digest: await stage.digest() });
+    life.runner.onConfigChanged(await stage.digest());
     expect(life.admin.status()).toMatchObject({
       config: 'refused',
       warnings: [{ code: 'config_refused' }],
@@ -152,14 +152,14 @@ describe('an edit of the configuration', () => {
     const life = await open({ config: { autoReload: true } });
     stage.configure('another');
     const another = await stage.digest();
-    life.runner.onConfigChanged({ digest: another });
+    life.runner.onConfigChanged(another);
     await life.ended('handover-1');
     expect(life.admin.handover('handover-1')).toMatchObject({ by: 'config', state: 'done' });
     stage.configure('broken');
     const broken = await stage.digest();
-    life.runner.onConfigChanged({ digest: broken });
+    life.runner.onConfigChanged(broken);
     expect(await life.ended('handover-2')).toMatchObject({ state: 'rolled_back' });
-    life.runner.onConfigChanged({ digest: broken });
+    life.runner.onConfigChanged(broken);
     // A configuration that was refused begins nothing: the rotation is the next handover.
     await life.admin.rotate('cli');
     expect((await life.ended('handover-3')).kind).toBe('rotate');
@@ -168,13 +168,26 @@ describe('an edit of the configuration', () => {
     expect(await life.ended('handover-4')).toMatchObject({ fault: { code: 'died' } });
   });
 
+  it('that is seen late is not switched to over and over', async () => {
+    const life = await open({ config: { autoReload: true } });
+    stage.configure('another');
+    // The copy is made of a later edit, so that this digest is never the one that runs.
+    life.runner.onConfigChanged('a digest of an earlier edit');
+    await life.ended('handover-1');
+    life.runner.onConfigChanged('a digest of an earlier edit');
+    await life.admin.rotate('cli');
+    expect((await life.ended('handover-2')).kind).toBe('rotate');
+    life.runner.onConfigChanged('a digest of another edit');
+    expect(await life.ended('handover-3')).toMatchObject({ by: 'config', kind: 'reload' });
+  });
+
   it('puts another configuration in place where no LiteLLM ever came up', async () => {
     stage.configure('broken');
     const life = await stage.open({ config: { autoReload: true } });
     await soon(() => expect(life.admin.status().warnings).toMatchObject([{ code: 'died' }]));
     expect(life.admin.status().warnings[0]?.message).toContain('its last words: start');
     stage.configure('mock');
-    life.runner.onConfigChanged({ digest: await stage.digest() });
+    life.runner.onConfigChanged(await stage.digest());
     await verified(life);
     expect(life.admin.history()).toMatchObject([
       { kind: 'reload', state: 'done', from: 'a', to: 'a' },

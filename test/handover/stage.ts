@@ -2,10 +2,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import type { HandoverEvents, SlotTraffic } from '../../src/handover/contracts.ts';
-import { type OpenSlots, openSlots, type SlotsConfig } from '../../src/handover/open-slots.ts';
+import type { HandoverEvents, SlotsConfig, SlotTraffic } from '../../src/handover/contracts.ts';
+import { type OpenSlots, openSlots } from '../../src/handover/open-slots.ts';
 import type { HandoverView } from '../../src/handover/views.ts';
-import { createSlots, type SlotLoad, type SlotName } from '../../src/litellm/slots.ts';
+import { type ConfigSeen, lookAtConfig } from '../../src/litellm/config.ts';
+import type { SlotLoad, SlotName } from '../../src/litellm/slots.ts';
 import type { Secret } from '../../src/secret.ts';
 import { type OnStep, onDiskSteps } from '../support/disk-steps.ts';
 import { createFakeLauncher, type FakeLauncher } from './fake-launcher.ts';
@@ -27,6 +28,7 @@ export interface Life extends OpenSlots {
   /** Steps and ends as they were told, such as `rotate staged`. */
   readonly told: string[];
   readonly notes: string[];
+  close(): Promise<void>;
   /** Resolves once its LiteLLM was verified. */
   verified(): Promise<void>;
   /** Resolves once the handover ended. */
@@ -46,7 +48,7 @@ export interface Stage {
   readonly launcher: FakeLauncher;
   /** Writes config.yaml. */
   configure(text: string): void;
-  digest(): Promise<string>;
+  digest(): Promise<ConfigSeen>;
   /** Opens the slots as a process does at its start, and serves. */
   open(options?: {
     config?: Partial<SlotsConfig>;
@@ -80,7 +82,7 @@ export function createStage(): Stage {
     root,
     launcher,
     configure,
-    digest: () => createSlots({ folder: join(root, 'slots') }).digestConfig(join(root, 'config')),
+    digest: () => lookAtConfig(join(root, 'config')),
     async open({ config = {}, onStep = () => undefined, database = false } = {}) {
       onDiskSteps(root, onStep);
       const told: string[] = [];
@@ -92,13 +94,13 @@ export function createStage(): Stage {
           ...launcher,
           readiness: () =>
             Promise.resolve({ database: database === 'unknown' ? undefined : database }),
-          masterKeyLine: () => Promise.resolve(3),
         },
         ...{ now: launcher.now, pace: PACE, mayWrite: () => true, events },
       });
       const traffic = createTraffic(launcher, opened);
-      opened.start(traffic);
-      const life = { ...opened, ...waits(opened, until), traffic, told, notes };
+      const { start, close } = opened.runner;
+      start(traffic);
+      const life = { ...opened, ...waits(opened, until), close, traffic, told, notes };
       lives.push(life);
       return life;
     },

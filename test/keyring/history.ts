@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import {
   findGeneration,
   type Generation,
@@ -104,4 +105,4 @@ function madeFromNothing(before: Keyring, after: Keyring): string | undefined {
 }
 
 const isSame = (before: Either, after: Either): boolean =>
-  before === after || JSON.stringify(before) === JSON.stringify(after);
+  before === after || isDeepStrictEqual(before, after);

@@ -233,7 +233,7 @@ describe('a look', () => {
     vi.advanceTimersByTime(1000);
     await first;
     const tree = await import('../../src/litellm/config.ts');
-    const reads = vi.spyOn(tree, 'digestOfTree');
+    const reads = vi.spyOn(tree, 'lookAtConfig');
     await watch.check();
     expect(reads).not.toHaveBeenCalled();
     // It would have been seen.

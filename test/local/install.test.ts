@@ -31,7 +31,7 @@ async function install(signal: AbortSignal = stop.signal) {
   const words: string[] = [];
   const env = { PATH: `${base}:${process.env['PATH']}` };
   const log = join(base, 'pip.log');
-  for (const step of installSteps({ folder, log, env, platform: 'linux', signal })) {
+  for (const step of installSteps(folder, { log, env, signal })) {
     words.push(await step.run((line) => notes.push(line)));
   }
   return { notes, words, log };
@@ -71,11 +71,9 @@ test('a pip that fails is told with the end of what it said, and does not count'
 test('an interrupted pip is ended, does not count, and leaves nothing to the next try', async () => {
   await fakePython(base, 'echo started; exec sleep 600');
   const interrupt = new AbortController();
-  const steps = installSteps({
-    folder,
+  const steps = installSteps(folder, {
     log: join(base, 'pip.log'),
     env: { PATH: `${base}:${process.env['PATH']}` },
-    platform: 'linux',
     signal: interrupt.signal,
   });
   await steps[0]?.run(() => undefined);
@@ -98,7 +96,7 @@ const interpreter = (name: string, version: number[], venv: boolean): void => {
 };
 
 const failure = async (): Promise<CommandError> => {
-  const error = await findPython({ PATH: base }, 'linux').catch((reason: unknown) => reason);
+  const error = await findPython({ PATH: base }).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(CommandError);
   return error as CommandError;
 };
@@ -116,7 +114,7 @@ test.each([
 
 test('a good python3 is taken', async () => {
   interpreter('python3', [3, 12, 4], true);
-  expect(await findPython({ PATH: base }, 'linux')).toEqual({
+  expect(await findPython({ PATH: base })).toEqual({
     command: 'python3',
     version: '3.12.4',
   });
@@ -125,23 +123,24 @@ test('a good python3 is taken', async () => {
 test('a newer one beside an old python3 is taken', async () => {
   interpreter('python3', [3, 9, 1], true);
   interpreter('python3.12', [3, 12, 4], true);
-  expect(await findPython({ PATH: base }, 'linux')).toMatchObject({ command: 'python3.12' });
+  expect(await findPython({ PATH: base })).toMatchObject({ command: 'python3.12' });
 });
 
 test('without python3 the error says what to install, and the code is 69', async () => {
   const { message, exitCode, hints } = await failure();
   expect(message).toBe('there is no python3');
   expect(exitCode).toBe(69);
-  expect(hints[0]).toBe('debian, ubuntu: apt install python3 python3-venv');
+  expect(hints).toEqual(installHints(process.platform));
 });
 
 test('without venv the error says so', async () => {
   interpreter('python3', [3, 11, 2], false);
   const { message, hints } = await failure();
   expect(message).toBe('python 3.11.2 lacks venv');
-  expect(hints.join('\n')).toContain('apt install python3 python3-venv');
+  expect(hints).toEqual(installHints(process.platform));
 });
 
-test('on macos the hint is brew', () => {
+test('the hint is apt on linux, and brew on macos', () => {
+  expect(installHints('linux')[0]).toBe('debian, ubuntu: apt install python3 python3-venv');
   expect(installHints('darwin')[0]).toMatch(/^macos: brew install python@/);
 });

@@ -134,31 +134,36 @@ describe('the package that npm packs', () => {
     );
     await run('npm', ['init', '--yes']);
     expect(await run('npm', ['install', '--silent', filename])).toMatchObject({ code: 0 });
-    const installed = await readdir(join(folder, 'node_modules'));
-    expect(installed.filter((name) => !name.startsWith('.'))).toEqual(['litellm-sidecar']);
+    const packages = await readdir(join(folder, 'node_modules'));
+    expect(packages.filter((name) => !name.startsWith('.'))).toEqual(['litellm-sidecar']);
     expect(await run('npx', ['--no', '--', 'sidecar', '--help'])).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('Usage: sidecar'),
     });
-    for (const args of [
-      [join(folder, 'node_modules/.bin/sidecar'), 'serve'],
-      [join(folder, 'node_modules/litellm-sidecar/dist/main.js')],
-    ]) {
-      expect(await isReady(args)).toBe(true);
-    }
+    const installed = join(folder, 'node_modules');
+    expect(await servesUntilSigterm(join(installed, '.bin/sidecar'), 'serve')).toBe(true);
+    const main = join(installed, 'litellm-sidecar/dist/main.js');
+    expect(await servesUntilSigterm(process.execPath, main)).toBe(true);
+  });
+
+  it('is what npm start runs, to which npm hands a SIGTERM on', async () => {
+    expect(await servesUntilSigterm('npm', 'start', '--silent', '--prefix', ROOT)).toBe(true);
   });
 });
 
-/** Whether a sidecar says its ready line; SIGTERM ends it then. */
-async function isReady(args: readonly string[]): Promise<boolean> {
+/** Whether a sidecar says its ready line, and the SIGTERM that it gets then is its proper end. */
+async function servesUntilSigterm(command: string, ...args: readonly string[]): Promise<boolean> {
   const upstream = await startFakeUpstream();
   const env = {
     ...{ PATH: process.env['PATH'], LITELLM_MASTER_KEY: DECLARED, SIDECAR_UPSTREAM: upstream.url },
     ...{ SIDECAR_PORT: '0', SIDECAR_OPS_PORT: '0', SIDECAR_DRAIN_DELAY: '0', SIDECAR_DRAIN: '1s' },
+    ...{ SIDECAR_STATE: join(folder, 'state'), HOME: folder },
   };
-  const child = spawn(process.execPath, args, {
+  // In a group of its own, of which nothing may be left.
+  const child = spawn(command, args, {
     cwd: folder,
     env,
+    detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let said = '';
@@ -166,7 +171,19 @@ async function isReady(args: readonly string[]): Promise<boolean> {
     said += text;
     if (said.includes('"msg":"ready"')) child.kill('SIGTERM');
   });
-  const [code] = await once(child, 'close');
+  const closed = once(child, 'close');
+  const [code] = await once(child, 'exit');
+  const isLeft = endGroup(child.pid ?? 0);
+  await closed;
   await upstream.stop();
-  return code === 0 && said.includes('"msg":"ready"');
+  return code === 0 && said.includes('"msg":"stopped"') && !isLeft;
+}
+
+/** Ends what is left of a group of processes, at once; returns whether anything was. */
+function endGroup(id: number): boolean {
+  try {
+    return process.kill(-id, 'SIGKILL');
+  } catch {
+    return false;
+  }
 }

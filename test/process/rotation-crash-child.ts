@@ -31,7 +31,7 @@ const keys = await openKeys({
   config: config as unknown as Config,
   store: createFileStore({ folder: state }),
   keyFiles: createKeyFiles(state),
-  places: { files: [], read: async () => ({ value: undefined }) },
+  places: { read: async () => ({ value: undefined }) },
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',
   events: new Proxy({}, { get: () => quiet }) as KeyEvents,

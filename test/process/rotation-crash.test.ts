@@ -70,7 +70,7 @@ async function reopen(state: string): Promise<Keys> {
     config: config as unknown as Config,
     store: createFileStore({ folder: state }),
     keyFiles: createKeyFiles(state),
-    places: { files: [], read: async () => ({ value: undefined }) },
+    places: { read: async () => ({ value: undefined }) },
     clock: systemClock,
     version: '0.0.0-test',
     events,

@@ -1,5 +1,5 @@
 // Saves in a loop and kills itself at a step on the disk; argv: folder, step, the how manieth. Says
-// the version of each save that it was told is done.
+// the version of each save that it was told is done. A save changes only the date and the audit.
 import { writeSync } from 'node:fs';
 import { type AuditEntry, appendLine } from '../../src/keyring/audit.ts';
 import { EMPTY_KEYRING } from '../../src/keyring/keyring.ts';
@@ -26,7 +26,7 @@ for (;;) {
   };
   const from = { ...keyring.audit, pending: [] };
   const audit = appendLine(appendLine(from, entry), { ...entry, action: `also-${next}` });
-  keyring = { ...keyring, changedAt: next, audit };
+  keyring = { ...keyring, changedAt: keyring.changedAt + 1, audit };
   version = await store.save(keyring, version);
   writeSync(1, `${version}\n`);
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -41,6 +41,9 @@ const POINTS = [
   'sync audit.jsonl',
 ];
 
+/** Those before which the new keyring has its name already. */
+const STEPS_AFTER = new Set(POINTS.slice(-3));
+
 describe('a kill in the middle of a save', () => {
   it.each(POINTS)('before %j leaves the last save or the one under way, whole', async (point) => {
     let before = 0;
@@ -61,6 +64,31 @@ describe('a kill in the middle of a save', () => {
     }
     expect(before).toBeGreaterThan(0);
   });
+});
+
+describe('a kill in the middle of the first save after format 1', () => {
+  it.each(POINTS)(
+    'before %j leaves the old file as it was, or all of it in format 2',
+    async (point) => {
+      const old = (name: string) => new URL(`../store/format-1-${name}.txt`, import.meta.url);
+      await copyFile(old('keyring'), join(folder, 'keyring.json'));
+      await copyFile(old('audit'), join(folder, 'audit.jsonl'));
+      const before = await createFileStore({ folder }).load();
+      await saveUntilKilled(point, 1);
+      const text = await readFile(join(folder, 'keyring.json'), 'utf8');
+      const isNew = STEPS_AFTER.has(point);
+      if (isNew) expect(JSON.parse(text)).toMatchObject({ format: 2, version: 22 });
+      else expect(text).toBe(await readFile(old('keyring'), 'utf8'));
+      const store = createFileStore({ folder });
+      const after = await store.load();
+      expect(after?.version).toBe(isNew ? 22 : 21);
+      expect(after?.keyring.clients).toEqual(before?.keyring.clients);
+      expect(after?.keyring.tombstones).toEqual(before?.keyring.tombstones);
+      expect(after?.keyring.declared).toEqual(before?.keyring.declared);
+      expect(await verifyAudit(folder)).toEqual({ ok: true, count: isNew ? 21 : 19 });
+      await store.close();
+    },
+  );
 });
 
 describe('an audit that is verified while another process writes', () => {

@@ -4,7 +4,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { RETRY_WAITS, waitAfter } from '../../src/rotation/publisher.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { onDiskSteps } from '../support/disk-steps.ts';
 import { keyringOf } from '../support/keyrings.ts';
@@ -12,15 +11,6 @@ import { dotenv, file, key, open, openOnDisk } from './publisher-disk.ts';
 
 const WRITE_ONLY = constants.O_WRONLY | constants.O_NONBLOCK;
 const TIMED_OUT = 'no answer from the disk within 5 s';
-
-describe('the table of waits', () => {
-  it('grows from a second to five minutes, and stays there', () => {
-    expect([1, 2, 3, 4, 5, 6, 100].map((failures) => waitAfter(failures))).toEqual([
-      ...[1000, 5000, 15_000, 60_000, 300_000, 300_000, 300_000],
-    ]);
-    expect(RETRY_WAITS).toHaveLength(5);
-  });
-});
 
 describe('a publisher', () => {
   it('writes files and dotenv files, of the client alone', async () => {
@@ -69,11 +59,8 @@ describe('a publisher', () => {
     vi.useFakeTimers();
     const folder = await mkdtemp(join(tmpdir(), 'publisher-'));
     try {
-      const notes: string[] = [];
       const path = join(folder, 'a/key');
-      const { publisher } = open([file(path), file(join(folder, 'good'))], {
-        onNote: (message) => notes.push(message),
-      });
+      const { publisher, notes } = open([file(path), file(join(folder, 'good'))]);
       await publisher.tryAll();
       const message = `the next key of master cannot be published to file:${path}: the folder ${folder}/a is not there: make it, and let the sidecar write it`;
       expect(notes).toEqual([message]);
@@ -95,7 +82,8 @@ describe('a publisher', () => {
     const folder = await mkdtemp(join(tmpdir(), 'publisher-'));
     try {
       const [one, two] = [join(folder, 'a/key'), join(folder, 'b/key')];
-      const opened = open([file(one), file(two)], { waits: [10] });
+      const opened = open([file(one), file(two)]);
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       expect(await opened.publisher.publish('master', 3, key(3))).toBe(false);
       const missing = `the folder ${folder}/a is not there: make it, and let the sidecar write it`;
       expect(opened.failures).toContain(`${one}: ${missing}`);
@@ -105,11 +93,13 @@ describe('a publisher', () => {
         error: missing,
       });
       await mkdir(join(folder, 'a'));
+      vi.advanceTimersByTime(1000);
       await vi.waitFor(() => {
         expect(opened.publisher.targets('master')[0]?.state).toBe('published');
       });
       expect(opened.published).toEqual([]);
       await mkdir(join(folder, 'b'));
+      vi.advanceTimersByTime(5000);
       await vi.waitFor(() => expect(opened.published).toEqual(['master-3']));
       expect(await readFile(two, 'utf8')).toBe('sk-key-3\n');
     } finally {
@@ -260,11 +250,12 @@ describe('a disk that hangs', () => {
     const fifos = ['one', 'two', 'three', 'four'].map((name) => join(folder, name));
     try {
       for (const each of fifos) execFileSync('mkfifo', [each]);
-      const { publisher } = open(
-        fifos.map((each) => dotenv(each, 'KEY')),
-        { limitMs: 20 },
-      );
-      expect(await publisher.publish('master', 1, key(1))).toBe(false);
+      const { publisher } = open(fifos.map((each) => dotenv(each, 'KEY')));
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const answer = publisher.publish('master', 1, key(1));
+      vi.advanceTimersByTime(5000);
+      expect(await answer).toBe(false);
+      vi.useRealTimers();
       const store = createFileStore({ folder });
       expect(await store.save(keyringOf([]), 0)).toBe(1);
       expect(await store.load()).toMatchObject({ version: 1 });

@@ -1,7 +1,7 @@
 import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AuditRepair, createAuditLog } from '../../src/store/audit-log.ts';
+import { createAuditLog } from '../../src/store/audit-log.ts';
 import { verifyAudit } from '../../src/store/audit-reader.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { failAt, onDiskSteps } from '../support/disk-steps.ts';
@@ -13,11 +13,15 @@ const folder = eachInFolder('audit-log');
 const path = (): string => join(folder(), 'keyring.json');
 const auditIn = (): string => join(folder(), 'audit.jsonl');
 
+const TORN = expect.stringMatching(/bytes of a torn line were cut off the audit$/);
+const appended = (lines: number): string =>
+  `${lines} lines were lacking in the audit, and were appended`;
+
 async function mended() {
-  const repairs: AuditRepair[] = [];
+  const repairs: string[] = [];
   const store = createFileStore({ folder: folder(), onRepair: (each) => repairs.push(each) });
   const stored = await store.load();
-  return { store, stored, repairs, kinds: repairs.map(({ kind }) => kind) };
+  return { store, stored, repairs };
 }
 
 describe('an audit that was damaged', () => {
@@ -27,14 +31,14 @@ describe('an audit that was damaged', () => {
     const start = text.indexOf('\n') + 1;
     for (let length = start; length < text.length; length++) {
       await writeFile(auditIn(), text.slice(0, length));
-      const { store, stored, kinds } = await mended();
+      const { store, stored, repairs } = await mended();
       expect(stored).toStrictEqual({ keyring: settledOf(second), version: 2 });
       expect(await readFile(auditIn(), 'utf8')).toBe(text);
       const torn = length > start && length < text.length - 1;
-      expect(kinds).toEqual(torn ? ['torn', 'appended'] : ['appended']);
-      expect(store.warnings).toHaveLength(kinds.length);
+      expect(repairs).toEqual(torn ? [TORN, appended(1)] : [appended(1)]);
+      expect(store.warnings).toEqual(repairs);
     }
-    expect((await mended()).kinds).toEqual([]);
+    expect((await mended()).repairs).toEqual([]);
   });
 
   it('is mended where a power cut left something else behind its last line', async () => {
@@ -42,11 +46,23 @@ describe('an audit that was damaged', () => {
     const text = await readFile(auditIn(), 'utf8');
     for (const rest of ['\0\0\0\0', '\0\0\n', '{"seq":3,\n', '{"seq":3,"prev":""}']) {
       await writeFile(auditIn(), text + rest);
-      const { kinds, repairs } = await mended();
-      expect(kinds).toEqual(['torn']);
-      expect(repairs[0]?.message).toContain(`${rest.length} bytes`);
+      const { repairs } = await mended();
+      expect(repairs).toEqual([TORN]);
+      expect(repairs[0]).toContain(`${rest.length} bytes`);
       expect(await readFile(auditIn(), 'utf8')).toBe(text);
     }
+  });
+
+  it('keeps whole lines that cannot be read, where the keyring does not have them any more', async () => {
+    await saveBoth(folder());
+    await createFileStore({ folder: folder() }).save(settledOf(second), 2);
+    const text = (await readFile(auditIn(), 'utf8')).replaceAll('"seq"', '"sql"');
+    await writeFile(auditIn(), `${text}half`);
+    const { store, repairs } = await mended();
+    expect(repairs).toEqual(['4 bytes of a torn line were cut off the audit']);
+    expect(store.warnings.join()).toMatch('the audit lacks 2 lines');
+    expect(await readFile(auditIn(), 'utf8')).toBe(text);
+    expect(await verifyAudit(folder())).toMatchObject({ ok: false, line: 1 });
   });
 
   it('keeps its last line where only the line feed is gone, pending or not', async () => {
@@ -54,7 +70,7 @@ describe('an audit that was damaged', () => {
     await createFileStore({ folder: folder() }).save(settledOf(second), 2);
     const text = await readFile(auditIn(), 'utf8');
     await writeFile(auditIn(), text.slice(0, -1));
-    expect((await mended()).kinds).toEqual(['appended']);
+    expect((await mended()).repairs).toEqual([appended(1)]);
     expect(await readFile(auditIn(), 'utf8')).toBe(text);
   });
 
@@ -71,13 +87,13 @@ describe('an audit that was damaged', () => {
       const { store, stored } = await mended();
       expect(store.warnings.join()).toMatch(`the audit lacks ${lost} lines`);
       expect(stored).toMatchObject({ keyring: { audit: { count: 2 } } });
-      expect(await verifyAudit(folder())).toMatchObject({ problem: 'cut_off', line: 3 - lost });
+      expect(await verifyAudit(folder())).toMatchObject({ ok: false, line: 3 - lost });
     }
     await rm(auditIn());
     const { store } = await mended();
     expect(store.warnings.join()).toMatch('the audit lacks 2 lines');
     await store.save(withLines(second, ['three']), 3);
-    expect(await verifyAudit(folder())).toMatchObject({ ok: false, problem: 'removed', line: 1 });
+    expect(await verifyAudit(folder())).toMatchObject({ ok: false, line: 1 });
   });
 
   it('says that its last line was changed', async () => {
@@ -91,8 +107,8 @@ describe('an audit that was damaged', () => {
   it('is longer than a keyring that was put back: nothing is thrown away', async () => {
     await saveBoth(folder());
     await cp(`${path()}.bak`, path());
-    const { store, stored, kinds } = await mended();
-    expect(kinds).toEqual(['adopted']);
+    const { store, stored, repairs } = await mended();
+    expect(repairs).toEqual([expect.stringMatching(/has 1 lines more than the keyring counts/)]);
     expect(stored).toStrictEqual({
       version: 1,
       keyring: { ...settledOf(first), audit: settledOf(second).audit },
@@ -106,11 +122,11 @@ describe('an audit that was damaged', () => {
     await saveBoth(folder());
     const text = await readFile(auditIn(), 'utf8');
     await writeFile(auditIn(), `${text}{"seq":3,"prev":"forged"}\n`);
-    const { store, stored, kinds } = await mended();
-    expect(kinds).toEqual([]);
+    const { store, stored, repairs } = await mended();
+    expect(repairs).toEqual([]);
     expect(store.warnings.join()).toMatch(/did not write/);
     expect(stored).toMatchObject({ keyring: { audit: { count: 2 } } });
-    expect(await verifyAudit(folder())).toMatchObject({ problem: 'added', line: 3 });
+    expect(await verifyAudit(folder())).toMatchObject({ ok: false, line: 3 });
   });
 });
 
@@ -172,10 +188,10 @@ describe('an audit that cannot be written', () => {
     const two = withLines(one, ['three']);
     await store.save(two, 1);
     state.on = false;
-    const repairs: AuditRepair[] = [];
+    const repairs: string[] = [];
     const next = createFileStore({ folder: folder(), onRepair: (repair) => repairs.push(repair) });
     expect(await next.load()).toStrictEqual({ keyring: settledOf(two), version: 2 });
-    expect(repairs).toMatchObject([{ kind: 'appended', lines: 3 }]);
+    expect(repairs).toEqual([appended(3)]);
     expect(next.warnings).toEqual(['3 lines were lacking in the audit, and were appended']);
     expect(await linesOf(folder())).toHaveLength(3);
     expect(await verifyAudit(folder())).toEqual({ ok: true, count: 3 });
@@ -185,7 +201,7 @@ describe('an audit that cannot be written', () => {
     const state = failAt(folder(), 'append to audit.jsonl', 'EROFS');
     const one = withLines(master(1), ['one']);
     await createFileStore({ folder: folder() }).save(one, 0);
-    const repairs: AuditRepair[] = [];
+    const repairs: string[] = [];
     const store = createFileStore({
       folder: folder(),
       onRepair: (each) => repairs.push(each),
@@ -194,7 +210,7 @@ describe('an audit that cannot be written', () => {
     expect(repairs).toEqual([]);
     state.on = false;
     await store.save(withLines(one, ['two']), 1);
-    expect(repairs).toMatchObject([{ kind: 'appended', lines: 1 }]);
+    expect(repairs).toEqual([appended(1)]);
     expect(await verifyAudit(folder())).toEqual({ ok: true, count: 2 });
     expect(await linesOf(folder())).toHaveLength(2);
   });

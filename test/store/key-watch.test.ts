@@ -1,6 +1,3 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { DeclaredReading } from '../../src/config/load.ts';
 import { Secret } from '../../src/secret.ts';
@@ -29,9 +26,8 @@ function watching(first: DeclaredReading, options: Partial<KeyWatchOptions> = {}
     return Promise.resolve(now.reading);
   };
   const watch = createKeyWatch({
-    places: { files: [join(tmpdir(), '.env')], read },
+    places: { read },
     onSettled: (reading) => told.push(show(reading)),
-    watchFolder: () => ({ close: () => undefined }),
     ...options,
   });
   onTestFinished(() => {
@@ -56,7 +52,7 @@ describe('a declared key that is watched', () => {
     expect(told).toHaveLength(2);
   });
 
-  it('is looked at each second where no event comes', async () => {
+  it('is looked at each second', async () => {
     const { now, pass } = watching(nothing);
     await pass(250);
     const { reads } = now;
@@ -109,54 +105,6 @@ describe('a declared key that is watched', () => {
     expect(told).toEqual([
       ...['dotenv sk-one', 'fault: a', 'fault: b', 'dotenv sk-one', 'nothing'],
     ]);
-  });
-
-  it('is looked at soon after an event, and once for many of them', async () => {
-    const events: (() => void)[] = [];
-    const watchFolder: KeyWatchOptions['watchFolder'] = (_folder, onEvent) => {
-      events.push(() => onEvent(null));
-      return { close: () => undefined };
-    };
-    const options = { watchFolder, pollMs: 1_000_000, settled: value('sk-one') };
-    const { watch, told, now, pass } = watching(value('sk-one'), options);
-    // A real folder is looked at first.
-    vi.useRealTimers();
-    await vi.waitFor(() => expect(events).toHaveLength(1));
-    vi.useFakeTimers();
-    const { reads } = now;
-    now.reading = value('sk-two');
-    for (let times = 0; times < 100; times++) events[0]?.();
-    await pass(299);
-    expect(told).toEqual([]);
-    await pass(1);
-    expect(told).toEqual(['dotenv sk-two']);
-    expect(now.reads - reads).toBe(2);
-    events[0]?.();
-    watch.stop();
-    expect(vi.getTimerCount()).toBe(0);
-  });
-
-  it('is listened for anew where its folder comes back', async () => {
-    const folder = join(mkdtempSync(join(tmpdir(), 'declared-')), 'config');
-    const watched: string[] = [];
-    const watch = createKeyWatch({
-      places: { files: [join(folder, '.env')], read: () => Promise.resolve(nothing) },
-      onSettled: () => undefined,
-      watchFolder: (path) => {
-        watched.push(path);
-        return { close: () => undefined };
-      },
-      pollMs: 10,
-    });
-    onTestFinished(() => {
-      watch.stop();
-      rmSync(dirname(folder), { recursive: true });
-    });
-    mkdirSync(folder);
-    await vi.waitFor(() => expect(watched).toEqual([folder]));
-    rmSync(folder, { recursive: true });
-    mkdirSync(folder);
-    await vi.waitFor(() => expect(watched).toEqual([folder, folder]));
   });
 });
 

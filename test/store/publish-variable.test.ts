@@ -16,6 +16,7 @@ describe('a variable of a dotenv file', () => {
     ['\uFEFFKEY=sk-old\n', '\uFEFFKEY=sk-new\n'],
     ['  export  KEY = sk-old  \n', '  export  KEY = sk-new  \n'],
     ['KEY: sk-old\n', 'KEY: sk-new\n'],
+    ['KEY:\r\nsk-old\r\n', 'KEY:\r\nsk-new\r\n'],
     ['KEY="sk-old"\n', 'KEY="sk-new"\n'],
     ["KEY= 'sk-old' # mine\n", "KEY= 'sk-new' # mine\n"],
     ['KEY=`sk-old`\n', 'KEY=`sk-new`\n'],

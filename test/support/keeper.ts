@@ -6,7 +6,7 @@ import { createMemoryStore } from './memory-store.ts';
 
 export const HOUR = 3_600_000;
 export const diskFull = (): StoreError =>
-  new StoreError('unavailable', 'the disk is full', { hint: 'free some space' });
+  new StoreError('the disk is full', { hint: 'free some space' });
 
 /** A keeper on a store in memory, with one client and one key. */
 export async function keeperWith(mayWrite = () => true) {

@@ -52,7 +52,7 @@ export function createMemoryStore(
     const broken = checkInvariants(keyring);
     if (broken !== undefined) throw new Error(`this keyring cannot be saved: ${broken}`);
     if ((disk.stored?.version ?? 0) !== expected) {
-      throw new StoreError('conflict', 'it was saved by somebody else', { hint: 'restart' });
+      throw new StoreError('it was saved by somebody else', { hint: 'restart' });
     }
     const { count, pending } = keyring.audit;
     disk.audit.push(...pending.slice(Math.max(0, pending.length - (count - disk.count))));

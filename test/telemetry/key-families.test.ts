@@ -174,7 +174,7 @@ describe('changes of keys', () => {
   it('tell whether they can be saved', async () => {
     const { keyEvents, series } = startMetrics();
     expect(own(await series(), 'store_up')).toBe(1);
-    keyEvents.onStore(new StoreError('unavailable', 'the disk is full', { hint: 'make room' }));
+    keyEvents.onStore(new StoreError('the disk is full', { hint: 'make room' }));
     expect(own(await series(), 'store_up')).toBe(0);
     keyEvents.onStore(undefined);
     expect(own(await series(), 'store_up')).toBe(1);
@@ -187,7 +187,7 @@ describe('changes of keys', () => {
     const known = { ...knownKey('ci'), digest: digestOf(key), key };
     keyEvents.onKeyUse(known);
     keyEvents.onPublishFailure(target, new Error(key));
-    keyEvents.onStore(new StoreError('unavailable', key, { hint: key }));
+    keyEvents.onStore(new StoreError(key, { hint: key }));
     events.onExchangeEnd(exchange({ userAgent: key, model: key, template: key, group: key }));
     const text = await render();
     expect(text).toContain('client="ci"');

@@ -31,7 +31,8 @@ With --follow, --json prints a document a line. Exit codes: 0 done, 130 after Ct
 
 const VERIFY_HELP = `
 Each line holds the digest of the one before, and the keyring knows the last one: a line that was
-edited, removed, moved, added or cut off is found and named.
+edited, removed, moved, added or cut off breaks the chain, and the first place where it is broken
+is named.
 
 Exit codes: 0 where the audit is whole, 1 where it is not, or cannot be read
 `;
@@ -130,7 +131,8 @@ async function verify(terminal: Terminal, state: string, json: boolean): Promise
     }
     return EXIT.ok;
   }
-  say(terminal, `the audit is not what was written: ${verdict.message} (${verdict.problem})`, [
+  const { auditPath } = await import('../../store/keyring-file.ts');
+  say(terminal, `${auditPath(state)} is not what was written: ${verdict.message}`, [
     'keep a copy of it, and of the state folder, before anything else',
   ]);
   return EXIT.failed;

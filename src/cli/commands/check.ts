@@ -135,8 +135,7 @@ export async function check(
   if (json) {
     stdout.write(renderJson(target.url, checked));
   } else {
-    const painted: Paint = (style, text) => paint(terminal, stdout, style, text);
-    const table = await renderTable(checked, stream, painted, stdout.columns ?? WIDTH_OF_A_FILE);
+    const table = await renderTable(terminal, checked, stream);
     stdout.write(`${table}\n${renderSummary(checked)}\n`);
   }
   if (signal.aborted) return EXIT.interrupted;
@@ -244,29 +243,27 @@ export const formatMs = (ms: number | undefined): string => {
   return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
 };
 
-/** Puts a style on a text, or leaves the text as it is. */
-type Paint = (style: Style & string, text: string) => string;
-
 /** How wide a table is that goes to a file or a pipe. */
 const WIDTH_OF_A_FILE = 100;
 /** What the columns beside the result take: times and borders. */
 const OTHER_COLUMNS = 36;
 const NARROWEST_RESULT = 24;
 
-/** The table of results, at most `width` characters wide where the model names allow it. */
+/** The table of results, as wide as the terminal at most where the model names allow it. */
 export async function renderTable(
+  terminal: Terminal,
   checked: readonly CheckedModel[],
   stream: boolean,
-  paint: Paint,
-  width: number,
 ): Promise<string> {
+  const { stdout } = terminal;
   const { default: Table } = await import('cli-table3');
   const longest = Math.max(...checked.map(({ model }) => model.length), 'model'.length);
+  const width = stdout.columns ?? WIDTH_OF_A_FILE;
   const room = Math.max(NARROWEST_RESULT, width - longest - OTHER_COLUMNS);
-  const plain = checked.map(({ result }) => resultCell(result, (_style, text) => text).length);
+  const results = checked.map(({ result }) => resultCell(result).text.length);
   const table = new Table({
     head: ['model', 'result', 'latency', stream ? 'first event' : 'first byte'],
-    colWidths: [null, Math.min(room, Math.max(...plain, 'result'.length) + 2), null, null],
+    colWidths: [null, Math.min(room, Math.max(...results, 'result'.length) + 2), null, null],
     colAligns: ['left', 'left', 'right', 'right'],
     style: { head: [], border: [] },
     wordWrap: true,
@@ -274,22 +271,23 @@ export async function renderTable(
   for (const { model, result } of checked) {
     const latency = 'latencyMs' in result ? result.latencyMs : undefined;
     const firstByte = 'firstByteMs' in result ? result.firstByteMs : undefined;
-    const cell = resultCell(result, paint);
+    const { style, text } = resultCell(result);
+    const cell = paint(terminal, stdout, style, text);
     table.push([oneLine(model), cell, formatMs(latency), formatMs(firstByte)]);
   }
   return table.toString();
 }
 
-function resultCell(result: CheckResult, paint: Paint): string {
+function resultCell(result: CheckResult): { readonly style: Style; readonly text: string } {
   switch (result.state) {
     case 'ok':
-      return paint('green', 'ok');
+      return { style: 'green', text: 'ok' };
     case 'failed':
-      return paint('red', oneLine(result.error, 240));
+      return { style: 'red', text: oneLine(result.error, 240) };
     case 'skipped':
-      return paint('yellow', `skipped: ${result.error}`);
+      return { style: 'yellow', text: `skipped: ${result.error}` };
     case 'unfinished':
-      return paint('dim', 'not finished');
+      return { style: 'dim', text: 'not finished' };
   }
 }
 

@@ -93,14 +93,6 @@ interface AdminApiOptions extends AdminParts {
   readonly onError: (error: unknown) => void;
 }
 
-export interface AdminApi {
-  /**
-   * Answers a request whose caller has shown that it may ask. What has begun is carried out, even
-   * if the caller leaves.
-   */
-  handle(request: IncomingMessage, response: ServerResponse, actor: Actor): void;
-}
-
 const FAILED: Problem = { code: 'failed', detail: 'this request failed; the log says why' };
 
 /** A page in a browser has no business here, and would act with its reader's rights. */
@@ -109,11 +101,13 @@ const FROM_A_PAGE: Problem = {
   detail: 'a request with an Origin comes from a web page, and none may use this API',
 };
 
+export type AdminApi = ReturnType<typeof createAdminApi>;
+
 /**
  * What operators do, over HTTP. Whether a caller may ask is for the admin socket and the ops port
  * to say.
  */
-export function createAdminApi(options: AdminApiOptions): AdminApi {
+export function createAdminApi(options: AdminApiOptions) {
   const answerTo = async (
     request: IncomingMessage,
     by: Actor,
@@ -139,7 +133,11 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
   };
 
   return {
-    handle(request, response, actor) {
+    /**
+     * Answers a request whose caller has shown that it may ask. What has begun is carried out, even
+     * if the caller leaves.
+     */
+    handle(request: IncomingMessage, response: ServerResponse, actor: Actor): void {
       void answerTo(request, actor)
         .catch(problemIn)
         .then((answer) => {
@@ -155,20 +153,15 @@ export function createAdminApi(options: AdminApiOptions): AdminApi {
   };
 }
 
-/** A request whose route is known, before its parts are read by the row of that route. */
-interface UnreadCall {
-  readonly target: string;
-  readonly fields: object;
-  readonly query: string;
-  readonly idempotencyKey: string | undefined;
-  readonly by: Actor;
-}
-
 /** Calls the handler of a route, unless a part of the request is a mistake. */
 async function carryOut<R extends AdminRoute>(
   parts: AdminParts,
   route: R,
-  { target, by, ...unread }: UnreadCall,
+  {
+    target,
+    by,
+    ...unread
+  }: Omit<AdminCall<R>, 'body' | 'query'> & { fields: object; query: string },
 ): Promise<AdminAnswer | Problem> {
   const row: Endpoint = ENDPOINTS[route];
   const mistakes: string[] = [];

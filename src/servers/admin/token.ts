@@ -8,14 +8,15 @@ import type { Problem } from './http.ts';
 /** Wrong tokens in a minute from one address; who has the right one is never locked out. */
 const FAILURES_PER_MINUTE = 10;
 
-/** Tells who asks, such as `api:10.0.0.7`, or why that caller may not. */
-type TokenGuard = (request: IncomingMessage) => string | Problem;
-
-/** @param tokenDigest `digestOf` of the token that opens the admin API */
-export function createTokenGuard(tokenDigest: string): TokenGuard {
+/**
+ * Tells who asks, such as `api:10.0.0.7`, or why that caller may not.
+ *
+ * @param tokenDigest `digestOf` of the token that opens the admin API
+ */
+export function createTokenGuard(tokenDigest: string) {
   const expected = Buffer.from(tokenDigest);
   const limiter = createFailureLimiter(FAILURES_PER_MINUTE, () => performance.now());
-  return ({ headers, socket }) => {
+  return ({ headers, socket }: IncomingMessage): string | Problem => {
     const address = plainAddress(socket.remoteAddress ?? '');
     const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
     if (token === undefined) return missing;

@@ -172,8 +172,10 @@ test('verify: an edited line is named, exit code 1', async () => {
   writeFileSync(path, readFileSync(path, 'utf8').replace('cli:alice', 'cli:mallory'));
   const { code, stdout, stderr } = await runIn(cwd, 'audit verify');
   expect([code, stdout]).toEqual([1, '']);
-  expect(stderr).toMatch(
-    /^sidecar: the audit is not what was written: line 2 .*\(edited\)\n {2}hint: /,
+  expect(stderr).toBe(
+    `sidecar: ${path} is not what was written: ` +
+      'line 3 does not follow on line 2: one of the two was changed\n' +
+      '  hint: keep a copy of it, and of the state folder, before anything else\n',
   );
   const json = await runIn(cwd, 'audit verify --json');
   expect([json.code, JSON.parse(json.stdout)]).toMatchObject([1, { ok: false, line: 2 }]);

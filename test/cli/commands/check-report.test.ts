@@ -1,3 +1,4 @@
+import { styleText } from 'node:util';
 import { expect, test } from 'vitest';
 import {
   type CheckResult,
@@ -7,6 +8,7 @@ import {
   renderTable,
   summarise,
 } from '../../../src/cli/commands/check.ts';
+import { capturedTerminal } from '../captured-terminal.ts';
 
 const rows = [
   { model: 'mock', result: { state: 'ok', latencyMs: 412, firstByteMs: 398 } },
@@ -17,10 +19,10 @@ const rows = [
   { model: 'openai/*', result: { state: 'skipped', error: 'a pattern' } },
   { model: 'slow', result: { state: 'unfinished' } },
 ] as const;
-const plain = (_style: string, text: string): string => text;
+const { terminal: plain } = capturedTerminal();
 
 test('the table shows model, result, latency and first byte', async () => {
-  expect(`\n${await renderTable(rows, false, plain, 100)}\n`).toBe(`
+  expect(`\n${await renderTable(plain, rows, false)}\n`).toBe(`
 ┌───────────────┬───────────────────────┬─────────┬────────────┐
 │ model         │ result                │ latency │ first byte │
 ├───────────────┼───────────────────────┼─────────┼────────────┤
@@ -38,17 +40,22 @@ test('the table shows model, result, latency and first byte', async () => {
 test('a long error wraps within the width', async () => {
   const error = 'word '.repeat(40).trim();
   const long = [{ model: 'm', result: { state: 'failed', error, latencyMs: 5 } }] as const;
-  const lines = (await renderTable(long, true, plain, 80)).split('\n');
+  const looked = { isTTY: true, columns: 80 } as const;
+  const { terminal } = capturedTerminal({ NO_COLOR: '1' }, '.', looked);
+  const lines = (await renderTable(terminal, long, true)).split('\n');
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(lines.join('').match(/word/g)).toHaveLength(40);
   expect(lines[1]).toContain('first event');
 });
 
-test('no colour is asked for but by the painter', async () => {
-  const styles: string[] = [];
-  await renderTable(rows, false, (style, text) => `${styles.push(style)}${text}`, 100);
-  expect(styles).toEqual(['green', 'red', 'yellow', 'dim']);
-  expect(await renderTable(rows, false, plain, 100)).not.toContain('\u001b');
+test('results are coloured on a terminal, and nowhere else', async () => {
+  const { terminal } = capturedTerminal({}, '.', { isTTY: true, columns: 100 });
+  const table = await renderTable(terminal, rows, false);
+  const words = ['ok', '401 Incorrect API key', 'skipped: a pattern', 'not finished'];
+  for (const [at, style] of (['green', 'red', 'yellow', 'dim'] as const).entries()) {
+    expect(table).toContain(styleText(style, words[at] ?? '', { validateStream: false }));
+  }
+  expect(await renderTable(plain, rows, false)).not.toContain('\u001b');
 });
 
 test('the summary counts what there is', () => {
