@@ -50,7 +50,13 @@ function prepare(clients: number, generations: number): () => number {
   };
   const client = (name: string): Client => ({
     ...{ name, scopes: ['inference'], allowFrom: [], createdAt, expiresAt: undefined },
-    ...{ disabled: false, removed: false, staged: undefined, idempotency: undefined },
+    ...{
+      disabled: false,
+      disabledByHand: false,
+      removed: false,
+      staged: undefined,
+      idempotency: undefined,
+    },
     lastNumber: generations,
     generations: Array.from({ length: generations }, (_, at) => generation(at + 1)),
   });

@@ -177,10 +177,8 @@ function refuseInUse(
   }
 }
 
-function rotateView(
-  { keeper, sources, takeCut }: KeyAdminOptions,
-  result: RotationResult,
-): RotateView {
+function rotateView(options: KeyAdminOptions, result: RotationResult): RotateView {
+  const { keeper, sources, takeCut } = options;
   const { client, number } = result;
   const { generation } = generationNamed(keeper, idOf(client, number));
   const view = (each: Generation | Tombstone) => generationView(client, each, sources);
@@ -191,6 +189,7 @@ function rotateView(
     publish: sources.targets(client),
     key: result.key?.reveal() ?? null,
     replayed: result.replayed,
+    clientState: viewOf(options, clientNamed(keeper, client)).state,
     cut: result.revoked.reduce((sum, id) => sum + takeCut(id), 0),
   };
 }

@@ -12,7 +12,7 @@ import type { StoredKeyring } from './key-store.ts';
 import { seal, unseal } from './sealed.ts';
 
 /** The format of `keyring.json`; one field more or less is another format. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 const digest = z.string().regex(DIGEST);
 const number = z.int().positive();
@@ -54,6 +54,7 @@ const client = z.strictObject({
   createdAt: z.number(),
   expiresAt: z.number().optional(),
   disabled: z.boolean(),
+  disabledByHand: z.boolean(),
   removed: z.boolean(),
   lastNumber: z.int().nonnegative(),
   generations: z.array(generation),
@@ -99,12 +100,21 @@ const document = z.strictObject({
   sum: z.string(),
 });
 
+/** Format 2 did not keep who had disabled a client. */
+const client2 = client.omit({ disabledByHand: true });
+const document2 = document.extend({
+  format: z.literal(2),
+  keyring: document.shape.keyring.extend({ clients: z.array(client2) }),
+});
+
 /** Format 1 kept what had ended among the other generations of a client. */
 const oldGeneration = generation.extend({
   state: z.enum(['active', 'retiring', 'retired', 'revoked']),
   endedAt: z.number().optional(),
 });
-const oldClient = client.omit({ lastNumber: true }).extend({ generations: z.array(oldGeneration) });
+const oldClient = client2
+  .omit({ lastNumber: true })
+  .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
   keyring: z.strictObject({ ...common, clients: z.array(oldClient) }),
@@ -169,7 +179,12 @@ export type Decoded =
       readonly reason: string;
     };
 
-/** Reads what `encodeKeyring` made, in this format or the one before. Never throws. */
+const READERS = new Map<unknown, typeof document | typeof document2 | typeof oldDocument>([
+  [1, oldDocument],
+  [2, document2],
+]);
+
+/** Reads what `encodeKeyring` made, in this format or one before. Never throws. */
 export function decodeKeyring(bytes: Buffer): Decoded {
   const unsealed = unseal(bytes);
   const { content } = unsealed;
@@ -178,7 +193,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
     return { ok: false, kind: 'newer', reason: 'it was written by a newer sidecar' };
   }
   if (!unsealed.ok) return damaged(unsealed.reason);
-  const parsed = format === 1 ? oldDocument.safeParse(content) : document.safeParse(content);
+  const parsed = (READERS.get(format) ?? document).safeParse(content);
   if (!parsed.success) {
     const path = parsed.error.issues[0]?.path.join('.') ?? '';
     return damaged(path === '' ? 'its fields are wrong' : `its field ${path} is wrong`);
@@ -216,9 +231,17 @@ function listFault(
   return 'its tombstones do not match their checksum: one was changed, or they were moved';
 }
 
-/** The fields that JSON leaves out are there again, as undefined. */
-const clientOf = (read: z.infer<typeof client>): Client => ({
+type ReadClient = z.infer<typeof client2> & Partial<Pick<Client, 'disabledByHand'>>;
+
+/**
+ * The fields that JSON leaves out are there again, as undefined. Of a client without an active key
+ * an older format does not say whether somebody had disabled it, too: then nobody had.
+ */
+const clientOf = (read: ReadClient): Client => ({
   ...read,
+  disabledByHand:
+    read.disabledByHand ??
+    (read.disabled && read.generations.some(({ state }) => state === 'active')),
   expiresAt: read.expiresAt,
   generations: read.generations.map((each) => ({
     ...each,
@@ -240,7 +263,7 @@ const tombstoneOf = (read: z.infer<typeof tombstone>): Tombstone => ({
 
 type OldClient = z.infer<typeof oldClient>;
 
-function withoutEnded({ generations, ...rest }: OldClient): z.infer<typeof client> {
+function withoutEnded({ generations, ...rest }: OldClient): ReadClient {
   const valid = generations.flatMap(({ state, endedAt, ...each }) =>
     state === 'active' || state === 'retiring' ? [{ ...each, state }] : [],
   );

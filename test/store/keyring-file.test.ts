@@ -62,11 +62,12 @@ describe('a keyring file that was damaged', () => {
   });
 
   it.each([
-    ['{"format":3,"keyring":"sealed otherwise"}', 'newer'],
+    ['{"format":4,"keyring":"sealed otherwise"}', 'newer'],
+    ['{"format":3}', 'damaged'],
     ['{"format":2}', 'damaged'],
     ['{"format":1}', 'damaged'],
     ['{"format":0}', 'damaged'],
-    ['{"format":"3"}', 'damaged'],
+    ['{"format":"4"}', 'damaged'],
     ['null', 'damaged'],
   ])('that says %s is %s', async (text, kind) => {
     await writeFile(path(), text);
@@ -80,7 +81,7 @@ describe('a keyring file that was damaged', () => {
   });
 
   const whole = {
-    format: 2,
+    format: 3,
     version: 1,
     keyring: {
       changedAt: 5,
