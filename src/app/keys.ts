@@ -93,6 +93,10 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
     onNote: (message) => log.warn({}, message),
     onDeclared(outcome) {
       if (outcome.kind === 'stale') log.warn({}, outcome.message);
+      if (outcome.kind === 'rotated' && outcome.disabled) {
+        const hint = '`sidecar clients enable master` lets it in';
+        log.warn({ hint }, `${outcome.where} is the key of master now, which stays disabled`);
+      }
       if (outcome.kind === 'refused') {
         const { code, hint, message } = outcome.warning;
         log.error({ code, hint }, `a declared key is not used: ${message}`);

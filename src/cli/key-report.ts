@@ -16,7 +16,7 @@ export function renderRotation(
   now: number,
   cuts = false,
 ): string {
-  const { client, generation, previous, publish, cut } = view;
+  const { client, clientState, generation, previous, publish, cut } = view;
   const published = publish.filter(({ state }) => state === 'published');
   const pending = publish.filter(({ state }) => state === 'pending');
   const stillUsed = previous.find(({ state }) => state === 'retiring');
@@ -30,6 +30,9 @@ export function renderRotation(
       : []),
     ...previous.map((older) => `${older.id}: ${goodUntil(older, now)}`),
     ...(cuts || cut > 0 ? [cutWords(cut)] : []),
+    ...(clientState === 'disabled'
+      ? [`${client} stays disabled: sidecar clients enable ${client} lets it in`]
+      : []),
     ...(stillUsed ? [`next: sidecar who ${stillUsed.id} shows who still uses it`] : []),
   ];
   return `${lines.join('\n  ')}\n`;

@@ -39,6 +39,7 @@ export function addClient(keyring: Keyring, command: AddClient, now: number): Tr
     createdAt: now,
     expiresAt,
     disabled: true,
+    disabledByHand: false,
     removed: false,
     lastNumber: keyring.clients.get(name)?.lastNumber ?? 0,
     generations: [],
@@ -88,22 +89,23 @@ export function isNewcomer({ tombstones }: Keyring, client: Client): boolean {
 
 export const disable = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
-    if (client.disabled) return refuse('client_disabled', `client ${name} is disabled already`);
-    // The end of the rotation would enable the client again.
-    if (client.staged !== undefined) return underWay(client);
+    if (client.disabledByHand) {
+      return refuse('client_disabled', `client ${name} is disabled already`);
+    }
     const events: KeyringEvent[] = [{ kind: 'clientDisabled', client: name }];
-    return changed(keyring, { ...client, disabled: true }, events);
+    return changed(keyring, { ...client, disabled: true, disabledByHand: true }, events);
   });
 
 export const enable = (keyring: Keyring, name: string): Transition =>
   withClient(keyring, name, (client) => {
     if (!client.disabled) return refuse('client_enabled', `client ${name} is enabled already`);
     if (activeOf(client) === undefined) {
-      const hint = `\`sidecar rotate ${name}\` makes one and enables it`;
+      const more = client.disabledByHand ? '' : ' and enables it';
+      const hint = `\`sidecar rotate ${name}\` makes one${more}`;
       return refuse('no_active_key', `client ${name} has no active key`, hint);
     }
     const events: KeyringEvent[] = [{ kind: 'clientEnabled', client: name }];
-    return changed(keyring, { ...client, disabled: false }, events);
+    return changed(keyring, { ...client, disabled: false, disabledByHand: false }, events);
   });
 
 export const remove = (keyring: Keyring, name: string, now: number): Transition =>
@@ -122,7 +124,8 @@ export const remove = (keyring: Keyring, name: string, now: number): Transition 
     events.push({ kind: 'clientRemoved', client: name });
     const lastNumber = client.staged?.number ?? client.lastNumber;
     if (lastNumber === 0) return forgotten(keyring, name, events);
-    const gone = { disabled: true, removed: true, staged: undefined, idempotency: undefined };
+    const shut = { disabled: true, disabledByHand: false };
+    const gone = { ...shut, removed: true, staged: undefined, idempotency: undefined };
     return changed(keyring, { ...client, ...gone, lastNumber, generations: [] }, events, ended);
   });
 

@@ -86,6 +86,7 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
     'is enabled without an active key',
     (client) => client.disabled || activeOf(client) !== undefined,
   ],
+  ['is enabled although somebody disabled it', (each) => each.disabled || !each.disabledByHand],
   [
     'has a retiring key that is newer than the active one',
     (client) => {

@@ -99,6 +99,8 @@ export interface Client {
   readonly expiresAt: number | undefined;
   /** Whether all of its keys are refused as revoked, as they are without an active generation. */
   readonly disabled: boolean;
+  /** Whether somebody disabled it: then a new key does not enable it, and only `enable` does. */
+  readonly disabledByHand: boolean;
   /** Whether it is listed nowhere any more; its tombstones stay, and its numbers go on. */
   readonly removed: boolean;
   /** The highest number that a generation of this name had so far; 0: there was none. */

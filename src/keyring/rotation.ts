@@ -128,7 +128,8 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
     const ended = revoked.map((each) => tombstoneOf(name, each, 'revoked', now));
     const next: Client = {
       ...client,
-      disabled: false,
+      // What somebody shut stays shut: a new key is no reason to let anybody in.
+      disabled: client.disabledByHand,
       lastNumber: number,
       generations: [...older, made],
       staged: undefined,
@@ -144,7 +145,7 @@ export const commit = (keyring: Keyring, command: Commit, now: number): Transiti
         return { kind: 'revoked', client: name, generation: idOf(name, each.number), compromised };
       }),
     ];
-    if (client.disabled && !isNewcomer(keyring, client)) {
+    if (client.disabled && !next.disabled && !isNewcomer(keyring, client)) {
       events.push({ kind: 'clientEnabled', client: name });
     }
     return changed({ ...keyring, declared }, next, events, ended);
@@ -200,11 +201,11 @@ export const rollback = (keyring: Keyring, name: string, now: number): Transitio
     return changed(keyring, { ...client, generations: [...older, again] }, events, ended);
   });
 
-const disabledFault = ({ name }: Client, active: Generation | undefined): Refused =>
-  refuse(
-    'client_disabled',
-    `client ${name} is disabled`,
-    active === undefined
-      ? `\`sidecar rotate ${name}\` makes a new key and enables it`
-      : `\`sidecar clients enable ${name}\` first`,
-  );
+function disabledFault(client: Client, active: Generation | undefined): Refused {
+  const { name, disabledByHand } = client;
+  const more = disabledByHand ? '' : ' and enables it';
+  const fresh = `\`sidecar rotate ${name}\` makes a new key${more}`;
+  const enable = `\`sidecar clients enable ${name}\` first`;
+  const hint = active === undefined ? fresh : enable;
+  return refuse('client_disabled', `client ${name} is disabled`, hint);
+}

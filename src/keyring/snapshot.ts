@@ -98,7 +98,9 @@ function* validOf(client: Client): Generator<readonly [digest: string, key: Know
     yield [digest, { ...common, id: idOf(name, number), state, fault, validUntil, startsClock }];
   }
   if (staged === undefined) return;
-  const rest = { fault: undefined, validUntil: expiresAt, startsClock: false };
+  // A client without an active key is let in with its next one; one that was shut is not.
+  const fault = client.disabledByHand ? ('revoked_key' as const) : undefined;
+  const rest = { fault, validUntil: expiresAt, startsClock: false };
   yield [staged.digest, { ...common, id: idOf(name, staged.number), state: 'active', ...rest }];
 }
 

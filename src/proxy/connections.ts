@@ -3,6 +3,8 @@ import type * as undici from 'undici';
 // @ts-expect-error: only undici's index has types
 import connector from 'undici/lib/core/connect.js';
 // @ts-expect-error
+import symbols from 'undici/lib/core/symbols.js';
+// @ts-expect-error
 import dispatcherClient from 'undici/lib/dispatcher/client.js';
 
 /**
@@ -42,7 +44,31 @@ const TURN_AFTER_MS = KEEP_ALIVE_MS / 2;
 /** Dead connections in the row of idle ones that are put up with before the row is cleared. */
 const DEAD_TOLERATED = 64;
 /** Bytes of an answer's head; LiteLLM's own headers and a provider's fit many times. */
-const MAX_HEADER_SIZE = 64 * 1024;
+export const MAX_ANSWER_HEAD = 64 * 1024;
+
+/** What is used of undici's parser, one to a socket. */
+interface Parser {
+  onHeadersComplete(status: number, upgrade: boolean, keepAlive: boolean): number;
+}
+
+/** Whether undici's parser has been taught to pass over a 100: once for all of them. */
+let passesContinue = false;
+
+/**
+ * A server may say 100 to a request that did not ask (RFC 9110 §15.2: a client that did not may
+ * discard it). undici breaks the connection off for it, and passes over every other answer of that
+ * class: so its parser, which knows where each head ends, is told another one.
+ */
+function passOverContinue(socket: Socket | undefined): void {
+  const parser = (socket as unknown as Record<symbol, Parser | undefined>)?.[symbols.kParser];
+  if (passesContinue || parser === undefined) return;
+  passesContinue = true;
+  const shared = Object.getPrototypeOf(parser) as Parser;
+  const read = shared.onHeadersComplete;
+  shared.onHeadersComplete = function onHeadersComplete(status, upgrade, keepAlive) {
+    return read.call(this, status === 100 ? 102 : status, upgrade, keepAlive);
+  };
+}
 
 /**
  * The connections to one LiteLLM, without a limit: an LLM's answers are slow, and a queue here
@@ -85,7 +111,7 @@ export function createConnections(options: {
           done(...result);
         });
       },
-      maxHeaderSize: MAX_HEADER_SIZE,
+      maxHeaderSize: MAX_ANSWER_HEAD,
       // LiteLLM's own limit is 6000 s and streams have no heartbeat: the exchange has the limits.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -99,6 +125,7 @@ export function createConnections(options: {
       idleSince: 0,
     };
     all.add(connection);
+    if (!passesContinue) client.once('connect', () => passOverContinue(connection.socket));
     client.on('disconnect', () => bury(connection));
     client.on('connectionError', () => bury(connection));
     return connection;

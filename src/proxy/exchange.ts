@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Refusal, RefusalCode } from '../refusal.ts';
+import { writeAnswerHead } from './answer-head.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
 import { breakOff, discardOrClose, whenClosed } from './client-connection.ts';
 import type { Cors } from './cors.ts';
@@ -198,7 +199,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     this.model = head.model;
     this.eventStream = head.eventStream;
     this.#context.cors.narrow(head.headers, reader);
-    response.writeHead(status, statusText, head.headers);
+    writeAnswerHead(response, status, statusText, head.headers);
     this.firstByteMs = this.#context.elapsed() - startedAt;
     // What came in the same packet goes in the same write; a head that came alone goes alone.
     queueMicrotask(() => {

@@ -92,6 +92,8 @@ export function refuseRequest(
     headers.push('connection', 'close');
     serveNoMore(request.socket);
   }
+  // Node keeps the reason phrase of a head that it refused to write.
+  response.statusMessage = '';
   response.writeHead(status, headers);
   if (context.whole) {
     response.end(body);

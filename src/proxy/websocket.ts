@@ -2,6 +2,8 @@ import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:h
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
+import { reasonPhrase } from './answer-head.ts';
+import { MAX_ANSWER_HEAD } from './connections.ts';
 
 export interface UpgradeRequest {
   readonly request: IncomingMessage;
@@ -61,13 +63,17 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       made.once('socket', (socket) => {
         limitConnect(socket, options.connectTimeoutMs, hooks.onSent);
       });
-      made.once('upgrade', (_answer, socket) => {
+      made.once('upgrade', (answer, socket) => {
+        answer.headers = asHeaderObject(answer.rawHeaders);
         upgraded = socket;
         gate.opened();
         hooks.onAnswer(101);
       });
       made.once('response', (answer) => {
-        if (!hooks.onAnswer(answer.statusCode ?? 0)) {
+        const { statusCode = 0, statusMessage = '' } = answer;
+        answer.headers = asHeaderObject(answer.rawHeaders);
+        answer.statusMessage = reasonPhrase(statusCode, statusMessage);
+        if (!hooks.onAnswer(statusCode)) {
           isKeptBack = true;
           // http-proxy-3 goes on with the answer; what it writes ends at the gate.
           gate.release();
@@ -80,8 +86,10 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
         });
       });
     });
-    asked.request.headers = asHeaderObject(asked.headers);
-    proxy.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), {}, onError);
+    asked.request.headers = asHeaderObject([...ASKS_FOR_WEBSOCKET, ...asked.headers]);
+    // What stands under `ssl` goes into the options of the request, over TLS or not.
+    const limits = { ssl: { maxHeaderSize: MAX_ANSWER_HEAD } };
+    proxy.ws(asked.request, gate as unknown as Socket, Buffer.alloc(0), limits, onError);
     return {
       gate,
       abort() {
@@ -115,10 +123,16 @@ function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void
   socket.once('close', () => clearTimeout(timer));
 }
 
+const ASKS_FOR_WEBSOCKET = ['connection', 'Upgrade', 'upgrade', 'websocket'] as const;
+
+/**
+ * Fields, name, value, name, value, as http-proxy-3 reads them: by their names in lower case.
+ * Without a prototype, in which `constructor` would stand already and `__proto__` be no field.
+ */
 function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
-  const out: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  const out = Object.create(null) as Record<string, string | string[]>;
   for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = flat[at] ?? '';
+    const name = (flat[at] ?? '').toLowerCase();
     const value = flat[at + 1] ?? '';
     const before = out[name];
     out[name] = before === undefined ? value : [before, value].flat();
@@ -151,7 +165,8 @@ export class Gate extends Duplex {
   readonly #detach: () => void;
 
   constructor(socket: Socket) {
-    super({ allowHalfOpen: true });
+    // http-proxy-3 writes heads as text, in which Node has read each byte as a character.
+    super({ allowHalfOpen: true, defaultEncoding: 'latin1' });
     this.#socket = socket;
     const onData = (chunk: Buffer): void => {
       this.bytesUp += chunk.length;

@@ -101,6 +101,8 @@ export interface RotateView {
   readonly key: string | null;
   /** The same `Idempotency-Key` was answered before: nothing was made now. */
   readonly replayed: boolean;
+  /** `disabled`: it was before, and stays so, whatever keys it has. */
+  readonly clientState: ClientView['state'];
   /** Streams and WebSockets that were cut. */
   readonly cut: number;
 }

@@ -23,7 +23,8 @@ const NEW_MASTER = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as 
 export type DeclaredOutcome =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'stale'; readonly message: string }
-  | { readonly kind: 'rotated'; readonly where: string }
+  /** `disabled`: nobody is let in with it, as `master` is disabled and stays so. */
+  | { readonly kind: 'rotated'; readonly where: string; readonly disabled: boolean }
   /** The declared value is not used; the key that was active before stays active. */
   | { readonly kind: 'refused'; readonly warning: WarningView };
 
@@ -100,7 +101,8 @@ async function actOn(
       const newClient = isFirst ? NEW_MASTER : undefined;
       const rotation = { ...MASTER_ROTATION, key, source, graceMs, newClient };
       await rotator.activate({ ...rotation, origin: 'declared' }, by);
-      return { kind: 'rotated', where };
+      const disabled = keeper.keyring().clients.get(MASTER)?.disabled === true;
+      return { kind: 'rotated', where, disabled };
     }
   }
 }

@@ -175,10 +175,8 @@ function refuseInUse(
   }
 }
 
-function rotateView(
-  { keeper, sources, takeCut }: KeyAdminOptions,
-  result: RotationResult,
-): RotateView {
+function rotateView(options: KeyAdminOptions, result: RotationResult): RotateView {
+  const { keeper, sources, takeCut } = options;
   const { client, number } = result;
   const { generation } = generationNamed(keeper, idOf(client, number));
   const view = (each: Generation | Tombstone) => generationView(client, each, sources);
@@ -189,6 +187,7 @@ function rotateView(
     publish: sources.targets(client),
     key: result.key?.reveal() ?? null,
     replayed: result.replayed,
+    clientState: viewOf(options, clientNamed(keeper, client)).state,
     cut: result.revoked.reduce((sum, id) => sum + takeCut(id), 0),
   };
 }

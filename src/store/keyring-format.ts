@@ -58,6 +58,7 @@ const clientFields = z.strictObject({
   createdAt: z.number(),
   expiresAt: z.number().optional(),
   disabled: z.boolean(),
+  disabledByHand: z.boolean().optional(),
   removed: z.boolean(),
   lastNumber: z.int().nonnegative(),
   generations: z.array(generation),
@@ -65,7 +66,16 @@ const clientFields = z.strictObject({
   idempotency: z.strictObject({ ...idempotency, number }).optional(),
 });
 const absent = { expiresAt: undefined, staged: undefined, idempotency: undefined };
-const client = clientFields.transform((read) => ({ ...absent, ...read }));
+/** Where it is not said who disabled a client: without an active key nobody had to. */
+const wasDisabledByHand = (
+  disabled: boolean,
+  generations: readonly { readonly state: string }[],
+): boolean => disabled && generations.some(({ state }) => state === 'active');
+const client = clientFields.transform(({ disabledByHand, ...read }) => ({
+  ...absent,
+  ...read,
+  disabledByHand: disabledByHand ?? wasDisabledByHand(read.disabled, read.generations),
+}));
 const tombstoneFields = z.strictObject({
   client: z.string().min(1),
   number,
@@ -112,7 +122,7 @@ const oldGeneration = generationFields.extend({
   endedAt: z.number().optional(),
 });
 const oldClient = clientFields
-  .omit({ lastNumber: true })
+  .omit({ lastNumber: true, disabledByHand: true })
   .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
@@ -222,7 +232,8 @@ function withoutEnded({ generations, ...rest }: OldClient): Client {
       : [],
   );
   const lastNumber = generations.at(-1)?.number ?? 0;
-  return { ...absent, ...rest, lastNumber, generations: valid };
+  const disabledByHand = wasDisabledByHand(rest.disabled, valid);
+  return { ...absent, ...rest, disabledByHand, lastNumber, generations: valid };
 }
 
 const endedIn = (clients: readonly OldClient[]): Tombstone[] =>

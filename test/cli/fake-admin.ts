@@ -192,6 +192,7 @@ export const rotateView = (over: Partial<RotateView> = {}): RotateView => ({
   ],
   key: 'sk-the-new-key-that-only-json-may-show',
   replayed: false,
+  clientState: 'enabled',
   cut: 0,
   ...over,
 });

@@ -79,6 +79,18 @@ describe('a named client', () => {
     expect(await outcomeOf(ci.as)).toBe('401 revoked_key');
   });
 
+  it.each([{}, { compromised: true }])('stays disabled when it is rotated: %j', async (how) => {
+    const { sidecar } = await stage(answering);
+    const ci = await addClient(sidecar, { name: 'ci' });
+    await change(sidecar, 'clients/ci/disable');
+    const renewed = await rotate(sidecar, how, { client: 'ci' });
+    expect(renewed.clientState).toBe('disabled');
+    expect(await outcomeOf(renewed.as)).toBe('401 revoked_key');
+    expect(await outcomeOf(ci.as)).toBe('401 revoked_key');
+    await change(sidecar, 'clients/ci/enable');
+    expect(await outcomeOf(renewed.as)).toBe(200);
+  });
+
   it('rotates by itself: nobody else notices', async () => {
     const { sidecar } = await stage(answering);
     const ci = await addClient(sidecar, { name: 'ci' });

@@ -56,6 +56,20 @@ describe('a key declared in .env', () => {
     expect(sidecar.logText()).not.toContain(third);
   });
 
+  it('lets nobody in while master is disabled, and says so', async () => {
+    const [first, second] = [generateKey(), generateKey()];
+    const sidecar = await stage(first);
+    await change(sidecar, 'clients/master/disable');
+    await edit(sidecar, second);
+    await vi.waitFor(async () => {
+      expect((await statesOf(sidecar))['master-2']).toBe('active');
+      expect(sidecar.logText()).toContain('which stays disabled');
+    }, WITHIN);
+    expect([await tried(sidecar, first), await tried(sidecar, second)]).toEqual([
+      ...['revoked_key', 'revoked_key'],
+    ]);
+  });
+
   it('that is taken back while it retires is refused, and points to the rollback', async () => {
     const [first, second] = [generateKey(), generateKey()];
     const sidecar = await stage(first);

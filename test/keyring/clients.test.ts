@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
+import { findKey, snapshotOf } from '../../src/keyring/snapshot.ts';
 import { adding, createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 
 describe('a client that is added', () => {
@@ -11,7 +12,14 @@ describe('a client that is added', () => {
     ]);
     expect(story.client('ci')).toEqual({
       ...{ name: 'ci', scopes: ['inference'], allowFrom: ['10.0.0.0/8'], createdAt: START },
-      ...{ expiresAt, disabled: true, removed: false, lastNumber: 0, generations: [] },
+      ...{
+        expiresAt,
+        disabled: true,
+        disabledByHand: false,
+        removed: false,
+        lastNumber: 0,
+        generations: [],
+      },
       ...{ staged: undefined, idempotency: undefined },
     });
     expect(story.refused({ kind: 'enable', client: 'ci' }).code).toBe('no_active_key');
@@ -80,7 +88,13 @@ describe('a client that is removed', () => {
     expect(story.states('ci')).toBe('revoked revoked revoked');
     expect(story.tombstone('ci-3').endedAt).toBe(START + HOUR);
     expect(story.client('ci')).toMatchObject({
-      ...{ removed: true, disabled: true, staged: undefined, idempotency: undefined },
+      ...{
+        removed: true,
+        disabled: true,
+        disabledByHand: false,
+        staged: undefined,
+        idempotency: undefined,
+      },
     });
   });
 
@@ -165,18 +179,36 @@ describe('a client that is disabled', () => {
     expect(story.refused({ kind: 'disable', client: MASTER }).code).toBe('client_disabled');
   });
 
-  it('is not in the middle of a rotation, whose end would enable it again', () => {
+  it('may be in the middle of a rotation, whose end does not enable it', () => {
     const story = createMaster();
     story.do(staging(MASTER, 'm2'));
-    expect(story.refused({ kind: 'disable', client: MASTER }).code).toBe('rotation_under_way');
+    story.do({ kind: 'disable', client: MASTER });
+    story.do({ kind: 'commit', client: MASTER, published: true });
+    expect(story.client(MASTER).disabled).toBe(true);
   });
 
-  it('is enabled by a rotation', () => {
+  it.each([false, true])('stays so whatever keys it is given; compromised: %s', (compromised) => {
     const story = createMaster();
     story.do({ kind: 'disable', client: MASTER });
-    expect(story.rotate(MASTER, 'm2').map(({ kind }) => kind)).toEqual([
-      ...['rotated', 'clientEnabled'],
-    ]);
-    expect(story.client(MASTER).disabled).toBe(false);
+    expect(story.rotate(MASTER, 'm2', { compromised }).map(({ kind }) => kind)).not.toContain(
+      'clientEnabled',
+    );
+    story.do({ kind: 'revoke', generation: 'master-2', compromised });
+    story.rotate(MASTER, 'm3');
+    expect(story.client(MASTER)).toMatchObject({ disabled: true, disabledByHand: true });
+    for (const key of ['m1', 'm2', 'm3']) {
+      const { fault } = findKey(snapshotOf(story.keyring), key, () => story.now);
+      expect([key, fault]).toEqual([key, 'revoked_key']);
+    }
+    story.do({ kind: 'enable', client: MASTER });
+    expect(findKey(snapshotOf(story.keyring), 'm3', () => story.now).fault).toBeUndefined();
+  });
+
+  it('may be one that a rotation would have enabled: its key was revoked', () => {
+    const story = createMaster();
+    story.do({ kind: 'revoke', generation: 'master-1', compromised: false });
+    story.do({ kind: 'disable', client: MASTER });
+    story.rotate(MASTER, 'm2');
+    expect(story.client(MASTER).disabled).toBe(true);
   });
 });

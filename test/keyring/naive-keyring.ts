@@ -21,6 +21,8 @@ interface NaiveClient {
   /** The top of the stack is the key to use; else it was revoked, and all below are refused. */
   headed: boolean;
   off: boolean;
+  /** Somebody turned it off, and a new key does not turn it on. */
+  shut: boolean;
   gone: boolean;
   staged: NaiveKey | null;
   count: number;
@@ -122,7 +124,15 @@ function add(
   const old = clients[name];
   if (old?.gone === false) return 'client_exists';
   if (expiresAt !== null && (expiresAt <= now || name === 'master')) return 'bad_expiry';
-  const client = { name, stack: [], headed: false, off: true, gone: false, staged: null };
+  const client = {
+    name,
+    stack: [],
+    headed: false,
+    off: true,
+    shut: false,
+    gone: false,
+    staged: null,
+  };
   clients[name] = { ...client, count: old?.count ?? 0, addedAt: now, expiresAt };
   return undefined;
 }
@@ -175,14 +185,13 @@ function ofClient(
     case 'rollback':
       return rollback(client, say);
     case 'disable':
-      if (client.off) return 'client_disabled';
-      if (client.staged) return 'rotation_under_way';
-      client.off = true;
+      if (client.shut) return 'client_disabled';
+      Object.assign(client, { off: true, shut: true });
       return undefined;
     case 'enable':
       if (!client.off) return 'client_enabled';
       if (!client.headed) return 'no_active_key';
-      client.off = false;
+      Object.assign(client, { off: false, shut: false });
       return undefined;
     default:
       return remove(state, client, say);
@@ -215,7 +224,8 @@ function remove(state: NaiveState, client: NaiveClient, say: Say): string | unde
   if (client.name === 'master') return 'master_stays';
   for (const key of [...client.stack, ...(client.staged ? [client.staged] : [])]) kill(key, say);
   if (client.staged) client.count++;
-  Object.assign(client, { stack: [], headed: false, off: true, gone: true, staged: null });
+  Object.assign(client, { stack: [], headed: false, off: true, shut: false, gone: true });
+  client.staged = null;
   if (client.count === 0) delete state.clients[client.name];
   return undefined;
 }
@@ -277,7 +287,7 @@ function commit(
   key.published = published;
   client.stack.push(key);
   client.count = key.number;
-  Object.assign(client, { staged: null, headed: true, off: false });
+  Object.assign(client, { staged: null, headed: true, off: client.shut });
   const declared = state.declared[`staged ${client.name}`];
   if (declared !== undefined) state.declared['file'] = declared;
   say('rotated', key);
@@ -290,7 +300,8 @@ export function answerTo(state: NaiveState, value: number, now: number): string 
   const client = key && state.clients[key.client];
   if (key === undefined || client === undefined) return 'unknown_key';
   if (key.fate === 'expired') return 'expired_key';
-  if (key.fate === 'revoked' || (key.fate === 'stacked' && client.off)) return 'revoked_key';
+  const isShut = key.fate === 'stacked' ? client.off : client.shut;
+  if (key.fate === 'revoked' || isShut) return 'revoked_key';
   return now >= Math.min(endOf(key), client.expiresAt ?? Infinity) ? 'expired_key' : null;
 }
 

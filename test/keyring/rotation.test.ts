@@ -254,7 +254,7 @@ describe('a rollback', () => {
     story.do({ kind: 'revoke', generation: 'master-2', compromised: false });
     expect(story.refused({ kind: 'rollback', client: MASTER })).toMatchObject({
       code: 'client_disabled',
-      hints: ['`sidecar rotate master` makes a new key and enables it'],
+      hints: ['`sidecar rotate master` makes a new key'],
     });
   });
 

@@ -67,7 +67,7 @@ describe('a snapshot', () => {
 
   it('lets a staged key in, whose file may be read before its rotation is complete', () => {
     const story = createMaster();
-    story.do({ kind: 'disable', client: MASTER });
+    story.do({ kind: 'revoke', generation: 'master-1', compromised: false });
     story.do(staging(MASTER, 'm2'));
     expect(known(story, 'm2')).toMatchObject({
       ...{ id: 'master-2', state: 'active', fault: undefined, validUntil: Infinity },
@@ -76,6 +76,13 @@ describe('a snapshot', () => {
     expect(known(story, 'm1').fault).toBe('revoked_key');
     story.do({ kind: 'unstage', client: MASTER });
     expect(snapshotOf(story.keyring).byDigest.get(digestOf('m2'))).toBeUndefined();
+  });
+
+  it('lets no staged key of a client in that somebody disabled', () => {
+    const story = createMaster();
+    story.do({ kind: 'disable', client: MASTER });
+    story.do(staging(MASTER, 'm2'));
+    expect(known(story, 'm2').fault).toBe('revoked_key');
   });
 });
 

@@ -62,6 +62,7 @@ export const ROTATED: RotateView = {
   publish: [],
   key: KEY,
   replayed: false,
+  clientState: 'enabled',
   cut: 0,
 };
 export const CHANGED: ChangeView = { client: CLIENT, cut: 0, notes: [] };

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { StoredKeyring } from '../../src/store/key-store.ts';
 import { decodeKeyring, encodeKeyring } from '../../src/store/keyring-format.ts';
-import { anyKeyring, settledOf } from '../support/keyrings.ts';
+import { seal } from '../../src/store/sealed.ts';
+import { anyKeyring, clientOf, keyringOf, settledOf } from '../support/keyrings.ts';
 import { second } from './stage.ts';
 
 const bytesOf = (stored: StoredKeyring): Buffer => Buffer.from(encodeKeyring(stored));
@@ -37,6 +38,24 @@ describe('the bytes of a keyring', () => {
       ),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('a keyring that does not say who disabled a client', () => {
+  it.each([
+    ['with a key', clientOf('ci', 2, { disabled: true }), true],
+    ['without one', clientOf('ci', 2, { disabled: true, generations: [], lastNumber: 2 }), false],
+    ['that is enabled', clientOf('ci', 2), false],
+  ])('takes a client %s', (_what, client, disabledByHand) => {
+    const keyring = keyringOf([clientOf('master', 1), client]);
+    const whole = encodeKeyring({ keyring, version: 3 });
+    const text = whole.replaceAll(/"disabledByHand":\w+,/g, '');
+    const unsealed = text.slice(0, text.lastIndexOf(',\n  "sum"'));
+    const decoded = decodeKeyring(Buffer.from(seal(unsealed)));
+    expect(decoded.ok && decoded.stored.keyring.clients.get('ci')).toMatchObject({
+      disabled: client.disabled,
+      disabledByHand,
+    });
   });
 });
 

@@ -63,6 +63,7 @@ export function clientOf(name: string, generations: number, over: Partial<Client
     createdAt: BORN,
     expiresAt: undefined,
     disabled: false,
+    disabledByHand: false,
     removed: false,
     lastNumber: (over.generations ?? row).at(-1)?.number ?? 0,
     generations: row,

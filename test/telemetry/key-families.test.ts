@@ -100,7 +100,13 @@ describe('the dates of keys', () => {
         'ci',
         {
           ...{ name: 'ci', scopes: ['full'], allowFrom: [], createdAt: 0, expiresAt: undefined },
-          ...{ disabled: false, removed, staged: undefined, idempotency: undefined },
+          ...{
+            disabled: false,
+            disabledByHand: false,
+            removed,
+            staged: undefined,
+            idempotency: undefined,
+          },
           lastNumber: 3,
           generations: [
             generation(2, {

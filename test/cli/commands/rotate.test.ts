@@ -164,3 +164,8 @@ test.each([
   expect(stdout).toMatch(/master-2: good until [\d: -]+ UTC \(/);
   expect(stdout).toContain(` UTC (${words})\n`);
 });
+
+test('rotate says that a client stays disabled', async () => {
+  const { stdout } = await runAgainst([200, rotateView({ clientState: 'disabled' })], 'rotate');
+  expect(stdout).toContain('master stays disabled: sidecar clients enable master lets it in');
+});
