@@ -9,7 +9,13 @@ import type { KnownKey } from '../keyring/snapshot.ts';
 import type { KeyFiles } from '../store/key-files.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
-import { type Actor, AdminError, type RotationOutcome, type Trigger } from './admin.ts';
+import {
+  type Actor,
+  AdminError,
+  type RotationOutcome,
+  type TargetView,
+  type Trigger,
+} from './admin.ts';
 import {
   createDeclaredKeys,
   type DeclaredKeys,
@@ -85,8 +91,8 @@ export type Keys = Awaited<ReturnType<typeof openKeys>>;
  * @throws AdminError where the first key cannot be made
  */
 export async function openKeys(options: KeysOptions) {
-  const { config, store, keyFiles, places, events } = options;
-  const { graceMs, maxGraceMs, rotateEveryMs } = config;
+  const { store, keyFiles, places, events } = options;
+  const { graceMs, maxGraceMs, rotateEveryMs } = options.config;
   const { clock, startedAt, usage, keeper } = await loadKeeper(options);
   const { now } = clock;
   const publisher = openPublisher(options, keeper, now);
@@ -99,7 +105,7 @@ export async function openKeys(options: KeysOptions) {
   events.onDeclared(first.outcome);
   void publisher.tryAll();
   const watch = watchDeclared(options, declared, first.reading);
-  const schedule = { everyMs: rotateEveryMs, clients: publishedClients(config) };
+  const schedule = scheduleOf(options.config);
   const timer = createKeyTimer({
     ...{ keeper, clock, schedule, usage },
     saveUsage: () => saveUsage(store, usage, keeper.keyring()),
@@ -107,14 +113,14 @@ export async function openKeys(options: KeysOptions) {
   });
   const tombstones = watchTombstones(keeper, now, events);
   const { targets } = publisher;
-  const warnings = () => [...declared.warnings(), ...publisher.warnings()];
   const admin = createKeyAdmin({
     ...{ keeper, rotator, keyFiles, places, graceMs, takeCut },
     onNotRotated: (by, outcome) => events.onRotation(triggerOf(by), outcome),
     sources: { now, use: usage.of, inFlight: options.traffic.inFlight, targets, schedule },
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
-      ...{ storeError: keeper.storeError, store, warnings },
+      ...{ storeError: keeper.storeError, store },
+      warnings: () => [...declared.warnings(), ...publisher.warnings()],
     },
   });
   return {
@@ -132,8 +138,7 @@ export async function openKeys(options: KeysOptions) {
     /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
     note: (entry: Omit<AuditEntry, 'at'>): void => void keeper.note(entry),
     /** How many publish targets lack the newest key. */
-    publishPending: () =>
-      [...schedule.clients].flatMap(targets).filter(({ state }) => state === 'pending').length,
+    publishPending: () => countPending([...schedule.clients].flatMap(targets)),
     /** Saves what is not saved yet; nothing happens by itself any more. */
     async close(): Promise<void> {
       watch.stop();
@@ -160,8 +165,14 @@ async function loadKeeper(options: KeysOptions) {
   return { clock, startedAt, usage, keeper };
 }
 
-const publishedClients = ({ publish }: KeysOptions['config']): ReadonlySet<string> =>
-  new Set(publish.map(({ client }) => client));
+const countPending = (targets: readonly TargetView[]): number =>
+  targets.filter(({ state }) => state === 'pending').length;
+
+/** Those whose keys are published are rotated by themselves, where `everyMs` is not 0. */
+const scheduleOf = ({ publish, rotateEveryMs }: KeysOptions['config']) => ({
+  everyMs: rotateEveryMs,
+  clients: new Set(publish.map(({ client }) => client)) as ReadonlySet<string>,
+});
 
 function openPublisher(
   { config, events }: KeysOptions,
