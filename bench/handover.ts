@@ -26,10 +26,10 @@ const HELP = `npm run bench:handover -- [options]
   What does a handover cost those who are served? A real LiteLLM (LITELLM_BIN, or the one that
   scripts/install-litellm.js made) runs behind the built sidecar, under load. In turns a second
   LiteLLM only comes and goes, and one takes over: by a new key, then by a reload. Then the sidecar is
-  killed at each step of a handover, with a stand-in for LiteLLM that starts in no time. Three
+  killed at each step of a handover, with a stand-in for LiteLLM that starts in no time. Four
   minutes.
 
-  --quick             ${QUICK.cycles} handovers, streams of ${QUICK.streamSeconds} s, fewer kills: 90 s; writes nothing
+  --quick             ${QUICK.cycles} handovers, streams of ${QUICK.streamSeconds} s, fewer kills: two minutes; writes nothing
   --stand-in          no real LiteLLM at all: shows that nobody is cut, and not what it costs, for a
                       start of LiteLLM takes a core for some seconds; writes nothing
   --help
@@ -98,7 +98,7 @@ async function measureRuns(
     ...left,
     ...[...load.faults].map(([what, count]) => `a request: ${what} (${count})`),
   ];
-  if (wrong.length > 0) for (const line of [...wrong, ...gateway.lastWords()]) say(`  ${line}`);
+  for (const line of wrong) say(`  ${line}`);
   await gateway.stop();
   return resultsOf({ ...options, load, perSecond, cycles, left });
 }
@@ -163,10 +163,9 @@ await runBench({
       ? { bin: standIn, name: 'a stand-in for LiteLLM' }
       : { bin: findLitellm(), name: 'a real LiteLLM' };
     const key = `sk-bench${randomBytes(20).toString('hex')}`;
-    const options = { bin: standIn, key, kills: effort.kills };
     return [
       await measureRuns(join(folder, 'load'), { ...litellm, key, effort }),
-      await measureKills(join(folder, 'kills'), options),
+      await measureKills(join(folder, 'kills'), { bin: standIn, key, kills: effort.kills }),
     ];
   },
 });

@@ -1,7 +1,8 @@
 /** `npm run bench`: what does a request cost, beside other proxies and the floor of Node? */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { truncateSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
+import type { Profiler } from 'node:inspector';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AdmissionFigures } from './admission.ts';
@@ -22,7 +23,6 @@ import {
   table,
 } from './harness/report.ts';
 import { FLOOR, PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
-import { readProfile } from './profile.ts';
 
 const HELP = `npm run bench -- [options]
 
@@ -63,7 +63,7 @@ const KEY = `sk-bench${randomBytes(20).toString('hex')}`;
 type Begin = (peer: Peer, nodeArgs?: readonly string[]) => Promise<Running>;
 type Contestant = Peer & { readonly running: Running };
 
-/** Starts those that are installed, and leaves out who does not do the work. */
+/** Starts those that are installed. @throws where one does not do the work */
 async function assemble(begin: Begin, peers: readonly Peer[]): Promise<Contestant[]> {
   const contestants: Contestant[] = [];
   for (const peer of peers) {
@@ -74,13 +74,10 @@ async function assemble(begin: Begin, peers: readonly Peer[]): Promise<Contestan
     const running = await begin(peer);
     try {
       await validate(running, KEY);
-      contestants.push({ ...peer, running });
     } catch (error) {
-      const why = `${peer.name} does not do the work: ${reason(error)}`;
-      if (peer.name === SUBJECT) throw new Error(why, { cause: error });
-      say(`left out: ${why}`);
-      await stop(running.child);
+      throw new Error(`${peer.name} does not do the work: ${reason(error)}`, { cause: error });
     }
+    contestants.push({ ...peer, running });
   }
   return contestants;
 }
@@ -248,14 +245,40 @@ async function measureMemory(begin: Begin, peers: readonly Peer[], effort: Effor
 
 async function measureAdmission(node: Node, core: number | undefined) {
   progress('admission');
-  const program = await startProgram<AdmissionFigures>('bench/admission.ts', {
-    ...{ node: node.path, core },
-  });
-  const { one, many } = program.first;
+  const options = { node: node.path, core };
+  const { first } = await startProgram<AdmissionFigures>('bench/admission.ts', options);
+  const { one, many } = first;
   return {
     targets: [atMost('admission with 8,000 keys, above that with one', 100, 'ns', many - one)],
     text: [`Admission by itself: ${figure(one)} ns with one key, ${figure(many)} ns with 8,000.`],
   };
+}
+
+/** So many functions are shown, those with the most time of their own. */
+const SHOWN = 40;
+
+/** A table of the last `ms` of a profile; `us` is what one request cost in them altogether. */
+function readProfile(file: string, { us, ms }: { us: number; ms: number }): string {
+  const profile: Profiler.Profile = JSON.parse(readFileSync(file, 'utf8'));
+  const { nodes, samples = [], timeDeltas = [] } = profile;
+  const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
+  const own = new Map<string, number>();
+  let [spent, all] = [0, 0];
+  for (let at = samples.length - 1; at >= 0 && spent < ms * 1000; at -= 1) {
+    const delta = timeDeltas[at] ?? 0;
+    spent += delta;
+    const frame = frames.get(samples[at] ?? 0);
+    if (frame === undefined || frame.functionName === '(idle)') continue;
+    const where = frame.url.split('/').slice(-2).join('/');
+    const name = `${frame.functionName || '(anonymous)'} ${where}`.trim();
+    own.set(name, (own.get(name) ?? 0) + delta);
+    all += delta;
+  }
+  const rows = [...own]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, SHOWN)
+    .map(([name, time]) => [name, figure((us * time) / all, 2), figure((100 * time) / all, 1)]);
+  return table([`function, of ${figure(us, 1)} µs a request`, 'own µs', '%'], rows);
 }
 
 /** How long a profile is, in milliseconds. */
@@ -284,8 +307,7 @@ await runBench({
   async measure({ folder, effort, node, values: { only, profile } }) {
     const wanted = only?.split(',') ?? PEERS.map(({ name }) => name);
     const unknown = wanted.find((name) => !PEERS.some((peer) => peer.name === name));
-    if (unknown !== undefined)
-      throw new Error(`--only ${unknown}: there is no such peer; see --help`);
+    if (unknown !== undefined) throw new Error(`--only ${unknown}: no such peer; see --help`);
     const peers = PEERS.filter(({ name }) => wanted.includes(name));
     const core = pinLoad();
     const upstream = await startProgram<{ port: number }>('bench/harness/upstream-process.ts');

@@ -11,7 +11,7 @@ const HELP = `npm run bench:start -- [options]
 
 What a start costs: processor time and wall time to the ready line (the least of 20 starts), and
 resident memory of a sidecar that nobody has asked anything for 5 s (the median).
-A run takes up to 3 minutes for each Node, and writes that Node's section of bench/RESULTS.md.
+A run takes 2 minutes for each build on each Node, and writes that Node's section of bench/RESULTS.md.
 
   --against <folder>  a checkout of another version that is built: its starts alternate with those of
                     this one, and the targets are judged
@@ -24,15 +24,15 @@ ${NODE_HELP}
 const FULL = { starts: 20, restMs: 5000 };
 type Effort = typeof FULL;
 
-interface Build {
-  readonly name: string;
-  readonly checkout: string;
-  /** Milliseconds to the ready line. */
-  readonly cpuMs: number[];
-  readonly ms: number[];
+const newBuild = (name: string, checkout: string) => ({
+  ...{ name, checkout },
+  /** Milliseconds to the ready line, of each start. */
+  cpuMs: [] as number[],
+  ms: [] as number[],
   /** Resident once it was idle. */
-  readonly idleMB: number[];
-}
+  idleMB: [] as number[],
+});
+type Build = ReturnType<typeof newBuild>;
 
 /** Starts of all builds in turn, each with a state folder that the one before it left. */
 async function measure(folder: string, node: Node, builds: readonly Build[], effort: Effort) {
@@ -63,12 +63,9 @@ await runBench({
   ...{ name: 'bench:start', title: 'What a start costs', help: HELP },
   ...{ full: FULL, quick: { starts: 5, restMs: 1000 }, options: ['against', 'node'] },
   async measure({ folder, effort, node, values: { against } }) {
-    const build = (name: string, checkout: string): Build => {
-      mainOf(checkout);
-      return { name, checkout, cpuMs: [], ms: [], idleMB: [] };
-    };
-    const own = build('this', ROOT);
-    const other = against === undefined ? [] : [build('the other', resolve(against))];
+    const own = newBuild('this', ROOT);
+    const other = against === undefined ? [] : [newBuild('the other', resolve(against))];
+    for (const { checkout } of other) mainOf(checkout);
     const builds = [own, ...other];
     await measure(folder, node, builds, effort);
     const ratio = least(own.cpuMs) / least(other.flatMap(({ cpuMs }) => cpuMs));

@@ -1,6 +1,6 @@
 /** The clients of `bench/handover.ts`: a closed loop of small answers, and streams that count. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { present } from '../harness/admin.ts';
+import { ask } from '../harness/payloads.ts';
 import { reason } from '../harness/processes.ts';
 import { summary } from '../harness/report.ts';
 
@@ -70,7 +70,7 @@ export function beginLoad(options: {
     while (running) {
       const from = wallMs();
       try {
-        const { status, said } = await present(port, key, question(MOCK_MODEL, 'hello'));
+        const { status, said } = await ask(port, { key, body: question(MOCK_MODEL, 'hello') });
         if (status !== 200) fault(`status ${status}`);
         else if (!said.includes(MOCK_ANSWER)) fault('another answer');
       } catch (error) {
@@ -87,7 +87,7 @@ export function beginLoad(options: {
     while (running) {
       const from = wallMs();
       const asked = question(PACED_MODEL, `count to ${chunks}`, true);
-      const why = await present(port, key, asked).then(
+      const why = await ask(port, { key, body: asked }).then(
         ({ status, said }) => faultOf(status, said, chunks),
         reason,
       );

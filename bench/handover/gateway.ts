@@ -3,8 +3,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandoverView } from '../../src/handover/views.ts';
-import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
+import { type Admin, bodyOf, createAdmin } from '../harness/admin.ts';
 import { family, list, read } from '../harness/machine.ts';
+import { ask } from '../harness/payloads.ts';
 import { atEnd, bundle, freePort, ROOT, start, startProgram, stop } from '../harness/processes.ts';
 import { startSidecar } from '../harness/sidecar.ts';
 import { MOCK_ANSWER, MOCK_MODEL, PACED_MODEL } from './clients.ts';
@@ -16,9 +17,6 @@ const PATIENCE_MS = 180_000;
 
 /** What has to be true once handovers have ended may take so long to become so. */
 const AFTERMATH_MS = 60_000;
-
-/** Lines of the sidecar's log that are shown where something is wrong. */
-const LAST_WORDS = 15;
 
 const KEY = /sk-[A-Za-z0-9]{16,}/;
 
@@ -72,7 +70,7 @@ const litellmPids = (configs: string): number[] =>
     .filter((pid) => read(`/proc/${pid}/cmdline`).includes(`--config\0${configs}/`))
     .map(Number);
 
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+async function until(what: string, holds: () => Promise<boolean | undefined>): Promise<void> {
   const from = performance.now();
   while (!(await holds())) {
     if (performance.now() - from > PATIENCE_MS) throw new Error(`waited too long: ${what}`);
@@ -169,7 +167,7 @@ export async function startGateway(
   const { port, adminSocket } = sidecar;
   const admin = createAdmin(adminSocket);
   const works = async (): Promise<boolean> => {
-    const answer = await present(port, key).catch(() => undefined);
+    const answer = await ask(port, { key }).catch(() => undefined);
     return answer?.status === 200 && answer.said.includes(MOCK_ANSWER);
   };
   await until('an answer of the first LiteLLM', works);
@@ -189,12 +187,7 @@ export async function startGateway(
       const own = { ...env, LITELLM_MASTER_KEY: 'sk-beside' };
       const beside = start(bin, args, { cwd: folder, output, env: own });
       const url = `http://127.0.0.1:${portBeside}/health/liveliness`;
-      await until('a LiteLLM beside', () =>
-        fetch(url).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      );
+      await until('a LiteLLM beside', async () => (await fetch(url).catch(() => undefined))?.ok);
       await sleep(stayMs);
       await stop(beside);
     },
@@ -208,12 +201,6 @@ export async function startGateway(
         await sleep(250);
       }
     },
-    /** What the sidecar said last, for whoever looks for a reason. */
-    lastWords: (): string[] =>
-      readFileSync(sidecar.log, 'utf8')
-        .split('\n')
-        .filter((line) => !line.includes('"msg":"request"'))
-        .slice(-LAST_WORDS),
     async stop(): Promise<void> {
       admin.close();
       await stop(sidecar.child);

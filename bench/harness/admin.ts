@@ -1,7 +1,6 @@
-/** The sidecar as its operator and as a stranger meet it: its admin API, and one key at its door. */
+/** The admin API of the sidecar, as its operator asks it. */
 import { Pool } from 'undici';
 import type { AnswerOf } from '../../src/servers/admin/endpoints.ts';
-import { ask } from './payloads.ts';
 
 /** What the admin API answers: the document of a success, or the code of its problem. */
 export type Said<T> =
@@ -45,11 +44,4 @@ export function createAdmin(socketPath: string) {
 export function bodyOf<T>(said: Said<T>, what: string): T {
   if (said.ok) return said.body;
   throw new Error(`${what}: ${said.code} ${said.detail}`);
-}
-
-/** What becomes of a chat completion with this key; rejects where its answer is cut off. */
-export async function present(port: number, key: string, body?: string) {
-  const response = await ask(port, { key, ...(body !== undefined && { body }) });
-  const refusal = response.headers.get('x-sidecar-refusal') ?? '';
-  return { status: response.status, refusal, said: await response.text() };
 }

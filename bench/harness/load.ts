@@ -15,7 +15,7 @@ import { summary } from './report.ts';
  * @param options.onEnd comes at most once, with what ended it
  * @returns connected; rejects where it cannot connect
  */
-function openConnection(options: {
+async function openConnection(options: {
   port: number;
   bufferSize?: number;
   onBytes: (bytes: Buffer) => void;
@@ -23,25 +23,19 @@ function openConnection(options: {
 }): Promise<Socket> {
   const { port, bufferSize = 16_384, onBytes, onEnd } = options;
   const buffer = Buffer.allocUnsafeSlow(bufferSize);
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      ...{ port, host: '127.0.0.1', noDelay: true },
-      onread: {
-        buffer,
-        callback(length) {
-          onBytes(buffer.subarray(0, length));
-          return true;
-        },
-      },
-    });
-    let why = 'closed';
-    socket.once('connect', () => resolve(socket));
-    socket.on('error', (error) => {
-      why = error.message;
-      reject(error);
-    });
-    socket.once('close', () => onEnd(why));
+  const callback = (length: number) => {
+    onBytes(buffer.subarray(0, length));
+    return true;
+  };
+  const onread = { buffer, callback };
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, onread });
+  let why = 'closed';
+  socket.on('error', ({ message }) => {
+    why = message;
   });
+  socket.once('close', () => onEnd(why));
+  await once(socket, 'connect');
+  return socket;
 }
 
 const BODY = Buffer.from(ANSWER_BODY);
@@ -180,8 +174,7 @@ export async function openStreams(job: {
   const quiet = rawRequest({ key, mode: 'hold 0' });
   const loud = rawRequest({ key, mode: `hold ${gapMs}` });
   // Every nth stream ticks, so that their beats lie spread over the time of opening.
-  const ticks = (at: number) =>
-    Math.floor((at * ticking) / count) !== Math.floor(((at + 1) * ticking) / count);
+  const ticks = (at: number) => at % Math.round(count / ticking) === 0;
   let next = 0;
   const worker = async () => {
     while (next < count) await openOne(ticks(next++) ? loud : quiet);

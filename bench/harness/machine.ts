@@ -25,9 +25,6 @@ export const list = (path: string): readonly string[] => {
   }
 };
 
-export const hasCommand = (name: string): boolean =>
-  spawnSync('sh', ['-c', 'command -v "$1"', 'sh', name]).status === 0;
-
 /** The cores that this process may use before it is pinned, lowest first. */
 const cores = ((): readonly number[] => {
   const ranges = /Cpus_allowed_list:\s*(\S+)/.exec(read('/proc/self/status'))?.[1] ?? '';
@@ -43,7 +40,7 @@ const cores = ((): readonly number[] => {
  *   or one core alone
  */
 export function pinLoad(): number | undefined {
-  const [rest, measured] = hasCommand('taskset') ? cores : [];
+  const [rest, measured] = spawnSync('taskset', ['--version']).status === 0 ? cores : [];
   if (rest === undefined || measured === undefined) return undefined;
   spawnSync('taskset', ['-a', '-cp', String(rest), String(process.pid)]);
   return measured;
@@ -79,15 +76,18 @@ export const residentBytes = (pids: readonly number[]): number =>
 
 /** @returns what tells the share of the cores' time that the host has kept from this machine since */
 export function stolen(): () => number {
-  const look = () => {
-    const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9) ?? [];
-    const [, , , , , , , taken = 0] = fields.map(Number);
-    return { taken, all: fields.map(Number).reduce((a, b) => a + b, 0) };
-  };
+  const look = () =>
+    (read('/proc/stat').split('\n', 1)[0]?.match(/\d+/g) ?? []).slice(0, 8).map(Number);
   const before = look();
   return () => {
-    const now = look();
-    return (now.taken - before.taken) / Math.max(1, now.all - before.all);
+    const since = look().map((ticks, at) => ticks - (before[at] ?? 0));
+    return (
+      (since[7] ?? 0) /
+      Math.max(
+        1,
+        since.reduce((a, b) => a + b, 0),
+      )
+    );
   };
 }
 
@@ -116,11 +116,7 @@ export const NODE_HELP = `  --node <binary>   the Node that what is measured run
 export function findNodes(paths: readonly string[] | undefined): readonly Node[] {
   return (paths ?? [process.execPath]).map((given) => {
     const path = resolve(given);
-    if (!existsSync(path)) {
-      throw new Error(
-        `--node ${given}: there is no such file; --help says how to get another Node`,
-      );
-    }
+    if (!existsSync(path)) throw new Error(`--node ${given}: no such file; see --help`);
     const { stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' });
     const version = /^v(\d+\.\d+\.\d+)/.exec(stdout ?? '')?.[1];
     if (version === undefined) throw new Error(`--node ${given}: that is not a Node binary`);

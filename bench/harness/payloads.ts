@@ -31,30 +31,28 @@ export const ANSWER_BODY = JSON.stringify({
 /** Which headers an answer has beside its type and length. */
 export type HeaderSet = 'litellm' | 'three';
 
-/** What LiteLLM 1.104 sends (`get_custom_headers` in its proxy), behind uvicorn: twenty in all. */
-const LITELLM_HEADERS = [
-  'date: Sun, 29 Nov 2026 03:00:00 GMT',
-  'server: uvicorn',
-  'x-litellm-call-id: 5b1f2f0e-6c1d-4b35-9b0e-2f1f0a6d8c11',
-  'x-litellm-model-id: 1f6d3c9a4be0f2d7735c8e21a90b6447d8f1e6a2c05b9d3387e4f612a0c9d5be',
-  'x-litellm-model-name: openai/gpt-5-mini',
-  'x-litellm-model-api-base: https://api.openai.com/v1',
-  'x-litellm-version: 1.104.2',
-  'x-litellm-response-cost: 0.00030200000000000002',
-  'x-litellm-response-cost-original: 0.00030200000000000002',
-  'x-litellm-response-cost-input: 4e-05',
-  'x-litellm-response-cost-output: 0.000262',
-  'x-litellm-key-spend: 0.0',
-  'x-litellm-response-duration-ms: 812.345',
-  'x-litellm-overhead-duration-ms: 3.211',
-  'x-litellm-callback-duration-ms: 0.05',
-  'x-litellm-model-group: bench',
-  'x-litellm-attempted-retries: 0',
-  'x-litellm-attempted-fallbacks: 0',
-];
-
 const HEADERS: Readonly<Record<HeaderSet, readonly string[]>> = {
-  litellm: LITELLM_HEADERS,
+  /** What LiteLLM 1.104 sends (`get_custom_headers` in its proxy), behind uvicorn: twenty in all. */
+  litellm: [
+    'date: Sun, 29 Nov 2026 03:00:00 GMT',
+    'server: uvicorn',
+    'x-litellm-call-id: 5b1f2f0e-6c1d-4b35-9b0e-2f1f0a6d8c11',
+    'x-litellm-model-id: 1f6d3c9a4be0f2d7735c8e21a90b6447d8f1e6a2c05b9d3387e4f612a0c9d5be',
+    'x-litellm-model-name: openai/gpt-5-mini',
+    'x-litellm-model-api-base: https://api.openai.com/v1',
+    'x-litellm-version: 1.104.2',
+    'x-litellm-response-cost: 0.00030200000000000002',
+    'x-litellm-response-cost-original: 0.00030200000000000002',
+    'x-litellm-response-cost-input: 4e-05',
+    'x-litellm-response-cost-output: 0.000262',
+    'x-litellm-key-spend: 0.0',
+    'x-litellm-response-duration-ms: 812.345',
+    'x-litellm-overhead-duration-ms: 3.211',
+    'x-litellm-callback-duration-ms: 0.05',
+    'x-litellm-model-group: bench',
+    'x-litellm-attempted-retries: 0',
+    'x-litellm-attempted-fallbacks: 0',
+  ],
   three: ['x-litellm-model-group: bench'],
 };
 
@@ -76,7 +74,7 @@ export const SSE_HEAD = headOf(
 
 /** Microseconds of the machine's monotonic clock, which all processes share: 16 digits. */
 const stamp = (): string => String(process.hrtime.bigint() / 1000n).padStart(16, '0');
-const STAMP_MARK = '"sent":"';
+const STAMP_MARK = Buffer.from('"sent":"');
 const STAMP_DIGITS = 16;
 
 const BEFORE =
@@ -89,22 +87,20 @@ const SIZE = (BEFORE.length + STAMP_DIGITS + AFTER.length).toString(16);
 /** One SSE event with the time of its sending, framed as an HTTP chunk. */
 export const sseChunk = (): string => `${SIZE}\r\n${BEFORE}${stamp()}${AFTER}\r\n`;
 
-const MARK = Buffer.from(STAMP_MARK);
-
 /**
  * Calls back with the milliseconds since each stamped chunk in these bytes was sent. A stamp that
  * two reads share goes unseen.
  */
 export function delays(bytes: Buffer, each: (ms: number) => void): void {
-  let at = bytes.indexOf(MARK);
+  let at = bytes.indexOf(STAMP_MARK);
   if (at < 0) return;
   const now = Number(process.hrtime.bigint() / 1000n);
   while (at >= 0) {
-    const from = at + MARK.length;
+    const from = at + STAMP_MARK.length;
     const to = from + STAMP_DIGITS;
     if (to > bytes.length) return;
     each((now - Number(bytes.toString('latin1', from, to))) / 1000);
-    at = bytes.indexOf(MARK, from);
+    at = bytes.indexOf(STAMP_MARK, from);
   }
 }
 
@@ -128,19 +124,20 @@ export const rawRequest = ({ key, mode }: { key: string; mode: string }): Buffer
 };
 
 /**
- * Sends one chat completion by fetch, and waits for two minutes.
+ * What becomes of one chat completion, which may take two minutes; rejects where its answer is cut
+ * off.
  * @param options.key without it, none is sent
  */
-export const ask = (
-  port: number,
-  options: { key?: string; mode?: string; body?: string },
-): Promise<Response> => {
+export async function ask(port: number, options: { key?: string; mode?: string; body?: string }) {
   const { key, mode = 'json litellm', body = REQUEST_BODY } = options;
-  return fetch(`http://127.0.0.1:${port}${PATH}`, {
+  const answer = await fetch(`http://127.0.0.1:${port}${PATH}`, {
     ...{ method: 'POST', body, signal: AbortSignal.timeout(120_000) },
     headers: {
       ...(key !== undefined && { authorization: `Bearer ${key}` }),
       ...{ 'content-type': 'application/json', 'x-bench': mode },
     },
   });
-};
+  const { status, headers } = answer;
+  const refusal = headers.get('x-sidecar-refusal') ?? '';
+  return { status, headers, refusal, said: await answer.text() };
+}

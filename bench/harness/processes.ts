@@ -3,6 +3,7 @@
  * Helpers are TypeScript programs, which are bundled here and run by whichever Node is wanted.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -166,14 +167,13 @@ export function serveAndTell(server: Server): void {
 }
 
 /** A port that nobody holds at this moment: not every program takes one by itself and tells. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const port = portOf(server);
-      server.close(() => resolve(port));
-    });
-  });
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = portOf(server);
+  server.close();
+  return port;
+}
 
 const accepts = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

@@ -35,18 +35,17 @@ export type RunningSidecar = Awaited<ReturnType<typeof startSidecar>>;
 export function mainOf(checkout = ROOT): string {
   const main = join(checkout, 'dist', 'main.js');
   if (existsSync(main)) return main;
-  const name = checkout === ROOT ? 'this checkout' : checkout;
-  throw new Error(`${name} has no dist/main.js: run \`npm run build\` there first`);
+  throw new Error(`${checkout} has no dist/main.js: run \`npm run build\` there first`);
 }
 
-/** The ports of the ready line, once it is in the log. */
-async function untilReady(child: ChildProcess, log: string) {
+/** The traffic port of the ready line, once it is in the log. */
+async function untilReady(child: ChildProcess, log: string): Promise<number> {
   const until = performance.now() + PATIENCE;
   while (performance.now() < until && child.exitCode === null && child.signalCode === null) {
     const line = read(log)
       .split('\n')
       .find((each) => each.includes('"msg":"ready"') && each.endsWith('}'));
-    if (line !== undefined) return JSON.parse(line) as { port: number; opsPort: number };
+    if (line !== undefined) return JSON.parse(line).port;
     await sleep(1);
   }
   throw new Error(`the sidecar did not get ready: ${read(log).slice(-2000)}`);
@@ -77,11 +76,11 @@ export async function startSidecar(options: SidecarOptions) {
   });
   // Without access lines there is no ready line either.
   if (!accessLog) await untilListens(child, port, PATIENCE);
-  const ports = accessLog ? await untilReady(child, log) : { port, opsPort: undefined };
+  const ready = accessLog ? await untilReady(child, log) : port;
   const ms = performance.now() - from;
   const cpuMs = processorNs([child.pid ?? 0]) / 1e6;
   return {
-    ...{ child, log, state, port: ports.port, opsPort: ports.opsPort },
+    ...{ child, log, state, port: ready },
     /** From the start to the ready line, in milliseconds, and the processor time until then. */
     ready: { ms, cpuMs },
     adminSocket: join(state, 'admin.sock'),

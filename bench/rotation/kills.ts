@@ -6,8 +6,9 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GenerationView } from '../../src/rotation/admin.ts';
-import { type Admin, bodyOf, createAdmin, present } from '../harness/admin.ts';
+import { type Admin, bodyOf, createAdmin } from '../harness/admin.ts';
 import type { Measured } from '../harness/bench.ts';
+import { ask } from '../harness/payloads.ts';
 import { progress, say, stop } from '../harness/processes.ts';
 import { figure, none } from '../harness/report.ts';
 import type { RunningSidecar } from '../harness/sidecar.ts';
@@ -120,7 +121,7 @@ function createOperator(port: number, admin: Admin, ledger: Ledger) {
     if (any(10) === 0) ledger.printed(bodyOf(await admin.client(), 'a look').generations);
     if (any(3) > 0) return;
     const { id, key } = ledger.newest();
-    const { status, refusal } = await present(port, key);
+    const { status, refusal } = await ask(port, { key });
     if (status !== 200) ledger.violations.push(`${id}, the newest, got ${status} ${refusal}`);
   };
   return {
@@ -161,7 +162,7 @@ async function inspect(port: number, admin: Admin, ledger: Ledger) {
   for (const entry of entries) {
     const { id, key, state } = entry;
     if (state === 'unsure' || (state === 'ended' && !tried.has(entry))) continue;
-    const { status, refusal } = await present(port, key);
+    const { status, refusal } = await ask(port, { key });
     counts[status === 200 ? 'working' : 'refused'] += 1;
     if ((status === 200) !== (state === 'works')) {
       violations.push(`${id} ${state}, and got ${status} ${refusal}`);
