@@ -21,7 +21,7 @@ export type AdmissionFigures = typeof figures;
 const [CLIENTS, GENERATIONS, ROUNDS, REQUESTS] = [1000, 8, 30, 50_000];
 
 const classify = createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [] });
-const route = classify('/v1/chat/completions');
+const route = classify('POST', '/v1/chat/completions');
 const request = { route, preflight: false, address: '10.1.2.3' };
 
 /** A keyring as rotations make it, and the newest key of each client. */

@@ -26,10 +26,11 @@ export interface Route {
 }
 
 /**
- * Finds the route of a path (decoded once, root path removed). Never fails: a path that the table
- * does not name is management.
+ * Finds the route of a request by its method (`WS` for a WebSocket: LiteLLM routes those apart) and
+ * its path (decoded once, root path removed). Never fails: what the table does not name is
+ * management.
  */
-export type Classify = (path: string) => Route;
+export type Classify = (method: string, path: string) => Route;
 
 /**
  * Every route that is not plain management, and the families of management routes, so that a metric
@@ -39,7 +40,7 @@ export type Classify = (path: string) => Route;
  *
  * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
- * `{name:path}` one or more; `/x/*` is `/x` and everything below, and yields to every longer
+ * `{name:path}` any number; `/x/*` is `/x` and everything below, and yields to every longer
  * pattern. Of two other patterns that fit, the first counts. A path that stands nowhere is
  * management, so that a route which LiteLLM leaves open without a key is closed here.
  */
@@ -59,87 +60,111 @@ denied denied # GHSA-g5ff-637f-6q2m: reads the master key; in openai_routes all 
   /utils/transform_request/*
 
 inference chat # openai_routes
-  (/v1)/chat/completions /cursor/chat/completions
-  /engines/{model:path}/chat/completions /openai/deployments/{model:path}/chat/completions
+  POST (/v1)/chat/completions /cursor/chat/completions
+  POST /engines/{model:path}/chat/completions /openai/deployments/{model:path}/chat/completions
 inference completions # openai_routes
-  (/v1)/completions
-  /engines/{model:path}/completions /openai/deployments/{model:path}/completions
+  POST (/v1)/completions
+  POST /engines/{model:path}/completions /openai/deployments/{model:path}/completions
 inference embeddings # openai_routes
-  (/v1)/embeddings
-  /engines/{model:path}/embeddings /openai/deployments/{model:path}/embeddings
-inference responses # openai_routes; WebSocket too: response_api_endpoints/endpoints.py
-  (/v1)/responses (/v1)/responses/compact (/v1)/responses/input_tokens
-  (/v1)/responses/{response} (/v1)/responses/{response}/cancel
-  (/v1)/responses/{response}/input_items
-  /openai/v1/responses /openai/v1/responses/compact /openai/v1/responses/input_tokens
-  /openai/v1/responses/{response} /openai/v1/responses/{response}/cancel
-  /openai/v1/responses/{response}/input_items
+  POST (/v1)/embeddings
+  POST /engines/{model:path}/embeddings /openai/deployments/{model:path}/embeddings
+inference responses # openai_routes; response_api_endpoints/endpoints.py
+  POST (/v1)/responses (/v1)/responses/compact (/v1)/responses/input_tokens
+  WS (/v1)/responses
+  GET,DELETE (/v1)/responses/{response}
+  POST (/v1)/responses/{response}/cancel
+  GET (/v1)/responses/{response}/input_items
+  POST /openai/v1/responses /openai/v1/responses/compact /openai/v1/responses/input_tokens
+  GET,DELETE /openai/v1/responses/{response}
+  POST /openai/v1/responses/{response}/cancel
+  GET /openai/v1/responses/{response}/input_items
 inference messages anthropic # anthropic_routes
-  /v1/messages /v1/messages/count_tokens
-  /claude_code_gateway/v1/messages /claude_code_gateway/v1/messages/count_tokens
+  POST /v1/messages /v1/messages/count_tokens
+  POST /claude_code_gateway/v1/messages /claude_code_gateway/v1/messages/count_tokens
 inference generate_content google key-in-query # google_routes; auth/user_api_key_auth.py
-  /v1beta/models/{model:path}:generateContent /v1beta/models/{model:path}:streamGenerateContent
-  /models/{model:path}:generateContent /models/{model:path}:streamGenerateContent
+  POST /v1beta/models/{model:path}:generateContent
+  POST /v1beta/models/{model:path}:streamGenerateContent
+  POST /models/{model:path}:generateContent /models/{model:path}:streamGenerateContent
 inference generate_content google # google_routes; LiteLLM reads no ?key= here
-  /v1beta/models/{model:path}:countTokens /models/{model:path}:countTokens
+  POST /v1beta/models/{model:path}:countTokens /models/{model:path}:countTokens
 inference interactions google # google_routes
-  /interactions /interactions/{interaction} /interactions/{interaction}/cancel
-  /v1beta/interactions /v1beta/interactions/{interaction}
-  /v1beta/interactions/{interaction}/cancel
-  /v1beta/agents /v1beta/agents/{agent} /v1beta/agents/{agent}/versions
+  POST /interactions /interactions/{interaction}/cancel
+  GET,DELETE /interactions/{interaction}
+  POST /v1beta/interactions /v1beta/interactions/{interaction}/cancel
+  GET,DELETE /v1beta/interactions/{interaction}
+  GET,POST /v1beta/agents
+  GET,DELETE /v1beta/agents/{agent}
+  GET /v1beta/agents/{agent}/versions
 inference realtime # openai_routes: WebSocket, and the HTTP side of WebRTC
-  (/v1)/realtime (/v1)/realtime/client_secrets (/v1)/realtime/calls
-  (/v1)/realtime/transcription_sessions
-  /openai/v1/realtime /openai/v1/realtime/client_secrets /openai/v1/realtime/calls
-  /openai/v1/realtime/transcription_sessions
+  WS (/v1)/realtime /openai/v1/realtime
+  POST (/v1)/realtime/client_secrets (/v1)/realtime/calls (/v1)/realtime/transcription_sessions
 inference models # openai_routes; model_info_routes, which leave out the providers' keys
-  (/v1)/models (/v1)/model/info /model_group/info /utils/model_info /utils/token_counter
-  /cursor/models /cursor/v1/models
+  GET (/v1)/models (/v1)/model/info /model_group/info /utils/model_info
+  GET /cursor/models /cursor/v1/models
+  POST /utils/token_counter
 inference images # openai_routes
-  (/v1)/images/generations (/v1)/images/edits
-  /openai/deployments/{model:path}/images/generations
-  /openai/deployments/{model:path}/images/edits
+  POST (/v1)/images/generations (/v1)/images/edits
+  POST /openai/deployments/{model:path}/images/generations
+  POST /openai/deployments/{model:path}/images/edits
 inference videos # openai_routes
-  (/v1)/videos (/v1)/videos/characters (/v1)/videos/edits (/v1)/videos/extensions
-  (/v1)/videos/{video} (/v1)/videos/{video}/content (/v1)/videos/{video}/remix
+  GET,POST (/v1)/videos
+  POST (/v1)/videos/characters (/v1)/videos/edits (/v1)/videos/extensions
+  GET (/v1)/videos/{video} (/v1)/videos/{video}/content
+  POST (/v1)/videos/{video}/remix
 inference audio # openai_routes
-  (/v1)/audio/speech (/v1)/audio/transcriptions
+  POST (/v1)/audio/speech (/v1)/audio/transcriptions
 inference moderations # openai_routes
-  (/v1)/moderations
+  POST (/v1)/moderations
 inference rerank # openai_routes
-  (/v1)/rerank /v2/rerank
+  POST (/v1)/rerank /v2/rerank
 inference ocr # openai_routes
-  (/v1)/ocr
+  POST (/v1)/ocr
 inference decisions # openai_routes
-  (/v1)/decisions (/v1)/systemone
+  POST (/v1)/decisions (/v1)/systemone
 inference batches # openai_routes
-  (/v1)/batches (/v1)/batches/{batch:path}/cancel (/v1)/batches/{batch:path}
+  GET,POST (/v1)/batches
+  POST (/v1)/batches/{batch:path}/cancel
+  GET (/v1)/batches/{batch:path}
 inference files # openai_routes
-  (/v1)/files (/v1)/files/{file:path}/content (/v1)/files/{file:path}
+  GET,POST (/v1)/files
+  GET (/v1)/files/{file:path}/content
+  GET,DELETE (/v1)/files/{file:path}
 inference fine_tuning # openai_routes
-  (/v1)/fine_tuning/jobs (/v1)/fine_tuning/jobs/{job:path}/cancel
+  GET,POST (/v1)/fine_tuning/jobs
+  POST (/v1)/fine_tuning/jobs/{job:path}/cancel
 inference assistants # openai_routes
-  (/v1)/assistants (/v1)/assistants/{assistant:path}
-  (/v1)/threads (/v1)/threads/{thread} (/v1)/threads/{thread}/messages (/v1)/threads/{thread}/runs
+  GET,POST (/v1)/assistants
+  DELETE (/v1)/assistants/{assistant:path}
+  POST (/v1)/threads (/v1)/threads/{thread}/runs
+  GET (/v1)/threads/{thread}
+  GET,POST (/v1)/threads/{thread}/messages
 inference vector_stores # openai_routes
-  (/v1)/vector_stores (/v1)/vector_stores/{store} (/v1)/vector_stores/{store:path}/search
-  (/v1)/vector_stores/{store}/files (/v1)/vector_stores/{store}/files/{file}
-  (/v1)/vector_stores/{store}/files/{file}/content (/v1)/vector_store/list
+  GET,POST (/v1)/vector_stores (/v1)/vector_stores/{store}/files
+  GET,POST,DELETE (/v1)/vector_stores/{store} (/v1)/vector_stores/{store}/files/{file}
+  POST (/v1)/vector_stores/{store:path}/search
+  GET (/v1)/vector_stores/{store}/files/{file}/content (/v1)/vector_store/list
 inference containers # openai_routes
-  (/v1)/containers/*
+  GET,POST (/v1)/containers (/v1)/containers/{container}/files
+  GET,DELETE (/v1)/containers/{container} (/v1)/containers/{container}/files/{file}
+  GET (/v1)/containers/{container}/files/{file}/content
 inference search # openai_routes
-  (/v1)/search (/v1)/search/tools (/v1)/search/{tool}
+  POST (/v1)/search (/v1)/search/{tool}
+  GET (/v1)/search/tools
 inference search # litellm_native_routes
-  (/v1)/rag/ingest (/v1)/rag/query
+  POST (/v1)/rag/ingest (/v1)/rag/query
 inference skills anthropic # anthropic_routes
-  /v1/skills /v1/skills/{skill} /claude-code/marketplace.json
-inference moderations # apply_guardrail_routes
-  /guardrails/apply_guardrail
+  GET,POST /v1/skills
+  GET,DELETE /v1/skills/{skill}
+  GET /claude-code/marketplace.json
+inference moderations # apply_guardrail_routes; other methods take it for a guardrail's id
+  POST /guardrails/apply_guardrail
 inference mcp mcp # mcp_inference_routes
-  /mcp/* /v1/mcp/tools /mcp-rest/tools/list /mcp-rest/tools/call
+  /mcp/*
+  GET /v1/mcp/tools /mcp-rest/tools/list
+  POST /mcp-rest/tools/call
 inference a2a # agent_inference_routes
-  /a2a/{agent} /a2a/{agent}/message/send /a2a/{agent}/message/stream
-  /a2a/{agent}/.well-known/agent-card.json
+  POST /a2a/{agent} /a2a/{agent}/message/send /a2a/{agent}/message/stream
+  GET /a2a/{agent}/.well-known/agent-card.json
 
 passthrough anthropic_api anthropic # mapped_pass_through_routes
   /anthropic/*
@@ -163,6 +188,8 @@ passthrough provider_api # mapped_pass_through_routes
   /milvus/* /mistral/* /nvidia_nim/* /openrouter/* /tinyfish/* /typesafe/* /vllm/*
   /watsonx/*
 
+management fine_tuning # neither list, though a list and a cancel are in openai_routes
+  GET (/v1)/fine_tuning/jobs/{job:path}
 management mcp mcp # neither list: _experimental/mcp_server/server.py
   /{server}/mcp /toolset/{toolset}/mcp
 management mcp_admin # mcp_inference_routes: /token makes keys, /introspect reads others' sessions
@@ -204,10 +231,18 @@ export interface Row {
   readonly keyInQuery: boolean;
   readonly keyPlace: KeyPlace;
   readonly source: string;
-  /** Patterns as in the table, with `(/v1)` written out. */
-  readonly paths: readonly string[];
+  readonly paths: readonly RowPath[];
 }
 
+/** A path of a row, with the methods that its line begins with. */
+export interface RowPath {
+  /** As in the table, with `(/v1)` written out. */
+  readonly path: string;
+  /** `WS` is a WebSocket; undefined: every method. */
+  readonly methods: readonly string[] | undefined;
+}
+
+const METHODS = /^(?:GET|POST|PUT|PATCH|DELETE|WS)(?:,(?:GET|POST|PUT|PATCH|DELETE|WS))*$/;
 const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
 const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
 const OPTIONS: readonly string[] = [
@@ -242,8 +277,18 @@ function readBlock(block: string): Row {
     keyInQuery: options.includes('key-in-query'),
     keyPlace: keyPlaceOf(options),
     source,
-    paths: lines.flatMap((line) => line.trim().split(' ')).flatMap(withAndWithoutVersion),
+    paths: lines.flatMap(readLine),
   };
+}
+
+function readLine(line: string): RowPath[] {
+  const [first = '', ...rest] = line.trim().split(' ');
+  const methods = METHODS.test(first) ? first.split(',') : undefined;
+  const paths = methods === undefined ? [first, ...rest] : rest;
+  if (paths.length === 0 || !paths.every((path) => /^(?:\(\/v1\))?\//.test(path))) {
+    throw new Error(`the route table cannot be read at "${line}"`);
+  }
+  return paths.flatMap(withAndWithoutVersion).map((path) => ({ path, methods }));
 }
 
 function keyPlaceOf(options: readonly string[]): KeyPlace {

@@ -1,64 +1,79 @@
-import { type Classify, ROWS, type Route, type Row } from './routes-table.ts';
+import { type Classify, ROWS, type Route, type Row, type RowPath } from './routes-table.ts';
 
 /** Routes in the three shapes in which they are looked up, so that no request walks the table. */
 interface RouteIndex {
-  readonly exact: ReadonlyMap<string, Route>;
+  readonly exact: ReadonlyMap<string, readonly Candidate[]>;
   /** `/{server}/mcp`: by what follows the first of exactly two segments. */
-  readonly second: ReadonlyMap<string, Route>;
+  readonly second: ReadonlyMap<string, Candidate>;
   /** By the one or two literal segments that a pattern begins with. */
   readonly patterns: ReadonlyMap<string, readonly Pattern[]>;
 }
 
-interface Pattern {
-  readonly regex: RegExp;
+interface Candidate {
+  /** Undefined: every method. */
+  readonly methods: readonly string[] | undefined;
   readonly route: Route;
+}
+
+interface Pattern extends Candidate {
+  readonly regex: RegExp;
 }
 
 const PARAMETER = /\{\w+(?::path)?\}/g;
 const OPEN_FIRST = /^\/\{\w+\}(\/[^/{}*]+)$/;
 
 /**
- * Sorts patterns into an index. Of two in one bucket the first wins, but `/x/*` yields to all.
+ * Sorts patterns into an index. Of two in one bucket the first that has the method wins, but `/x/*`
+ * yields to all.
  *
  * @param routes pattern and route; the notation is that of the route table
  */
-export function indexRoutes(routes: readonly (readonly [string, Route])[]): RouteIndex {
-  const exact = new Map<string, Route>();
-  const second = new Map<string, Route>();
+export function indexRoutes(routes: readonly (readonly [RowPath, Route])[]): RouteIndex {
+  const exact = new Map<string, Candidate[]>();
+  const second = new Map<string, Candidate>();
   const patterns = new Map<string, Pattern[]>();
-  const open = routes.filter(([path]) => !path.endsWith('/*'));
-  const below = routes.filter(([path]) => path.endsWith('/*'));
-  for (const [path, route] of [...open, ...below]) {
+  const open = routes.filter(([{ path }]) => !path.endsWith('/*'));
+  const below = routes.filter(([{ path }]) => path.endsWith('/*'));
+  for (const [{ path, methods }, route] of [...open, ...below]) {
     const ofTwo = OPEN_FIRST.exec(path)?.[1];
-    if (ofTwo !== undefined) second.set(ofTwo, route);
-    else if (!/[{*]/.test(path)) exact.set(path, route);
+    if (ofTwo !== undefined) second.set(ofTwo, { methods, route });
+    else if (!/[{*]/.test(path)) exact.set(path, [...(exact.get(path) ?? []), { methods, route }]);
     else {
       const bucket = literalStart(path);
       const list = patterns.get(bucket) ?? [];
-      patterns.set(bucket, [...list, { regex: compile(path), route }]);
+      patterns.set(bucket, [...list, { regex: compile(path), methods, route }]);
     }
   }
   return { exact, second, patterns };
 }
 
-/** The route of a path without a slash at its end; undefined: no row has it. */
-export function lookUp(index: RouteIndex, path: string): Route | undefined {
-  const exact = index.exact.get(path);
-  if (exact !== undefined) return exact;
+/** The route of a method and a path, to the letter; undefined: no row has it. */
+export function lookUp(index: RouteIndex, method: string, path: string): Route | undefined {
+  const exact = index.exact.get(path)?.find((candidate) => takes(candidate, method));
+  if (exact !== undefined) return exact.route;
   const first = path.indexOf('/', 1);
-  if (first < 0) return matchIn(index.patterns.get(path), path);
+  if (first < 0) return matchIn(index.patterns.get(path), method, path);
   const next = path.indexOf('/', first + 1);
   const ofTwo = next < 0 ? index.second.get(path.slice(first)) : undefined;
+  if (ofTwo !== undefined && takes(ofTwo, method)) return ofTwo.route;
   return (
-    ofTwo ??
-    matchIn(index.patterns.get(next < 0 ? path : path.slice(0, next)), path) ??
-    matchIn(index.patterns.get(path.slice(0, first)), path)
+    matchIn(index.patterns.get(next < 0 ? path : path.slice(0, next)), method, path) ??
+    matchIn(index.patterns.get(path.slice(0, first)), method, path)
   );
 }
 
-function matchIn(bucket: readonly Pattern[] | undefined, path: string): Route | undefined {
+const takes = ({ methods }: Candidate, method: string): boolean =>
+  methods === undefined || methods.includes(method);
+
+function matchIn(
+  bucket: readonly Pattern[] | undefined,
+  method: string,
+  path: string,
+): Route | undefined {
   if (bucket === undefined) return undefined;
-  for (const { regex, route } of bucket) if (regex.test(path)) return route;
+  for (const pattern of bucket) {
+    if (takes(pattern, method) && pattern.regex.test(path)) return pattern.route;
+  }
   return undefined;
 }
 
@@ -70,13 +85,16 @@ function literalStart(path: string): string {
   return `/${segments.slice(0, Math.min(open, 2)).join('/')}`;
 }
 
-/** A pattern has at most one `{name:path}`, so that a match takes time linear in the path. */
+/**
+ * As Starlette compiles it: `{name:path}` may be empty, so that `/v1/batches/` names a batch. A
+ * pattern has at most one of these, so that a match takes time linear in the path.
+ */
 function compile(path: string): RegExp {
   if (path.split(':path}').length > 2) throw new Error(`the route ${path} has two open ends`);
   const below = path.endsWith('/*');
   const source = (below ? path.slice(0, -2) : path)
     .replace(/[.+?()[\]^$|\\]/g, '\\$&')
-    .replace(PARAMETER, (name) => (name.endsWith(':path}') ? '[^]+' : '[^/]+'));
+    .replace(PARAMETER, (name) => (name.endsWith(':path}') ? '[^]*' : '[^/]+'));
   return new RegExp(`^${source}${below ? '(?:/[^]*)?' : ''}$`);
 }
 
@@ -106,18 +124,23 @@ export const ROUTE_GROUPS: readonly string[] = [
   ...new Set([...ROWS.map((row) => row.group), OTHER.group]),
 ];
 
-const HEALTH = ROWS.filter((row) => row.class === 'health').flatMap(routesOf);
+const HEALTH = new Map(
+  ROWS.filter((row) => row.class === 'health')
+    .flatMap(routesOf)
+    .map(([{ path }, route]) => [path, route]),
+);
 const KNOWN = indexRoutes(
   ROWS.filter((row) => row.class !== 'health' && row.class !== 'denied').flatMap(routesOf),
 );
 const DENIED = ROWS.filter((row) => row.class === 'denied').flatMap((row) =>
-  row.paths.map(deniedPath),
+  row.paths.map(({ path }) => deniedPath(path)),
 );
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'WS'];
 
 /**
  * Makes the classifier of LiteLLM's routes. The first of these that names a path decides: health
  * rows, denyPaths, allowPaths, the denied rows of the table, inferencePaths, the rest of the table.
- * A path that none of them names is management.
+ * What none of them names is management. Methods count in the rest of the table alone.
  *
  * @throws TypeError where an override is no path: a mistyped one would close nothing, unseen
  */
@@ -126,24 +149,34 @@ export function createRouteTable(overrides: RouteOverrides): Classify {
   const allowed = overrides.allowPaths.map(matcher);
   const inference = overrides.inferencePaths.map(inferencePath);
 
-  const decide = (path: string): Route => {
+  const decide = (method: string, path: string): Route => {
+    const health = HEALTH.get(path);
+    if (health !== undefined) return health;
     const bare = withoutSlash(path);
     const folded = bare.toLowerCase();
     const byOperator = denied.find(({ matches }) => matches(folded));
     if (byOperator !== undefined) return byOperator.route;
     const byTable = DENIED.find(({ matches }) => matches(folded));
     if (byTable !== undefined && !allowed.some((matches) => matches(bare))) return byTable.route;
-    const known = lookUp(KNOWN, bare) ?? OTHER;
+    // LiteLLM answers a slash at the end with a redirect, but where a route takes it as it stands:
+    // `/openai/v1/responses/` goes to the provider.
+    const asItStands = lookUp(KNOWN, method, path);
+    const known = asItStands ?? (bare === path ? undefined : lookUp(KNOWN, method, bare)) ?? OTHER;
     return inference.find(({ matches }) => matches(bare))?.asInference(known) ?? known;
   };
 
   // Paths that stand in the table to the letter are decided here, once.
-  const common = new Map<string, Route>(HEALTH);
-  for (const path of KNOWN.exact.keys()) common.set(path, decide(path));
-  return (path) => common.get(path) ?? decide(path);
+  const paths = [...HEALTH.keys(), ...KNOWN.exact.keys()];
+  const common = new Map(
+    METHODS.map((method) => {
+      const routes = paths.map((path) => [path, decide(method, path)] as const);
+      return [method, new Map<string, Route>(routes)];
+    }),
+  );
+  return (method, path) => common.get(method)?.get(path) ?? decide(method, path);
 }
 
-/** LiteLLM answers a slash at a path's end with a redirect to the path without it. */
+/** A path without the slash at its end, which the overrides and the denied rows do not count. */
 function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
@@ -184,8 +217,8 @@ function inferencePath(entry: string) {
 }
 
 /** The paths of a row, each with the route that requests share; a template shows no `:path`. */
-function routesOf(row: Row): (readonly [string, Route])[] {
-  return row.paths.map((path) => [path, routeOf(row, path.replace(':path}', '}'))] as const);
+function routesOf(row: Row): (readonly [RowPath, Route])[] {
+  return row.paths.map((of) => [of, routeOf(row, of.path.replace(':path}', '}'))] as const);
 }
 
 function routeOf(row: Omit<Row, 'source' | 'paths'>, template: string): Route {

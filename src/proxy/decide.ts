@@ -90,7 +90,7 @@ function decideOrThrow(
   }
   const target = readTarget(head.target, policy.rootPath);
   if (isRefusal(target)) return refuse(target);
-  const route = policy.classify(target.path);
+  const route = policy.classify(caller.websocket ? 'WS' : head.method, target.path);
   const kind = answeredHere(head, route);
   if (kind !== undefined) return { kind, route };
 

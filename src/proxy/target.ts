@@ -20,7 +20,7 @@ const ALLOWED = /^[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+$/;
  */
 const ENCODED_TWICE = /%(?:2[35d-f]|3[0-9abf]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9aef]|[01])/i;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are looked for.
-const UNSAFE_DECODED = /[\x00-\x1f\x7f-\x9f\\;]/;
+const UNSAFE_DECODED = /[\x00-\x1f\x7f-\x9f\\;?#]/;
 const CARRIES_NO_CHUNKED_BODY = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 const bad = (message: string): Refusal => refusal('bad_target', message);
@@ -53,10 +53,12 @@ function decodePath(rawPath: string): string | Refusal {
     return bad('the path holds a percent-encoding that is not UTF-8');
   }
   if (UNSAFE_DECODED.test(path)) {
-    return bad('the path holds a backslash, a semicolon or a control character');
+    return bad('the path holds a backslash, a semicolon, `?`, `#` or a control character');
   }
   if (ENCODED_TWICE.test(path)) return bad('the path is percent-encoded twice');
   const segments = path.split('/').slice(1);
+  // `//` is one slash to some parsers and two to others; and a DELETE of `/v1/files/s3://bucket/x`
+  // would delete an object of the operator's own storage.
   const empty = segments.indexOf('');
   if (empty >= 0 && empty < segments.length - 1) return bad('the path holds an empty segment');
   if (segments.some((segment) => segment === '.' || segment === '..')) {

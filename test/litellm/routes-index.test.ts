@@ -13,8 +13,12 @@ const routeOf = (template: string): Route => ({
 });
 
 const finder = (...patterns: string[]) => {
-  const index = indexRoutes(patterns.map((pattern) => [pattern, routeOf(pattern)] as const));
-  return (path: string) => lookUp(index, path)?.template;
+  const rows = patterns.map((pattern) => {
+    const [path = '', methods] = pattern.split(' ').reverse();
+    return [{ path, methods: methods?.split(',') }, routeOf(pattern)] as const;
+  });
+  const index = indexRoutes(rows);
+  return (path: string, method = 'GET') => lookUp(index, method, path)?.template;
 };
 
 describe('lookUp', () => {
@@ -54,6 +58,16 @@ describe('lookUp', () => {
     expect(find('/a/b/mcp')).toBe('/a/*');
     expect(find('/b/c/mcp')).toBeUndefined();
     expect(find('/mcp')).toBeUndefined();
+  });
+
+  it('takes the first that has the method, then what is below, then nothing', () => {
+    const find = finder('/a/*', 'GET /a/b', 'POST,WS /a/b', 'PUT /a/{x}', 'GET /a/{y}', 'PUT /c');
+    const found = ['GET', 'WS', 'PUT', 'PATCH'].map((method) => find('/a/b', method));
+    expect(found).toEqual(['GET /a/b', 'POST,WS /a/b', 'PUT /a/{x}', '/a/*']);
+    expect(find('/a/c')).toBe('GET /a/{y}');
+    expect(find('/c')).toBeUndefined();
+    expect(find('/c', 'PUT')).toBe('PUT /c');
+    expect(find('/c/', 'PUT')).toBeUndefined();
   });
 
   it('finds nothing in what is no path', () => {

@@ -2,82 +2,80 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createRouteTable, ROUTE_GROUPS } from '../../src/litellm/routes.ts';
 import { ROWS, type RouteClass } from '../../src/litellm/routes-table.ts';
-import { LITELLM_ROUTES, pathsOf } from './litellm-routes.ts';
+import { pathsOf, REVIEWED } from './litellm-routes.ts';
 
-const classify = createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [] });
+const ask = createRouteTable({ inferencePaths: [], denyPaths: [], allowPaths: [] });
+/** By a method that a row for models has, where one has the path. */
+const classify = (path: string) =>
+  ['GET', 'WS'].map((method) => ask(method, path)).find((route) => route.class === 'inference') ??
+  ask('POST', path);
 const classOf = (path: string): RouteClass => classify(path).class;
-
-/** What LiteLLM calls an LLM route and we do not; the reason stands in the table. */
-const NOT_FOR_MODELS: Record<string, RouteClass> = {
-  '/claude-code/plugins': 'management',
-  '/claude-code/plugins/{plugin_name}': 'management',
-  '/introspect': 'management',
-  '/token': 'management',
-  '/utils/transform_request': 'denied',
-};
-
-/** What LiteLLM calls none, and needs no key of scope `full` here. */
-const NOT_MANAGEMENT: Record<string, RouteClass> = {
-  '/health/liveliness': 'health',
-  '/health/liveness': 'health',
-  '/health/readiness': 'health',
-  '/prompts/test': 'denied',
-  '/guardrails/test_custom_code': 'denied',
-  '/mcp-rest/test/connection': 'denied',
-  '/mcp-rest/test/tools/list': 'denied',
-};
+const UNDER_A_PROVIDER = REVIEWED.filter(({ path }) => path.startsWith('/{provider}/')).flatMap(
+  ({ methods, path }) => methods.map((method) => `${method} ${path}`),
+);
+const lesser = (kind: RouteClass): boolean => kind === 'inference' || kind === 'passthrough';
 
 describe("LiteLLM's routes", () => {
-  const llmApi = LITELLM_ROUTES.filter((route) => route.group === 'llm_api');
-  const others = LITELLM_ROUTES.filter((route) => route.group !== 'llm_api');
-
-  it('are all there', () => {
-    const pairs = LITELLM_ROUTES.flatMap((route) => route.methods.split(','));
-    expect([pairs.length, llmApi.length, others.length]).toEqual([916, 213, 449]);
-  });
-
-  it.each(llmApi.map((route) => route.path))('%s is decided on purpose', (path) => {
-    for (const concrete of pathsOf(path, ['x1'])) {
-      const route = classify(concrete);
-      expect(route.group).not.toBe('other');
-      const known = NOT_FOR_MODELS[path];
-      if (known === undefined) expect(['inference', 'passthrough']).toContain(route.class);
-      else expect(route.class).toBe(known);
-    }
-  });
-
-  it.each(others.map((route) => route.path))('%s wants the full scope', (path) => {
-    for (const concrete of pathsOf(path, ['x1'])) {
-      expect(classOf(concrete)).toBe(NOT_MANAGEMENT[path] ?? 'management');
+  it.each(REVIEWED.map((route) => [route.path, route] as const))('%s', (_, route) => {
+    for (const method of route.methods) {
+      for (const concrete of pathsOf(route.path, ['x1'])) {
+        const found = ask(method === '*' ? 'GET' : method, concrete);
+        expect({ method, class: found.class }).toEqual({ method, class: route.class });
+        if (route.class !== 'management') expect(found.group).not.toBe('other');
+      }
     }
   });
 
   it('become no less by any value of a parameter', () => {
-    const lesser = ROWS.filter((row) => ['inference', 'passthrough'].includes(row.class));
-    const segments = lesser.flatMap((row) => row.paths.flatMap((path) => path.split('/')));
+    const rows = ROWS.filter((row) => lesser(row.class)).flatMap((row) => row.paths);
+    const segments = rows.flatMap(({ path }) => path.split('/'));
     const words = [...new Set(segments)].filter((word) => /^[^{*]+$/.test(word));
     const less = new Set<string>();
-    for (const { path } of others.filter((route) => route.path.includes('{'))) {
+    for (const { path, methods } of REVIEWED.filter((route) => !lesser(route.class))) {
       for (const concrete of pathsOf(path, words)) {
-        if (!['management', 'denied'].includes(classOf(concrete))) less.add(path);
+        for (const method of methods) {
+          if (lesser(ask(method, concrete).class)) less.add(`${method} ${path}`);
+        }
       }
     }
-    expect([...less].sort()).toEqual([
-      // `…/jobs/x/cancel` and `/videos/characters/content` mean the LLM route of the same object.
-      '/fine_tuning/jobs/{fine_tuning_job_id:path}',
-      // No guardrail's id, which LiteLLM makes, is "apply_guardrail".
-      '/guardrails/{guardrail_id}',
-      '/v1/fine_tuning/jobs/{fine_tuning_job_id:path}',
-      '/v1/videos/characters/{character_id}',
-      '/videos/characters/{character_id}',
-      // Under a provider's own prefix LiteLLM calls these LLM routes as well: `/azure/v1/files`.
-      '/{provider}/v1/batches',
-      '/{provider}/v1/batches/{batch_id:path}',
-      '/{provider}/v1/batches/{batch_id:path}/cancel',
-      '/{provider}/v1/files',
-      '/{provider}/v1/files/{file_id:path}',
-      '/{provider}/v1/files/{file_id:path}/content',
-    ]);
+    expect([...less].sort()).toEqual(
+      [
+        // The route before it has `/videos/characters/content` as well.
+        'GET /v1/videos/characters/{character_id}',
+        'GET /videos/characters/{character_id}',
+        // Under a provider's own prefix LiteLLM calls these LLM routes as well: `/azure/v1/files`.
+        ...UNDER_A_PROVIDER,
+      ].sort(),
+    );
+  });
+
+  it.each([
+    ['PUT', '/openai/v1/responses', 'passthrough'],
+    ['POST', '/openai/v1/responses/', 'passthrough'],
+    ['POST', '/openai/v1/responses', 'inference'],
+    ['GET', '/openai/v1/realtime', 'passthrough'],
+    ['WS', '/openai/v1/realtime', 'inference'],
+    ['WS', '/openai/v1/responses', 'passthrough'],
+    ['POST', '/openai/v1/realtime/calls', 'passthrough'],
+    ['GET', '/cursor/models', 'inference'],
+    ['GET', '/cursor/models/', 'passthrough'],
+    ['POST', '/cursor/models', 'passthrough'],
+    ['GET', '/openai/deployments/m/chat/completions', 'passthrough'],
+    ['POST', '/guardrails/apply_guardrail', 'inference'],
+    ['GET', '/guardrails/apply_guardrail', 'management'],
+    ['PUT', '/guardrails/apply_guardrail', 'management'],
+    ['DELETE', '/guardrails/apply_guardrail', 'management'],
+    ['PATCH', '/v1/skills/s', 'management'],
+    ['GET', '/v1/fine_tuning/jobs/j/cancel', 'management'],
+    ['GET', '/v1/fine_tuning/jobs/', 'management'],
+    ['GET', '/v1/fine_tuning/jobs', 'inference'],
+    ['GET', '/v1/models/', 'inference'],
+    ['PROPFIND', '/v1/models', 'management'],
+    ['PROPFIND', '/anthropic/v1/files', 'passthrough'],
+    ['HEAD', '/health/liveliness', 'health'],
+    ['PROPFIND', '/prompts/test/', 'denied'],
+  ])('%s %s is %s', (method, path, expected) => {
+    expect(ask(method, path).class).toBe(expected);
   });
 });
 
@@ -171,16 +169,17 @@ describe('classify', () => {
 
   it('keeps group and template in a closed set, whatever is asked', () => {
     const templates = new Set(
-      ROWS.flatMap((row) => row.paths.map((p) => p.replace(':path}', '}'))),
+      ROWS.flatMap((row) => row.paths.map(({ path }) => path.replace(':path}', '}'))),
     );
     const segment = fc.oneof(
-      fc.constantFrom(...ROWS.flatMap((row) => row.paths.flatMap((path) => path.split('/')))),
+      fc.constantFrom(...ROWS.flatMap((row) => row.paths.flatMap(({ path }) => path.split('/')))),
       fc.string({ unit: 'binary' }),
     );
+    const method = fc.constantFrom('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'WS', 'HEAD', 'QUERY');
     const path = fc.array(segment, { maxLength: 8 }).map((segments) => `/${segments.join('/')}`);
     fc.assert(
-      fc.property(fc.oneof(path, fc.string({ unit: 'binary' })), (asked) => {
-        const { group, template } = classify(asked);
+      fc.property(method, fc.oneof(path, fc.string({ unit: 'binary' })), (by, asked) => {
+        const { group, template } = ask(by, asked);
         return ROUTE_GROUPS.includes(group) && (template === '/*' || templates.has(template));
       }),
       { numRuns: 300 },

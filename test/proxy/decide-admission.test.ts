@@ -32,7 +32,7 @@ interface Asked {
 const ask = (path: string, asked: Asked = {}): string => {
   const { key, address = '192.0.2.1' } = asked;
   const credential = key === undefined ? undefined : { carrier: 'authorization', key };
-  const request = { route: classify(path), address };
+  const request = { route: classify('POST', path), address };
   const verdict = admit(request, credential, asked.rules ?? rules);
   if ('refusal' in verdict) return verdict.refusal.code;
   return verdict.generation.client;
@@ -98,7 +98,7 @@ describe('admission', () => {
   });
 
   it('says whose key it was', () => {
-    const request = { route: classify(ROUTES.inference), address: '' };
+    const request = { route: classify('POST', ROUTES.inference), address: '' };
     const of = (key: string) => admit(request, { carrier: 'x', key }, rules).generation?.client;
     expect(of(KEYS.retired)).toBe('retired');
     expect(of(KEYS.revoked)).toBe('revoked');

@@ -43,6 +43,10 @@ describe('a request target', () => {
     ['two slashes first', '//litellm/v1/models'],
     ['two slashes last', '/v1/models//'],
     ['an encoded empty segment', '/v1/%2Fmodels'],
+    ["an object of a provider's storage", '/v1/files/s3://bucket/key'],
+    ['the same, encoded', '/v1/files/s3:%2F%2Fbucket%2Fkey'],
+    ['an encoded question mark', '/v1/files/a%3Fb'],
+    ['an encoded fragment', '/v1/files/a%23b'],
     ['a dot segment', '/v1/./models'],
     ['two dots', '/v1/../key/generate'],
     ['two dots last', '/v1/..'],
@@ -110,6 +114,8 @@ const pieces = fc.constantFrom(
     '\\',
     ';',
     '%3B',
+    '%3F',
+    '%23',
     '%00',
     '%25',
     '%',
@@ -146,7 +152,7 @@ describe('whatever target is accepted', () => {
         expect(segments.slice(0, -1)).not.toContain('');
         expect(segments).not.toContain('.');
         expect(segments).not.toContain('..');
-        expect(path).not.toMatch(/[\p{Cc}\\;]/u);
+        expect(path).not.toMatch(/[\p{Cc}\\;?#]/u);
         expect(path.startsWith('/')).toBe(true);
       }),
       { numRuns: 1000 },

@@ -97,7 +97,7 @@ describe('a key is proved by', () => {
     ['POST', '/login', false],
     ['POST', '/own/route', false],
   ])('%s %s: %o', (method, path, proved) => {
-    expect(provesKey(method, classify(path))).toBe(proved);
+    expect(provesKey(method, classify(method, path))).toBe(proved);
   });
 });
 
