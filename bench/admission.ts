@@ -38,7 +38,7 @@ function makeKeys(clients: number, generations: number) {
   const newest = Array.from({ length: clients }, (_, at) => {
     const client = `client-${at}`;
     const about = { scopes: ['inference'], allowFrom: [], expiresAt: undefined } as const;
-    carryOut({ kind: 'addClient', client, ...about });
+    carryOut({ kind: 'addClient', client, namesEndUsers: false, ...about });
     const keys = Array.from({ length: generations }, generateKey);
     for (const key of keys) {
       const digest = digestOf(key);

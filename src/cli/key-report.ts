@@ -66,10 +66,11 @@ export const notesOf = ({ cut, notes }: ChangeView, cuts: boolean): readonly str
 ];
 
 /** `inference from 10.0.0.0/8, until 2027-02-22 14:03 UTC`: what a client may do. */
-function rightsOf({ scopes, allowFrom, expiresAt }: ClientView): string {
+function rightsOf({ scopes, allowFrom, expiresAt, namesEndUsers }: ClientView): string {
   const from = allowFrom.length === 0 ? '' : ` from ${allowFrom.join(', ')}`;
   const until = expiresAt === null ? '' : `, until ${showInstant(expiresAt)}`;
-  return `${scopes.join(', ')}${from}${until}`;
+  const names = namesEndUsers ? ', names its end users' : '';
+  return `${scopes.join(', ')}${from}${until}${names}`;
 }
 
 const CALLER_HEAD = ['address', 'last seen', 'first seen', 'requests', 'user agent'] as const;

@@ -31,13 +31,14 @@ type AddClient = Extract<Command, { kind: 'addClient' }>;
 export function addClient(keyring: Keyring, command: AddClient, now: number): Transition {
   const fault = addingFault(keyring, command, now);
   if (fault !== undefined) return fault;
-  const { client: name, allowFrom, expiresAt } = command;
+  const { client: name, allowFrom, expiresAt, namesEndUsers } = command;
   const client: Client = {
     name,
     scopes: SCOPES.filter((scope) => command.scopes.includes(scope)),
     allowFrom,
     createdAt: now,
     expiresAt,
+    namesEndUsers,
     disabled: true,
     disabledByHand: false,
     removed: false,

@@ -25,6 +25,7 @@ export type Command =
       readonly scopes: readonly Scope[];
       readonly allowFrom: readonly string[];
       readonly expiresAt: number | undefined;
+      readonly namesEndUsers: boolean;
     }
   /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {

@@ -97,6 +97,11 @@ export interface Client {
   readonly createdAt: number;
   /** From this instant on all of its keys are refused as expired. */
   readonly expiresAt: number | undefined;
+  /**
+   * Whether it speaks for many people, and says at LiteLLM whose each request is; of other clients
+   * LiteLLM is told their own name as that of the end user.
+   */
+  readonly namesEndUsers: boolean;
   /** Whether all of its keys are refused as revoked, as they are without an active generation. */
   readonly disabled: boolean;
   /** Whether somebody disabled it: then a new key does not enable it, and only `enable` does. */

@@ -1,3 +1,4 @@
+import { MASTER } from '../client-name.ts';
 import { digestOf, isWellFormedKey } from './key.ts';
 import {
   activeOf,
@@ -19,6 +20,8 @@ export interface KnownKey {
   readonly scopes: ReadonlySet<Scope>;
   /** CIDR blocks; empty: anywhere. The array is the same object until the blocks change. */
   readonly allowFrom: readonly string[];
+  /** What LiteLLM is told as the end user's name; undefined: what the client says. */
+  readonly endUser: string | undefined;
   /** Why the key is refused at any time; undefined: it is valid until `validUntil`. */
   readonly fault: 'expired_key' | 'revoked_key' | undefined;
   /** Milliseconds since the epoch, exclusive; Infinity: no end is set. */
@@ -89,7 +92,8 @@ function* validOf(client: Client): Generator<readonly [digest: string, key: Know
   const scopes = new Set(client.scopes);
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
-  const common = { client: name, scopes, allowFrom };
+  const endUser = name === MASTER || client.namesEndUsers ? undefined : name;
+  const common = { client: name, scopes, allowFrom, endUser };
   for (const generation of generations) {
     const { number, digest, state } = generation;
     const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
@@ -107,6 +111,7 @@ function* validOf(client: Client): Generator<readonly [digest: string, key: Know
 /** A retired key is told as expired even where its client is disabled: that says more. */
 const keyOfTombstone = ({ client, number, state, endedAt }: Tombstone): KnownKey => ({
   ...{ id: idOf(client, number), client, state, scopes: NO_SCOPES, allowFrom: [] },
+  endUser: client,
   fault: state === 'retired' ? 'expired_key' : 'revoked_key',
   ...{ validUntil: endedAt, startsClock: false },
 });

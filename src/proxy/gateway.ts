@@ -191,6 +191,7 @@ function headersFor(judged: Judged, decision: Forward, options: GatewayOptions):
     requestId: judged.caller.id,
     peer: judged.from.peer,
     peerTrusted: judged.from.trusted,
+    endUser: decision.generation.endUser,
     keepAuthorization: decision.keepAuthorization,
   });
 }

@@ -37,6 +37,20 @@ const NEVER_SENT_ON: ReadonlySet<string> = new Set([
 
 const NEVER_SENT_BACK: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'proxy-authenticate']);
 
+/**
+ * The names by which LiteLLM takes the end user of a request (STANDARD_CUSTOMER_ID_HEADERS in its
+ * constants.py), and those that its documents name for `user_header_name`s.
+ */
+const END_USER = 'x-litellm-end-user-id';
+const END_USER_FIELDS: ReadonlySet<string> = new Set([
+  END_USER,
+  'x-litellm-customer-id',
+  'x-openwebui-user-id',
+  'x-openwebui-user-email',
+  'x-openwebui-user-name',
+  'x-openwebui-user-role',
+]);
+
 /** What is the same for every request of a sidecar. */
 export interface RequestRules {
   readonly publicUrl: URL | undefined;
@@ -55,6 +69,8 @@ export interface ForwardFacts {
   /** The peer's own address. */
   readonly peer: string;
   readonly peerTrusted: boolean;
+  /** What LiteLLM is told as the end user's name; undefined: what the client says. */
+  readonly endUser: string | undefined;
   /** The client's `Authorization` is for somebody behind LiteLLM, and goes on to there. */
   readonly keepAuthorization: boolean;
 }
@@ -79,6 +95,7 @@ export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFa
     head.subprotocols === undefined ? undefined : withoutKeySubprotocols(head.subprotocols);
   if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
   pushForwarded(out, head, rules, facts);
+  if (facts.endUser !== undefined) out.push(END_USER, facts.endUser);
   out.push('x-request-id', facts.requestId, '', '');
   return out;
 }
@@ -99,6 +116,7 @@ export function addressTo(
 
 function isSentOn(name: string, head: Head, rules: RequestRules, facts: ForwardFacts): boolean {
   if (head.connectionOptions.includes(name)) return false;
+  if (facts.endUser !== undefined && END_USER_FIELDS.has(name)) return false;
   if (NEVER_SENT_ON.has(name)) return name === 'authorization' && facts.keepAuthorization;
   return name !== rules.keyHeader && name !== 'sec-websocket-protocol';
 }

@@ -33,6 +33,8 @@ export interface ClientView {
   readonly scopes: readonly Scope[];
   /** CIDR blocks; empty: anywhere. */
   readonly allowFrom: readonly string[];
+  /** It names its end users to LiteLLM; of other clients LiteLLM is told their own name. */
+  readonly namesEndUsers: boolean;
   readonly createdAt: string;
   readonly expiresAt: string | null;
   /** `expired`: past `expiresAt`. */
@@ -139,6 +141,7 @@ export interface AddClientRequest {
   /** Milliseconds from now. */
   readonly expiresInMs: number | undefined;
   readonly allowFrom: readonly string[];
+  readonly namesEndUsers: boolean;
   readonly idempotencyKey: string | undefined;
 }
 

@@ -17,7 +17,12 @@ import type { Rotator } from './rotate.ts';
 
 const MASTER_ROTATION = { client: MASTER, compromised: false, idempotency: undefined } as const;
 /** The scopes and limits that the first start gives to `master`. */
-const NEW_MASTER = { scopes: ['full'], allowFrom: [], expiresAt: undefined } as const;
+const NEW_MASTER = {
+  scopes: ['full'],
+  allowFrom: [],
+  expiresAt: undefined,
+  namesEndUsers: true,
+} as const;
 
 /** What became of a declared value. */
 export type DeclaredOutcome =

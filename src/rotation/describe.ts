@@ -75,6 +75,7 @@ export function clientView(
     name: client.name,
     scopes: client.scopes,
     allowFrom: client.allowFrom,
+    namesEndUsers: client.namesEndUsers,
     createdAt: new Date(client.createdAt).toISOString(),
     expiresAt: isoOrNull(client.expiresAt),
     state: stateOf(client, sources.now()),

@@ -144,11 +144,12 @@ async function addClient(
   by: Actor,
 ): Promise<RotateView> {
   const { sources, rotator, graceMs } = options;
-  const { name: client, scopes, allowFrom, expiresInMs, idempotencyKey } = request;
-  const fields = [client, [...scopes].sort(), [...allowFrom].sort(), expiresInMs ?? null];
+  const { name: client, scopes, allowFrom, expiresInMs, namesEndUsers, idempotencyKey } = request;
+  const places = [...allowFrom].sort();
+  const fields = [client, [...scopes].sort(), places, expiresInMs ?? null, namesEndUsers];
   const idempotency = idempotencyOf(idempotencyKey, fields);
   const expiresAt = expiresInMs === undefined ? undefined : sources.now() + expiresInMs;
-  const newClient = { scopes, allowFrom, expiresAt };
+  const newClient = { scopes, allowFrom, expiresAt, namesEndUsers };
   const rotation = { client, graceMs, compromised: false, idempotency, newClient };
   return rotateView(options, await rotator.rotate(rotation, by));
 }

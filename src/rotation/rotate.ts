@@ -25,7 +25,9 @@ export interface Rotation {
   readonly compromised: boolean;
   readonly idempotency: Idempotency | undefined;
   /** Set: the client is made with the key, as this says. */
-  readonly newClient: Pick<Client, 'scopes' | 'allowFrom' | 'expiresAt'> | undefined;
+  readonly newClient:
+    | Pick<Client, 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers'>
+    | undefined;
 }
 
 /** A rotation to a key that the sidecar makes. */

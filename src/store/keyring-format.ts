@@ -59,6 +59,7 @@ const clientFields = z.strictObject({
   expiresAt: z.number().optional(),
   disabled: z.boolean(),
   disabledByHand: z.boolean().optional(),
+  namesEndUsers: z.boolean().default(false),
   removed: z.boolean(),
   lastNumber: z.int().nonnegative(),
   generations: z.array(generation),
@@ -122,7 +123,7 @@ const oldGeneration = generationFields.extend({
   endedAt: z.number().optional(),
 });
 const oldClient = clientFields
-  .omit({ lastNumber: true, disabledByHand: true })
+  .omit({ lastNumber: true, disabledByHand: true, namesEndUsers: true })
   .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
@@ -233,7 +234,8 @@ function withoutEnded({ generations, ...rest }: OldClient): Client {
   );
   const lastNumber = generations.at(-1)?.number ?? 0;
   const disabledByHand = wasDisabledByHand(rest.disabled, valid);
-  return { ...absent, ...rest, disabledByHand, lastNumber, generations: valid };
+  const more = { disabledByHand, namesEndUsers: false };
+  return { ...absent, ...rest, ...more, lastNumber, generations: valid };
 }
 
 const endedIn = (clients: readonly OldClient[]): Tombstone[] =>

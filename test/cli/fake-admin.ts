@@ -159,6 +159,7 @@ export const client = (over: Partial<ClientView> = {}): ClientView => ({
   name: 'master',
   scopes: ['full'],
   allowFrom: [],
+  namesEndUsers: false,
   createdAt: ago(90 * DAY),
   expiresAt: null,
   state: 'enabled',

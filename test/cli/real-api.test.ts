@@ -119,7 +119,7 @@ test.each([
     ['revoke', { generation: 'master-2', force: false, compromised: true }, BY],
   ],
   [
-    'clients add ci --expires 12h --allow-from 10.0.0.0/8',
+    'clients add ci --expires 12h --allow-from 10.0.0.0/8 --names-end-users',
     [
       'addClient',
       {
@@ -127,6 +127,7 @@ test.each([
         scopes: ['inference'],
         allowFrom: ['10.0.0.0/8'],
         expiresInMs: 12 * HOUR,
+        namesEndUsers: true,
         idempotencyKey: KEY,
       },
       BY,

@@ -9,7 +9,7 @@ import {
   rotate,
   statesOf,
 } from '../support/admin.ts';
-import { outcomeOf } from '../support/ask.ts';
+import { get, outcomeOf } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
 import { createStages } from '../support/stage.ts';
 
@@ -39,6 +39,21 @@ describe('a named client', () => {
     const near = await addClient(sidecar, { name: 'near', allowFrom: ['127.0.0.0/8', '::1'] });
     expect(await outcomeOf(far.as)).toBe('403 address_denied');
     expect(await outcomeOf(near.as)).toBe(200);
+  });
+
+  it('is named to LiteLLM as the end user, whoever it says it is', async () => {
+    const { sidecar, upstream } = await stage(answering);
+    const ci = await addClient(sidecar, { name: 'ci' });
+    const chat = await addClient(sidecar, { name: 'chat', namesEndUsers: true });
+    const said = { 'x-litellm-end-user-id': 'boss', 'x-litellm-customer-id': 'boss' };
+    const told = async (as: { port: number; key: string }) => {
+      await get(as, '/v1/models', { headers: said });
+      const peer = upstream.requests.at(-1);
+      return Object.keys(said).flatMap((name) => peer?.values(name) ?? []);
+    };
+    expect(await told(ci.as)).toEqual(['ci']);
+    expect(await told(chat.as)).toEqual(['boss', 'boss']);
+    expect(await told(sidecar)).toEqual(['boss', 'boss']);
   });
 
   it('ends with its date, at that instant', async () => {

@@ -16,6 +16,7 @@ describe('a client that is added', () => {
         expiresAt,
         disabled: true,
         disabledByHand: false,
+        namesEndUsers: false,
         removed: false,
         lastNumber: 0,
         generations: [],

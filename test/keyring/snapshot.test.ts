@@ -20,6 +20,7 @@ describe('a snapshot', () => {
       state: 'active',
       scopes: new Set(['full']),
       allowFrom: [],
+      endUser: undefined,
       fault: undefined,
       validUntil: Infinity,
       startsClock: true,

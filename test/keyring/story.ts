@@ -61,6 +61,7 @@ export const adding = (client: string, changes: Partial<Add> = {}): Add => ({
   client,
   scopes: client === MASTER ? ['full'] : ['inference'],
   allowFrom: [],
+  namesEndUsers: false,
   expiresAt: undefined,
   ...changes,
 });

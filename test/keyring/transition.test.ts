@@ -51,7 +51,13 @@ function commandOf(op: NaiveOp): Command {
         idempotency: undefined,
       };
     case 'addClient':
-      return { ...op, scopes: ['full'], allowFrom: [], expiresAt: op.expiresAt ?? undefined };
+      return {
+        ...op,
+        scopes: ['full'],
+        allowFrom: [],
+        namesEndUsers: false,
+        expiresAt: op.expiresAt ?? undefined,
+      };
     case 'revoke':
       return { kind: 'revoke', generation: idOf(op.client, op.number), compromised: false };
     case 'remember':

@@ -14,6 +14,7 @@ const FACTS: ForwardFacts = {
   requestId: 'id-1',
   peer: '192.0.2.9',
   peerTrusted: false,
+  endUser: undefined,
   keepAuthorization: false,
 };
 const PUBLIC: ForwardRules = {
@@ -104,6 +105,19 @@ describe('the fields that LiteLLM gets', () => {
     );
     expect(named(lines, 'authorization')).toEqual(['authorization: Bearer mcp']);
     expect(named(lines, 'x-litellm-api-key')).toEqual(['x-litellm-api-key: Bearer upstream']);
+  });
+
+  it('say who the end user is, for a client that is not to name one', () => {
+    const said = [
+      ...['X-LiteLLM-End-User-Id: boss', 'x-litellm-customer-id: boss'],
+      ...['X-OpenWebUI-User-Email: boss@example.com', 'x-openwebui-user-id: 1'],
+    ];
+    const users = (endUser: string | undefined) =>
+      sent(said, { endUser }).filter((line) => /customer|user/.test(line));
+    expect(users('ci')).toEqual(['x-litellm-end-user-id: ci']);
+    expect(users(undefined)).toEqual(
+      said.map((line) => line.replace(/^[^:]*/, (name) => name.toLowerCase())),
+    );
   });
 
   it('keep the subprotocols but those with a key', () => {

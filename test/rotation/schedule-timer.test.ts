@@ -48,7 +48,12 @@ async function running(everyMs = 0) {
       'cli:a',
     );
   };
-  const master = { client: 'master', scopes: ['full'], allowFrom: [] } as const;
+  const master = {
+    client: 'master',
+    scopes: ['full'],
+    allowFrom: [],
+    namesEndUsers: true,
+  } as const;
   await keeper.change([{ kind: 'addClient', ...master, expiresAt: undefined }], 'cli:a');
   const usage = createUsageTracker({ now: clock.now, initial: new Map() });
   const saves: number[] = [];

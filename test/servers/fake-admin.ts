@@ -36,6 +36,7 @@ export const CLIENT: ClientView = {
   name: 'master',
   scopes: ['full'],
   allowFrom: [],
+  namesEndUsers: false,
   createdAt: AT,
   expiresAt: null,
   state: 'enabled',

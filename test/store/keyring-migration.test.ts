@@ -29,11 +29,13 @@ function decoded(bytes: string | Buffer): Keyring {
 
 /** A keyring as format 1 had it: what ended stands among the other generations of a client. */
 function inFormat1({ clients, tombstones, ...rest }: Keyring): Buffer {
-  const rows = [...clients.values()].map(({ lastNumber: _, disabledByHand: __, ...client }) => {
-    const ended = [...tombstones.values()].filter((each) => each.client === client.name);
-    const row = [...client.generations, ...ended.map(oldGeneration)];
-    return { ...client, generations: row.sort((one, other) => one.number - other.number) };
-  });
+  const rows = [...clients.values()].map(
+    ({ lastNumber: _, disabledByHand: __, namesEndUsers: ___, ...client }) => {
+      const ended = [...tombstones.values()].filter((each) => each.client === client.name);
+      const row = [...client.generations, ...ended.map(oldGeneration)];
+      return { ...client, generations: row.sort((one, other) => one.number - other.number) };
+    },
+  );
   const document = { format: 1, version: 7, keyring: { ...rest, clients: rows } };
   return Buffer.from(seal(JSON.stringify(document, null, 2).slice(0, -2)));
 }

@@ -96,7 +96,13 @@ export async function rotate<S extends Place>(
 
 export const addClient = async <S extends Place>(
   sidecar: S,
-  body: { name: string; scopes?: string[]; expires?: string; allowFrom?: string[] },
+  body: {
+    name: string;
+    scopes?: string[];
+    expires?: string;
+    allowFrom?: string[];
+    namesEndUsers?: boolean;
+  },
 ): Promise<RotateView & { readonly as: S & { readonly key: string } }> => {
   const view = await succeed<RotateView>(sidecar, 'POST', '/api/clients', { body });
   return { ...view, as: { ...sidecar, key: view.key ?? '' } };

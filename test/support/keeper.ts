@@ -29,6 +29,7 @@ export async function keeperWith(mayWrite = () => true) {
         client: 'master',
         scopes: ['full'],
         allowFrom: [],
+        namesEndUsers: false,
         expiresAt: undefined,
       },
       stage('first'),

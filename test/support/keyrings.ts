@@ -60,6 +60,7 @@ export function clientOf(name: string, generations: number, over: Partial<Client
     name,
     scopes: ['full'],
     allowFrom: [],
+    namesEndUsers: false,
     createdAt: BORN,
     expiresAt: undefined,
     disabled: false,

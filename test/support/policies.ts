@@ -31,6 +31,7 @@ export const knownKey = (client: string, changes: Partial<KnownKey> = {}): Known
   state: 'active',
   scopes: new Set<Scope>(['full']),
   allowFrom: [],
+  endUser: undefined,
   fault: changes.state === undefined ? undefined : FAULTS[changes.state],
   validUntil: Infinity,
   startsClock: false,

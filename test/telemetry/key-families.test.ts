@@ -99,7 +99,14 @@ describe('the dates of keys', () => {
       [
         'ci',
         {
-          ...{ name: 'ci', scopes: ['full'], allowFrom: [], createdAt: 0, expiresAt: undefined },
+          ...{
+            name: 'ci',
+            scopes: ['full'],
+            allowFrom: [],
+            namesEndUsers: false,
+            createdAt: 0,
+            expiresAt: undefined,
+          },
           ...{
             disabled: false,
             disabledByHand: false,

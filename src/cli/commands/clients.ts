@@ -23,8 +23,12 @@ Examples:
 const ADD_HELP = `
 Scopes: inference (models), passthrough (a provider's raw API), full (everything).
 
+LiteLLM is told the client's name as that of the end user, so that it attributes what is spent. With
+--names-end-users what the client says of its users goes through: Open WebUI and its like need that.
+
 Examples:
   $ sidecar clients add ci
+  $ sidecar clients add open-webui --names-end-users
   $ sidecar clients add staging --scope inference --expires 90d --allow-from 10.0.0.0/8
 
 Exit codes: 0 done, 1 refused, for instance because there is one of that name, 2 bad name, scope,
@@ -47,6 +51,7 @@ interface AddFlags extends JsonFlag {
   /** `90d`, from now. */
   readonly expires?: string;
   readonly allowFrom?: readonly string[];
+  readonly namesEndUsers?: boolean;
 }
 
 interface RemoveFlags extends JsonFlag {
@@ -80,11 +85,13 @@ export const clientsCommand: CommandDefinition = (program, { show }) => {
     .option('--scope <scope>', 'what it may do (default: inference); may be repeated', parseScope)
     .option('--expires <duration>', 'when its keys end, from now: 90d', parseExpiry)
     .option('--allow-from <block>', 'where it may call from; may be repeated', parseBlock)
+    .option('--names-end-users', 'it speaks for many, and says to LiteLLM whose a request is')
     .option(...JSON_FLAG)
     .addHelpText('after', ADD_HELP)
     .action((name: string, flags: AddFlags) => {
-      const { scope = ['inference'], expires, allowFrom = [] } = flags;
-      const body = { name, scopes: [...scope], expires, allowFrom: [...allowFrom] };
+      const { scope = ['inference'], expires, allowFrom = [], namesEndUsers } = flags;
+      const places = { scopes: [...scope], allowFrom: [...allowFrom] };
+      const body = { name, ...places, expires, namesEndUsers };
       return show(flags, (api) => api('POST /api/clients', { body }), renderRotation);
     });
   for (const to of ['disable', 'enable'] as const) {

@@ -57,8 +57,9 @@ const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
-    const { name, scopes = ['inference'], expires, allowFrom = [] } = body;
-    const request = { name, scopes, allowFrom, expiresInMs: expires, idempotencyKey };
+    const { name, scopes = ['inference'], expires, allowFrom = [], namesEndUsers = false } = body;
+    const about = { scopes, allowFrom, expiresInMs: expires, namesEndUsers };
+    const request = { name, ...about, idempotencyKey };
     return admin.addClient(request, by);
   },
   'GET /api/clients/{name}': ({ admin }, { target }) => admin.client(target),

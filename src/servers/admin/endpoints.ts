@@ -51,7 +51,7 @@ export const ENDPOINTS = {
     answers: shape<{ readonly clients: readonly ClientView[] }>(),
   },
   'POST /api/clients': {
-    about: 'a new client with a key: name, scopes (inference), expires, allowFrom',
+    about: 'a new client with a key: name, scopes (inference), expires, allowFrom, namesEndUsers',
     body: 'newClient',
     idempotencyKey: true,
     status: 201,

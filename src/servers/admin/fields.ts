@@ -69,6 +69,7 @@ export const FIELDS = {
     scopes: scopes.optional(),
     expires: span.optional(),
     allowFrom: z.array(block, { error: 'must be a list, such as ["10.0.0.0/8"]' }).optional(),
+    namesEndUsers: flag.optional(),
   }),
   rotation: z.strictObject({
     grace: span.optional(),
