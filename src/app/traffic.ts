@@ -127,7 +127,10 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     isReady: () => !phase.isStopping && upstreams.active.isUp(),
     isDraining: () => phase.isDraining,
   });
-  const server = createTrafficServer({ gateway, headersTimeoutMs: config.headersTimeoutMs });
+  const server = createTrafficServer({
+    ...{ gateway, elapsed: clock.elapsed },
+    headersTimeoutMs: config.headersTimeoutMs,
+  });
   const close = async (): Promise<void> => {
     upstreams.close();
     exchanges.close();
@@ -167,17 +170,18 @@ async function finish(
   phase: { isStopping: boolean; isDraining: boolean },
 ): Promise<void> {
   phase.isStopping = true;
+  server.ending.begin();
   log.info(
     { ms: config.drainDelayMs },
     'stopping: serving on until load balancers see that it is not ready',
   );
   await sleep(config.drainDelayMs);
   phase.isDraining = true;
-  server.stopListening();
+  await server.ending.stopListening();
   log.info(
     { left: exchanges.count('all') },
     'stopping: new requests are refused, those under way are finished',
   );
-  const cut = await exchanges.drain(config.drainMs);
+  const cut = await server.ending.whileIdle(exchanges.drain(config.drainMs));
   if (cut > 0) log.warn({ cut }, 'SIDECAR_DRAIN is over: some exchanges were cut');
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Gateway } from '../proxy/gateway.ts';
+import { createEnding } from './ending.ts';
 import { listenerOf } from './listener.ts';
 import { createPipelineGuard } from './pipelining.ts';
 
@@ -8,6 +9,8 @@ interface TrafficServerOptions {
   readonly gateway: Gateway;
   /** Milliseconds a client may take for the head of a request; 0: no limit. */
   readonly headersTimeoutMs: number;
+  /** The monotonic clock, milliseconds. */
+  readonly elapsed: () => number;
 }
 
 export type TrafficServer = ReturnType<typeof createTrafficServer>;
@@ -22,26 +25,18 @@ const CHECK_EVERY_MS = 1000;
  * The port that clients talk to. It owns sockets and parsing; what is served, the gateway decides.
  */
 export function createTrafficServer(options: TrafficServerOptions) {
-  const { gateway } = options;
-  const server = createServer({
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: options.headersTimeoutMs,
-    // A body may take as long as it keeps coming: the exchanges watch over that.
-    requestTimeout: 0,
-    connectionsCheckingInterval: CHECK_EVERY_MS,
-    maxHeaderSize: MAX_HEADER_SIZE,
-    insecureHTTPParser: false,
-    // The gateway refuses a missing Host with a body that SDKs can read.
-    requireHostHeader: false,
-  });
+  const { gateway, elapsed } = options;
+  const server = openServer(options);
   /** The latest answer on each connection: a parse error must not be written into its middle. */
   const latest = new WeakMap<Socket, ServerResponse>();
+  const ending = createEnding(server, { latest: (socket) => latest.get(socket), elapsed });
 
   const isServed = createPipelineGuard();
   const serve =
     (expect: 'none' | 'continue' | 'unknown') =>
     (request: IncomingMessage, response: ServerResponse): void => {
       if (!isServed(request, response)) return;
+      if (!ending.onRequest(request.socket, response)) return;
       latest.set(request.socket, response);
       gateway.onRequest(request, response, expect);
     };
@@ -53,12 +48,14 @@ export function createTrafficServer(options: TrafficServerOptions) {
     return response?.writableFinished === false ? response : undefined;
   };
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    ending.forget(socket);
     // Whatever is said on the bare socket behind a request that has no answer yet would be taken
     // for that answer.
     if (answering(socket) !== undefined) socket.destroy();
     else gateway.onConnect(request, socket);
   });
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    ending.forget(socket);
     if (answering(socket) !== undefined) socket.destroy();
     else if (isWebSocket(request)) gateway.onUpgrade(request, socket, head);
     else serveAsPlain(server, request, socket, head);
@@ -67,11 +64,8 @@ export function createTrafficServer(options: TrafficServerOptions) {
 
   return {
     ...listenerOf(server),
-    /** Takes no new connections; those with nothing under way are closed, now and at each call. */
-    stopListening(): void {
-      if (server.listening) server.close();
-      server.closeIdleConnections();
-    },
+    /** Lets go of the connections, in three steps. */
+    ending,
     /** Closes what is left. */
     async close(): Promise<void> {
       const closed = new Promise((resolve) => server.close(resolve));
@@ -79,6 +73,20 @@ export function createTrafficServer(options: TrafficServerOptions) {
       await closed;
     },
   };
+}
+
+function openServer({ headersTimeoutMs }: TrafficServerOptions): Server {
+  return createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: headersTimeoutMs,
+    // A body may take as long as it keeps coming: the exchanges watch over that.
+    requestTimeout: 0,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    maxHeaderSize: MAX_HEADER_SIZE,
+    insecureHTTPParser: false,
+    // The gateway refuses a missing Host with a body that SDKs can read.
+    requireHostHeader: false,
+  });
 }
 
 /** Hears where Node cannot read on as HTTP, or has waited too long for the head of a request. */
