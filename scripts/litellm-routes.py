@@ -3,7 +3,7 @@
 Run by the Python that LiteLLM is installed in: `python litellm-routes.py < requests`. Reads lines
 of a method (`WS` for a WebSocket) and a decoded path; writes one JSON document:
 
-    {"version": …, "routes": [{"methods", "path", "group", "endpoint"}, …], "answers": [[n, how], …]}
+    {"version": …, "routes": [{"methods", "path", "group", "endpoint"}], "answers": [[n, how]]}
 
 `n` counts in `routes`, or is -1; `how` is `full`, `wrong method` (405), `redirect` or `none`.
 """
@@ -103,10 +103,11 @@ def answer(leaves, method, path):
 
 
 def check_against_router(leaves, method, path):
-    """The patterns above are LiteLLM's, the walk along them is ours: some are walked by Starlette."""
+    """The patterns are LiteLLM's, the walk along them is ours: some are walked by Starlette."""
     at, how = find(leaves, method, path)
+    scope = scope_of(method, path)
     tops = enumerate(app.router.routes)
-    full = next((n for n, route in tops if route.matches(scope_of(method, path))[0] is Match.FULL), -1)
+    full = next((n for n, route in tops if route.matches(scope)[0] is Match.FULL), -1)
     if full != (leaves[at].top if how == "full" else -1):
         sys.exit(f"{method} {path}: Starlette finds route {full}, not {at} ({how})")
 
@@ -124,7 +125,12 @@ def main():
     for method, path in requests[::50]:
         check_against_router(leaves, method, path)
     routes = [
-        {"methods": leaf.named(), "path": leaf.path, "group": group_of(leaf.path), "endpoint": leaf.endpoint}
+        {
+            "methods": leaf.named(),
+            "path": leaf.path,
+            "group": group_of(leaf.path),
+            "endpoint": leaf.endpoint,
+        }
         for leaf in leaves
     ]
     answers = [answer(leaves, method, path) for method, path in requests]

@@ -6,9 +6,10 @@ export type Dialect = 'openai' | 'anthropic' | 'google';
 
 /**
  * Where LiteLLM looks for its key on a route: `bearer` means `Authorization: Bearer` among others,
- * `google` means `x-goog-api-key` alone, `basic` the password of `Authorization: Basic` alone.
+ * `google` means `x-goog-api-key` alone, `basic` the password of `Authorization: Basic` alone, and
+ * `beside` `x-litellm-api-key`, as what stands in `Authorization` goes on to a provider.
  */
-export type KeyPlace = 'bearer' | 'google' | 'basic';
+export type KeyPlace = 'bearer' | 'google' | 'basic' | 'beside';
 
 /** What the sidecar knows of a route of LiteLLM's. Immutable and shared between requests. */
 export interface Route {
@@ -36,9 +37,9 @@ export type Classify = (method: string, path: string) => Route;
  * Every route that is not plain management, and the families of management routes, so that a metric
  * tells those apart. A line at the margin heads the paths below it:
  *
- *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key] # source, and why
+ *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key|beside-key] # source
  *
- * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.104.2), another file of
+ * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.110.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
  * `{name:path}` any number; `/x/*` is `/x` and everything below, and yields to every longer
  * pattern. Of two other patterns that fit, the first counts. A path that stands nowhere is
@@ -56,6 +57,8 @@ denied denied # CVE-2026-42271: code execution
   /mcp-rest/test/*
 denied denied # GHSA-hhww-mrg2-969h: script injection, and open without a key
   /sso/debug/*
+denied denied # moyai_endpoints.py: mints a key, and open without one
+  /moyai/connect/exchange/*
 denied denied # GHSA-g5ff-637f-6q2m: reads the master key; in openai_routes all the same
   /utils/transform_request/*
 
@@ -81,6 +84,7 @@ inference responses # openai_routes; response_api_endpoints/endpoints.py
 inference messages anthropic # anthropic_routes
   POST /v1/messages /v1/messages/count_tokens
   POST /claude_code_gateway/v1/messages /claude_code_gateway/v1/messages/count_tokens
+  GET /claude_code_gateway/v1/models
 inference generate_content google key-in-query # google_routes; auth/user_api_key_auth.py
   POST /v1beta/models/{model:path}:generateContent
   POST /v1beta/models/{model:path}:streamGenerateContent
@@ -95,9 +99,11 @@ inference interactions google # google_routes
   GET,POST /v1beta/agents
   GET,DELETE /v1beta/agents/{agent}
   GET /v1beta/agents/{agent}/versions
-inference realtime # openai_routes: WebSocket, and the HTTP side of WebRTC
-  WS (/v1)/realtime /openai/v1/realtime
+inference realtime # openai_routes: WebSocket, and WebRTC's HTTP; raw below /openai, by version
+  WS (/v1)/realtime /openai/v1/realtime (/v1)/realtime/translations
+  WS (/v1)/live/sessions
   POST (/v1)/realtime/client_secrets (/v1)/realtime/calls (/v1)/realtime/transcription_sessions
+  POST (/v1)/realtime/translations/client_secrets (/v1)/realtime/translations/calls
 inference models # openai_routes; model_info_routes, which leave out the providers' keys
   GET (/v1)/models (/v1)/model/info /model_group/info /utils/model_info
   GET /cursor/models /cursor/v1/models
@@ -120,7 +126,7 @@ inference rerank # openai_routes
 inference ocr # openai_routes
   POST (/v1)/ocr
 inference decisions # openai_routes
-  POST (/v1)/decisions (/v1)/systemone
+  POST (/v1)/decisions (/v1)/systemone (/v1)/extraction
 inference batches # openai_routes
   GET,POST (/v1)/batches
   POST (/v1)/batches/{batch:path}/cancel
@@ -158,12 +164,15 @@ inference skills anthropic # anthropic_routes
   GET /claude-code/marketplace.json
 inference moderations # apply_guardrail_routes; other methods take it for a guardrail's id
   POST /guardrails/apply_guardrail
+inference traces # openai_routes, of which these take traces in
+  POST /v1/traces /v1/logs
 inference mcp mcp # mcp_inference_routes
   /mcp/*
   GET /v1/mcp/tools /mcp-rest/tools/list
   POST /mcp-rest/tools/call
 inference a2a # agent_inference_routes
   POST /a2a/{agent} /a2a/{agent}/message/send /a2a/{agent}/message/stream
+  POST /v1/a2a/{agent}/message/send /v1/a2a/{agent}/message/stream
   GET /a2a/{agent}/.well-known/agent-card.json
 
 passthrough anthropic_api anthropic # mapped_pass_through_routes
@@ -181,15 +190,19 @@ passthrough azure_api # mapped_pass_through_routes
   /azure/* /azure_ai/* /azure_speech/*
 passthrough aws_api # mapped_pass_through_routes
   /bedrock/* /comprehendmedical/* /transcribe/*
+passthrough provider_api beside-key # codex_passthrough_endpoints.py: a client's own ChatGPT
+  /backend-api/codex/*
 passthrough provider_api basic-key # vertex_ai_endpoints/langfuse_endpoints.py reads Basic alone
   /langfuse/*
 passthrough provider_api # mapped_pass_through_routes
-  /assemblyai/* /eu.assemblyai/* /cohere/* /cursor/* /deepgram/* /fal_ai/* /gigachat/*
-  /milvus/* /mistral/* /nvidia_nim/* /openrouter/* /tinyfish/* /typesafe/* /vllm/*
-  /watsonx/*
+  /assemblyai/* /eu.assemblyai/* /bespoke/* /cohere/* /cursor/* /deepgram/* /eu_jev/*
+  /fal_ai/* /gigachat/* /laya/* /milvus/* /mistral/* /nvidia_nim/* /openrouter/*
+  /tinyfish/* /typesafe/* /vllm/* /watsonx/*
 
 management fine_tuning # neither list, though a list and a cancel are in openai_routes
   GET (/v1)/fine_tuning/jobs/{job:path}
+management traces # openai_routes: every client is LiteLLM's master, and would read all prompts
+  /v1/traces/*
 management mcp mcp # neither list: _experimental/mcp_server/server.py
   /{server}/mcp /toolset/{toolset}/mcp
 management mcp_admin # mcp_inference_routes: /token makes keys, /introspect reads others' sessions
@@ -206,12 +219,14 @@ management keys # key_management_routes
 management accounts # management_routes
   /user/* /v2/user/* /team/* /v2/team/* /organization/* /v2/organization/* /customer/*
   /project/* /management/* /scim/* /onboarding/* /access_group/* /v1/access_group/*
-  /v1/unified_access_group/*
+  /v1/unified_access_group/* /subscription_accounts/* /identities/*
 management spend # spend_tracking_routes, global_spend_tracking_routes
   /spend/* /global/* /budget/* /tag/* /cost/* /usage/* /cloudzero/* /vantage/*
+  /roi-calculator/*
 management deployments # management_routes
   /model/* /v1/model/* /v2/model/* /model_group/* /model_hub/* /fallback/* /auto_router/*
 management settings # neither list
+  /telemetry/* /lens/* /gateway/* /skill-hub/*
   /config/* /config_overrides/* /settings /get/* /update/* /cache/* /callbacks/*
 management policies # neither list
   /guardrails/* /v2/guardrails/* /apply_guardrail /policies/* /policy/* /prompts/*
@@ -247,7 +262,7 @@ const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
 const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
 const OPTIONS: readonly string[] = [
   ...['anthropic', 'google', 'mcp', 'key-in-query'],
-  ...['goog-key', 'basic-key'],
+  ...['goog-key', 'basic-key', 'beside-key'],
 ];
 
 /**
@@ -293,6 +308,7 @@ function readLine(line: string): RowPath[] {
 
 function keyPlaceOf(options: readonly string[]): KeyPlace {
   if (options.includes('goog-key')) return 'google';
+  if (options.includes('beside-key')) return 'beside';
   return options.includes('basic-key') ? 'basic' : 'bearer';
 }
 

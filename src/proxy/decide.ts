@@ -1,3 +1,4 @@
+import { digestOf } from '../keyring/key.ts';
 import type { Scope } from '../keyring/keyring.ts';
 import {
   findKey,
@@ -111,7 +112,7 @@ function decideOrThrow(
     route,
     generation: verdict.generation,
     target: route.keyInQuery ? targetWithoutKey(target) : head.target,
-    keepAuthorization: keepsAuthorization(credential, route, policy),
+    keepAuthorization: keepsAuthorization(head, credential, route, policy),
   };
 }
 
@@ -132,17 +133,28 @@ function targetWithoutKey({ rawPath, rawQuery }: Target): string {
 
 /** Where the key has a header of its own, `Authorization` may be for somebody behind LiteLLM. */
 function keepsAuthorization(
+  head: Head,
   credential: Credential | undefined,
   route: Route,
   policy: Policy,
 ): boolean {
-  if (!route.mcp && !policy.keepProviderAuth) return false;
+  if (!route.mcp && route.keyPlace !== 'beside' && !policy.keepProviderAuth) return false;
   // On this route LiteLLM's own key is sent as `Authorization`.
   if (route.keyPlace === 'basic') return false;
   return (
     credential !== undefined &&
     credential.carrier !== 'authorization' &&
-    credential.carrier === (policy.credential.keyHeader ?? 'x-litellm-api-key')
+    credential.carrier === (policy.credential.keyHeader ?? 'x-litellm-api-key') &&
+    !holdsOurKey(head.values[head.names.indexOf('authorization')] ?? '', policy.admission.keyring)
+  );
+}
+
+/** Some clients send their key in both places; who is behind LiteLLM shall not learn it. */
+function holdsOurKey(authorization: string, keyring: KeyringSnapshot): boolean {
+  const token = authorization.slice(authorization.indexOf(' ') + 1).trim();
+  const pair = Buffer.from(token, 'base64').toString();
+  return [authorization, token, pair.slice(pair.indexOf(':') + 1)].some(
+    (key) => keyring.byDigest.get(digestOf(key)) !== undefined,
   );
 }
 

@@ -20,6 +20,7 @@ function upstreamKeyFields(key: Secret, keyHeader: string | undefined): Upstream
   const elsewhere: Record<Exclude<KeyPlace, 'bearer'>, Field> = {
     google: ['x-goog-api-key', plain],
     basic: ['authorization', `Basic ${basic}`],
+    beside,
   };
   return (place, keepAuthorization) => {
     if (place !== 'bearer') return elsewhere[place];

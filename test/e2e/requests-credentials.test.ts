@@ -26,6 +26,25 @@ describe('a credential', () => {
     ]);
   });
 
+  it("stands beside a client's own Authorization where that goes on to its provider", async () => {
+    const on = await stage({ script: sayLine });
+    const { key, upstreamKey } = on.sidecar;
+    const codex = head(
+      'POST /backend-api/codex/responses HTTP/1.1',
+      HOST,
+      `x-litellm-api-key: ${key}`,
+    );
+    for (const [own, sent] of [
+      ['Bearer chatgpt-token', ['Bearer chatgpt-token']],
+      [`Bearer ${key}`, []],
+    ] as const) {
+      const bytes = codex.replace('\r\n\r\n', `\r\nauthorization: ${own}\r\n\r\n`);
+      expect((await attack(on, bytes)).refusals[0]).toBeUndefined();
+      expect(on.upstream.requests.at(-3)?.values('authorization')).toEqual(sent);
+      expect(keysSeen(on)).toEqual([upstreamKey]);
+    }
+  });
+
   it('is not needed twice: two in two carriers, the first of LiteLLM wins', async () => {
     const on = await stage({ script: sayLine });
     const { key, upstreamKey } = on.sidecar;

@@ -18,6 +18,7 @@ const DENIED = [
   '/sso/debug/login',
   '/sso/debug/callback',
   '/utils/transform_request',
+  '/moyai/connect/exchange',
 ];
 
 describe('denied rows', () => {
@@ -50,6 +51,7 @@ describe('denied rows', () => {
       '/guardrails/test_custom_code/*',
       '/mcp-rest/test/*',
       '/sso/debug/*',
+      '/moyai/connect/exchange/*',
       '/utils/transform_request/*',
     ]);
   });

@@ -135,6 +135,25 @@ describe("a client's Authorization", () => {
     );
   });
 
+  it("is kept for a client's own ChatGPT, to which LiteLLM passes it on", () => {
+    expect(keeps('/backend-api/codex/responses')).toBe(true);
+    expect(keeps('/backend-api/other')).toBe(false);
+    expect(keeps('/backend-api/codex/responses', policyWith(), [HOST, BEARER])).toBe(false);
+  });
+
+  it.each([
+    ['the same key', `Bearer ${KEYS.full}`],
+    ["another client's", `bearer  ${KEYS.inference}`],
+    ['an old one', `Bearer ${KEYS.retired}`],
+    ['a bare one', KEYS.full],
+    ['one as a password', `Basic ${Buffer.from(`x:${KEYS.full}`).toString('base64')}`],
+  ])('is not kept where it holds %s, which nobody behind LiteLLM shall learn', (_, value) => {
+    const both = [HOST, `x-litellm-api-key: ${KEYS.full}`, `Authorization: ${value}`];
+    for (const path of ['/mcp', '/backend-api/codex/responses']) {
+      expect(keeps(path, policyWith(), both)).toBe(false);
+    }
+  });
+
   it('is kept elsewhere only where the operator says so', () => {
     const kept = policyWith({ keepProviderAuth: true });
     expect(keeps('/v1/chat/completions', kept)).toBe(true);

@@ -76,6 +76,7 @@ describe("LiteLLM's own router", () => {
     return methods.includes('*') ? `* ${path}/{path:path}` : `${method} ${path}`;
   };
 
+  // `npm run routes` prints the lines to review, for litellm-routes.txt.
   it('has no route that nobody classified', () => {
     const names = answers.routes.flatMap(({ methods }, at) => methods.map((m) => nameOf(at, m)));
     expect(names.length).toBeGreaterThan(900);
