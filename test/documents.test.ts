@@ -84,6 +84,7 @@ describe('the documents say what is true', () => {
     }).expose({
       gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
       upstreamUp: () => new Map([['a', true]]),
+      isUpstreamKeyTaken: () => true,
       keys: () => [],
       publishPending: () => 0,
     });

@@ -7,7 +7,7 @@ import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
-import { checksOf, openLitellm } from './litellm.ts';
+import { checksOf, type Litellm, openLitellm } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
@@ -64,7 +64,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     ...{ admin: keys.admin, upstream: litellm.admin, audit: state.audit },
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
-  const ops = buildOps(options, base, { keys, traffic, api });
+  const ops = buildOps(options, base, { keys, litellm, traffic, api });
   begun.push(ops.close);
 
   state.checkLock();
@@ -96,7 +96,12 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
 function buildOps(
   { config, log }: AppOptions,
   { exchanges, metrics }: Base,
-  { keys, traffic, api }: { keys: Keys; traffic: Traffic; api: AdminApi },
+  {
+    keys,
+    litellm,
+    traffic,
+    api,
+  }: { keys: Keys; litellm: Litellm; traffic: Traffic; api: AdminApi },
 ) {
   const { upstreams } = traffic;
   const exposition = metrics.expose({
@@ -107,6 +112,7 @@ function buildOps(
       held: upstreams.held,
     },
     upstreamUp: () => new Map(upstreams.all().map(({ name, isUp }) => [name, isUp()])),
+    isUpstreamKeyTaken: litellm.isKeyTaken,
     keys: () => keyGauges(keys.keyring(), keys.lastUsedAt),
     publishPending: keys.publishPending,
   });

@@ -7,14 +7,13 @@ import {
   type SlotTraffic,
   type UpstreamAdmin,
 } from '../handover/contracts.ts';
-import type { KeyChangeEvents } from '../handover/key-change.ts';
 import { openSlots } from '../handover/open-slots.ts';
 import { openUnmanaged } from '../handover/unmanaged.ts';
-import type { HandoverView } from '../handover/views.ts';
+import type { HandoverView, UpstreamWarning } from '../handover/views.ts';
 import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
 import type { SlotName } from '../litellm/slots.ts';
-import { askReadiness, verifyLitellm } from '../litellm/verify.ts';
+import { askReadiness, tryKey, type Verification, verifyLitellm } from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
@@ -40,6 +39,8 @@ export interface Litellm {
   start(traffic: SlotTraffic & KeyTraffic): void;
   /** LiteLLM took the first or the second of the keys that `useKeys` named last. */
   onKeyAccepted(which: 'first' | 'second'): void;
+  /** Whether LiteLLM took the sidecar's key when it was asked last; undefined: nobody knows. */
+  isKeyTaken(): boolean | undefined;
   /** Stops; the next process goes on with the handover under way. */
   close(): Promise<void>;
 }
@@ -64,9 +65,12 @@ export function checksOf(config: Config): LitellmChecks {
   const [a, b = a] = config.upstreams;
   const originOf = (slot: SlotName): URL => (slot === 'a' ? a : b);
   const host = publicUrl && { host: publicUrl.host };
+  const verification = (slot: SlotName, key: Secret): Verification => ({
+    ...{ origin: originOf(slot), rootPath, key, keyHeader, ...host },
+  });
   return {
-    verify: (slot, key) =>
-      verifyLitellm({ origin: originOf(slot), rootPath, key, keyHeader, ...host }),
+    verify: (slot, key) => verifyLitellm(verification(slot, key)),
+    tryKey: (slot, key) => tryKey(verification(slot, key)),
     async readReport(slot) {
       if (reports === undefined) return undefined;
       // LiteLLM may write its key into the report, where `readReport` hides that key.
@@ -89,6 +93,8 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Lite
   return {
     ...{ admin, slot: active, key },
     onKeyAccepted: () => undefined,
+    // No traffic goes to a slot before its key was seen to be taken.
+    isKeyTaken: () => true,
     start(traffic) {
       // A process before this one may have begun a handover.
       onHandoverState(runner.state().handover?.step ?? 'idle');
@@ -171,8 +177,12 @@ function slotEvents({ log, metrics, keys }: LitellmOptions): HandoverEvents {
   };
 }
 
-function keyChangeEvents({ log, keys }: LitellmOptions): KeyChangeEvents {
+function keyChangeEvents({ log, keys }: LitellmOptions) {
   return {
+    onKeyRefused(refusal: UpstreamWarning | undefined) {
+      if (refusal === undefined) log.info({}, "LiteLLM takes the sidecar's key");
+      else log.error({ hint: refusal.hint }, refusal.message);
+    },
     onChange() {
       log.info({}, "LiteLLM's key changes: the new and the old one are in use");
       keys.note({ by: 'sidecar', action: 'upstream-key-changes' });
@@ -181,7 +191,7 @@ function keyChangeEvents({ log, keys }: LitellmOptions): KeyChangeEvents {
       log.info({}, "LiteLLM's key has changed: the old one is forgotten");
       keys.note({ by: 'sidecar', action: 'upstream-key-changed' });
     },
-    onNotKept: (err) => log.error({ err }, "LiteLLM's accepted key cannot be stored"),
+    onNotKept: (err: Error) => log.error({ err }, "LiteLLM's accepted key cannot be stored"),
   };
 }
 

@@ -19,7 +19,7 @@ import type { AppOptions, Base } from './base.ts';
 import type { Litellm } from './litellm.ts';
 
 /** Where traffic goes at the start. */
-type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted'>;
+type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted' | 'isKeyTaken'>;
 
 /** Milliseconds: what a check of the connection may take while requests wait for it. */
 const RECONNECT_TIMEOUT_MS = 1000;
@@ -124,7 +124,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     failures: createFailureLimiter(config.failuresPerMinute, clock.elapsed),
     isTrustedProxy: inBlocks(config.trustedProxies),
     upload: uploadRules(config, clock),
-    isReady: () => !phase.isStopping && upstreams.active.isUp(),
+    isReady: () => !phase.isStopping && upstreams.active.isUp() && start.isKeyTaken() !== false,
     isDraining: () => phase.isDraining,
   });
   const server = createTrafficServer({
@@ -141,7 +141,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     /** What a handover moves, and what the metrics and `/readyz` look at. */
     upstreams,
     /** What `/readyz` answers. */
-    readiness: () => readiness(upstreams, phase.isStopping),
+    readiness: () => readiness(upstreams, phase.isStopping, start.isKeyTaken() !== false),
     /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */
     async drain(): Promise<void> {
       await finish(options, exchanges, server, phase);
@@ -154,8 +154,9 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
   };
 }
 
-function readiness({ active }: Upstreams, isStopping: boolean) {
+function readiness({ active }: Upstreams, isStopping: boolean, isKeyTaken: boolean) {
   const waitingFor = [
+    ...(isKeyTaken ? [] : ["LiteLLM refuses the sidecar's key"]),
     ...(active.probe.answeredOnce() ? [] : ['LiteLLM has not answered yet']),
     ...(isStopping ? ['stopping'] : []),
   ];

@@ -283,6 +283,12 @@ function problemWithList({ status, headers }: Response, body: unknown): GatewayP
     const hints = ['--url wants the traffic port of the sidecar (SIDECAR_PORT, 4000)'];
     return { message: 'the answer to /v1/models is no list of models', hints, refusal };
   }
+  if (fieldOf(fieldOf(body, 'error'), 'type') === 'no_db_connection') {
+    const hints = [
+      '`sidecar status` says where that key comes from: put there what LiteLLM runs with',
+    ];
+    return { message: "LiteLLM refuses the sidecar's key", hints, refusal };
+  }
   const answer = describeAnswer(status, headers.get('content-type') ?? '', body);
   const hint =
     status >= 500

@@ -131,6 +131,8 @@ export interface KeyTraffic {
 export interface LitellmChecks {
   /** Asks the LiteLLM of a slot for its models, with this key; takes up to about 3 s. */
   verify(slot: SlotName, key: Secret): Promise<Verdict>;
+  /** The same, without the question whether LiteLLM takes any key. */
+  tryKey(slot: SlotName, key: Secret): Promise<Verdict>;
   /** What the launcher reported of the LiteLLM that was started last in the slot. */
   readReport(slot: SlotName): Promise<SlotReport | undefined>;
   /** Whether LiteLLM says that it has a database; undefined: LiteLLM does not say. */

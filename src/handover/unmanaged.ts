@@ -12,6 +12,7 @@ import {
   unknownHandover,
 } from './contracts.ts';
 import { type KeyChange, type KeyChangeEvents, openKeyChange } from './key-change.ts';
+import { createKeyCheck } from './key-check.ts';
 import { NO_LOAD } from './observation.ts';
 import { createSaltKeyGuard } from './salt-key.ts';
 import type { UpstreamView, UpstreamWarning } from './views.ts';
@@ -29,9 +30,12 @@ interface UnmanagedOptions {
     readonly upstreamKey: DeclaredPlaces;
     readonly declaredKey: DeclaredPlaces;
   };
-  readonly checks: Pick<LitellmChecks, 'verify' | 'readiness'>;
+  readonly checks: Pick<LitellmChecks, 'verify' | 'tryKey' | 'readiness'>;
   readonly now: () => number;
-  readonly events: KeyChangeEvents;
+  readonly events: KeyChangeEvents & {
+    /** LiteLLM takes the sidecar's key again, or does not. */
+    onKeyRefused(refusal: UpstreamWarning | undefined): void;
+  };
 }
 
 /** The traffic of somebody else's LiteLLM, which counts as slot a. */
@@ -51,31 +55,43 @@ export async function openUnmanaged(options: UnmanagedOptions) {
     quietMs: config.handoverTimeoutMs,
     verify: (each) => checks.verify('a', each),
   });
+  let refusal: UpstreamWarning | undefined;
+  const keyCheck = createKeyCheck({
+    keys: keyChange.keys,
+    ask: (each) => checks.tryKey('a', each),
+    onChange(isTaken, status) {
+      refusal = isTaken ? undefined : keyRefused(status, options);
+      events.onKeyRefused(refusal);
+    },
+  });
   const watch = createKeyWatch({
     places: placesOf(options),
     onSettled(reading) {
       unreadable = warningOf(reading);
       if ('value' in reading && reading.value !== undefined) {
-        void keyChange.onNewKey(reading.value.key);
+        void keyChange.onNewKey(reading.value.key).then(keyCheck.look);
       }
     },
   });
   const warnings = (): readonly UpstreamWarning[] => [
+    ...(refusal === undefined ? [] : [refusal]),
     ...(unreadable === undefined ? [] : [unreadable]),
     ...notAccepted(keyChange, now(), config.handoverTimeoutMs),
     ...(options.isShared ? [SHARED] : []),
   ];
   const { keys, onKeyAccepted } = keyChange;
   return {
-    ...{ keys, onKeyAccepted },
+    ...{ keys, onKeyAccepted, isKeyTaken: keyCheck.isTaken },
     admin: adminOf(options, { keyChange, warnings, traffic: () => traffic }),
     /** From now on the traffic serves, with `keys`. */
     start(given: UnmanagedTraffic): void {
       traffic = given;
       keyChange.start(given);
+      keyCheck.start();
     },
     async close(): Promise<void> {
       watch.stop();
+      keyCheck.close();
       await keyChange.close();
     },
   };
@@ -107,6 +123,18 @@ function warningOf(reading: DeclaredReading): UpstreamWarning | undefined {
   const message = 'SIDECAR_UPSTREAM_KEY is not set any more';
   return { code: 'upstream_key_unreadable', message, hint };
 }
+
+const keyRefused = (
+  status: number,
+  { config }: Pick<UnmanagedOptions, 'config'>,
+): UpstreamWarning => ({
+  code: 'upstream_key_refused',
+  message: `LiteLLM refuses the sidecar's key (${status}), and so every request`,
+  hint:
+    config.upstreamKey === undefined
+      ? 'it is the declared client key: put what LiteLLM runs with into SIDECAR_UPSTREAM_KEY'
+      : 'it is that of SIDECAR_UPSTREAM_KEY, or its file: put there what LiteLLM runs with',
+});
 
 const SHARED: UpstreamWarning = { code: 'shared_key', ...SHARED_KEY };
 

@@ -40,19 +40,27 @@ const LONGEST_NAME = 200;
  * LiteLLM that takes any key is called so even where it lists no model. Never rejects.
  */
 export async function verifyLitellm(options: Verification): Promise<Verdict> {
-  const { origin, rootPath, keyHeader, host, timeoutMs = TIMEOUT_MS } = options;
-  const url = new URL(`${rootPath}/v1/models`, origin);
-  const askWith = (key: string): Promise<Answer> => {
-    // LiteLLM expects `Bearer` in a configured header, too.
-    const headers = { [keyHeader ?? 'authorization']: `Bearer ${key}` };
-    return ask(url, host === undefined ? headers : { ...headers, host }, timeoutMs);
-  };
+  const found = await tryKey(options);
+  if (found.kind !== 'good' && found.kind !== 'no_models') return found;
+  return faultIn(await askForModels(options, generateKey())) ?? found;
+}
 
-  const found = modelsIn(await askWith(options.key.reveal()));
+/** Looks once at a LiteLLM: does it list models with its key? Never rejects. */
+export async function tryKey(options: Verification): Promise<Verdict> {
+  const found = modelsIn(await askForModels(options, options.key.reveal()));
   if ('kind' in found) return found;
-  const fault = faultIn(await askWith(generateKey()));
-  if (fault !== undefined) return fault;
   return found.length === 0 ? { kind: 'no_models' } : { kind: 'good', models: found };
+}
+
+function askForModels(options: Verification, key: string): Promise<Answer> {
+  const { origin, rootPath, keyHeader, host, timeoutMs = TIMEOUT_MS } = options;
+  const headers = {
+    // LiteLLM expects `Bearer` in a configured header, too.
+    [keyHeader ?? 'authorization']: `Bearer ${key}`,
+    'user-agent': 'litellm-sidecar-probe',
+    ...(host !== undefined && { host }),
+  };
+  return ask(new URL(`${rootPath}/v1/models`, origin), headers, timeoutMs);
 }
 
 /** The models in the answer to LiteLLM's own key, or what is wrong with that answer. */

@@ -25,6 +25,8 @@ export interface TrafficReadings {
   readonly gauges: TrafficGauges;
   /** Each slot's name and whether its LiteLLM answers. */
   readonly upstreamUp: () => ReadonlyMap<string, boolean>;
+  /** Whether LiteLLM takes the sidecar's key; undefined: it has not said. */
+  readonly isUpstreamKeyTaken: () => boolean | undefined;
 }
 
 /** Two histograms of 19 series to a group: with these, at most 1,938 of the 5,000 in all. */
@@ -205,7 +207,7 @@ const createDurations = (registry: Registry, routes: LabelSet) => {
 /** What is read at each scrape: what is under way, and which LiteLLM answers. */
 export const registerTrafficReadings = (
   registry: Registry,
-  { gauges, upstreamUp }: TrafficReadings,
+  { gauges, upstreamUp, isUpstreamKeyTaken }: TrafficReadings,
 ): void => {
   const gauge = (name: string, help: string, read: () => number): void =>
     registerGauge(registry, { name, help }, read);
@@ -213,6 +215,11 @@ export const registerTrafficReadings = (
   gauge('streams_in_flight', 'Event streams under way.', gauges.streams);
   gauge('websockets_in_flight', 'WebSockets open.', gauges.websockets);
   gauge('requests_held', 'Requests that wait for LiteLLM to come back.', gauges.held);
+  const taken = "Whether LiteLLM took the sidecar's key when it was asked last.";
+  registerFamily(registry, { name: 'upstream_key_accepted', help: taken, type: 'gauge' }, () => {
+    const isTaken = isUpstreamKeyTaken();
+    return isTaken === undefined ? [] : [{ value: isTaken ? 1 : 0, sharedLabels: {} }];
+  });
   const help = 'Whether the LiteLLM of a slot answers.';
   registerFamily(registry, { name: 'upstream_up', help, type: 'gauge' }, () =>
     [...upstreamUp()].map(([slot, isUp]) => ({ value: isUp ? 1 : 0, sharedLabels: { slot } })),

@@ -149,3 +149,14 @@ describe("the operator's paths", () => {
     expect((await get(on.sidecar, '/prompts/test')).text).toBe('GET /prompts/test');
   });
 });
+
+describe('a LiteLLM that refuses the key of the sidecar', () => {
+  it('makes it not ready, and is said in log, metric and status', async () => {
+    const { sidecar } = await stage({ script: sayLine, takesKey: false });
+    const readyz = async () => (await fetch(`http://127.0.0.1:${sidecar.opsPort}/readyz`)).text();
+    await expect.poll(readyz).toContain("LiteLLM refuses the sidecar's key");
+    expect((await get(sidecar, '/health/readiness')).response.statusCode).toBe(503);
+    expect(sidecar.logText()).toContain("LiteLLM refuses the sidecar's key (401)");
+    expect(await sidecar.metrics()).toMatch(/^litellm_sidecar_upstream_key_accepted 0$/m);
+  });
+});

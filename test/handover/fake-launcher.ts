@@ -21,6 +21,7 @@ interface Place {
 export interface FakeLauncher {
   readonly urls: readonly [URL, URL];
   verify(slot: SlotName, key: Secret): Promise<Verdict>;
+  tryKey(slot: SlotName, key: Secret): Promise<Verdict>;
   readReport(slot: SlotName): Promise<SlotReport | undefined>;
   isUp(slot: SlotName): boolean;
   /** The key that the LiteLLM of a slot runs with; undefined: none runs. */
@@ -84,13 +85,15 @@ export function createFakeLauncher(folder: string): FakeLauncher {
   };
   let timer = setTimeout(work, RESTS_MS);
 
+  const verify = async (slot: SlotName, key: Secret): Promise<Verdict> => {
+    await setImmediate();
+    return verdictOn(places[slot], key);
+  };
   return {
     urls: [new URL('http://127.0.0.1:4000'), new URL('http://127.0.0.1:4002')],
     started,
-    async verify(slot, key) {
-      await setImmediate();
-      return verdictOn(places[slot], key);
-    },
+    verify,
+    tryKey: verify,
     readReport: (slot) => Promise.resolve(reportOf(places[slot])),
     isUp: (slot) => places[slot].running,
     keyOf: (slot) => (places[slot].running ? places[slot].key : undefined),

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { openUnmanaged, type Unmanaged } from '../../src/handover/unmanaged.ts';
 import { generateKey } from '../../src/keyring/key.ts';
+import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
 import { MINUTE } from './scene.ts';
 
@@ -18,8 +19,19 @@ afterEach(async () => {
   rmSync(cwd, { recursive: true });
 });
 
+interface Opening {
+  readonly database?: boolean;
+  /** What LiteLLM says to a key. */
+  readonly said?: (key: Secret) => Verdict;
+}
+
 /** Somebody else's LiteLLM, with what stands in `.env` and `up.key` of the test's folder. */
-async function open(key: string, env: Record<string, string>, database?: boolean) {
+async function open(
+  key: string,
+  env: Record<string, string>,
+  { database, said = () => ({ kind: 'silent' }) }: Opening = {},
+) {
+  const told: string[] = [];
   const used: (readonly (string | undefined)[])[] = [];
   const surroundings = { env, cwd };
   const clock = { now: Date.UTC(2026, 0, 1) };
@@ -39,17 +51,21 @@ async function open(key: string, env: Record<string, string>, database?: boolean
     },
     checks: {
       verify: () => Promise.resolve({ kind: 'silent' }),
+      tryKey: (_slot, asked) => Promise.resolve(said(asked)),
       readiness: () => Promise.resolve({ database }),
     },
     now: () => clock.now,
-    events: { onChange: vi.fn(), onSettled: vi.fn(), onNotKept: vi.fn() },
+    events: {
+      ...{ onChange: vi.fn(), onSettled: vi.fn(), onNotKept: vi.fn() },
+      onKeyRefused: (refusal) => told.push(refusal?.message ?? 'taken'),
+    },
   });
   unmanaged.start({
     isUp: () => true,
     load: () => ({ requests: 3, websockets: 1, mcpSessions: 2 }),
     useKeys: (first, second) => used.push([first.reveal(), second?.reveal()]),
   });
-  return { ...unmanaged, used, clock };
+  return { ...unmanaged, used, clock, told };
 }
 const codes = ({ admin }: Unmanaged): string[] => admin.status().warnings.map(({ code }) => code);
 const soon = (check: () => void) => vi.waitFor(check, 8000);
@@ -82,10 +98,43 @@ it('follows the declared key where LiteLLM has none of its own, until it is give
   await soon(() => expect(it.used.at(-1)).toEqual([three, one]));
 });
 
+it('says that LiteLLM refuses its key, and where that came from, until another is taken', async () => {
+  const [wrong, right] = [generateKey(), generateKey()];
+  writeFileSync(join(cwd, 'up.key'), wrong);
+  const said = (key: Secret): Verdict =>
+    key.reveal() === right ? { kind: 'no_models' } : { kind: 'refuses_key', status: 401 };
+  const it = await open(wrong, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' }, { said });
+  const message = "LiteLLM refuses the sidecar's key (401), and so every request";
+  await soon(() => expect(it.told).toEqual([message]));
+  expect(it.isKeyTaken()).toBe(false);
+  expect(it.admin.status().warnings).toEqual([
+    {
+      ...{ code: 'upstream_key_refused', message },
+      hint: 'it is that of SIDECAR_UPSTREAM_KEY, or its file: put there what LiteLLM runs with',
+    },
+  ]);
+  writeFileSync(join(cwd, 'up.key'), right);
+  await soon(() => expect(it.told).toEqual([message, 'taken']));
+  expect(it.isKeyTaken()).toBe(true);
+  expect(codes(it)).toEqual([]);
+});
+
+it('says nothing of its key where LiteLLM takes it, or has not said', async () => {
+  const key = generateKey();
+  writeFileSync(join(cwd, 'up.key'), key);
+  const silent = await open(key, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' });
+  expect(silent.isKeyTaken()).toBeUndefined();
+  await silent.close();
+  const said = (): Verdict => ({ kind: 'accepts_any_key' });
+  const taken = await open(key, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' }, { said });
+  await soon(() => expect(taken.isKeyTaken()).toBe(true));
+  expect(taken.told).toEqual([]);
+});
+
 it('hands nothing over, and shows what there is', async () => {
   const key = generateKey();
   writeFileSync(join(cwd, 'up.key'), key);
-  const { admin } = await open(key, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' }, false);
+  const { admin } = await open(key, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' }, { database: false });
   const verbs = [admin.rotate('cli'), admin.reload({ dryRun: true }, 'cli')];
   for (const verb of verbs) await expect(verb).rejects.toMatchObject({ code: 'no_slots' });
   expect(() => admin.handover('handover-1')).toThrow('no handover is called');

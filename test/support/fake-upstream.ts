@@ -44,6 +44,8 @@ export interface FakeUpstream {
   connections(): number;
   /** Whether it takes the sidecar's question whether it lives; true at first. */
   alive(alive: boolean): void;
+  /** Whether it takes the key that the sidecar asks it for its models with; true at first. */
+  takesKey(taken: boolean): void;
   /** Stops listening and resets what is open. */
   stop(): Promise<void>;
   /** Listens again on the port it had. */
@@ -54,6 +56,8 @@ export interface FakeUpstream {
 export type Script = (peer: Peer) => unknown;
 
 const KEPT_BYTES = 16 * 1024 * 1024;
+/** Whether it takes the sidecar's own key. */
+const OWN_QUESTION = /^GET \S*\/v1\/models HTTP[\s\S]*\r\nuser-agent: litellm-sidecar-probe\r\n/i;
 const PROBE = /^GET \S*\/health\/liveliness HTTP/;
 
 /** Starts one on a free port. The sidecar's own probes are answered and not shown. */
@@ -63,7 +67,14 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
   const sockets = new Set<Socket>();
   let connections = 0;
   let isAlive = true;
+  let keyTaken = true;
 
+  /** What it says to a question of the sidecar's own. */
+  const answerToSidecar = (rawHead: string): string | undefined => {
+    if (OWN_QUESTION.test(rawHead)) return keyTaken ? NO_MODELS : KEY_REFUSED;
+    if (PROBE.test(rawHead)) return isAlive ? OK_AND_CLOSE : UNAVAILABLE;
+    return undefined;
+  };
   const onConnection = (socket: Socket): void => {
     sockets.add(socket);
     socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
@@ -72,8 +83,9 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
       for (const event of ['end', 'close', 'error']) socket.once(event, () => resolve());
     });
     const read = createRequestReader((head) => {
-      if (PROBE.test(head.rawHead)) {
-        socket.end(isAlive ? OK_AND_CLOSE : UNAVAILABLE);
+      const toSidecar = answerToSidecar(head.rawHead);
+      if (toSidecar !== undefined) {
+        socket.end(toSidecar);
         return undefined;
       }
       if (connection < 0) connection = connections++;
@@ -98,6 +110,9 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
     alive(alive) {
       isAlive = alive;
     },
+    takesKey(taken) {
+      keyTaken = taken;
+    },
     async stop() {
       const closed = server.listening ? once(server, 'close') : undefined;
       server.close();
@@ -111,6 +126,8 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
 }
 
 const OK_AND_CLOSE = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok';
+const NO_MODELS = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}';
+const KEY_REFUSED = 'HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}';
 const UNAVAILABLE =
   'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
 

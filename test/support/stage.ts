@@ -15,9 +15,16 @@ export function createStages() {
     for (const end of ends.splice(0).reverse()) await end();
   });
   return async (
-    options: { script?: Script; settings?: Settings; surroundings?: Surroundings } = {},
+    options: {
+      script?: Script;
+      settings?: Settings;
+      surroundings?: Surroundings;
+      /** Whether LiteLLM takes the sidecar's key; it does where nothing is said. */
+      takesKey?: boolean;
+    } = {},
   ): Promise<Stage> => {
     const upstream = await startFakeUpstream(options.script);
+    upstream.takesKey(options.takesKey ?? true);
     ends.push(upstream.stop);
     const sidecar = await startSidecar(upstream.port, options.settings, options.surroundings);
     ends.push(sidecar.stop);

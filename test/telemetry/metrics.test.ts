@@ -73,6 +73,7 @@ describe('exposition', () => {
         "time_to_first_byte_seconds histogram",
         "tombstone_uses_total counter",
         "upstream_errors_total counter",
+        "upstream_key_accepted gauge",
         "upstream_retries_total counter",
         "upstream_up gauge",
         "websockets_in_flight gauge",

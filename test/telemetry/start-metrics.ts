@@ -18,6 +18,7 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
   const exposition = metrics.expose({
     gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
     upstreamUp: () => new Map([['a', true]]),
+    isUpstreamKeyTaken: () => undefined,
     keys: () => [],
     publishPending: () => 0,
     ...changes,

@@ -122,6 +122,7 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
 function upstreamLine(view: UpstreamView, now: number): LabelledLine {
   const parts = [
     placeWords(view),
+    ...refusedWords(view),
     ...configWords(view),
     ...[view.handover, view.waiting].flatMap((each) => handoverWords(each, now)),
     ...keyChangeWords(view, now).map((words) => `key change ${words}`),
@@ -151,13 +152,19 @@ function configWords({ config, autoReload }: UpstreamView): readonly string[] {
 const handoverWords = (view: HandoverView | null, now: number): readonly string[] =>
   view === null ? [] : [`${handoverName(view)}: ${stepWords(view, now).replace('; ', ', ')}`];
 
+/** Where LiteLLM refuses the sidecar's key no request is answered: that is said in full. */
+const refusedWords = ({ warnings }: UpstreamView): readonly string[] =>
+  warnings.flatMap(({ code, message, hint }) =>
+    code === 'upstream_key_refused' ? [`${message}: ${hint}`] : [],
+  );
+
 const warningWords = ({ warnings }: UpstreamView): readonly string[] =>
   warnings.length === 0
     ? []
     : [`${showCount(warnings.length, 'warning')}: \`sidecar upstream status\``];
 
 function styleOf(view: UpstreamView): LabelledLine['style'] {
-  if (activeOf(view)?.up !== true) return 'red';
+  if (activeOf(view)?.up !== true || refusedWords(view).length > 0) return 'red';
   const isCalm = view.config !== 'refused' && view.warnings.length === 0;
   return isCalm ? 'dim' : 'yellow';
 }
