@@ -103,7 +103,7 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
       }
     },
     onClockJump(jump) {
-      const { message, hint } = clockWords(jump.byMs);
+      const { message, hint } = clockWords(jump);
       if (jump.followed)
         log.info({ byMs: jump.byMs }, 'the clock moved forward, and the ends of keys follow it');
       else log.warn({ byMs: jump.byMs, hint }, message);

@@ -131,6 +131,16 @@ function latestOf({ createdAt, staged, generations }: Client): number {
   return latest;
 }
 
+/** The latest instant that has been dated in a keyring; no change can be dated before it. */
+export function latestDate({ clients, tombstones }: Keyring): number {
+  let latest = 0;
+  for (const client of clients.values()) latest = Math.max(latest, latestOf(client));
+  for (const { createdAt, publishedAt = createdAt, endedAt } of tombstones.values()) {
+    latest = Math.max(latest, publishedAt, endedAt);
+  }
+  return latest;
+}
+
 const isAscending = (numbers: readonly number[]): boolean =>
   numbers.every((each, at) => Number.isSafeInteger(each) && each > (numbers[at - 1] ?? -1));
 
@@ -157,8 +167,9 @@ function tombstoneFault(each: Tombstone, lastNumber: number, latest: number): st
  * undefined: nothing. Checked before each save and after each load.
  */
 export function checkInvariants(keyring: Keyring): string | undefined {
-  const { clients, audit, changedAt } = keyring;
+  const { clients, audit, changedAt, sureAt } = keyring;
   if (!isInstant(changedAt, 0, Infinity)) return 'the date of the last change is not valid';
+  if (!isInstant(sureAt, 0, Infinity)) return 'the date that is certain is not valid';
   const { count, head, pending } = audit;
   if (!Number.isSafeInteger(count) || count < pending.length || (count === 0) !== (head === '')) {
     return 'the count of audit lines does not fit what is known of the last ones';

@@ -136,6 +136,8 @@ export interface Keyring {
   readonly audit: AuditHead;
   /** The latest instant that any change saw; a later command counts as not before it. */
   readonly changedAt: number;
+  /** The newest instant that had come for certain when this was saved: time begins there again. */
+  readonly sureAt: number;
 }
 
 export const EMPTY_KEYRING: Keyring = {
@@ -144,6 +146,7 @@ export const EMPTY_KEYRING: Keyring = {
   declared: {},
   audit: { count: 0, head: '', pending: [] },
   changedAt: 0,
+  sureAt: 0,
 };
 
 /** Who used a generation: one address with one user agent. Instants are milliseconds. */

@@ -44,14 +44,20 @@ function isDue(client: Client, generation: Generation, now: number): boolean {
  * changes, the same keyring object comes back, and there are no events.
  *
  * @param now milliseconds since the epoch; an instant before `changedAt` counts as `changedAt`
+ * @param sure what has come for certain: no generation that ends later is retired
  */
-export function transition(keyring: Keyring, command: Command, now: number): Transition {
+export function transition(
+  keyring: Keyring,
+  command: Command,
+  now: number,
+  sure = Math.max(now, keyring.changedAt),
+): Transition {
   const at = now > keyring.changedAt ? now : keyring.changedAt;
-  const before = retireDue(keyring, at);
+  const before = retireDue(keyring, sure);
   const done = carryOut(before.keyring, command, at);
   if (!done.ok) return done;
   // The command may have made a generation without a grace due.
-  const after = retireDue(done.keyring, at);
+  const after = retireDue(done.keyring, sure);
   if (after.keyring === keyring) return unchanged(keyring);
   return {
     ok: true,

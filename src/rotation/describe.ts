@@ -17,7 +17,7 @@ import type {
   WhoView,
 } from './admin.ts';
 import { nextRotationAt, type Schedule } from './schedule.ts';
-import type { SteadyClock } from './steady-clock.ts';
+import type { ClockJump, SteadyClock } from './steady-clock.ts';
 
 /** What views are made from, beside the keyring. */
 export interface ViewSources {
@@ -182,7 +182,7 @@ function storeDown(failed: StoreError | undefined): readonly WarningView[] {
 
 function clockWarnings(clock: SteadyClock): readonly WarningView[] {
   const jump = clock.jump();
-  return jump === undefined ? [] : [{ code: 'clock_jump', ...clockWords(jump.byMs) }];
+  return jump === undefined ? [] : [{ code: 'clock_jump', ...clockWords(jump) }];
 }
 
 const CLOCK_UNITS = [
@@ -191,13 +191,23 @@ const CLOCK_UNITS = [
   ['minutes', 60_000],
 ] as const;
 
-/** What is said of a wall clock that differs from the time that has passed by so much. */
-export function clockWords(byMs: number): { readonly message: string; readonly hint: string } {
+/** What is said of a wall clock that differs from the time that has passed. */
+export function clockWords({ byMs, onTrial }: ClockJump): {
+  readonly message: string;
+  readonly hint: string;
+} {
   const size = Math.abs(byMs);
   const [unit, length] = CLOCK_UNITS.find(([, each]) => size >= 2 * each) ?? ['seconds', 1000];
   const ahead = byMs > 0 ? 'ahead of' : 'behind';
+  const much = `the clock is ${Math.round(size / length)} ${unit} ${ahead}`;
+  if (onTrial === true) {
+    return {
+      message: `${much} all that is stored: keys that ended by it are refused`,
+      hint: 'set it right if it is wrong: after 5 minutes what ended by it is stored as ended',
+    };
+  }
   return {
-    message: `the clock is ${Math.round(size / length)} ${unit} ${ahead} the time that has passed`,
+    message: `${much} the time that has passed`,
     hint: 'no deadline moved: set the clock right, or restart the sidecar if it is right now',
   };
 }

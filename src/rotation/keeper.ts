@@ -1,5 +1,6 @@
 import { type AuditEntry, appendLine } from '../keyring/audit.ts';
 import type { Command, KeyringEvent } from '../keyring/command.ts';
+import { latestDate } from '../keyring/invariants.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import { snapshotOf } from '../keyring/snapshot.ts';
 import { transition } from '../keyring/transition.ts';
@@ -21,6 +22,8 @@ interface KeeperOptions extends SavesOptions {
   readonly stored: StoredKeyring;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** What has come for certain, at most `now()`: only what ended by then is stored as ended. */
+  readonly sure: () => number;
 }
 
 /**
@@ -37,27 +40,19 @@ export type Keeper = ReturnType<typeof createKeeper>;
 const RETRY_MS = 1000;
 /** Milliseconds after which a change of durability `later` is saved at the latest. */
 const LATER_MS = 5000;
+/** At the end the time is stored where what is stored is older than so many milliseconds. */
+const OLD_TIME_MS = 10_000;
 
 /** Holds the keyring that rules, and keeps the store in step with it. */
 export function createKeeper(options: KeeperOptions) {
-  const { now } = options;
+  const { now, sure } = options;
   const ruling = createRuling(options);
   const listeners: KeyringListener[] = [];
   const inTurn = createTurns();
-  let timer: NodeJS.Timeout | undefined;
-  let closed = false;
-
-  /** Saves what rules already; a save that fails is tried again until one succeeds. */
-  const saveRuling = (): Promise<void> =>
-    ruling.save(ruling.keyring()).then(ruling.rule, () => saveIn(RETRY_MS));
-  const saveOwed = (): Promise<void> => {
-    timer = undefined;
-    return inTurn(async () => {
-      if (ruling.isOwed()) await saveRuling();
-    });
-  };
-  const saveIn = (ms: number): void => {
-    if (!closed) timer ??= setTimeout(() => void saveOwed(), ms).unref();
+  const saves = createRulingSaves(ruling, inTurn);
+  const saveAs = (next: Keyring): Promise<void> => {
+    ruling.rule(next);
+    return saves.now();
   };
 
   return {
@@ -72,12 +67,12 @@ export function createKeeper(options: KeeperOptions) {
      */
     change: (commands: readonly Command[], by: Actor, durability: Durability = 'saved') =>
       inTurn(async () => {
-        const { next, events } = carryOut(ruling.keyring(), commands, by, now());
+        const { next, events } = carryOut(ruling.keyring(), commands, by, options);
         if (next === ruling.keyring()) return events;
         ruling.rule(durability === 'saved' ? await ruling.save(next).catch(refuse) : next);
         for (const tell of listeners) tell(events, by);
-        if (durability === 'at-once') await saveRuling();
-        if (durability === 'later') saveIn(LATER_MS);
+        if (durability === 'at-once') await saves.now();
+        if (durability === 'later') saves.within(LATER_MS);
         return events;
       }),
     /** Calls the listener after each change from now on, after the listeners before it. */
@@ -87,29 +82,58 @@ export function createKeeper(options: KeeperOptions) {
       inTurn(async () => {
         const line = { ...entry, at: new Date(now()).toISOString() };
         const keyring = ruling.keyring();
-        ruling.rule({ ...keyring, audit: appendLine(keyring.audit, line) });
-        await saveRuling();
+        await saveAs({ ...keyring, audit: appendLine(keyring.audit, line) });
       }),
+    /** Stores that this instant has come: no later start begins before it. Never rejects. */
+    keepTime: () => inTurn(() => saveAs({ ...ruling.keyring(), sureAt: sure() })),
     /** Waits for the changes under way, and saves what is not saved yet. */
-    async close() {
+    close: saves.close,
+  };
+}
+
+/** Saves what rules already; a save that fails is tried again until one succeeds. */
+function createRulingSaves(
+  ruling: ReturnType<typeof createRuling>,
+  inTurn: ReturnType<typeof createTurns>,
+) {
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+  /** To be called in turn. */
+  const now = (): Promise<void> =>
+    ruling.save(ruling.keyring()).then(ruling.rule, () => within(RETRY_MS));
+  const owed = (isEnd: boolean): Promise<void> => {
+    timer = undefined;
+    return inTurn(async () => {
+      if (ruling.isOwed() || (isEnd && ruling.isTimeOld())) await now();
+    });
+  };
+  const within = (ms: number): void => {
+    if (!closed) timer ??= setTimeout(() => void owed(false), ms).unref();
+  };
+  return {
+    now,
+    within,
+    async close(): Promise<void> {
       closed = true;
       clearTimeout(timer);
-      await saveOwed();
+      await owed(true);
     },
   };
 }
 
 /** The keyring that rules, and what the store has of it. */
-function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
+function createRuling({ store, stored, onStore, mayWrite, sure }: KeeperOptions) {
   let { keyring, version } = stored;
+  let saved = keyring;
   let snapshot = snapshotOf(keyring);
   const saves = createSaves({ mayWrite, onStore });
   return {
     keyring: () => keyring,
     snapshot: () => snapshot,
     failed: saves.failure,
-    /** Whether a change that rules is not saved: its line of the audit is pending until then. */
-    isOwed: () => keyring.audit.pending.length > 0,
+    /** Whether what rules is not saved. */
+    isOwed: () => keyring !== saved || keyring.audit.pending.length > 0,
+    isTimeOld: () => sure() - keyring.sureAt > OLD_TIME_MS,
     rule(next: Keyring): void {
       // A line of the audit changes nothing for the traffic.
       if (next.clients !== keyring.clients) snapshot = snapshotOf(next);
@@ -117,17 +141,25 @@ function createRuling({ store, stored, onStore, mayWrite }: KeeperOptions) {
     },
     /** Resolves to the keyring without the audit lines that the store has now. */
     async save(next: Keyring): Promise<Keyring> {
-      version = await saves.run(() => store.save(next, version));
-      return { ...next, audit: { ...next.audit, pending: [] } };
+      const timed = { ...next, sureAt: Math.max(next.sureAt, sure()) };
+      version = await saves.run(() => store.save(timed, version));
+      saved = { ...timed, audit: { ...timed.audit, pending: [] } };
+      return saved;
     },
   };
 }
 
-function carryOut(keyring: Keyring, commands: readonly Command[], by: Actor, now: number) {
-  let next = keyring;
+function carryOut(
+  keyring: Keyring,
+  commands: readonly Command[],
+  by: Actor,
+  clock: Pick<KeeperOptions, 'now' | 'sure'>,
+) {
+  const [now, sure] = [clock.now(), clock.sure()];
+  let next = withoutFuture(keyring, now);
   const events: KeyringEvent[] = [];
   for (const command of commands) {
-    const result = transition(next, command, now);
+    const result = transition(next, command, now, sure);
     if (!result.ok) throw adminErrorOf(result.fault);
     next = result.keyring;
     events.push(...result.events);
@@ -135,6 +167,16 @@ function carryOut(keyring: Keyring, commands: readonly Command[], by: Actor, now
   const lines = events.map((event) => auditEntryOf(event, by, now));
   if (lines.length > 0) next = { ...next, audit: lines.reduce(appendLine, next.audit) };
   return { next, events };
+}
+
+/**
+ * The keyring whose last change is not before its time: it was made by a clock that was ahead, and
+ * was set right. Dates that were stored by that clock stay.
+ */
+function withoutFuture(keyring: Keyring, now: number): Keyring {
+  if (keyring.changedAt <= now) return keyring;
+  const changedAt = Math.max(now, latestDate(keyring));
+  return changedAt < keyring.changedAt ? { ...keyring, changedAt } : keyring;
 }
 
 /**

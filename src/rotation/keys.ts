@@ -33,6 +33,7 @@ import {
   createTombstoneUses,
   createUsageTracker,
   endedLongAgo,
+  notAfter,
   type TombstoneUse,
   type UsageTracker,
 } from './use.ts';
@@ -108,7 +109,7 @@ export async function openKeys(options: KeysOptions) {
   const schedule = scheduleOf(options.config);
   const timer = createKeyTimer({
     ...{ keeper, clock, schedule, usage },
-    saveUsage: () => saveUsage(store, usage, keeper.keyring()),
+    saveUsage: () => saveUsage(store, usage, keeper.keyring(), clock.sure()),
     rotate: (client) => rotateOnSchedule(rotator, client, graceMs, events),
   });
   const tombstones = watchTombstones(keeper, now, events);
@@ -133,7 +134,7 @@ export async function openKeys(options: KeysOptions) {
       usage.note(key.id, address, userAgent);
       if (key.state === 'retired' || key.state === 'revoked') tombstones.note(key.id, address);
     },
-    onFirstAnswer: createFirstUses(keeper, now).note,
+    onFirstAnswer: createFirstUses(keeper, clock).note,
     lastUsedAt: usage.lastAt,
     /** Writes into the audit what happened without a change of a key; neither waits nor throws. */
     note: (entry: Omit<AuditEntry, 'at'>): void => void keeper.note(entry),
@@ -155,13 +156,15 @@ export async function openKeys(options: KeysOptions) {
 async function loadKeeper(options: KeysOptions) {
   const { store, events } = options;
   const stored = (await store.load()) ?? { keyring: EMPTY_KEYRING, version: 0 };
-  const { changedAt: notBefore } = stored.keyring;
+  const initial = await store.loadUsage();
+  let notBefore = stored.keyring.sureAt;
+  for (const { lastAt } of initial.values()) notBefore = Math.max(notBefore, lastAt);
   const clock = createSteadyClock({ clock: options.clock, notBefore, onJump: events.onClockJump });
-  const { now } = clock;
+  const { now, sure } = clock;
   const startedAt = now();
-  const usage = createUsageTracker({ now, initial: await store.loadUsage() });
+  const usage = createUsageTracker({ now, initial });
   for (const warning of store.warnings) events.onNote(warning);
-  const keeper = createKeeper({ ...options, stored, now, onStore: events.onStore });
+  const keeper = createKeeper({ ...options, stored, now, sure, onStore: events.onStore });
   return { clock, startedAt, usage, keeper };
 }
 
@@ -250,10 +253,15 @@ function watchDeclared(
 const ENDED_KEPT = 8;
 
 /** Resolves to whether the usage was saved. */
-async function saveUsage(store: KeyStore, usage: UsageTracker, keyring: Keyring): Promise<boolean> {
+async function saveUsage(
+  store: KeyStore,
+  usage: UsageTracker,
+  keyring: Keyring,
+  sure: number,
+): Promise<boolean> {
   usage.forget(endedLongAgo(keyring, ENDED_KEPT));
   try {
-    await store.saveUsage(usage.usage());
+    await store.saveUsage(notAfter(sure, usage.usage()));
     return true;
   } catch {
     return false;

@@ -30,10 +30,14 @@ export const dueClients = (keyring: Keyring, schedule: Schedule, now: number): r
     .filter((client) => (nextRotationAt(client, schedule) ?? Infinity) <= now)
     .map(({ name }) => name);
 
-/** The first instant at which a generation that retires is past its end; Infinity: none does. */
+/**
+ * The first instant at which a generation that retires is past its end, or a client of which that
+ * is not stored yet; Infinity: none is.
+ */
 export function nextEnd(keyring: Keyring): number {
   let next = Infinity;
-  for (const { generations } of keyring.clients.values()) {
+  for (const { generations, expiresAt = Infinity } of keyring.clients.values()) {
+    if (expiresAt > keyring.sureAt) next = Math.min(next, expiresAt);
     for (const generation of generations) {
       next = Math.min(next, endOf(generation) ?? Infinity);
     }
@@ -75,7 +79,8 @@ export function createKeyTimer(options: KeyTimerOptions) {
     if (isUsageOwed || usage.changed()) isUsageOwed = !(await options.saveUsage());
   };
   const rotateDue = async (): Promise<void> => {
-    const now = clock.now();
+    // Where the clock is on trial, a rotation that is due by it waits for the end of the trial.
+    const now = clock.sure();
     for (const client of dueClients(keeper.keyring(), schedule, now)) {
       if ((notBefore.get(client) ?? 0) > now) continue;
       notBefore.set(client, now + TRY_AGAIN_MS);
@@ -86,8 +91,10 @@ export function createKeyTimer(options: KeyTimerOptions) {
   };
   const work = async (): Promise<void> => {
     clock.check();
-    if (nextEnd(keeper.keyring()) <= clock.now()) {
-      await keeper.change([{ kind: 'pass' }], 'sidecar', 'later');
+    if (nextEnd(keeper.keyring()) <= clock.sure()) {
+      const ended = await keeper.change([{ kind: 'pass' }], 'sidecar', 'later');
+      // Of a client that expired nothing else tells a start with an older clock.
+      if (ended.length === 0) await keeper.keepTime();
     }
     await rotateDue();
     if (clock.now() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();
@@ -95,7 +102,7 @@ export function createKeyTimer(options: KeyTimerOptions) {
   const plan = (): void => {
     if (closed) return;
     clearTimeout(timer);
-    const wait = Math.min(LOOK_EVERY_MS, Math.max(1, nextEnd(keeper.keyring()) - clock.now()));
+    const wait = Math.min(LOOK_EVERY_MS, Math.max(1, nextEnd(keeper.keyring()) - clock.sure()));
     timer = setTimeout(wake, wait).unref();
   };
   const wake = (): void => {

@@ -10,6 +10,7 @@ import {
 import type { KnownKey } from '../keyring/snapshot.ts';
 import { redact } from '../text/safe.ts';
 import type { Keeper } from './keeper.ts';
+import { LONGEST_SLEEP_MS, type SteadyClock } from './steady-clock.ts';
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -103,6 +104,19 @@ const copyOf = ({ lastAt, count, callers }: Use): GenerationUse => ({
   callers: Array.from(callers.values(), (caller) => ({ ...caller })).reverse(),
 });
 
+/** The use as it is stored: no instant in it is later than what has come for certain. */
+export function notAfter(sure: number, uses: GenerationUses): GenerationUses {
+  if ([...uses.values()].every(({ lastAt }) => lastAt <= sure)) return uses;
+  const clip = (at: number): number => Math.min(at, sure);
+  const clipped = [...uses].map(([id, { lastAt, count, callers }]): [string, GenerationUse] => {
+    const seen = callers.map((each) => {
+      return { ...each, firstAt: clip(each.firstAt), lastAt: clip(each.lastAt) };
+    });
+    return [id, { lastAt: clip(lastAt), count, callers: seen }];
+  });
+  return new Map(clipped);
+}
+
 /**
  * Ids of generations whose use is not worth keeping: of each client those that ended, but for the
  * `keep` newest of them.
@@ -117,12 +131,17 @@ export function endedLongAgo(keyring: Keyring, keep: number): readonly string[] 
 const SAVE_AGAIN_MS = 1000;
 
 /** Starts the grace of older keys when a newer one is first used, and saves that at once. */
-export function createFirstUses(keeper: Keeper, now: () => number): { note(key: KnownKey): void } {
+export function createFirstUses(
+  keeper: Keeper,
+  { now, sure }: Pick<SteadyClock, 'now' | 'sure'>,
+): { note(key: KnownKey): void } {
   /** By generation id: the instant before which no save is begun. */
   const notBefore = new Map<string, number>();
   return {
     note({ id, client }) {
       if ((notBefore.get(id) ?? 0) > now()) return;
+      // A grace that began by a clock that is set wrong would end when nobody expects it.
+      if (now() - sure() > LONGEST_SLEEP_MS) return;
       // Answers come by the thousand while the first of them is being saved.
       notBefore.set(id, Infinity);
       const number = Number(id.slice(client.length + 1));

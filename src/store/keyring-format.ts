@@ -91,6 +91,8 @@ const tombstoneFields = z.strictObject({
 const tombstone = tombstoneFields.transform((read) => ({ publishedAt: undefined, ...read }));
 const common = {
   changedAt: z.number(),
+  /** Where it is not said, what changed last was certain. */
+  sureAt: z.number().optional(),
   declared: z.strictObject({
     file: digest.exactOptional(),
     dotenv: digest.exactOptional(),
@@ -132,7 +134,7 @@ const oldDocument = document.extend({
 
 /** The text of `keyring.json`, sealed: a line for each client, and for each tombstone. */
 export function encodeKeyring({ keyring, version }: StoredKeyring): string {
-  const { changedAt, declared, audit, clients, tombstones } = keyring;
+  const { changedAt, sureAt, declared, audit, clients, tombstones } = keyring;
   const rows = [...clients.values()].map((each) => `\n      ${textOf(each)}`);
   const lines = linesOf([...tombstones.values()]);
   return seal(`{
@@ -140,6 +142,7 @@ export function encodeKeyring({ keyring, version }: StoredKeyring): string {
   "version": ${version},
   "keyring": {
     "changedAt": ${textOf(changedAt)},
+    "sureAt": ${textOf(sureAt)},
     "declared": ${textOf(declared)},
     "audit": ${textOf(audit)},
     "clients": [${rows.join()}
@@ -195,7 +198,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
     return damaged(path === '' ? 'its fields are wrong' : `its field ${path} is wrong`);
   }
   const { keyring, version } = parsed.data;
-  const { changedAt, declared, audit } = keyring;
+  const { changedAt, sureAt = changedAt, declared, audit } = keyring;
   const isOld = !('tombstones' in keyring);
   const read = isOld ? keyring.clients.map(withoutEnded) : keyring.clients;
   const list = isOld ? endedIn(keyring.clients) : keyring.tombstones.list;
@@ -205,7 +208,7 @@ export function decodeKeyring(bytes: Buffer): Decoded {
   if (tombstones.size < list.length) return damaged('two of its tombstones are the same key');
   const wrong = isOld ? undefined : listFault(list, keyring.tombstones);
   if (wrong !== undefined) return damaged(wrong);
-  const decoded = { clients, tombstones, declared, audit, changedAt };
+  const decoded = { clients, tombstones, declared, audit, changedAt, sureAt };
   const broken = checkInvariants(decoded);
   if (broken !== undefined) return damaged(`it breaks a rule: ${broken}`);
   return { ok: true, stored: { keyring: decoded, version } };

@@ -29,6 +29,7 @@ async function running(everyMs = 0) {
     store,
     stored: { keyring: EMPTY_KEYRING, version: 0 },
     now: clock.now,
+    sure: clock.sure,
     onStore: () => undefined,
     mayWrite: () => true,
   });

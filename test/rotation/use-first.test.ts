@@ -7,7 +7,7 @@ describe('the first use of a newer key', () => {
   it('is saved once, however many answers come while it is', async () => {
     const { keeper, store, time } = await keeperWith();
     await keeper.change([stage('second'), commit], 'cli:a');
-    const uses = createFirstUses(keeper, () => time.now);
+    const uses = createFirstUses(keeper, { now: () => time.now, sure: () => time.now });
     const second = keeper.snapshot().byDigest.get(digestOf('second'));
     if (second === undefined) throw new Error('it is not there');
     expect(second.startsClock).toBe(true);
@@ -24,7 +24,7 @@ describe('the first use of a newer key', () => {
   it('is tried again with a later answer where it could not be saved', async () => {
     const { keeper, store, time } = await keeperWith();
     await keeper.change([stage('second'), commit], 'cli:a');
-    const uses = createFirstUses(keeper, () => time.now);
+    const uses = createFirstUses(keeper, { now: () => time.now, sure: () => time.now });
     const second = keeper.snapshot().byDigest.get(digestOf('second'));
     if (second === undefined) throw new Error('it is not there');
     store.failNext(diskFull());
@@ -39,5 +39,17 @@ describe('the first use of a newer key', () => {
     expect(keeper.keyring().clients.get('master')?.generations[0]?.retirement?.deadline).toBe(
       time.now + HOUR,
     );
+  });
+
+  it('begins no grace by a clock that may be set wrong', async () => {
+    const { keeper, time } = await keeperWith();
+    await keeper.change([stage('second'), commit], 'cli:a');
+    const uses = createFirstUses(keeper, { now: () => time.now + 48 * HOUR, sure: () => time.now });
+    const second = keeper.snapshot().byDigest.get(digestOf('second'));
+    if (second === undefined) throw new Error('it is not there');
+    const before = keeper.keyring();
+    uses.note(second);
+    await keeper.close();
+    expect(keeper.keyring()).toBe(before);
   });
 });

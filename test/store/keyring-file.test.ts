@@ -83,6 +83,7 @@ describe('a keyring file that was damaged', () => {
     version: 1,
     keyring: {
       changedAt: 5,
+      sureAt: 5,
       declared: {},
       audit: { count: 0, head: '', pending: [] as string[] },
       clients: [] as unknown[],

@@ -49,9 +49,10 @@ describe('a keyring that does not say who disabled a client', () => {
   ])('takes a client %s', (_what, client, disabledByHand) => {
     const keyring = keyringOf([clientOf('master', 1), client]);
     const whole = encodeKeyring({ keyring, version: 3 });
-    const text = whole.replaceAll(/"disabledByHand":\w+,/g, '');
+    const text = whole.replace(/ *"sureAt": \d+,\n/, '').replaceAll(/"disabledByHand":\w+,/g, '');
     const unsealed = text.slice(0, text.lastIndexOf(',\n  "sum"'));
     const decoded = decodeKeyring(Buffer.from(seal(unsealed)));
+    expect(decoded.ok && decoded.stored.keyring.sureAt).toBe(keyring.changedAt);
     expect(decoded.ok && decoded.stored.keyring.clients.get('ci')).toMatchObject({
       disabled: client.disabled,
       disabledByHand,

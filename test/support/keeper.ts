@@ -18,6 +18,7 @@ export async function keeperWith(mayWrite = () => true) {
     store,
     stored: { keyring: EMPTY_KEYRING, version: 0 },
     now: () => time.now,
+    sure: () => time.now,
     onStore: (error) => faults.push(error?.message),
     mayWrite,
   });
