@@ -21,7 +21,7 @@ import {
 
 /** What is read of keys at each scrape. */
 export interface KeyReadings {
-  /** Read three times; of each client the first two are shown. */
+  /** Read four times; of each client the first two are shown. */
   readonly keys: () => Iterable<KeyGauges>;
   /** How many publish targets lack the newest key. */
   readonly publishPending: () => number;
@@ -128,6 +128,8 @@ interface KeyGauges {
   readonly lastUsedAt: number | undefined;
   /** Of a retiring one: until when it is good at the latest. */
   readonly deadline: number | undefined;
+  /** When all keys of its client end; undefined: no end is set. */
+  readonly clientEndsAt: number | undefined;
 }
 
 /** Generations of one client that are shown. */
@@ -143,7 +145,7 @@ export function* keyGauges(
   lastUsedAt: (generation: string) => number | undefined,
 ): Generator<KeyGauges> {
   const ended = tombstonesByClient(keyring);
-  for (const { name, removed, generations } of keyring.clients.values()) {
+  for (const { name, removed, generations, expiresAt } of keyring.clients.values()) {
     if (removed) continue;
     const all = [...generations, ...(ended.get(name)?.slice(0, SHOWN) ?? [])];
     for (const generation of all.sort((a, b) => b.number - a.number).slice(0, SHOWN)) {
@@ -154,6 +156,7 @@ export function* keyGauges(
         createdAt: generation.createdAt,
         lastUsedAt: lastUsedAt(id),
         deadline: deadlineOf(generation),
+        clientEndsAt: expiresAt,
       };
     }
   }
@@ -169,27 +172,41 @@ const registerDates = (
   clients: LabelSet,
   keys: () => Iterable<KeyGauges>,
 ): void => {
-  const named = function* (read: (key: KeyGauges) => number | undefined): Generator<Sample> {
+  const named = function* (
+    read: (key: KeyGauges) => number | undefined,
+    perClient: number,
+  ): Generator<Sample> {
     const shown = new Map<number, number>();
     for (const key of keys()) {
       const index = clients.indexOf(key.client);
       const before = shown.get(index) ?? 0;
       // Clients beyond those that have a name of their own are not shown.
-      if (index === 0 || before === SHOWN) continue;
+      if (index === 0 || before === perClient) continue;
       shown.set(index, before + 1);
       const ms = read(key);
       if (ms === undefined) continue;
       const { client, generation } = key;
-      yield { value: ms / 1000, sharedLabels: { client, generation } };
+      const sharedLabels = perClient === 1 ? { client } : { client, generation };
+      yield { value: ms / 1000, sharedLabels };
     }
   };
-  const gauge = (name: string, help: string, read: (key: KeyGauges) => number | undefined): void =>
-    registerFamily(registry, { name, help, type: 'gauge' }, () => named(read));
+  const gauge = (
+    name: string,
+    help: string,
+    read: (key: KeyGauges) => number | undefined,
+    perClient = SHOWN,
+  ): void => registerFamily(registry, { name, help, type: 'gauge' }, () => named(read, perClient));
   gauge('key_created_timestamp_seconds', 'When a key was made.', (key) => key.createdAt);
   gauge('key_last_used_timestamp_seconds', 'When a key was last used.', (key) => key.lastUsedAt);
   gauge(
     'key_deadline_timestamp_seconds',
     'Until when a retiring key is good at the latest.',
     (key) => key.deadline,
+  );
+  gauge(
+    'client_expires_timestamp_seconds',
+    'When all keys of a client end, where an end is set.',
+    (key) => key.clientEndsAt,
+    1,
   );
 };

@@ -104,6 +104,9 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 /** Series of `requests_total`, of the 5,000 that all families may have; some dozens are usual. */
 const MAX_SERIES = 1800;
 
+/** What LiteLLM, or the sidecar for it, answers where something fails. */
+const FAILED = [500, 502, 503, 504];
+
 /** Counts exchanges that ended; each label set has at most 63 values. */
 const createRequestCounters = (registry: Registry, routes: LabelSet, clients: LabelSet) => {
   const methods = createLabelSet(METHODS);
@@ -127,6 +130,10 @@ const createRequestCounters = (registry: Registry, routes: LabelSet, clients: La
       },
     };
     samples.set(key, sample);
+    // Where the first failure of a route makes a series, `increase()` does not see that failure.
+    if (clients.valueAt(client) !== '-' && samples.size < MAX_SERIES / 2) {
+      for (const failed of FAILED) sampleOf(client, route, method, failed);
+    }
     return sample;
   };
 

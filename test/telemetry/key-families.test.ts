@@ -59,13 +59,14 @@ const gaugesOf = (client: string, changes = {}) => ({
   createdAt: 1_700_000_000_500,
   lastUsedAt: undefined,
   deadline: undefined,
+  clientEndsAt: undefined,
   ...changes,
 });
 
 describe('the dates of keys', () => {
   it('are read at each scrape, in seconds, where there are any', async () => {
     const keys = [
-      gaugesOf('ci', { lastUsedAt: 1_700_000_100_000 }),
+      gaugesOf('ci', { lastUsedAt: 1_700_000_100_000, clientEndsAt: 1_700_000_300_000 }),
       gaugesOf('ci', { generation: 'ci-2', deadline: 1_700_000_200_000 }),
       gaugesOf('ci', { generation: 'ci-1' }),
     ];
@@ -77,6 +78,7 @@ describe('the dates of keys', () => {
     expect(dates('created')).toEqual([1_700_000_000.5, 1_700_000_000.5, undefined]);
     expect(dates('last_used')).toEqual([1_700_000_100, undefined, undefined]);
     expect(dates('deadline')).toEqual([undefined, 1_700_000_200, undefined]);
+    expect(own(first, 'client_expires_timestamp_seconds{client="ci"}')).toBe(1_700_000_300);
     keys.pop();
     keys.shift();
     expect(dates('created', await series())).toEqual([undefined, 1_700_000_000.5, undefined]);
@@ -149,7 +151,9 @@ describe('the dates of keys', () => {
     if (client === undefined) throw new Error('it was just made');
     const ended = { ...client, generations: [] };
     const gauges = [...keyGauges({ ...rest, clients: new Map([['ci', ended]]) }, () => 1)];
-    expect(gauges).toMatchObject([{ generation: 'ci-1', createdAt: 1000, deadline: undefined }]);
+    expect(gauges).toMatchObject([
+      { generation: 'ci-1', createdAt: 1000, deadline: undefined, clientEndsAt: undefined },
+    ]);
   });
 });
 

@@ -57,7 +57,7 @@ describe('closed sets', () => {
           [3, 2, 1].map((number) => ({
             client,
             generation: `${client}-${number}`,
-            ...{ createdAt: 1, lastUsedAt: 2, deadline: 3 },
+            ...{ createdAt: 1, lastUsedAt: 2, deadline: 3, clientEndsAt: 4 },
           })),
         ),
       routeGroups: Array.from({ length: 90 }, (_, index) => `g${index}`),

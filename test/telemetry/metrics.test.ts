@@ -48,6 +48,7 @@ describe('exposition', () => {
       [
         "build_info gauge",
         "client_aborts_total counter",
+        "client_expires_timestamp_seconds gauge",
         "config_changes_total counter",
         "handover_duration_seconds histogram",
         "handover_faults_total counter",

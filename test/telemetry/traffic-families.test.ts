@@ -3,6 +3,24 @@ import { exchange } from './exchange.ts';
 import { startMetrics } from './start-metrics.ts';
 
 describe('what is counted', () => {
+  it('begins at 0 where a route may fail, so that the first failure is an increase', async () => {
+    const { events, series } = startMetrics();
+    events.onExchangeEnd(exchange());
+    const failures = (at: ReadonlyMap<string, number>, client: string) =>
+      [500, 502, 503, 504].map((status) =>
+        at.get(
+          `litellm_sidecar_requests_total{client="${client}",route="chat",method="POST",status="${status}"}`,
+        ),
+      );
+    expect(failures(await series(), 'master')).toEqual([0, 0, 0, 0]);
+    events.onExchangeEnd(exchange({ status: 502 }));
+    events.onExchangeEnd(exchange({ client: '-', status: 401 }));
+    const at = await series();
+    expect(failures(at, 'master')).toEqual([0, 1, 0, 0]);
+    // Of those who have no key nobody asks for a rate of failures.
+    expect(failures(at, '-')).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
   it('counts an exchange in each family that it touches', async () => {
     const { events, series } = startMetrics();
     events.onExchangeEnd(exchange());
