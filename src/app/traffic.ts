@@ -129,7 +129,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
   });
   const server = createTrafficServer({
     ...{ gateway, elapsed: clock.elapsed },
-    headersTimeoutMs: config.headersTimeoutMs,
+    ...{ headersTimeoutMs: config.headersTimeoutMs, keepAliveMs: config.keepAliveMs },
   });
   const close = async (): Promise<void> => {
     upstreams.close();

@@ -3,7 +3,7 @@ import { type AdminClient, AdminRefusal, createAdminClient } from './admin-clien
 import { renderCallers } from './key-report.ts';
 import type { JsonFlag } from './options.ts';
 import { handoverName, stepWords } from './phrases.ts';
-import { readClientSettings, stateFolder } from './settings.ts';
+import { findStateFolder } from './settings.ts';
 import {
   currentUser,
   EXIT,
@@ -53,7 +53,7 @@ export function createCommandContext(
   base: Pick<CommandContext, 'terminal' | 'time' | 'interrupts' | 'end'>,
 ): CommandContext {
   const { terminal, time, interrupts, end } = base;
-  const state = (): string => stateFolder(readClientSettings(terminal));
+  const state = (): string => findStateFolder(terminal);
   const onStarting = (waitMs: number): void =>
     say(terminal, `the sidecar is starting; waiting for it, ${waitMs / 1000} s at most`);
   const ask: CommandContext['ask'] = async (flags, command) => {

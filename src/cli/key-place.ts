@@ -26,13 +26,22 @@ export type MasterKeyPlace =
  */
 export function findMasterKey(settings: SettingsInForce): MasterKeyPlace {
   const { config, origins, envFile } = settings;
-  const file = clientKeyPath(stateFolder(settings), 'master');
-  const made = keyFromFile(file);
-  if (made !== undefined) return { kind: 'made', where: file, file, key: made };
+  const state = stateFolder(settings);
+  const kept = findKeptKey(state);
+  if (kept !== undefined) return { kind: 'made', where: kept.file, ...kept };
   const { declaredKey: key } = config;
-  if (key === undefined) return { kind: 'absent', file };
+  if (key === undefined) return { kind: 'absent', file: clientKeyPath(state, 'master') };
   const where = placeInWords(SETTINGS.declaredKey, origins.declaredKey, envFile);
   return { kind: 'declared', where, key };
+}
+
+/** The newest key of `master` in a state folder; undefined: none is kept. Throws `CommandError`. */
+export function findKeptKey(
+  state: string,
+): { readonly file: string; readonly key: Secret } | undefined {
+  const file = clientKeyPath(state, 'master');
+  const key = keyFromFile(file);
+  return key && { file, key };
 }
 
 /** What to tell where `findMasterKey` finds no key. */

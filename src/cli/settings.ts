@@ -1,8 +1,9 @@
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { type ConfigPlaces, loadConfig } from '../config/load.ts';
-import { formatMistakes } from '../config/sources.ts';
-import { CommandError, EXIT } from './terminal.ts';
+import { formatMistakes, type Mistake } from '../config/sources.ts';
+import { CommandError, EXIT, say, type Terminal } from './terminal.ts';
 
 /**
  * The URL at which this machine reaches a listener, by the address that it listens on. 0.0.0.0 and
@@ -23,17 +24,40 @@ export type SettingsInForce = ReturnType<typeof readSettings>;
 export function readSettings(places: ConfigPlaces) {
   const loaded = loadConfig(places);
   if (loaded.ok) return { ...loaded, cwd: places.cwd };
-  throw new CommandError(formatMistakes(loaded.mistakes).trimEnd(), EXIT.configuration);
+  throw mistaken(loaded.mistakes);
 }
 
 /**
  * The settings for a command that talks to a sidecar or to a gateway. Such a command may run beside
  * the containers, where nothing says where LiteLLM is: it does not need to know.
  */
-export function readClientSettings({ env, cwd }: ConfigPlaces): SettingsInForce {
+export const readClientSettings = (places: ConfigPlaces): SettingsInForce =>
+  readSettings(clientPlaces(places));
+
+function clientPlaces({ env, cwd }: ConfigPlaces): ConfigPlaces {
   const upstream = env['SIDECAR_UPSTREAM'] || 'http://127.0.0.1:4002';
-  return readSettings({ env: { ...env, SIDECAR_UPSTREAM: upstream }, cwd });
+  return { env: { ...env, SIDECAR_UPSTREAM: upstream }, cwd };
 }
+
+/**
+ * The state folder, absolute: all that a command needs which asks the running sidecar. Whoever must
+ * revoke a key at once is not kept from it by a typo somewhere else, but told of that. Throws
+ * `CommandError` where no sidecar was started with the folder: it may be another than was meant.
+ */
+export function findStateFolder(terminal: Terminal): string {
+  const loaded = loadConfig(clientPlaces(terminal));
+  if (loaded.ok) return resolve(terminal.cwd, loaded.config.state);
+  const { mistakes, state } = loaded;
+  if (state === undefined || !existsSync(join(state, 'admin.sock'))) throw mistaken(mistakes);
+  const names = [...new Set(mistakes.map(({ name }) => name))].join(', ');
+  say(terminal, `the settings have mistakes, and no sidecar would start with them: ${names}`, [
+    'sidecar config says what is wrong; this command goes on without them',
+  ]);
+  return state;
+}
+
+const mistaken = (mistakes: readonly Mistake[]): CommandError =>
+  new CommandError(formatMistakes(mistakes).trimEnd(), EXIT.configuration);
 
 /** The state folder, absolute. */
 export const stateFolder = ({ config, cwd }: SettingsInForce): string => resolve(cwd, config.state);

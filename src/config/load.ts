@@ -28,7 +28,11 @@ export interface ConfigPlaces {
 }
 
 /** A configuration, or its mistakes; and the `.env` that was looked for, absolute, there or not. */
-type LoadedConfig = ParsedConfig & { readonly envFile: string };
+export type LoadedConfig = ParsedConfig & {
+  readonly envFile: string;
+  /** The state folder, absolute, where at least that can be read. */
+  readonly state: string | undefined;
+};
 
 /**
  * Reads the environment, `.env`, and the files that `NAME_FILE` names. Never throws: a file that
@@ -43,12 +47,21 @@ export function loadConfig(places: ConfigPlaces): LoadedConfig {
   const parsed = parseConfig([...keys.sources, ...said], places.cwd);
   const faults = [...dotenv.mistakes, ...keys.mistakes];
   if (parsed.ok && faults.length === 0) {
-    return { ...parsed, warnings: [...dotenv.warnings, ...parsed.warnings], envFile };
+    const state = resolve(places.cwd, parsed.config.state);
+    return { ...parsed, warnings: [...dotenv.warnings, ...parsed.warnings], envFile, state };
   }
   // A name whose line or file is at fault is told once: the parser finds no value there.
   const known = new Set(faults.map(({ name }) => name));
   const others = parsed.ok ? [] : parsed.mistakes.filter(({ name }) => !known.has(name));
-  return { ok: false, mistakes: [...faults, ...others], envFile };
+  return { ok: false, mistakes: [...faults, ...others], envFile, state: stateIn(said, places.cwd) };
+}
+
+/** The state folder by itself, whatever is wrong with other settings. */
+function stateIn(said: readonly Source[], cwd: string): string | undefined {
+  const setting = SETTINGS.state;
+  const found = findValue(said, setting);
+  if (found === undefined) return resolve(cwd, setting.default);
+  return 'hint' in readFound(setting, found) ? undefined : resolve(cwd, found.text);
 }
 
 const environmentOf = ({ env }: ConfigPlaces): Source => ({

@@ -304,6 +304,13 @@ export const SETTINGS = {
       default: '30s',
       help: 'how long a client may take to send its headers; 0: no limit',
     },
+    /** Above what Go's clients (90 s) and Caddy (120 s) keep an idle connection for. */
+    keepAliveMs: {
+      name: 'SIDECAR_KEEP_ALIVE',
+      kind: duration,
+      default: '150s',
+      help: 'how long an idle connection is kept: longer than proxies in front do; 0: no limit',
+    },
     uploadIdleMs: {
       name: 'SIDECAR_UPLOAD_IDLE',
       kind: duration,

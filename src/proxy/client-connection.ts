@@ -112,3 +112,13 @@ export function lingerThenDestroy(socket: Duplex): void {
   socket.once('close', () => clearTimeout(timer));
   socket.resume();
 }
+
+/** What a client may take to read the rest after LiteLLM closed a WebSocket. Milliseconds. */
+const LAST_WORDS_MS = 30_000;
+
+/** Ends a connection whose client may keep its half open, or read no more. */
+export function endThenDestroy(socket: Duplex): void {
+  const timer = setTimeout(() => socket.destroy(), LAST_WORDS_MS);
+  socket.once('close', () => clearTimeout(timer));
+  socket.end(() => lingerThenDestroy(socket));
+}

@@ -3,7 +3,11 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
 import { reasonPhrase } from './answer-head.ts';
+import { endThenDestroy } from './client-connection.ts';
 import { MAX_ANSWER_HEAD } from './connections.ts';
+
+/** Milliseconds of silence after which the kernel asks LiteLLM's machine whether it is there. */
+const PROBE_AFTER_MS = 60_000;
 
 export interface UpgradeRequest {
   readonly request: IncomingMessage;
@@ -66,6 +70,7 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       made.once('upgrade', (answer, socket) => {
         answer.headers = asHeaderObject(answer.rawHeaders);
         upgraded = socket;
+        socket.setKeepAlive(true, PROBE_AFTER_MS);
         gate.opened();
         hooks.onAnswer(101);
       });
@@ -247,7 +252,7 @@ export class Gate extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    if (!this.#released) this.#socket.end();
+    if (!this.#released) endThenDestroy(this.#socket);
     done();
   }
 
@@ -262,8 +267,8 @@ export class Gate extends Duplex {
     return this;
   }
 
-  setKeepAlive(on: boolean, delayMs: number): this {
-    this.#socket.setKeepAlive(on, delayMs);
+  /** The listener has done that: http-proxy-3 would have Linux wait for two hours. */
+  setKeepAlive(): this {
     return this;
   }
 

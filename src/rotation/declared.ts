@@ -31,7 +31,17 @@ export type DeclaredOutcome =
   /** `disabled`: nobody is let in with it, as `master` is disabled and stays so. */
   | { readonly kind: 'rotated'; readonly where: string; readonly disabled: boolean }
   /** The declared value is not used; the key that was active before stays active. */
-  | { readonly kind: 'refused'; readonly warning: WarningView };
+  | {
+      readonly kind: 'refused';
+      readonly warning: WarningView;
+      /** It is taken as soon as there is room for it, or the disk can be written again. */
+      readonly waits: boolean;
+    };
+
+/** What is refused by these is refused by the state of things, and not for what the key is. */
+const PASSING: ReadonlySet<string> = new Set([
+  ...['too_many_generations', 'rotation_under_way', 'store_unavailable', 'publish_failed'],
+]);
 
 interface DeclaredOptions {
   readonly keeper: Keeper;
@@ -58,7 +68,8 @@ export function createDeclaredKeys(options: DeclaredOptions) {
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;
       const { code, message, hints } = error;
-      return refused(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
+      const outcome = refused(code, `${where}: ${message}`, hints[0] ?? 'sidecar status');
+      return { ...outcome, waits: PASSING.has(code) };
     }
   };
 
@@ -145,9 +156,10 @@ export function planDeclared(
   return { kind: 'rotate' };
 }
 
-const refused = (code: string, message: string, hint: string): DeclaredOutcome => ({
-  kind: 'refused',
+const refused = (code: string, message: string, hint: string) => ({
+  kind: 'refused' as const,
   warning: { code, message, hint },
+  waits: false,
 });
 
 const unreadable = (fault: string): DeclaredOutcome =>

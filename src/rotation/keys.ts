@@ -105,7 +105,7 @@ export async function openKeys(options: KeysOptions) {
   const first = await firstKey({ keeper, rotator, keyFiles, declared, places, graceMs });
   events.onDeclared(first.outcome);
   void publisher.tryAll();
-  const watch = watchDeclared(options, declared, first.reading);
+  const watch = watchDeclared(options, keeper, declared, first);
   const schedule = scheduleOf(options.config);
   const timer = createKeyTimer({
     ...{ keeper, clock, schedule, usage },
@@ -235,19 +235,53 @@ function isNewest(
   return number !== undefined && idOf(client, number) === generation;
 }
 
-/** Acts from now on whenever the declared key changes. */
+/** A declared key that waits for a disk is tried again after so many milliseconds. */
+const TRY_DECLARED_MS = 10_000;
+
+/**
+ * Acts from now on whenever the declared key changes, and again where it had to wait: else the next
+ * restart would take it, when nobody expects a rotation.
+ */
 function watchDeclared(
   { places, events }: KeysOptions,
+  keeper: Keeper,
   declared: DeclaredKeys,
-  settled: DeclaredReading,
+  first: { readonly reading: DeclaredReading; readonly outcome: DeclaredOutcome },
 ) {
-  const act = async (reading: DeclaredReading): Promise<void> => {
-    const outcome = await declared.settle(reading);
+  let { reading, outcome } = first;
+  let retry: NodeJS.Timeout | undefined;
+  let stopped = false;
+  const isWaiting = (): boolean => outcome.kind === 'refused' && outcome.waits;
+  const act = async (next: DeclaredReading, again = false): Promise<void> => {
+    reading = next;
+    outcome = await declared.settle(next);
+    if (isWaiting()) tryIn(TRY_DECLARED_MS);
+    if (again && isWaiting()) return;
     if (outcome.kind === 'refused') events.onRotation('declared', 'refused');
     events.onDeclared(outcome);
+    if (outcome.kind !== 'rotated') return;
+    for (const { message, hint } of declared.warnings()) events.onNote(`${message} (${hint})`);
   };
-  return createKeyWatch({ places, settled, onSettled: (reading) => void act(reading) });
+  const tryIn = (ms: number): void => {
+    clearTimeout(retry);
+    if (!stopped) retry = setTimeout(() => void act(reading, true), ms).unref();
+  };
+  if (isWaiting()) tryIn(TRY_DECLARED_MS);
+  keeper.subscribe((changes) => {
+    if (isWaiting() && changes.some(({ kind }) => ROOM.has(kind))) tryIn(0);
+  });
+  const watch = createKeyWatch({ places, settled: reading, onSettled: (each) => void act(each) });
+  return {
+    stop(): void {
+      stopped = true;
+      clearTimeout(retry);
+      watch.stop();
+    },
+  };
 }
+
+/** What makes room for one more key. */
+const ROOM: ReadonlySet<KeyringEvent['kind']> = new Set(['retired', 'revoked', 'rotated']);
 
 /** For how many ended generations of each client the record of their use is kept. */
 const ENDED_KEPT = 8;

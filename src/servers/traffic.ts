@@ -9,14 +9,23 @@ interface TrafficServerOptions {
   readonly gateway: Gateway;
   /** Milliseconds a client may take for the head of a request; 0: no limit. */
   readonly headersTimeoutMs: number;
+  /**
+   * Milliseconds that an idle connection is kept; 0: no limit. Whoever is in front must close
+   * first, or it sends a request on a connection that ends: AWS's load balancers keep theirs for
+   * 60 s, Go's clients for 90 s, Caddy for 120 s.
+   */
+  readonly keepAliveMs: number;
   /** The monotonic clock, milliseconds. */
   readonly elapsed: () => number;
 }
 
 export type TrafficServer = ReturnType<typeof createTrafficServer>;
 
-/** Load balancers close idle connections after 60 s: they must be the ones who close first. */
-const KEEP_ALIVE_MS = 75_000;
+/**
+ * After so many milliseconds of silence the kernel asks a client whether it is there, ten times in
+ * as many seconds: one that vanished in a silent stream would keep LiteLLM at work.
+ */
+const PROBE_AFTER_MS = 30_000;
 const MAX_HEADER_SIZE = 32 * 1024;
 /** How often Node looks for connections whose head is late. */
 const CHECK_EVERY_MS = 1000;
@@ -75,9 +84,11 @@ export function createTrafficServer(options: TrafficServerOptions) {
   };
 }
 
-function openServer({ headersTimeoutMs }: TrafficServerOptions): Server {
+function openServer({ headersTimeoutMs, keepAliveMs }: TrafficServerOptions): Server {
   return createServer({
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: keepAliveMs,
+    keepAlive: true,
+    keepAliveInitialDelay: PROBE_AFTER_MS,
     headersTimeout: headersTimeoutMs,
     // A body may take as long as it keeps coming: the exchanges watch over that.
     requestTimeout: 0,

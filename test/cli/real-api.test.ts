@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -252,4 +252,27 @@ test('a sidecar that starts answers once it has started', async () => {
   const { code, stderr } = await runIn(cwd, 'status', { time });
   expect(code).toBe(0);
   expect(stderr).toContain('the sidecar is starting; waiting for it');
+});
+
+test.each(['status', 'revoke master-2 --compromised', 'clients list --json', 'who master-2'])(
+  '%s asks the sidecar, whatever is wrong in .env, and says that',
+  async (line) => {
+    serve();
+    writeFileSync(join(cwd, '.env'), 'SIDECAR_GRACE=soon\nSIDECAR_PROT=1\nLITELLM_MASTER_KEY="x\n');
+    const { code, stdout, stderr } = await runIn(cwd, line);
+    expect([code, stdout === '']).toEqual([0, false]);
+    expect(stderr).toContain(
+      'no sidecar would start with them: LITELLM_MASTER_KEY, SIDECAR_GRACE, SIDECAR_PROT',
+    );
+    expect(calls).not.toEqual([]);
+  },
+);
+
+test('a folder that cannot be read out of the settings is a mistake as before', async () => {
+  serve();
+  writeFileSync(join(cwd, '.env'), 'SIDECAR_STATE="./state\n');
+  const { code, stderr } = await runIn(cwd, 'status');
+  expect(code).toBe(64);
+  expect(stderr).toContain('SIDECAR_STATE');
+  expect(calls).toEqual([]);
 });

@@ -56,6 +56,27 @@ describe('a key declared in .env', () => {
     expect(sidecar.logText()).not.toContain(third);
   });
 
+  it('that finds no room is taken as soon as there is some', async () => {
+    const [first, second] = [generateKey(), generateKey()];
+    const sidecar = await stage(first);
+    for (let more = 0; more < 7; more++) await rotate(sidecar);
+    await edit(sidecar, second);
+    await vi.waitFor(async () => {
+      expect(await warningsOf(sidecar)).toEqual(['too_many_generations']);
+    }, WITHIN);
+    await change(sidecar, 'generations/master-1/revoke', { force: true });
+    await active(sidecar, 'master-9', second);
+    expect(await warningsOf(sidecar)).toEqual([]);
+  });
+
+  it('that is short is warned of in the log, too, when it is edited', async () => {
+    const sidecar = await stage(generateKey());
+    await edit(sidecar, 'sk-Xy7qLm2Rt9Bv');
+    await active(sidecar, 'master-2', 'sk-Xy7qLm2Rt9Bv');
+    expect(await warningsOf(sidecar)).toEqual(['short_declared_key']);
+    expect(sidecar.logText()).toContain('has only 15 characters');
+  });
+
   it('lets nobody in while master is disabled, and says so', async () => {
     const [first, second] = [generateKey(), generateKey()];
     const sidecar = await stage(first);

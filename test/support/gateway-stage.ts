@@ -80,7 +80,7 @@ async function startGateway(ends: (() => unknown)[]) {
     isReady: () => true,
     isDraining: () => false,
   });
-  const server = createTrafficServer({ gateway, headersTimeoutMs: 0, elapsed });
+  const server = createTrafficServer({ gateway, headersTimeoutMs: 0, keepAliveMs: 0, elapsed });
   const { port } = await server.listen('127.0.0.1', 0);
   ends.push(async () => {
     exchanges.cut(() => true);

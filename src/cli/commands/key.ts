@@ -2,9 +2,9 @@ import { MASTER } from '../../client-name.ts';
 import { generateKey } from '../../keyring/key.ts';
 import type { Secret } from '../../secret.ts';
 import type { CommandDefinition } from '../command.ts';
-import { findClientKey, findMasterKey, noKeyYet } from '../key-place.ts';
+import { findClientKey, findKeptKey, findMasterKey, noKeyYet } from '../key-place.ts';
 import { parseClient } from '../options.ts';
-import { readClientSettings, stateFolder } from '../settings.ts';
+import { readClientSettings } from '../settings.ts';
 import { EXIT, type ExitCode, say, type Terminal } from '../terminal.ts';
 
 const SHOW_HELP = `
@@ -18,7 +18,7 @@ started with a key that you declared (LITELLM_MASTER_KEY), nothing is shown: the
 `;
 
 /** `sidecar key`: a fresh key, or the newest one of a client. */
-export const keyCommand: CommandDefinition = (program, { terminal, end }) => {
+export const keyCommand: CommandDefinition = (program, { terminal, state, end }) => {
   const key = program.command('key').description('make a key, or show the newest one of a client');
   key
     .command('new')
@@ -31,7 +31,7 @@ export const keyCommand: CommandDefinition = (program, { terminal, end }) => {
     .description("print a client's newest key")
     .argument('[client]', 'whose key', parseClient, MASTER)
     .addHelpText('after', SHOW_HELP)
-    .action((client: string) => end(showKey(terminal, client)));
+    .action((client: string) => end(showKey(terminal, state(), client)));
 };
 
 /**
@@ -39,12 +39,11 @@ export const keyCommand: CommandDefinition = (program, { terminal, end }) => {
  * that no sidecar has taken up is not repeated: stdout stays empty, and the exit code is 1, so that
  * a script notices.
  */
-function showKey(terminal: Terminal, client: string): ExitCode {
-  const settings = readClientSettings(terminal);
-  if (client !== MASTER) {
-    return writeKey(terminal, client, findClientKey(stateFolder(settings), client));
-  }
-  const place = findMasterKey(settings);
+function showKey(terminal: Terminal, state: string, client: string): ExitCode {
+  if (client !== MASTER) return writeKey(terminal, client, findClientKey(state, client));
+  const kept = findKeptKey(state);
+  if (kept !== undefined) return writeKey(terminal, client, kept);
+  const place = findMasterKey(readClientSettings(terminal));
   switch (place.kind) {
     case 'made':
       return writeKey(terminal, client, place);
