@@ -56,6 +56,7 @@ export function createBackoff() {
   return {
     /** Until when to wait, in milliseconds since the epoch; 0: do not wait. */
     notBefore: () => at,
+    waitsUntil: (now: number) => (at > now ? at : undefined),
     failed(now: number) {
       at = now + waitMs;
       waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
@@ -96,6 +97,7 @@ export function createAutomaticHandovers(options: AutomaticOptions) {
     const at = scheduledRotationAt(state, everyMs);
     return at && Math.max(at, backoff.schedule.notBefore());
   };
+  const configWaitsUntil = () => (autoReload ? backoff.config.waitsUntil(now()) : undefined);
 
   return {
     /**
@@ -120,19 +122,18 @@ export function createAutomaticHandovers(options: AutomaticOptions) {
     /** A handover ended, whoever caused it. */
     onEnd({ by, end }: EndedHandover): void {
       if (by !== 'schedule' && by !== 'config') return;
-      if (by === 'config' && end === 'done') edits.onDone();
-      if (end === 'done') backoff[by].succeeded();
+      const isOver = by === 'config' ? edits.onEnd(end === 'done') : end === 'done';
+      if (isOver) backoff[by].succeeded();
       else backoff[by].failed(now());
     },
     /** When something may be due next; Infinity: nothing becomes due by time alone. */
     nextAt(state: UpstreamState): number {
-      const configAt = backoff.config.notBefore();
-      const isConfigLater = autoReload && configAt > now();
-      return Math.min(rotationAt(state) ?? Infinity, isConfigLater ? configAt : Infinity);
+      return Math.min(rotationAt(state) ?? Infinity, configWaitsUntil() ?? Infinity);
     },
     /** The schedule's next rotation, after a failure later; undefined: there is none. */
     rotationAt,
-    config: edits.latest,
+    /** The latest edit, and until when it waits after a failure; undefined: it does not wait. */
+    ...{ config: edits.latest, configWaitsUntil },
     onConfigChanged(seen: ConfigSeen): void {
       edits.onSeen(seen);
       // Another content deserves another try.
@@ -159,8 +160,14 @@ function createConfigEdits(first: ConfigSeen | undefined) {
     onBegin() {
       reload = 'begun';
     },
-    onDone() {
-      if (reload === 'begun') reload = 'done';
+    /**
+     * The reload ended. Returns whether an edit may be tried at once: it was taken, or it is a mend
+     * that was saved while the broken configuration was tried.
+     */
+    onEnd(isDone: boolean): boolean {
+      const isNew = reload === 'none';
+      if (isDone && !isNew) reload = 'done';
+      return isDone || isNew;
     },
     onSeen(next: ConfigSeen) {
       // The same configuration seen once more is no edit.

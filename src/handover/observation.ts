@@ -114,6 +114,7 @@ interface SlotChecksOptions {
 
 interface Memory extends CheckedSlot {
   readonly contentId: string;
+  readonly firstSeenAt: number;
   readonly checkedAt: number;
   readonly isChecking: boolean;
 }
@@ -125,7 +126,18 @@ const UNCHECKED: CheckedSlot = {
   masterKeyLine: undefined,
 };
 
-/** Checks LiteLLM slot by slot, and forgets what it saw when the content of the slot changes. */
+/**
+ * Milliseconds after which a content is checked though no report says that its LiteLLM was started:
+ * where there is no report at all (SIDECAR_REPORTS may not be set), and where one is left of the
+ * content before, whose LiteLLM the launcher gives 5 s to let go of its port.
+ */
+const UNREPORTED_MS = { none: 3000, ofAnother: 20_000 };
+
+/**
+ * Checks LiteLLM slot by slot, and forgets what it saw when the content of the slot changes. Until
+ * the launcher reports of the present content, the LiteLLM that answers may be that of the content
+ * before, which is about to stop.
+ */
 export function createSlotChecks(options: SlotChecksOptions) {
   const { verify, keyOf, now } = options;
   const memories = new Map<SlotName, Memory>();
@@ -166,18 +178,27 @@ export function createSlotChecks(options: SlotChecksOptions) {
       const [contentId, key] = [options.contentIdOf(slot), keyOf(slot)];
       if (contentId === undefined || key === undefined) return;
       const known = recall(slot);
-      const memory = known ?? { ...UNCHECKED, contentId, checkedAt: -Infinity, isChecking: false };
+      const fresh = { contentId, firstSeenAt: now(), checkedAt: -Infinity, isChecking: false };
+      const memory = known ?? { ...UNCHECKED, ...fresh };
       if (known === undefined) memories.set(slot, memory);
-      if (!memory.isChecking && now() - memory.checkedAt >= everyMs) {
+      const report = await options.readReport(slot).catch(() => undefined);
+      const isOwn = report !== undefined && isReportOf(report, contentId);
+      if (isOwn) note(slot, memory, { report, portSince: portSinceIn(memory, report, now()) });
+      const isDue = !memory.isChecking && now() - memory.checkedAt >= everyMs;
+      if (isDue && (isOwn || mayCheckUnreported(memory, report, now()))) {
         void checkOnce(slot, memory, key).then(onChecked);
       }
-      const report = await options.readReport(slot).catch(() => undefined);
-      if (report === undefined || !isReportOf(report, contentId)) return;
-      const portSince = report.port === undefined ? undefined : (memory.portSince ?? now());
-      note(slot, memory, { report, portSince });
     },
   };
 }
+
+const portSinceIn = (memory: Memory, { port }: SlotReport, now: number): number | undefined =>
+  port === undefined ? undefined : (memory.portSince ?? now);
+
+/** Whether a content is checked that no report speaks of, or only an earlier one did. */
+const mayCheckUnreported = (memory: Memory, report: SlotReport | undefined, now: number): boolean =>
+  memory.report !== undefined ||
+  now - memory.firstSeenAt >= UNREPORTED_MS[report === undefined ? 'none' : 'ofAnother'];
 
 /** A launcher that may not read the slot cannot know its id, and its report says why it may not. */
 const isReportOf = ({ slotId }: SlotReport, contentId: string): boolean =>

@@ -186,6 +186,7 @@ function adminOf(
         slots: [{ name: 'a', url: origin, state: 'active', up: isUp, ...load }],
         ...{ handover: null, waiting: null, last: null, keyMadeAt: null },
         ...{ rotateEveryMs: null, nextRotationAt: null, config: 'none', autoReload: false },
+        configWaitsUntil: null,
         database: saltKey.database() ?? null,
         saltKeySet: config.saltKeySet,
         keyChange: keyChange.view(),

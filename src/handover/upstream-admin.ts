@@ -99,6 +99,7 @@ function upstreamStatus(options: UpstreamAdminOptions): UpstreamView {
     nextRotationAt: isoOrNull(runner.automatic.rotationAt(state)),
     config,
     autoReload,
+    configWaitsUntil: config === 'changed' ? isoOrNull(runner.automatic.configWaitsUntil()) : null,
     database: saltKey.database() ?? null,
     saltKeySet,
     keyChange: null,

@@ -119,6 +119,8 @@ export interface UpstreamView {
    */
   readonly config: 'current' | 'changed' | 'refused' | 'none';
   readonly autoReload: boolean;
+  /** Until when a changed configuration waits, because the try before failed; null: it does not. */
+  readonly configWaitsUntil: string | null;
   /** Whether LiteLLM says that it has a database; null: not asked yet. */
   readonly database: boolean | null;
   readonly saltKeySet: boolean;

@@ -120,6 +120,7 @@ export const upstreamView = (over: Partial<UpstreamView> = {}): UpstreamView => 
   nextRotationAt: null,
   config: 'current',
   autoReload: false,
+  configWaitsUntil: null,
   database: null,
   saltKeySet: false,
   keyChange: null,

@@ -168,6 +168,30 @@ describe('an edit of the configuration', () => {
     expect(await life.ended('handover-4')).toMatchObject({ fault: { code: 'died' } });
   });
 
+  it('that mends a broken one is tried as soon as that one has failed', async () => {
+    const life = await open({ config: { autoReload: true } });
+    stage.configure('broken');
+    life.runner.onConfigChanged(await stage.digest());
+    // By then the broken one was copied.
+    await soon(() => expect(stage.launcher.started).toEqual(['a', 'b']));
+    stage.configure('mended');
+    life.runner.onConfigChanged(await stage.digest());
+    const broken = await life.ended('handover-1');
+    const mended = await life.ended('handover-2');
+    expect([broken.state, mended.state]).toEqual(['rolled_back', 'done']);
+    const waited = Date.parse(mended.startedAt) - Date.parse(broken.endedAt ?? '');
+    expect(waited).toBeLessThan(10_000);
+  });
+
+  it('that waits after a failure says until when', async () => {
+    const life = await open({ config: { autoReload: true } });
+    rmSync(`${stage.root}/config/config.yaml`);
+    life.runner.onConfigChanged('of a file that is gone by now');
+    expect((await life.ended('handover-1')).fault).toMatchObject({ code: 'config_unusable' });
+    const { configWaitsUntil, now } = life.admin.status();
+    expect(Date.parse(configWaitsUntil ?? '')).toBeGreaterThan(Date.parse(now));
+  });
+
   it('that is seen late is not switched to over and over', async () => {
     const life = await open({ config: { autoReload: true } });
     stage.configure('another');

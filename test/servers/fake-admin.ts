@@ -130,6 +130,7 @@ export const UPSTREAM: UpstreamView = {
   nextRotationAt: null,
   config: 'current',
   autoReload: false,
+  configWaitsUntil: null,
   database: null,
   saltKeySet: false,
   keyChange: null,

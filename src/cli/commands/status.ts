@@ -123,7 +123,7 @@ function upstreamLine(view: UpstreamView, now: number): LabelledLine {
   const parts = [
     placeWords(view),
     ...refusedWords(view),
-    ...configWords(view),
+    ...configWords(view, now),
     ...[view.handover, view.waiting].flatMap((each) => handoverWords(each, now)),
     ...keyChangeWords(view, now).map((words) => `key change ${words}`),
     ...warningWords(view),
@@ -142,8 +142,12 @@ function placeWords(view: UpstreamView): string {
   return active === undefined ? 'none is active' : `slot ${active.name}, ${upWord(active)}`;
 }
 
-function configWords({ config, autoReload }: UpstreamView): readonly string[] {
+function configWords(view: UpstreamView, now: number): readonly string[] {
+  const { config, autoReload, configWaitsUntil } = view;
   if (config === 'none') return [];
+  if (configWaitsUntil !== null) {
+    return [`config changed, tried again ${showUntil(configWaitsUntil, now)}`];
+  }
   if (config === 'refused') return ['config refused: `sidecar upstream status` says why'];
   if (config === 'current' || autoReload) return [`config ${config}`];
   return ['config changed: `sidecar upstream reload` takes it'];

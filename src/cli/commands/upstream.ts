@@ -146,7 +146,7 @@ function slotRow(slot: SlotView): readonly Cell[] {
 function linesOf(view: UpstreamView, now: number): readonly LabelledLine[] {
   return [
     ...handoverLines(view, now),
-    configLine(view),
+    configLine(view, now),
     ...(view.config === 'refused' ? faultLines(view.last) : []),
     keyLine(view, now),
     ...keyChangeWords(view, now).map(
@@ -201,8 +201,13 @@ function faultLines(last: HandoverView | null): readonly LabelledLine[] {
   ];
 }
 
-function configLine({ config, autoReload }: UpstreamView): LabelledLine {
+function configLine(
+  { config, autoReload, configWaitsUntil }: UpstreamView,
+  now: number,
+): LabelledLine {
   const label = 'config';
+  const again =
+    configWaitsUntil === null ? 'by itself' : `again ${showUntil(configWaitsUntil, now)}`;
   switch (config) {
     case 'current':
       return { label, ...CALM, text: autoReload ? 'current; an edit is tried by itself' : config };
@@ -211,7 +216,7 @@ function configLine({ config, autoReload }: UpstreamView): LabelledLine {
         label,
         ...CARE,
         text: autoReload
-          ? 'changed since LiteLLM started; it is tried by itself'
+          ? `changed since LiteLLM started; it is tried ${again}`
           : 'changed since LiteLLM started; `sidecar upstream reload` takes it',
       };
     case 'refused': {
