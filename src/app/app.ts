@@ -1,3 +1,4 @@
+import { configView } from '../config/view.ts';
 import { digestOf } from '../keyring/key.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
@@ -62,6 +63,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   begun.push(traffic.close);
   const api = createAdminApi({
     ...{ admin: keys.admin, upstream: litellm.admin, audit: state.audit },
+    settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
   const ops = buildOps(options, base, { keys, litellm, traffic, api });

@@ -38,6 +38,7 @@ function start(port: number, onWrite: () => void = () => undefined): Promise<App
   if (!loaded.ok) throw new Error('a setting is wrong');
   return startApp({
     config: loaded.config,
+    settings: { ...loaded, load: () => loaded },
     log: createLog({
       level: 'info',
       destination: { write: () => undefined },
