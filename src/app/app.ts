@@ -8,7 +8,7 @@ import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
-import { checksOf, type Litellm, openLitellm } from './litellm.ts';
+import { checksOf, type Litellm, openLitellm, shutdownCheckOf } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
@@ -57,12 +57,14 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const litellm = await openLitellm({
     ...options,
     ...{ metrics: base.metrics, keys, checks: checksOf(config), mayWrite: state.mayWrite },
+    shutdown: shutdownCheckOf(config),
   });
   begun.push(litellm.close);
   const traffic = buildTraffic(options, base, keys, litellm);
   begun.push(traffic.close);
   const api = createAdminApi({
-    ...{ admin: keys.admin, upstream: litellm.admin, audit: state.audit },
+    ...{ admin: keys.admin, audit: state.audit },
+    upstream: { ...litellm.admin, status: litellm.status },
     settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ConfigView } from '../../config/view.ts';
 import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
+import type { UpstreamView } from '../../handover/views.ts';
 import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
 import {
@@ -33,7 +34,9 @@ export interface AuditReader {
 /** Whom the endpoints ask. */
 interface AdminParts {
   readonly admin: KeyAdmin;
-  readonly upstream: UpstreamAdmin;
+  readonly upstream: Omit<UpstreamAdmin, 'status'> & {
+    status(): UpstreamView | Promise<UpstreamView>;
+  };
   readonly audit: AuditReader;
   /** The settings in force, beside those that stand there now. */
   readonly settings: () => ConfigView;
