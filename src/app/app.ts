@@ -74,8 +74,10 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   state.checkLock();
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
-  const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
-  const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
+  const [{ port: opsPort }, { port }] = await listenOnBoth(
+    listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_'),
+    listenOrExplain(traffic.server, config.host, config.port, ''),
+  );
 
   /**
    * Stops as a server behind a load balancer should: not ready at once, serving on for
@@ -128,6 +130,19 @@ function buildOps(
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });
+}
+
+/** Tells of both ports at once where neither can be had: who mends one would only meet the next. */
+async function listenOnBoth<T>(one: Promise<T>, other: Promise<T>): Promise<readonly [T, T]> {
+  const ends = await Promise.allSettled([one, other]);
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []));
+  const [first, second] = failures;
+  if (!(first instanceof StartupError && second instanceof StartupError)) {
+    return await Promise.all([one, other]);
+  }
+  const message = `${first.message}; ${second.message}`;
+  const hint = `${first.hint}; ${second.hint}`;
+  throw new StartupError('port', message, { hint, cause: first.cause });
 }
 
 /** Listens, or says why it cannot, and which setting helps. */

@@ -293,3 +293,21 @@ test('config shows what is in force, and what a restart would take', async () =>
     },
   });
 });
+
+test.each([
+  ['rotate --as alice@example.com', {}, 'cli:alice@example.com'],
+  ['--as bob rotate', { SUDO_USER: 'alice' }, 'cli:bob'],
+  ['rotate', { SUDO_USER: 'alice' }, process.getuid?.() === 0 ? 'cli:alice' : BY],
+  ['rotate', { SUDO_USER: 'jürgen' }, process.getuid?.() === 0 ? 'cli:j?rgen' : BY],
+])('%s, with %j, is the word of a person in the audit', async (line, env, by) => {
+  serve();
+  expect((await runIn(cwd, line, { env })).code).toBe(0);
+  expect(calls[0]?.at(-1)).toEqual(by);
+});
+
+test('a key is no person', async () => {
+  serve();
+  const { code, stderr } = await runIn(cwd, 'rotate --as sk-0123456789abcdef');
+  expect([code, calls]).toEqual([2, []]);
+  expect(stderr).not.toContain('0123456789abcdef');
+});
