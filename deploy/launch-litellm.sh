@@ -20,7 +20,9 @@
 #                            replaced by [key]; a line that looks like the next is indented
 #   ended <exit status>      once it has ended; 128 and more where a signal ended it
 #
-# It goes when the slot is empty and its LiteLLM has ended. Nothing depends on it: without that
+# In launcher stands, once this script runs, what every LiteLLM is given: GRACEFUL_SHUTDOWN_TIMEOUT=…
+#
+# A report goes when the slot is empty and its LiteLLM has ended. Nothing depends on it: without that
 # folder, or with a full disk, LiteLLM runs as well.
 #
 # usage: launch-litellm.sh [argument of litellm]...      every argument but --port is passed on
@@ -47,6 +49,11 @@ report_lines=1000
 report_columns=2000
 line_end='
 '
+
+# Since 1.108 LiteLLM cancels what it has in hand 30 s after a SIGTERM. It finishes here, for a day:
+# the sidecar has a limit of its own (SIDECAR_DRAIN), and so has whoever stops the container.
+GRACEFUL_SHUTDOWN_TIMEOUT=${GRACEFUL_SHUTDOWN_TIMEOUT:-86400}
+export GRACEFUL_SHUTDOWN_TIMEOUT
 
 # The key reaches LiteLLM from its slot and from nowhere else. A `key` that came in the environment
 # would take every value of ours out with it.
@@ -303,6 +310,11 @@ prompt_sed=''
 # Comes after LiteLLM's last words. Random, so that nobody can make LiteLLM say it.
 mark=launcher-$$-$(od -An -N8 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n')
 
+given="GRACEFUL_SHUTDOWN_TIMEOUT=$GRACEFUL_SHUTDOWN_TIMEOUT"
+(umask 0137 && printf '%s\n' "$given" >"$reports/.launcher") 2>/dev/null ||
+  say "$reports cannot be written by $(id): nobody else learns why a LiteLLM does not start"
+mv -f "$reports/.launcher" "$reports/launcher" 2>/dev/null
+
 keep a "${LAUNCHER_PORT_A:-4000}" "$@" &
 keepers=$!
 keep b "${LAUNCHER_PORT_B:-4002}" "$@" &
@@ -311,8 +323,5 @@ keepers="$keepers $!"
 # shellcheck disable=SC2064,SC2086 # both as they are now
 trap "kill -TERM $keepers 2>/dev/null" TERM INT
 [ -x "$slots" ] || say "$slots is closed to $(id): is this user in the group of that folder?"
-(: >"$reports/.launcher") 2>/dev/null ||
-  say "$reports cannot be written by $(id): nobody else learns why a LiteLLM does not start"
-rm -f "$reports/.launcher" 2>/dev/null
 say "waits for $slots/a and $slots/b"
 until wait; do :; done

@@ -1,6 +1,6 @@
 // Installs LiteLLM where `npm run local` and `npm run test:litellm` look for it, and Anthropic's
 // SDK for Python beside it; what is there already is left as it is.
-// npm run install:litellm
+// npm run install:litellm [-- 1.104.9, which goes into .local/litellm-1.104.9]
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,12 +11,34 @@ import { layoutOf } from '../src/local/prepare.ts';
 /** The SDK that the tests run; OpenAI's comes with LiteLLM, which needs it. */
 const ANTHROPIC = 'anthropic==2.12.0';
 
+/**
+ * The other releases that are supported, by what pip is told. Not every index has the
+ * litellm-proxy-extras that 1.104.9 asks for by an exact version (migrations of a database, of which
+ * there is none here): the rest of what it needs is that of 1.104.8.
+ */
+const OTHERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  '1.104.9': [
+    ['litellm[proxy]==1.104.8', 'prisma==0.15.0'],
+    ['--no-deps', 'litellm==1.104.9'],
+  ],
+};
+
+const { argv, env } = process;
+const other = argv[2];
+const runs = other === undefined ? undefined : OTHERS[other];
+if (other !== undefined && runs === undefined) {
+  throw new Error(
+    `no release to install: ${Object.keys(OTHERS).join(', ')} are known, not ${other}`,
+  );
+}
 // Where npm runs it, which is the root of this checkout.
-const { home, litellm, pipLog } = layoutOf(process.cwd());
+const { home, litellm: usual, pipLog } = layoutOf(process.cwd());
+const litellm = other === undefined ? usual : `${usual}-${other}`;
+const log = other === undefined ? pipLog : `${pipLog}.${other}`;
 mkdirSync(home, { recursive: true });
-if (!(await isInstalled(litellm))) {
+if (!(await isInstalled(litellm, runs))) {
   const { signal } = new AbortController();
-  for (const step of installSteps(litellm, { log: pipLog, env: process.env, signal })) {
+  for (const step of installSteps(litellm, { log, env, signal, ...(runs && { runs }) })) {
     console.error(step.title);
     await step.run(() => undefined);
   }

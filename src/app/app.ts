@@ -1,3 +1,4 @@
+import { configView } from '../config/view.ts';
 import { digestOf } from '../keyring/key.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
@@ -7,7 +8,7 @@ import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
-import { checksOf, type Litellm, openLitellm } from './litellm.ts';
+import { checksOf, type Litellm, openLitellm, shutdownCheckOf } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
 
@@ -56,12 +57,15 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const litellm = await openLitellm({
     ...options,
     ...{ metrics: base.metrics, keys, checks: checksOf(config), mayWrite: state.mayWrite },
+    shutdown: shutdownCheckOf(config),
   });
   begun.push(litellm.close);
   const traffic = buildTraffic(options, base, keys, litellm);
   begun.push(traffic.close);
   const api = createAdminApi({
-    ...{ admin: keys.admin, upstream: litellm.admin, audit: state.audit },
+    ...{ admin: keys.admin, audit: state.audit },
+    upstream: { ...litellm.admin, status: litellm.status },
+    settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
   const ops = buildOps(options, base, { keys, litellm, traffic, api });
@@ -70,8 +74,10 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   state.checkLock();
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
-  const { port: opsPort } = await listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_');
-  const { port } = await listenOrExplain(traffic.server, config.host, config.port, '');
+  const [{ port: opsPort }, { port }] = await listenOnBoth(
+    listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_'),
+    listenOrExplain(traffic.server, config.host, config.port, ''),
+  );
 
   /**
    * Stops as a server behind a load balancer should: not ready at once, serving on for
@@ -124,6 +130,19 @@ function buildOps(
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });
+}
+
+/** Tells of both ports at once where neither can be had: who mends one would only meet the next. */
+async function listenOnBoth<T>(one: Promise<T>, other: Promise<T>): Promise<readonly [T, T]> {
+  const ends = await Promise.allSettled([one, other]);
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []));
+  const [first, second] = failures;
+  if (!(first instanceof StartupError && second instanceof StartupError)) {
+    return await Promise.all([one, other]);
+  }
+  const message = `${first.message}; ${second.message}`;
+  const hint = `${first.hint}; ${second.hint}`;
+  throw new StartupError('port', message, { hint, cause: first.cause });
 }
 
 /** Listens, or says why it cannot, and which setting helps. */

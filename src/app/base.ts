@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
-import type { DeclaredPlaces } from '../config/load.ts';
+import type { DeclaredPlaces, LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
+import type { ConfigInForce } from '../config/view.ts';
 import { ROUTE_GROUPS } from '../litellm/routes.ts';
 import { createExchanges } from '../proxy/exchanges.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -8,6 +9,8 @@ import { createMetrics } from '../telemetry/metrics.ts';
 
 export interface AppOptions {
   readonly config: Config;
+  /** Where the settings came from, and what they would be at a start now. */
+  readonly settings: ConfigInForce & { readonly load: () => LoadedConfig };
   readonly log: Log;
   readonly clock: Clock;
   /** The sidecar's own version, and Node's. */

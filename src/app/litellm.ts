@@ -9,9 +9,10 @@ import {
 } from '../handover/contracts.ts';
 import { openSlots } from '../handover/open-slots.ts';
 import { openUnmanaged } from '../handover/unmanaged.ts';
-import type { HandoverView, UpstreamWarning } from '../handover/views.ts';
+import type { HandoverView, UpstreamView, UpstreamWarning } from '../handover/views.ts';
 import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
+import { lookAtShutdown, type Shutdown, shutdownWarning } from '../litellm/shutdown.ts';
 import type { SlotName } from '../litellm/slots.ts';
 import { askReadiness, tryKey, type Verification, verifyLitellm } from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
@@ -24,6 +25,8 @@ interface LitellmOptions
   readonly metrics: Pick<Base['metrics'], 'handoverEvents' | 'keyEvents'>;
   readonly keys: Pick<Keys, 'note' | 'now'>;
   readonly checks: LitellmChecks;
+  /** How the LiteLLM of a slot ends; undefined: nobody can know. */
+  readonly shutdown?: ((slot: SlotName) => Promise<Shutdown | undefined>) | undefined;
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
 }
@@ -31,6 +34,8 @@ interface LitellmOptions
 /** LiteLLM in slots, or the one that somebody else runs. */
 export interface Litellm {
   readonly admin: UpstreamAdmin;
+  /** What `admin` says, and whether LiteLLM ends before its requests; takes up to a second. */
+  status(): Promise<UpstreamView>;
   /** Where requests go at the start; with one place it is `a`. */
   readonly slot: SlotName;
   /** The key that requests carry at the start. */
@@ -56,7 +61,17 @@ export async function openLitellm(options: LitellmOptions): Promise<Litellm> {
   const litellm = await (slots === undefined
     ? openSomebodyElses(options)
     : openInSlots(options, slots));
-  return { ...litellm, admin: countRotations(litellm.admin, options.metrics.keyEvents) };
+  const admin = countRotations(litellm.admin, options.metrics.keyEvents);
+  return { ...litellm, admin, status: () => statusOf(admin, options) };
+}
+
+async function statusOf(admin: UpstreamAdmin, options: LitellmOptions): Promise<UpstreamView> {
+  const before = admin.status();
+  const active = before.slots.find(({ state, up }) => state === 'active' && up)?.name;
+  const shutdown = active && (await options.shutdown?.(active));
+  const warning = shutdown && shutdownWarning(shutdown, options.config.drainMs);
+  const view = admin.status();
+  return warning === undefined ? view : { ...view, warnings: [...view.warnings, warning] };
 }
 
 /** How a handover checks the LiteLLMs of this configuration. */
@@ -81,7 +96,26 @@ export function checksOf(config: Config): LitellmChecks {
   };
 }
 
-async function openInSlots(options: LitellmOptions, slots: string): Promise<Litellm> {
+/** Milliseconds: somebody looks at a screen meanwhile. */
+const SHUTDOWN_LOOK_MS = 1000;
+
+/** How LiteLLM ends, where a launcher says what it gives to it; undefined: nobody says. */
+export function shutdownCheckOf(config: Config): LitellmOptions['shutdown'] {
+  const { rootPath, keyHeader, publicUrl, reports, state, slots } = config;
+  if (slots === undefined || reports === undefined) return undefined;
+  const [a, b = a] = config.upstreams;
+  const host = publicUrl && { host: publicUrl.host };
+  return async (slot) => {
+    const key = await readKeyFile(slotKeyPath(state, slot)).catch(() => undefined);
+    const origin = slot === 'a' ? a : b;
+    const asked = { origin, rootPath, keyHeader, ...host, timeoutMs: SHUTDOWN_LOOK_MS };
+    return key && (await lookAtShutdown(reports, { ...asked, key }));
+  };
+}
+
+type Opened = Omit<Litellm, 'status'>;
+
+async function openInSlots(options: LitellmOptions, slots: string): Promise<Opened> {
   const { config, checks, keys, mayWrite } = options;
   const { onHandoverState, onConfigChange } = options.metrics.handoverEvents;
   const { admin, runner, active, key } = await openSlots({
@@ -116,7 +150,7 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Lite
   };
 }
 
-async function openSomebodyElses(options: LitellmOptions): Promise<Litellm> {
+async function openSomebodyElses(options: LitellmOptions): Promise<Opened> {
   const { config, log, checks, keys, places, upstreamKeyPlaces } = options;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);

@@ -5,9 +5,9 @@ import type { JsonFlag } from './options.ts';
 import { handoverName, stepWords } from './phrases.ts';
 import { findStateFolder } from './settings.ts';
 import {
-  currentUser,
   EXIT,
   type ExitCode,
+  personOf,
   say,
   type Terminal,
   type Time,
@@ -20,6 +20,8 @@ export interface CommandContext {
   readonly time: Time;
   /** A signal for Ctrl-C; as long as nobody asks for it, Ctrl-C ends the process. */
   interrupts(): AbortSignal;
+  /** Who asks, as `--as` says; undefined: the user of this process. */
+  as(): string | undefined;
   /** The state folder by the settings, absolute. Throws `CommandError` where they have mistakes. */
   state(): string;
   /** The exit code of the command line; undefined: the process goes on, and sets its own. */
@@ -50,14 +52,14 @@ type Render<T> = (view: T, terminal: Terminal, now: number) => string | Promise<
 export type CommandDefinition = (program: Command, context: CommandContext) => void;
 
 export function createCommandContext(
-  base: Pick<CommandContext, 'terminal' | 'time' | 'interrupts' | 'end'>,
+  base: Pick<CommandContext, 'terminal' | 'time' | 'interrupts' | 'end' | 'as'>,
 ): CommandContext {
   const { terminal, time, interrupts, end } = base;
   const state = (): string => findStateFolder(terminal);
   const onStarting = (waitMs: number): void =>
     say(terminal, `the sidecar is starting; waiting for it, ${waitMs / 1000} s at most`);
   const ask: CommandContext['ask'] = async (flags, command) => {
-    const actor = currentUser().name;
+    const actor = personOf(terminal, base.as());
     const api = createAdminClient({ state: state(), actor, time, onStarting });
     try {
       end(await command({ terminal, time, interrupts, api }));

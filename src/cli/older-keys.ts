@@ -40,7 +40,7 @@ export async function waitForOlderKeys(
       keys.every(({ use }) => use === 'ended' || use === 'free'),
   };
   const last = await watch(session, watched, signal);
-  if (last !== undefined) return conclude(terminal, last.keys, time.now());
+  if (last !== undefined) return conclude(terminal, last, time.now());
   say(terminal, 'stopped waiting; the rotation itself is done', [
     ...ids.map((id) => `sidecar who ${id} shows who still uses it`),
   ]);
@@ -163,7 +163,22 @@ const seenWithin =
 const callerWords = ({ address, userAgent }: CallerView): string =>
   userAgent === '' ? oneLine(address) : `${oneLine(address)}  ${oneLine(userAgent)}`;
 
-function conclude(terminal: Terminal, keys: readonly OlderKey[], now: number): ExitCode {
+/** Who was seen with an older key in the hour before it ended, and never with the newest. */
+function leftBehind({ keys, hasNewest }: Seen): readonly string[] {
+  return keys.flatMap(({ who: { generation, callers }, use }) => {
+    if (use !== 'ended') return [];
+    const end = Date.parse(generation.validUntil ?? '') || Infinity;
+    const left = callers
+      .filter((caller) => Date.parse(caller.lastSeenAt) >= end - DORMANT_MS && !hasNewest(caller))
+      .map(callerWords);
+    const more = left.length > MOST_SHOWN ? [`and ${left.length - MOST_SHOWN} more`] : [];
+    const names = [...left.slice(0, MOST_SHOWN), ...more].join('; ');
+    return left.length === 0 ? [] : [`${generation.id} ended, and these had not moved: ${names}`];
+  });
+}
+
+function conclude(terminal: Terminal, seen: Seen, now: number): ExitCode {
+  const { keys } = seen;
   const generationsOf = (use?: OlderKeyUse): readonly GenerationView[] =>
     keys.filter((key) => use === undefined || key.use === use).map(({ who }) => who.generation);
   const namesOf = (generations: readonly GenerationView[]): string =>
@@ -173,6 +188,11 @@ function conclude(terminal: Terminal, keys: readonly OlderKey[], now: number): E
     const back = namesOf(returned);
     say(terminal, `${back} is active again: somebody rolled this rotation back`);
     return EXIT.failed;
+  }
+  const left = leftBehind(seen);
+  if (left.length > 0) {
+    say(terminal, left.join('\n'), ['they are refused until they take the new key']);
+    return EXIT.ok;
   }
   const free = generationsOf('free');
   const words = free.map((each) => `${each.id} is ${goodUntil(each, now)}`);

@@ -26,6 +26,13 @@ export function parseSpan(text: string, what: string): string {
   throw wants(what, reading.hint);
 }
 
+/** What the audit takes as the name of a person. */
+export function parsePerson(text: string): string {
+  refuseKey(text);
+  if (/^[A-Za-z0-9._@-]{1,64}$/.test(text)) return text;
+  throw wants('a name of letters, digits and . _ @ -, such as alice or alice@example.com');
+}
+
 /** A client's name. Whether there is such a client is for the sidecar to say. */
 export function parseClient(text: string): string {
   refuseKey(text);

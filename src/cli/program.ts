@@ -10,6 +10,7 @@ import { serveCommand } from './commands/serve.ts';
 import { statusCommand } from './commands/status.ts';
 import { upstreamCommand } from './commands/upstream.ts';
 import { whoCommand } from './commands/who.ts';
+import { parsePerson } from './options.ts';
 import { VERSION } from './settings.ts';
 import {
   CommandError,
@@ -79,11 +80,13 @@ export async function runCommandLine(
   const end = (exitCode: ExitCode | undefined): void => {
     code = exitCode;
   };
-  const context = createCommandContext({ terminal, time, interrupts, end });
+  const as = (): string | undefined => program.opts<{ as?: string }>().as;
+  const context = createCommandContext({ terminal, time, interrupts, end, as });
   const program = new Command('sidecar')
     .description('a reverse proxy in front of an unmodified LiteLLM that enforces its master key')
     .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'explain a command')
+    .option('--as <person>', 'who asks, for the audit', parsePerson)
     .helpCommand('help [command]', 'explain a command')
     .addHelpText('after', HELP)
     .exitOverride()

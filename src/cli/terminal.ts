@@ -118,6 +118,17 @@ export function writeJson({ stdout }: Terminal, document: unknown): void {
 export const escapeControls = (text: string): string =>
   text.replaceAll(/[\u007f-\u009f]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
 
+/**
+ * Who sits at the keyboard, for the audit. Behind sudo that is not root, and in a container nobody
+ * but the operator knows it, who says so by `--as`.
+ */
+export function personOf({ env }: Pick<Terminal, 'env'>, as: string | undefined): string {
+  if (as !== undefined) return as;
+  const { name, uid } = currentUser();
+  const before = env['SUDO_USER'] ?? env['DOAS_USER'] ?? '';
+  return uid === 0 && before !== '' ? before : name;
+}
+
 /** The user of this process; in a container that user may have no name. */
 export function currentUser(): { readonly name: string; readonly uid: number } {
   try {

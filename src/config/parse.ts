@@ -25,7 +25,7 @@ import {
 import { type Reading, wrong } from './units.ts';
 
 /** Where each value came from: `default`, `environment`, `.env`, or the path of a key file. */
-type Origins = { readonly [F in keyof Config]: string };
+export type Origins = { readonly [F in keyof Config]: string };
 
 export type ParsedConfig =
   | {

@@ -24,6 +24,8 @@ export interface KnownKey {
   readonly endUser: string | undefined;
   /** Why the key is refused at any time; undefined: it is valid until `validUntil`. */
   readonly fault: 'expired_key' | 'revoked_key' | undefined;
+  /** Set where not the key is refused, or will be at `validUntil`, but its client. */
+  readonly ofClient?: 'disabled' | 'expires';
   /** Milliseconds since the epoch, exclusive; Infinity: no end is set. */
   readonly validUntil: number;
   /** Whether the first use of this key starts the clock of an older key's grace. */
@@ -96,16 +98,28 @@ function* validOf(client: Client): Generator<readonly [digest: string, key: Know
   const common = { client: name, scopes, allowFrom, endUser };
   for (const generation of generations) {
     const { number, digest, state } = generation;
-    const validUntil = Math.min(endOf(generation) ?? Infinity, expiresAt);
-    const fault = disabled ? 'revoked_key' : undefined;
-    const startsClock = !disabled && number > waiting;
-    yield [digest, { ...common, id: idOf(name, number), state, fault, validUntil, startsClock }];
+    const end = endOf(generation) ?? Infinity;
+    const fault = disabled ? ('revoked_key' as const) : undefined;
+    const known = {
+      id: idOf(name, number),
+      state,
+      fault,
+      startsClock: !disabled && number > waiting,
+    };
+    const validUntil = Math.min(end, expiresAt);
+    yield [digest, { ...common, ...known, validUntil, ...reasonOf(client, expiresAt < end) }];
   }
   if (staged === undefined) return;
   // A client without an active key is let in with its next one; one that was shut is not.
   const fault = client.disabledByHand ? ('revoked_key' as const) : undefined;
-  const rest = { fault, validUntil: expiresAt, startsClock: false };
+  const ends = reasonOf({ ...client, disabled: client.disabledByHand }, expiresAt < Infinity);
+  const rest = { fault, validUntil: expiresAt, startsClock: false, ...ends };
   yield [staged.digest, { ...common, id: idOf(name, staged.number), state: 'active', ...rest }];
+}
+
+function reasonOf({ disabled }: Client, endsFirst: boolean): Pick<KnownKey, 'ofClient'> {
+  if (disabled) return { ofClient: 'disabled' };
+  return endsFirst ? { ofClient: 'expires' } : {};
 }
 
 /** A retired key is told as expired even where its client is disabled: that says more. */

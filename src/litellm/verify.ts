@@ -129,6 +129,20 @@ export async function askReadiness(options: {
   return { database: HAS_DATABASE.get(fieldOf(answer.json, 'db')) };
 }
 
+/**
+ * Asks a LiteLLM for its version, with its key. `undefined`: it did not say, or in another form.
+ * Never rejects.
+ */
+export async function askVersion(options: Verification): Promise<string | undefined> {
+  const { origin, rootPath, key, keyHeader, host, timeoutMs = TIMEOUT_MS } = options;
+  const url = new URL(`${rootPath}/health/readiness/details`, origin);
+  const headers = { [keyHeader ?? 'authorization']: `Bearer ${key.reveal()}` };
+  const answer = await ask(url, host === undefined ? headers : { ...headers, host }, timeoutMs);
+  if (answer.kind !== 'said') return undefined;
+  const version = fieldOf(answer.json, 'litellm_version');
+  return typeof version === 'string' && /^[\w.+-]{1,40}$/.test(version) ? version : undefined;
+}
+
 /** What LiteLLM, or whatever listens at its address, said to one question. */
 type Answer =
   /** `json` is undefined where the body was no JSON, or longer than 4 MiB. */

@@ -18,7 +18,7 @@ import { tailOf } from './processes.ts';
  * Exact versions, because each release is checked against these. prisma is wanted even without a
  * database: without it LiteLLM answers a wrong key with 500 (litellm issue 35457).
  */
-const REQUIREMENTS = ['litellm[proxy]==1.104.2', 'prisma==0.15.0'] as const;
+const REQUIREMENTS = ['litellm[proxy]==1.108.5', 'prisma==0.15.0'] as const;
 
 /**
  * The file that is written last and names the requirements: a folder without it, or with another
@@ -32,14 +32,20 @@ interface RunOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** What pip is told to install instead, run by run. */
+  readonly runs?: readonly (readonly string[])[];
 }
 
 export const litellmIn = (folder: string): string => join(folder, 'bin', 'litellm');
 
 /** Whether the installation is complete and still runs: an upgraded Python breaks a venv. */
-export async function isInstalled(folder: string): Promise<boolean> {
+export async function isInstalled(
+  folder: string,
+  runs: RunOptions['runs'] = [REQUIREMENTS],
+): Promise<boolean> {
   const marker = join(folder, MARKER);
-  if (!existsSync(marker) || readFileSync(marker, 'utf8') !== REQUIREMENTS.join('\n')) return false;
+  if (!existsSync(marker)) return false;
+  if (readFileSync(marker, 'utf8') !== runs.flat().join('\n')) return false;
   if (!existsSync(litellmIn(folder))) return false;
   try {
     await promisify(execFile)(join(folder, 'bin', 'python'), ['-c', '']);
@@ -72,9 +78,10 @@ export function installSteps(folder: string, options: RunOptions): readonly Step
       title: 'install litellm from pypi (a minute or two, the first time only)',
       async run(note) {
         const args = ['-m', 'pip', 'install', '--no-input', '--progress-bar', 'off'];
-        await runLogged(python, [...args, ...REQUIREMENTS], options, note);
-        writeFileSync(join(folder, MARKER), REQUIREMENTS.join('\n'));
-        return REQUIREMENTS.join(', ');
+        const runs = options.runs ?? [REQUIREMENTS];
+        for (const run of runs) await runLogged(python, [...args, ...run], options, note);
+        writeFileSync(join(folder, MARKER), runs.flat().join('\n'));
+        return runs.flat().join(', ');
       },
     },
   ];
@@ -113,7 +120,7 @@ async function runLogged(
   throw new CommandError(`${args[1]} failed (${how})`, EXIT.unavailable, hints, tailOf(file));
 }
 
-/** litellm 1.104.2's own `Requires-Python: >=3.10, <3.15`. */
+/** litellm 1.108.5's own `Requires-Python: >=3.10, <3.15`. */
 const OLDEST_MINOR = 10;
 const NEWEST_MINOR = 14;
 /** The plain name first; then the versions that distributions install beside an older one. */

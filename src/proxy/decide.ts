@@ -185,12 +185,25 @@ const SCOPE_OF: Record<Exclude<RouteClass, 'health' | 'denied'>, Scope> = {
   management: 'full',
 };
 
-const MESSAGE_OF: Record<KeyFault, string> = {
-  malformed_key: 'this is no key of this gateway: check that it was copied whole, as Bearer token',
+const MESSAGE_OF: Record<Exclude<KeyFault, 'malformed_key'>, string> = {
   unknown_key: 'no client of this gateway holds this key',
   expired_key: 'this key was replaced and its grace is over: ask for the new one',
   revoked_key: 'this key was revoked: ask for a new one',
 };
+
+/** Whom the holder of a key has to ask where it is not the key that is refused. */
+const MESSAGE_OF_CLIENT = {
+  expires: 'the client of this key has expired: ask whoever runs this gateway for another end',
+  disabled: 'the client of this key is disabled: ask whoever runs this gateway',
+} as const;
+
+/** The words of a refusal. What else stands in the carrier of a malformed key is not repeated. */
+function messageOf(fault: KeyFault, known: KnownKey | undefined, carrier: string): string {
+  if (known?.ofClient !== undefined) return MESSAGE_OF_CLIENT[known.ofClient];
+  if (fault !== 'malformed_key') return MESSAGE_OF[fault];
+  const how = carrier === 'authorization' ? ', as Bearer token' : '';
+  return `what ${carrier} holds is no key of this gateway: check that it was copied whole${how}`;
+}
 
 /**
  * Decides whether a request may go on. What is not allowed by name is refused: an unknown route is
@@ -213,7 +226,9 @@ export function admit(
     return deny(refusal('missing_key', 'no key: send it as `Authorization: Bearer sk-…`'));
   }
   const { generation, fault } = findKey(rules.keyring, credential.key, rules.now);
-  if (fault !== undefined) return deny(refusal(fault, MESSAGE_OF[fault]), generation);
+  if (fault !== undefined) {
+    return deny(refusal(fault, messageOf(fault, generation, credential.carrier)), generation);
+  }
   if (generation === undefined) return deny(refusal('unknown_key', MESSAGE_OF.unknown_key));
   const { allowFrom } = generation;
   if (allowFrom.length > 0 && !rules.mayComeFrom(allowFrom, request.address)) {

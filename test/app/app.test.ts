@@ -1,6 +1,6 @@
 import { renameSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => rm(cwd, { recursive: true }));
 
 /** @param onWrite told of each step on the disk but those that take the lock */
-function start(port: number, onWrite: () => void = () => undefined): Promise<App> {
+function start(port: number, onWrite: () => void = () => undefined, opsPort = 0): Promise<App> {
   onDiskSteps(join(cwd, 'state'), (step) => {
     if (!step.endsWith(' admin.sock') && !step.startsWith('make')) onWrite();
   });
@@ -31,13 +31,14 @@ function start(port: number, onWrite: () => void = () => undefined): Promise<App
     SIDECAR_HOST: LOOPBACK,
     SIDECAR_PORT: String(port),
     SIDECAR_OPS_HOST: LOOPBACK,
-    SIDECAR_OPS_PORT: '0',
+    SIDECAR_OPS_PORT: String(opsPort),
     SIDECAR_DRAIN_DELAY: '0',
   };
   const loaded = loadConfig({ env, cwd });
   if (!loaded.ok) throw new Error('a setting is wrong');
   return startApp({
     config: loaded.config,
+    settings: { ...loaded, load: () => loaded },
     log: createLog({
       level: 'info',
       destination: { write: () => undefined },
@@ -68,6 +69,23 @@ it('a start that fails at its last step lets go of all that was begun', async ()
   await app.drain();
   const next = await start(0);
   await next.drain();
+});
+
+it('tells of both ports at once where both are in use', async () => {
+  const others = [createServer(), createServer()];
+  for (const other of others) {
+    await new Promise<void>((resolve) => {
+      other.listen(0, LOOPBACK, resolve);
+    });
+  }
+  const [port = 0, opsPort] = others.map((other) => (other.address() as AddressInfo).port);
+  const failure = await start(port, undefined, opsPort).catch((error: Error) => error);
+  for (const other of others) other.close();
+  expect(failure).toMatchObject({
+    kind: 'port',
+    message: expect.stringMatching(/^cannot listen on .* in use; cannot listen on .* in use$/),
+    hint: expect.stringMatching(/SIDECAR_OPS_PORT.*SIDECAR_PORT/),
+  });
 });
 
 it.each(['first', 'last'])(

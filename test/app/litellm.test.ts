@@ -38,6 +38,7 @@ async function open(env: Record<string, string>) {
     config: loaded.config,
     log: createLog({ level: 'info', destination, clock: systemClock }),
     checks: { ...launcher, readiness: () => Promise.resolve({ database: false }) },
+    shutdown: () => Promise.resolve({ version: '1.108.5', seconds: 599 }),
     places: openDeclaredPlaces(surroundings),
     upstreamKeyPlaces: openUpstreamKeyPlaces(surroundings),
     metrics: {
@@ -78,6 +79,7 @@ it('hands LiteLLM over, and says so in the log and to whoever counts', async () 
   expect(litellm.slot).toBe('a');
   expect(readFileSync(join(cwd, 'slots/a/master.key'), 'utf8').trim()).toBe(litellm.key.reveal());
   await soon(() => expect(litellm.admin.status().verified).toBe(true));
+  expect((await litellm.status()).warnings).toMatchObject([{ code: 'short_shutdown' }]);
   rmSync(join(cwd, 'config.yaml'));
   await soon(() => expect(told).toEqual(['idle', 'config unusable']));
   expect(litellm.admin.status().warnings).toMatchObject([{ code: 'config_unusable' }]);

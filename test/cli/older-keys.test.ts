@@ -112,6 +112,26 @@ test('every older key is waited for', async () => {
   expect(stderr).toMatch(/nobody uses master-2, master-1 any more\n$/);
 });
 
+test('who had not moved when the key ended is named', async () => {
+  const { time } = fakeTime();
+  const moved = { ...seen(NOW), address: '10.0.0.1', userAgent: 'good/1' };
+  const stays = { ...seen(NOW), address: '10.0.0.2', userAgent: 'stale/2' };
+  const gone = { ...seen(NOW - DAY), address: '10.0.0.3', userAgent: 'old/3' };
+  let looks = 0;
+  const { code, stderr } = await wait(
+    ({ what }) => {
+      if (what.startsWith('POST')) return [200, rotateView({ previous: [retiring(OLD)] })];
+      if (what.includes('master-3')) return [200, { ...whoView(), callers: [moved] }];
+      looks += 1;
+      const end = { state: 'retired', validUntil: new Date(NOW).toISOString() } as const;
+      return [200, { ...usedAt(NOW, looks > 3 ? end : {}), callers: [moved, stays, gone] }];
+    },
+    { time },
+  );
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/master-2 ended, and these had not moved: 10\.0\.0\.2 {2}stale\/2\n/);
+});
+
 test('where every older key has ended, there is nobody to wait for', async () => {
   const previous = [retiring({ state: 'revoked', validUntil: ago(0) })];
   const { code, stderr, asked } = await wait(script([], previous));

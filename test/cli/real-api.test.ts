@@ -6,6 +6,7 @@ import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
+import { CONFIG } from '../servers/fake-admin.ts';
 import {
   changeView,
   client,
@@ -74,6 +75,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
       admin,
       upstream: { ...scriptedUpstream(STEPS, calls), ...upstreamOver },
       audit,
+      settings: () => CONFIG,
       onError: (error) => calls.push(['error', error]),
     }),
   );
@@ -275,4 +277,37 @@ test('a folder that cannot be read out of the settings is a mistake as before', 
   expect(code).toBe(64);
   expect(stderr).toContain('SIDECAR_STATE');
   expect(calls).toEqual([]);
+});
+
+test('config shows what is in force, and what a restart would take', async () => {
+  serve();
+  const { code, stdout, stderr } = await runIn(cwd, 'config');
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toMatch(/SIDECAR_GRACE +24h +\.env\n +restart: 48h +\.env\n/);
+  expect(stdout).toContain('restart to take: SIDECAR_GRACE\n');
+  const json = await runIn(cwd, 'config --json');
+  expect(JSON.parse(json.stdout)).toEqual({
+    SIDECAR_GRACE: {
+      ...{ value: '24h', origin: '.env' },
+      restart: { value: '48h', set: true, origin: '.env' },
+    },
+  });
+});
+
+test.each([
+  ['rotate --as alice@example.com', {}, 'cli:alice@example.com'],
+  ['--as bob rotate', { SUDO_USER: 'alice' }, 'cli:bob'],
+  ['rotate', { SUDO_USER: 'alice' }, process.getuid?.() === 0 ? 'cli:alice' : BY],
+  ['rotate', { SUDO_USER: 'jürgen' }, process.getuid?.() === 0 ? 'cli:j?rgen' : BY],
+])('%s, with %j, is the word of a person in the audit', async (line, env, by) => {
+  serve();
+  expect((await runIn(cwd, line, { env })).code).toBe(0);
+  expect(calls[0]?.at(-1)).toEqual(by);
+});
+
+test('a key is no person', async () => {
+  serve();
+  const { code, stderr } = await runIn(cwd, 'rotate --as sk-0123456789abcdef');
+  expect([code, calls]).toEqual([2, []]);
+  expect(stderr).not.toContain('0123456789abcdef');
 });

@@ -4,7 +4,7 @@ import { recordKey } from '../support/key-ledger.ts';
 import { createStack, run, type Stack, succeeded, UP } from './stack.ts';
 import { normalise, printedBy, readTranscript, scriptOf } from './transcript.ts';
 
-const LITELLM_IMAGE = 'ghcr.io/berriai/litellm:v1.104.2';
+const LITELLM_IMAGE = 'ghcr.io/berriai/litellm:v1.108.5';
 
 const chat = (url: string, key: string | undefined, more: object = {}): Promise<Response> =>
   fetch(`${url}/v1/chat/completions`, {

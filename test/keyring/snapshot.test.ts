@@ -192,3 +192,17 @@ it('a key with an end is good until it, and not at it', () => {
 it('a digest is SHA-256', () => {
   expect(digestOf('abc')).toBe('ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0');
 });
+
+it('a key that is refused because of its client says so', () => {
+  const story = createMaster();
+  const expiresAt = story.now + 1000;
+  story.add('ci', { expiresAt });
+  story.rotate('ci', 'c1');
+  expect(known(story, 'c1')).toMatchObject({ ofClient: 'expires', validUntil: expiresAt });
+  story.rotate('ci', 'c2', { graceMs: 10, maxGraceMs: 100 });
+  expect(known(story, 'c1').ofClient).toBeUndefined();
+  expect(known(story, 'c2').ofClient).toBe('expires');
+  story.do({ kind: 'disable', client: 'ci' });
+  expect(known(story, 'c2')).toMatchObject({ fault: 'revoked_key', ofClient: 'disabled' });
+  expect(known(story, 'm1').ofClient).toBeUndefined();
+});

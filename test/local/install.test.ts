@@ -47,6 +47,12 @@ test('once all is there, it counts; pip is heard and logged meanwhile', async ()
   expect(await isInstalled(folder)).toBe(true);
 });
 
+test('another release is another installation', async () => {
+  await fakePython(base, GOOD);
+  await install();
+  expect(await isInstalled(folder, [['litellm==1.104.9']])).toBe(false);
+});
+
 test.each([
   ['the program is gone', () => rm(litellmIn(folder))],
   ['it was for another version', () => writeFile(join(folder, 'installed-by-sidecar'), 'older')],

@@ -99,6 +99,14 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
     expect((await stat(join(stage.reports, 'a.log'))).mode & 0o777).toBe(0o640);
   });
 
+  it('has what every LiteLLM is given beside it', async () => {
+    await place('a', 'sk-of-a', { exit: 3 });
+    start({ env: { GRACEFUL_SHUTDOWN_TIMEOUT: '70' } });
+    await ended('a', 3);
+    const given = await readFile(join(stage.reports, 'launcher'), 'utf8');
+    expect(given).toBe('GRACEFUL_SHUTDOWN_TIMEOUT=70\n');
+  });
+
   it('counts the tries of what is in the slot, and begins anew with each', async () => {
     const id = await place('a', 'sk-of-a', { say: 'one', exit: 3 });
     start();

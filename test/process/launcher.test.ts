@@ -71,6 +71,15 @@ describe.each(SHELLS.map((shell) => [shell.join(' '), shell] as const))('%s', (_
       expect(started).toMatchObject({ provider: 'sk-provider', key: '' });
     });
 
+    it.each([
+      ['', '86400'],
+      ['70', '70'],
+    ])('lets LiteLLM finish, "%s" for %s s', async (set, given) => {
+      await place('a', 'sk-of-a');
+      const env = { GRACEFUL_SHUTDOWN_TIMEOUT: set };
+      expect((await start({ env }).said('a', 'start')).shutdown).toBe(given);
+    });
+
     it('hides a master key of the container from all that it starts', async () => {
       const nap = '#!/bin/sh\necho "sees $(printenv LITELLM_MASTER_KEY)." >&2\nexec /bin/sleep 1\n';
       await writeFile(join(stage.base, 'sleep'), nap, { mode: 0o755 });

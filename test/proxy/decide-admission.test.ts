@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { createRouteTable } from '../../src/litellm/routes.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
 import { type AdmissionRules, admit } from '../../src/proxy/decide.ts';
@@ -95,6 +96,34 @@ describe('admission', () => {
     expect(ask(ROUTES.inference, { key: KEYS.full, rules: { ...rules, keyring } })).toBe(
       'revoked_key',
     );
+  });
+
+  it('says in words of its own that the client expired, or is disabled, and not the key', () => {
+    const words = (ofClient: 'disabled' | 'expires' | undefined, over: Partial<KnownKey>) => {
+      const known = knownKey('ci', { ...over, ...(ofClient && { ofClient }) });
+      const keyring = snapshotOf([[KEYS.full, known]]);
+      const request = { route: classify('POST', ROUTES.inference), address: '' };
+      const credential = { carrier: 'x-api-key', key: KEYS.full };
+      const outcome = admit(request, credential, { ...rules, keyring });
+      return 'refusal' in outcome ? `${outcome.refusal.code}: ${outcome.refusal.message}` : '';
+    };
+    const over = { validUntil: 0 };
+    const shut = { fault: 'revoked_key' } as const;
+    expect(words(undefined, over)).toMatch(/^expired_key: this key was replaced/);
+    expect(words('expires', over)).toMatch(/^expired_key: the client of this key has expired/);
+    expect(words(undefined, shut)).toMatch(/^revoked_key: this key was revoked/);
+    expect(words('disabled', shut)).toMatch(/^revoked_key: the client of this key is disabled/);
+  });
+
+  it('names the carrier that holds no key, and nothing that stands in it', () => {
+    const request = { route: classify('POST', ROUTES.inference), address: '' };
+    for (const carrier of ['authorization', 'x-api-key', '?key', 'subprotocol']) {
+      const outcome = admit(request, { carrier, key: 'sk-mistyped' }, rules);
+      const { code, message } = 'refusal' in outcome ? outcome.refusal : { code: '', message: '' };
+      expect(code).toBe('malformed_key');
+      expect(message).toContain(`what ${carrier} holds is no key of this gateway`);
+      expect(message).not.toContain('sk-mistyped');
+    }
   });
 
   it('says whose key it was', () => {

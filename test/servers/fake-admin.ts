@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
+import type { ConfigView } from '../../src/config/view.ts';
 import type { UpstreamAdmin } from '../../src/handover/contracts.ts';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../../src/handover/views.ts';
 import type {
@@ -44,6 +45,16 @@ export const CLIENT: ClientView = {
   tombstones: 0,
   publish: [],
   nextRotationAt: null,
+};
+export const CONFIG: ConfigView = {
+  settings: [
+    {
+      ...{ name: 'SIDECAR_GRACE', secret: false, value: '24h', set: true, origin: '.env' },
+      restart: { value: '48h', set: true, origin: '.env' },
+    },
+  ],
+  envFile: '/config/.env',
+  mistakes: null,
 };
 export const STATUS: StatusView = {
   now: AT,

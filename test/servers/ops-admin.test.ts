@@ -3,7 +3,16 @@ import { digestOf } from '../../src/keyring/key.ts';
 import type { KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { createOpsServer } from '../../src/servers/ops.ts';
-import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from './fake-admin.ts';
+import {
+  ask,
+  askRaw,
+  CONFIG,
+  fakeAdmin,
+  fakeAudit,
+  fakeUpstream,
+  ROTATED,
+  STATUS,
+} from './fake-admin.ts';
 
 const TOKEN = 'a-token-of-these-tests-0123456789';
 const servers: ReturnType<typeof createOpsServer>[] = [];
@@ -14,7 +23,10 @@ afterEach(async () => {
 const start = async (changes: Partial<KeyAdmin> = {}, opened = true) => {
   const admin = fakeAdmin(changes);
   const onError = vi.fn();
-  const api = createAdminApi({ admin, upstream: fakeUpstream(), audit: fakeAudit(), onError });
+  const api = createAdminApi({
+    ...{ admin, upstream: fakeUpstream(), audit: fakeAudit() },
+    ...{ settings: () => CONFIG, onError },
+  });
   const server = createOpsServer({
     metrics: { render: () => Promise.resolve('up 1\n'), contentType: 'text/plain' },
     isReady: () => ({ ready: true, waitingFor: [] }),

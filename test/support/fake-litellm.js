@@ -39,6 +39,7 @@ say('start', {
   key,
   config: text,
   provider: process.env.OPENAI_API_KEY,
+  shutdown: process.env.GRACEFUL_SHUTDOWN_TIMEOUT,
   child: child?.pid,
 });
 if (key?.startsWith('sk-crash')) process.exit(1);

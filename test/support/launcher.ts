@@ -31,6 +31,7 @@ export interface Said {
   readonly key?: string;
   readonly config?: string;
   readonly provider?: string;
+  readonly shutdown?: string;
   readonly child?: number;
 }
 

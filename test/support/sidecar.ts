@@ -103,6 +103,7 @@ export async function startSidecar(
   });
   const app = await startApp({
     config,
+    settings: { ...loaded, load: () => loadConfig({ env, cwd: folder }) },
     log,
     clock,
     version: '0.0.0-test',

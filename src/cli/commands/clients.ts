@@ -82,7 +82,7 @@ export const clientsCommand: CommandDefinition = (program, { show }) => {
     .command('add')
     .description('add a client with a key of its own')
     .argument('<name>', 'what to call it', parseClient)
-    .option('--scope <scope>', 'what it may do (default: inference); may be repeated', parseScope)
+    .option('--scope <scope>', 'what it may do (default: inference); one, or a,b', parseScope)
     .option('--expires <duration>', 'when its keys end, from now: 90d', parseExpiry)
     .option('--allow-from <block>', 'where it may call from; may be repeated', parseBlock)
     .option('--names-end-users', 'it speaks for many, and says to LiteLLM whose a request is')
@@ -130,10 +130,15 @@ export const clientsCommand: CommandDefinition = (program, { show }) => {
     });
 };
 
+/** One scope, or several with commas between them. */
 function parseScope(text: string, before: readonly Scope[] | undefined = []): readonly Scope[] {
-  const scope = SCOPES.find((each) => each === text);
-  if (scope !== undefined) return [...new Set([...before, scope])];
-  throw wants(`one of ${SCOPES.join(', ')}`, didYouMean(nearest(text, SCOPES)));
+  const scopes = text.split(',').map((each) => {
+    const word = each.trim().toLowerCase();
+    const scope = SCOPES.find((known) => known === word);
+    if (scope !== undefined) return scope;
+    throw wants(`one of ${SCOPES.join(', ')}`, didYouMean(nearest(word, SCOPES)));
+  });
+  return [...new Set([...before, ...scopes])];
 }
 
 /** A span from now, `90d`. */

@@ -56,6 +56,7 @@ export async function serve(places: ConfigPlaces): Promise<void> {
   for (const warning of loaded.warnings) log.warn({}, warning);
   const app = await startApp({
     config: loaded.config,
+    settings: { ...loaded, load: () => loadConfig(places) },
     log,
     clock: systemClock,
     version: VERSION,

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ConfigView } from '../../config/view.ts';
 import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
+import type { UpstreamView } from '../../handover/views.ts';
 import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
 import {
@@ -32,8 +34,12 @@ export interface AuditReader {
 /** Whom the endpoints ask. */
 interface AdminParts {
   readonly admin: KeyAdmin;
-  readonly upstream: UpstreamAdmin;
+  readonly upstream: Omit<UpstreamAdmin, 'status'> & {
+    status(): UpstreamView | Promise<UpstreamView>;
+  };
   readonly audit: AuditReader;
+  /** The settings in force, beside those that stand there now. */
+  readonly settings: () => ConfigView;
 }
 
 /** A request to an endpoint, read and found good. */
@@ -55,6 +61,7 @@ type Handler<R extends AdminRoute> = (
 
 const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
+  'GET /api/config': ({ settings }) => settings(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
     const { name, scopes = ['inference'], expires, allowFrom = [], namesEndUsers = false } = body;

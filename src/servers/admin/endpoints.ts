@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import type { ConfigView } from '../../config/view.ts';
 import type { HandoverView, SaltKeyView, UpstreamView } from '../../handover/views.ts';
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
 import type {
@@ -46,6 +47,10 @@ export interface Endpoint {
  */
 export const ENDPOINTS = {
   'GET /api/status': { about: 'everything on one page', answers: shape<StatusView>() },
+  'GET /api/config': {
+    about: 'the settings in force, and what a restart would take instead',
+    answers: shape<ConfigView>(),
+  },
   'GET /api/clients': {
     about: 'every client and its keys',
     answers: shape<{ readonly clients: readonly ClientView[] }>(),

@@ -254,5 +254,6 @@ function sendClosed(
 /** The user that the command line runs as, by its own word: whoever connects may do the same. */
 function actorOf({ headers }: IncomingMessage): string {
   const name = headers['x-sidecar-actor']?.toString() ?? '';
-  return /^[A-Za-z0-9._@-]{1,64}$/.test(name) ? `cli:${name}` : 'socket';
+  // The command line writes ? for what no header may hold.
+  return /^(?!sk-)[\w.@?+$~\\-]{1,64}$/.test(name) ? `cli:${name}` : 'socket';
 }

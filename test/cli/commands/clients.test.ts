@@ -52,7 +52,7 @@ test('clients add: its scope is inference where none is named', async () => {
 
 test('clients add: everything that can be said, several times where that makes sense', async () => {
   const line =
-    'clients add staging --scope inference --scope passthrough --scope inference --expires 90d ' +
+    'clients add staging --scope inference,passthrough --scope inference --expires 90d ' +
     '--allow-from 10.0.0.0/8 --allow-from 192.0.2.7,FD00::/8 --json';
   const { asked, stdout } = await runAgainst([201, ADDED], line);
   expect(asked[0]?.body).toEqual({

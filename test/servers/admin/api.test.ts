@@ -10,6 +10,7 @@ import {
   askRaw,
   CHANGED,
   CLIENT,
+  CONFIG,
   fakeAdmin,
   fakeAudit,
   fakeUpstream,
@@ -35,7 +36,7 @@ const start = async (
   const upstream = fakeUpstream(upstreamChanges);
   const audit = fakeAudit();
   const onError = vi.fn();
-  const api = createAdminApi({ admin, upstream, audit, onError });
+  const api = createAdminApi({ admin, upstream, audit, settings: () => CONFIG, onError });
   const server = createServer((request, response) => api.handle(request, response, 'cli:alice'));
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -427,6 +428,12 @@ describe('what a web page could send', () => {
   });
 });
 
+it('the settings in force are answered without asking the keys', async () => {
+  const { port, admin } = await start();
+  const reply = await ask({ port }, 'GET /api/config');
+  expect([reply.status, reply.json, admin.calls]).toEqual([200, CONFIG, []]);
+});
+
 describe('paths and methods', () => {
   it.each([
     ['GET /api/statu', '/api/status'],
@@ -445,7 +452,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 19);
+    expect(hints).toHaveLength(1 + 20);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -455,7 +462,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(19);
+    expect(json['hints']).toHaveLength(20);
   });
 
   it.each([

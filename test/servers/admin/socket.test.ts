@@ -18,7 +18,16 @@ import { createAdminApi } from '../../../src/servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../../../src/servers/admin/socket.ts';
 import { StartupError } from '../../../src/startup-error.ts';
 import { reachSocket } from '../../../src/store/socket-folder.ts';
-import { ask, askRaw, fakeAdmin, fakeAudit, fakeUpstream, ROTATED, STATUS } from '../fake-admin.ts';
+import {
+  ask,
+  askRaw,
+  CONFIG,
+  fakeAdmin,
+  fakeAudit,
+  fakeUpstream,
+  ROTATED,
+  STATUS,
+} from '../fake-admin.ts';
 
 let state: string;
 let path: string;
@@ -50,6 +59,7 @@ const serve = (socket: AdminSocket, changes = {}) => {
   const admin = fakeAdmin(changes);
   socket.serve(
     createAdminApi({
+      settings: () => CONFIG,
       admin,
       upstream: fakeUpstream(),
       audit: fakeAudit(),
