@@ -1,10 +1,17 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
+import { GATEWAY } from '../config/kinds.ts';
 import type { Config } from '../config/settings.ts';
 import { canConnect, createProbe } from '../litellm/probe.ts';
 import { createRouteTable } from '../litellm/routes.ts';
 import type { SlotName } from '../litellm/slots.ts';
-import { createBlockLists, inBlocks } from '../proxy/address.ts';
+import {
+  createBlockLists,
+  createUnbelievedNote,
+  defaultGateway,
+  inBlocks,
+} from '../proxy/address.ts';
 import { createCors } from '../proxy/cors.ts';
 import type { Policy } from '../proxy/decide.ts';
 import type { Exchanges } from '../proxy/exchanges.ts';
@@ -83,6 +90,26 @@ function policyOf(config: Config, keys: Keys): () => Policy {
   };
 }
 
+/** Docker's gateway has another address at each start. */
+function trustedProxies(config: Config, log: AppOptions['log']): readonly string[] {
+  return config.trustedProxies.flatMap((each) => {
+    if (each !== GATEWAY) return [each];
+    const gateway = defaultGateway(readRoutes());
+    if (gateway === undefined) {
+      log.warn({}, 'there is no gateway here for SIDECAR_TRUSTED_PROXIES: it trusts nobody');
+    }
+    return gateway === undefined ? [] : [gateway];
+  });
+}
+
+function readRoutes(): string {
+  try {
+    return readFileSync('/proc/net/route', 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 function uploadRules(config: Config, { elapsed }: Clock): UploadRules {
   const { replayBytes, bodyLimit: limit } = config;
   return { replayBytes, budget: createReplayBudget(config.replayTotalBytes), limit, elapsed };
@@ -122,7 +149,8 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
       ...{ answerTimeoutMs, uploadIdleMs, cors: createCors(config.corsOrigins) },
     },
     failures: createFailureLimiter(config.failuresPerMinute, clock.elapsed),
-    isTrustedProxy: inBlocks(config.trustedProxies),
+    isTrustedProxy: inBlocks(trustedProxies(config, log)),
+    noteUnbelieved: createUnbelievedNote((peer) => log.warn({ peer }, UNBELIEVED)),
     upload: uploadRules(config, clock),
     isReady: () => !phase.isStopping && upstreams.active.isUp() && start.isKeyTaken() !== false,
     isDraining: () => phase.isDraining,
@@ -144,7 +172,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     readiness: () => readiness(upstreams, phase.isStopping, start.isKeyTaken() !== false),
     /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */
     async drain(): Promise<void> {
-      await finish(options, exchanges, server, phase);
+      await finish(options, { exchanges, server, upstreams, phase });
       await close();
     },
     /** Ends what is under way so that no client takes the part it has for the whole. */
@@ -163,12 +191,20 @@ function readiness({ active }: Upstreams, isStopping: boolean, isKeyTaken: boole
   return { ready: waitingFor.length === 0, waitingFor };
 }
 
+const UNBELIEVED =
+  'X-Forwarded-For is not believed, as its sender is not in SIDECAR_TRUSTED_PROXIES (said once)';
+
+interface DrainedParts {
+  readonly exchanges: Exchanges;
+  readonly server: TrafficServer;
+  readonly upstreams: Upstreams;
+  readonly phase: { isStopping: boolean; isDraining: boolean };
+}
+
 /** Tells load balancers, refuses new requests a while later, and lets those under way end. */
 async function finish(
   { config, log }: AppOptions,
-  exchanges: Exchanges,
-  server: TrafficServer,
-  phase: { isStopping: boolean; isDraining: boolean },
+  { exchanges, server, upstreams, phase }: DrainedParts,
 ): Promise<void> {
   phase.isStopping = true;
   server.ending.begin();
@@ -178,6 +214,8 @@ async function finish(
   );
   await sleep(config.drainDelayMs);
   phase.isDraining = true;
+  // What waits for a LiteLLM that is away would keep the drain up for as long as it may wait.
+  for (const { hold } of upstreams.all()) hold.letGo();
   await server.ending.stopListening();
   log.info(
     { left: exchanges.count('all') },

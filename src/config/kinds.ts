@@ -168,6 +168,15 @@ export const blocks: Kind<readonly string[]> = listOf(
   'addresses and CIDR blocks with commas between them, such as 10.0.0.0/8,192.0.2.7,fd00::/8',
 );
 
+/** Stands for the default gateway, as which Docker shows who comes through a published port. */
+export const GATEWAY = 'gateway';
+
+/** Proxies: blocks of addresses, and the gateway, whose address Docker changes at each start. */
+export const proxies: Kind<readonly string[]> = listOf(
+  { read: (text) => (text === GATEWAY ? got(text) : readBlock(text)), show: String },
+  'addresses and CIDR blocks with commas between them, and the word gateway for that of Docker',
+);
+
 type Upstreams = readonly [URL, ...URL[]];
 
 /** An http or https URL without credentials and query; the caller says what else it may hold. */

@@ -12,6 +12,7 @@ import {
 import {
   createMask,
   DEFAULT,
+  DOTENV,
   ENVIRONMENT,
   type Found,
   findValue,
@@ -67,7 +68,12 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   if (mistakes.length > 0) return { ok: false, mistakes };
   // Each row of the table has left a value of its kind, and `Config` is inferred from the kinds.
   const config = withAbsoluteTargets(values as unknown as Config, cwd);
-  const warnings = [...shadowedKey(sources), ...misspeltKey(sources), ...shortInterval(config)];
+  const warnings = [
+    ...shadowedKey(sources),
+    ...overridden(sources),
+    ...misspeltKey(sources),
+    ...shortInterval(config),
+  ];
   return { ok: true, config, origins: origins as Origins, warnings };
 }
 
@@ -197,6 +203,21 @@ function misspeltKey(sources: readonly Source[]): string[] {
  * A warning for places that declare different keys: one counts, and the others are easily taken
  * for it.
  */
+function overridden(sources: readonly Source[]): string[] {
+  return EVERY_SETTING.filter(({ dotenvFirst }) => dotenvFirst !== true).flatMap((setting) => {
+    const counting = findValue(sources, setting);
+    const dotenv = sources.find(({ name }) => name === DOTENV);
+    const text = dotenv && valueIn(dotenv, setting.name);
+    if (text === undefined || counting?.source.name !== ENVIRONMENT || counting.text === text) {
+      return [];
+    }
+    return [
+      `${setting.name} in .env does not count: the environment (the compose file's, say) has ` +
+        'another value',
+    ];
+  });
+}
+
 function shadowedKey(sources: readonly Source[]): string[] {
   const { name } = SETTINGS.declaredKey;
   const counting = findValue(sources, SETTINGS.declaredKey);

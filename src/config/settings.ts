@@ -12,6 +12,7 @@ import {
   path,
   pathPatterns,
   port,
+  proxies,
   publicUrl,
   publishTargets,
   rootPath,
@@ -223,11 +224,11 @@ export const SETTINGS = {
       kind: optional(publicUrl),
       help: 'how clients call this gateway, for redirects and forwarded headers',
     },
-    /** CIDR blocks. */
+    /** CIDR blocks, and the word `gateway`. */
     trustedProxies: {
       name: 'SIDECAR_TRUSTED_PROXIES',
-      kind: blocks,
-      help: 'proxies whose X-Forwarded-* headers are believed; not set: nobody',
+      kind: proxies,
+      help: "proxies whose X-Forwarded-* are believed, gateway for Docker's; not set: nobody",
     },
     state: {
       name: 'SIDECAR_STATE',

@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 
 /** Milliseconds between two questions, until LiteLLM has answered and whenever it is away. */
 const UNTIL_UP_MS = 500;
-/** Milliseconds between two questions while LiteLLM answers. */
-const STEADY_MS = 5000;
+/** Milliseconds between two questions while LiteLLM answers; traffic finds out before that. */
+const STEADY_MS = 10_000;
 const TIMEOUT_MS = 3000;
 /**
  * A silent LiteLLM counts as away from this question in a row on: its one event loop stops for
@@ -14,7 +14,7 @@ const SILENCES = 3;
 
 /**
  * Asks LiteLLM now and then whether it lives: at once, then twice a second until the first answer,
- * then each five seconds.
+ * then each ten seconds.
  */
 export function createProbe(options: {
   origin: URL;

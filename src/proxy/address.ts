@@ -54,6 +54,22 @@ export function createBlockLists(): BlockLists {
   };
 }
 
+/**
+ * The address of the default gateway in what Linux has in /proc/net/route (proc(5)): eight
+ * hexadecimal digits, the last byte of the address first.
+ */
+export function defaultGateway(routes: string): string | undefined {
+  for (const line of routes.split('\n')) {
+    const [, destination, gateway = ''] = line.split('\t');
+    if (destination !== '00000000' || !/^[0-9A-F]{8}$/.test(gateway)) continue;
+    return (gateway.match(/../g) ?? [])
+      .reverse()
+      .map((byte) => parseInt(byte, 16))
+      .join('.');
+  }
+  return undefined;
+}
+
 /** Stands for a client whose address cannot be read: it lies in no block. */
 export const NO_ADDRESS = 'unknown';
 
@@ -109,6 +125,20 @@ export function peerOf(request: IncomingMessage, head: Head, isTrusted: InBlocks
   const lines = head.values.filter((_, at) => head.names[at] === 'x-forwarded-for');
   const forwardedFor = lines.length === 0 ? undefined : lines.join(',');
   return { peer, trusted, address: clientAddress(peer, forwardedFor, isTrusted) };
+}
+
+/**
+ * Tells once that a peer who is not trusted says whose a request is: a proxy that nobody named.
+ *
+ * @param tell gets that peer's address
+ */
+export function createUnbelievedNote(tell: (peer: string) => void) {
+  let isTold = false;
+  return ({ names }: Head, { peer, trusted }: Peer): void => {
+    if (isTold || trusted || !names.includes('x-forwarded-for')) return;
+    isTold = true;
+    tell(peer);
+  };
 }
 
 /**

@@ -32,6 +32,7 @@ interface GatewayOptions {
   readonly exchange: ExchangeContext;
   readonly failures: FailureLimiter;
   readonly isTrustedProxy: InBlocks;
+  readonly noteUnbelieved: (head: Head, from: Peer) => void;
   readonly upload: UploadRules;
   /** LiteLLM answers, and the sidecar is not about to stop. */
   readonly isReady: () => boolean;
@@ -107,6 +108,7 @@ function judge(request: IncomingMessage, websocket: boolean, options: GatewayOpt
   const startedAt = elapsed();
   const head = readHead(request);
   const from = peerOf(request, head, options.isTrustedProxy);
+  options.noteUnbelieved(head, from);
   const decision = decide(head, { address: from.address, websocket }, options.policy());
   const caller = callerRecord(requestIdOf(head), head, from.address, decision);
   const key = 'generation' in decision ? decision.generation : undefined;

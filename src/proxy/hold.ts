@@ -105,6 +105,12 @@ export function createHold(options: {
     /** Lets all go on though this LiteLLM is still away: traffic goes to another one. */
     releaseAll,
     size: () => waiting.size,
+    /** Lets go of all that wait: they are told that LiteLLM is away. */
+    letGo(): void {
+      const all = [...waiting.keys()];
+      waiting.clear();
+      for (const waiter of all) waiter.expire();
+    },
     close(): void {
       closed = true;
       clearInterval(timer);

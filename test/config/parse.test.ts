@@ -122,6 +122,17 @@ describe('the declared key', () => {
     expect(same.warnings).toEqual([]);
   });
 
+  it('beside it, a setting of .env that the environment overrides is warned about', () => {
+    const file = dotenv({ SIDECAR_HOLD: '10s', SIDECAR_DRAIN: '60s', SIDECAR_GRACE: '1h' });
+    const { warnings } = good(
+      environment({ ...UPSTREAM, SIDECAR_HOLD: '30s', SIDECAR_DRAIN: '60s' }),
+      file,
+    );
+    expect(warnings).toEqual([
+      "SIDECAR_HOLD in .env does not count: the environment (the compose file's, say) has another value",
+    ]);
+  });
+
   it('may not stand beside the name of its file', () => {
     const both = environment({ ...UPSTREAM, ...key(3), ...named });
     expect(mistakesOf(keyFile(path, key(1)), both)).toEqual([

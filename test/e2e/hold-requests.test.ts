@@ -36,6 +36,19 @@ describe('while LiteLLM is away', () => {
     await caller.until(/(?:answer to[\s\S]*){10}/);
   });
 
+  it('a sidecar that drains lets go of what waits, which would keep it up', async () => {
+    const { sidecar, upstream } = await stage({ settings: HELD });
+    await upstream.stop();
+    const first = post(sidecar, 'first');
+    await foundAway(sidecar);
+    await sidecar.drain();
+    const { response } = await first;
+    expect([response.statusCode, response.headers['x-sidecar-refusal']]).toEqual([
+      503,
+      'upstream_unavailable',
+    ]);
+  });
+
   it('too many wait: 503 overloaded, and those that wait are served', async () => {
     const settings = { ...HELD, SIDECAR_HOLD_MAX: '2' };
     const { sidecar, upstream } = await stage({ settings });
@@ -124,8 +137,9 @@ describe('while LiteLLM is away', () => {
     expect(await status('/health/liveliness')).toBe(200);
   });
 
-  it('a drain lets it come back and finishes what waits', async () => {
-    const { sidecar, upstream } = await stage({ settings: { ...HELD, SIDECAR_DRAIN: '20s' } });
+  it('that comes back within the delay of a drain is sent what waits', async () => {
+    const settings = { ...HELD, SIDECAR_DRAIN_DELAY: '2s', SIDECAR_DRAIN: '20s' };
+    const { sidecar, upstream } = await stage({ settings });
     await upstream.stop();
     const held = findAway(sidecar);
     await foundAway(sidecar);

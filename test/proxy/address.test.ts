@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest';
 import {
   clientAddress,
   createBlockLists,
+  createUnbelievedNote,
+  defaultGateway,
   inBlocks,
   NO_ADDRESS,
   networksOf,
   plainAddress,
 } from '../../src/proxy/address.ts';
+import { headOf } from '../support/heads.ts';
 
 describe('blocks of addresses', () => {
   it.each([
@@ -107,6 +110,29 @@ describe('the address of a client', () => {
       }),
     );
   });
+});
+
+it.each([
+  [['eth0\t00000000\t010011AC\t0003', 'eth0\t000011AC\t00000000\t0001'], '172.17.0.1'],
+  [['eth0\t000011AC\t00000000\t0001', 'eth1\t00000000\tFE0A0A0A\t0003'], '10.10.10.254'],
+  [['eth0\t000011AC\t00000000\t0001'], undefined],
+  [['eth0\t00000000\tnonsense\t0003'], undefined],
+  [[], undefined],
+])('finds the default gateway in %j', (lines, gateway) => {
+  const head = 'Iface\tDestination\tGateway \tFlags';
+  expect(defaultGateway([head, ...lines, ''].join('\n'))).toBe(gateway);
+});
+
+it('tells once of a proxy that nobody named', () => {
+  const told: string[] = [];
+  const note = createUnbelievedNote((peer) => told.push(peer));
+  const from = (peer: string, trusted: boolean) => ({ peer, trusted, address: peer });
+  const said = headOf('GET /', ['X-Forwarded-For: 203.0.113.7']);
+  note(headOf('GET /', ['Host: a']), from('192.0.2.1', false));
+  note(said, from('10.0.0.1', true));
+  note(said, from('192.0.2.2', false));
+  note(said, from('192.0.2.3', false));
+  expect(told).toEqual(['192.0.2.2']);
 });
 
 it('has no address that any list of blocks holds', () => {

@@ -74,7 +74,7 @@ a copy with your backups. LiteLLM sees it once its container is recreated.
 Examples:
   $ sidecar upstream salt-key >> .env
   $ docker compose exec -T sidecar sidecar upstream salt-key >> .env
-  $ docker compose up -d --force-recreate
+  $ docker compose up -d --force-recreate litellm
 
 Exit codes: 0 done, 1 refused, 69 no sidecar runs
 `;
@@ -286,7 +286,8 @@ async function saltKey(session: AdminSession, flags: JsonFlag): Promise<ExitCode
   say(terminal, 'a new salt key for LiteLLM; the sidecar does not keep it', [
     'both lines belong into .env, and a copy with your backups',
     'without it nothing that LiteLLM has stored can be read; it must never change',
-    "then recreate LiteLLM's container, so that it sees it: docker compose up -d --force-recreate",
+    "then recreate LiteLLM's container, so that it sees it: " +
+      'docker compose up -d --force-recreate litellm',
   ]);
   return code;
 }
