@@ -1,6 +1,8 @@
 import { createParser } from 'eventsource-parser';
 import type { Secret } from '../secret.ts';
-import { fieldOf, oneLine, parseJson } from '../text/safe.ts';
+import { fieldOf, parseJson } from '../text/safe.ts';
+import { describeAnswer, errorUnder200 } from './answer-words.ts';
+import type { Question } from './model-question.ts';
 
 /** A gateway as its client sees it: nothing in this file knows what stands behind the gateway. */
 export type GatewayProbe = ReturnType<typeof createGatewayProbe>;
@@ -15,7 +17,10 @@ interface GatewayProbeOptions {
   readonly version: string;
 }
 
-/** What became of one chat request. Times are milliseconds since the request was sent. */
+/** What a gateway lists: each model's name, and what it is for, where LiteLLM says so. */
+export type ListedModels = ReadonlyMap<string, string | undefined>;
+
+/** What became of one request. Times are milliseconds since the request was sent. */
 export type ProbeResult =
   | { readonly state: 'ok'; readonly latencyMs: number; readonly firstByteMs: number }
   | {
@@ -43,47 +48,48 @@ interface Advice {
   readonly hints: readonly string[];
 }
 
-/** Small, and not below the 16 that OpenAI's newer endpoints demand at least. */
-const ANSWER_TOKENS = 16;
-
 export function createGatewayProbe(options: GatewayProbeOptions) {
   const { timeoutMs, signal } = options;
   const base = options.url.href.replace(/\/$/, '');
-  const call = (path: string, body?: object): Promise<Response> =>
-    fetch(`${base}${path}`, {
+  const call = (path: string, body?: object): Promise<Response> => {
+    const isForm = body instanceof FormData;
+    return fetch(`${base}${path}`, {
       method: body === undefined ? 'GET' : 'POST',
       // A redirect would take the key to somebody else.
       redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
       headers: {
         authorization: `Bearer ${options.key.reveal()}`,
-        'content-type': 'application/json',
+        // A form has a type of its own, with the boundary between its parts.
+        ...(isForm ? {} : { 'content-type': 'application/json' }),
         'user-agent': `litellm-sidecar-check/${options.version}`,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body) }),
     });
+  };
 
   return {
-    /** The names of the models that the gateway lists, each once, or why it listed none. */
-    async models(): Promise<readonly string[] | GatewayProblem> {
+    /** The models that the gateway lists, each once, or why it listed none. */
+    async models(): Promise<ListedModels | GatewayProblem> {
       try {
         const response = await call('/v1/models');
         const body = parseJson(await response.text());
-        return modelNamesIn(response.status, body) ?? problemWithList(response, body);
+        return modelsIn(response.status, body) ?? problemWithList(response, body);
       } catch (error) {
         return { ...describeFailure(error, timeoutMs), refusal: undefined };
       }
     },
 
-    /** Sends one tiny chat request; never rejects. */
-    async chat(model: string, stream: boolean): Promise<ProbeResult> {
+    /** Sends one tiny request; never rejects. Not every question can be asked for a stream. */
+    async ask(model: string, question: Question, wantsStream: boolean): Promise<ProbeResult> {
       if (signal.aborted) return { state: 'unfinished' };
       const started = performance.now();
       const since = (): number => Math.round(performance.now() - started);
-      const messages = [{ role: 'user', content: 'Say: ok' }];
+      const stream = wantsStream && question.streams;
       try {
-        const request = { model, messages, max_tokens: ANSWER_TOKENS, stream };
-        return await judge(await call('/v1/chat/completions', request), stream, since);
+        const body = question.bodyFor(model);
+        const answer = await call(question.path, question.streams ? { ...body, stream } : body);
+        return await judge(answer, stream ? undefined : question, since);
       } catch (error) {
         if (signal.aborted) return { state: 'unfinished' };
         const { message } = describeFailure(error, timeoutMs);
@@ -93,16 +99,21 @@ export function createGatewayProbe(options: GatewayProbeOptions) {
   };
 }
 
-function modelNamesIn(status: number, body: unknown): readonly string[] | undefined {
+function modelsIn(status: number, body: unknown): ListedModels | undefined {
   const data = fieldOf(body, 'data');
   if (status !== 200 || !Array.isArray(data)) return undefined;
-  const ids = data.map((entry) => fieldOf(entry, 'id'));
-  return [...new Set(ids.filter((id) => typeof id === 'string'))];
+  const models = new Map<string, string | undefined>();
+  for (const entry of data) {
+    const [id, mode] = [fieldOf(entry, 'id'), fieldOf(entry, 'mode')];
+    if (typeof id === 'string') models.set(id, typeof mode === 'string' ? mode : models.get(id));
+  }
+  return models;
 }
 
+/** @param question undefined: a stream of choices was asked for */
 async function judge(
   response: Response,
-  stream: boolean,
+  question: Question | undefined,
   since: () => number,
 ): Promise<ProbeResult> {
   const headersMs = since();
@@ -114,14 +125,18 @@ async function judge(
     const said = { error, status, ...(refusal === null ? {} : { refusal }) };
     return { state: 'failed', ...said, latencyMs: since(), firstByteMs: headersMs };
   }
-  if (stream && !/^text\/event-stream\b/i.test(type)) {
+  if (question === undefined && !/^text\/event-stream\b/i.test(type)) {
     await response.body?.cancel();
     const error = `asked for a stream, got ${type === '' ? 'no content type' : type}`;
     return { state: 'failed', error, status, latencyMs: since(), firstByteMs: headersMs };
   }
-  const { fault, firstByteMs } = stream
-    ? await readStream(response, since)
-    : { fault: faultInAnswer(await response.text()), firstByteMs: headersMs };
+  const { fault, firstByteMs } =
+    question === undefined
+      ? await readStream(response, since)
+      : {
+          fault: question.faultIn(Buffer.from(await response.arrayBuffer()), type),
+          firstByteMs: headersMs,
+        };
   const times = { latencyMs: since(), firstByteMs };
   if (fault === undefined) return { state: 'ok', ...times };
   return { state: 'failed', error: fault, status, ...times };
@@ -157,53 +172,10 @@ export async function readStream(
   return { fault, firstByteMs: firstByteMs ?? since() };
 }
 
-/** What is wrong with the body of a 200; undefined: nothing. */
-export function faultInAnswer(text: string): string | undefined {
-  const body = parseJson(text);
-  if (body === undefined) return 'the answer is not json';
-  return errorUnder200(body) ?? (hasChoices(body) ? undefined : 'the answer holds no choices');
-}
-
 const hasChoices = (body: unknown): boolean => {
   const choices = fieldOf(body, 'choices');
   return Array.isArray(choices) && choices.length > 0;
 };
-
-/** The error that stands in a body under a 200; LiteLLM sends such bodies in streams. */
-function errorUnder200(body: unknown): string | undefined {
-  if (!fieldOf(body, 'error')) return undefined;
-  return errorMessageIn(body) ?? 'an error without a message';
-}
-
-/** An answer that is no success, in one line. */
-export function describeAnswer(status: number, contentType: string, body: unknown): string {
-  const message = errorMessageIn(body);
-  if (message !== undefined) return `${status} ${message}`;
-  const [type] = contentType.split(';');
-  return `${status} without an error message (${type === '' ? 'no content type' : type})`;
-}
-
-/** What LiteLLM adds to a provider's message about its routing: nothing about what went wrong. */
-const ROUTING =
-  /\.?\s*(?:Received Model Group=|Available Model Group Fallbacks=|LiteLLM: model group ').*$/s;
-
-/** LiteLLM says the kind of an error twice, the first time with its own name before the kind. */
-const TWICE = /^litellm\.(\w+): \1: /;
-
-/** The message in an error body as OpenAI, Anthropic, Google, FastAPI or a proxy shape it. */
-export function errorMessageIn(body: unknown): string | undefined {
-  const error = fieldOf(body, 'error');
-  const detail = fieldOf(body, 'detail');
-  const message = [
-    fieldOf(error, 'message'),
-    error,
-    fieldOf(detail, 'error'),
-    detail,
-    fieldOf(body, 'message'),
-  ].find((value) => typeof value === 'string' && value.trim() !== '');
-  if (typeof message !== 'string') return undefined;
-  return oneLine(message.replace(ROUTING, '').replace(TWICE, '$1: '));
-}
 
 const START = 'start it with `docker compose up` or `npm run local`, or name another with --url';
 const OTHER_KEY = "give the gateway's key with --key-file, or run this where the gateway runs";

@@ -1,15 +1,16 @@
 import { oneLine } from '../text/safe.ts';
-import { hasColours, type Output, paint, type Style, type Terminal } from './terminal.ts';
+import { isLive, type Output, paint, type Style, type Terminal } from './terminal.ts';
 
 /** A text, or one in a style. Control characters in it do not reach the terminal. */
 export type Cell = string | { readonly text: string; readonly style: Style };
 
-/** The last column is never narrower than this, however narrow the terminal is. */
-const NARROWEST = 24;
+/** The last column is broken first, down to this; then the others give way. */
+const NARROW = 24;
 
 /**
- * Rows in columns, the titles above them; the last column is broken between words to fit a
- * terminal's width, and elsewhere a row is a line. Ends with a line feed.
+ * Rows in columns, the titles above them, broken between words where that fits a terminal's width.
+ * Where its longest words do not fit beside each other, each cell has a line of its own, and where
+ * nobody looks a row is a line. Ends with a line feed.
  */
 export async function renderColumns(
   terminal: Terminal,
@@ -17,15 +18,63 @@ export async function renderColumns(
   head: readonly string[],
   rows: readonly (readonly Cell[])[],
 ): Promise<string> {
-  const width = roomForLast(head, rows, hasColours(terminal, output) ? output.columns : undefined);
-  const show = (cell: Cell, isLast: boolean): string =>
-    brokenAt(isLast ? width : Infinity, textOf(cell))
+  const texts = [head, ...rows.map((row) => row.map(textOf))];
+  const room = isLive(terminal, output) ? output.columns : undefined;
+  const widths = fittingWidths(texts, room);
+  if (widths === undefined) return stacked(terminal, output, head, rows);
+  const show = (cell: Cell, at: number): string =>
+    brokenAt(widths[at] ?? Infinity, textOf(cell))
       .map((line) => (typeof cell === 'string' ? line : paint(terminal, output, cell.style, line)))
       .join('\n');
   return await alignColumns(
-    head.map((title) => paint(terminal, output, 'bold', title)),
-    rows.map((row) => row.map((cell, at) => show(cell, at === row.length - 1))),
+    head.map((text) => ({ text, style: 'bold' }) as const).map(show),
+    rows.map((row) => row.map(show)),
   );
+}
+
+const GAP = 2;
+
+/** A row as a block of lines: its first cell, and below it each of the others behind its title. */
+function stacked(
+  terminal: Terminal,
+  output: Output,
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+): string {
+  const lineOf = (cell: Cell, at: number): readonly string[] => {
+    if (textOf(cell) === '') return [];
+    const text =
+      typeof cell === 'string' ? textOf(cell) : paint(terminal, output, cell.style, textOf(cell));
+    return at === 0 ? [text] : [`  ${head[at] ?? ''}: ${text}`];
+  };
+  return rows.map((row) => `${row.flatMap(lineOf).join('\n')}\n`).join('');
+}
+
+/** How wide each column may be; no word is broken. Undefined: the longest words do not fit. */
+function fittingWidths(
+  texts: readonly (readonly string[])[],
+  width = Infinity,
+): readonly number[] | undefined {
+  const columns = (texts[0] ?? []).map((_, at) => texts.map((row) => row[at] ?? ''));
+  const longest = (lines: readonly string[]): number =>
+    Math.max(0, ...lines.map((line) => line.length));
+  const widths = columns.map(longest);
+  const least = columns.map((cells) => longest(cells.flatMap((cell) => cell.split(' '))));
+  const last = widths.length - 1;
+  const excess = (): number =>
+    widths.reduce((sum, each) => sum + each + GAP, -GAP) - Math.min(width, Number.MAX_SAFE_INTEGER);
+  const shrink = (at: number, to: number): void => {
+    widths[at] = Math.max(to, Math.min(widths[at] ?? 0, (widths[at] ?? 0) - excess()));
+  };
+  shrink(last, Math.min(widths[last] ?? 0, Math.max(NARROW, least[last] ?? 0)));
+  while (excess() > 0) {
+    const spare = widths.map((each, at) => (at < last && each > (least[at] ?? 0) ? each : 0));
+    const widest = spare.indexOf(Math.max(...spare));
+    if ((spare[widest] ?? 0) === 0) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+  }
+  shrink(last, Math.min(widths[last] ?? 0, least[last] ?? 0));
+  return excess() > 0 ? undefined : widths;
 }
 
 const NO_BORDER = {
@@ -51,17 +100,6 @@ export async function alignColumns(
 }
 
 const textOf = (cell: Cell): string => oneLine(typeof cell === 'string' ? cell : cell.text);
-
-function roomForLast(
-  head: readonly string[],
-  rows: readonly (readonly Cell[])[],
-  width = Infinity,
-): number {
-  const widths = head
-    .slice(0, -1)
-    .map((title, at) => Math.max(title.length, ...rows.map((row) => textOf(row[at] ?? '').length)));
-  return Math.max(NARROWEST, width - widths.reduce((sum, each) => sum + each + 2, 0));
-}
 
 /** Lines of at most so many characters, broken between words. */
 function brokenAt(columns: number, text: string): readonly string[] {

@@ -106,8 +106,33 @@ const NOISE: readonly RegExp[] = [
   /^#.*#$/,
   /^ *Thank you for using LiteLLM!/,
   /^Give Feedback \/ Get Help:/,
-  /"GET \S*\/(?:health\/(?:liveliness|liveness|readiness)|v1\/models) HTTP/,
+  /"GET \S*\/(?:health\/(?:liveliness|liveness|readiness(?:\/details)?)|v1\/models) HTTP/,
 ];
+
+/** LiteLLM refuses a key (litellm/proxy/auth/auth_exception_handler.py): one that we made up. */
+const REFUSAL = /user_api_key_auth\(\): Exception occured/;
+const TRACEBACK = /^Traceback \(most recent call last\):$/;
+
+/** Without what LiteLLM says of a key that it refuses, to its traceback's last line. */
+function withoutRefusals(lines: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < lines.length; at++) {
+    if (!REFUSAL.test(lines[at] ?? '')) kept.push(lines[at] ?? '');
+    else at = endOfRefusal(lines, at);
+  }
+  return kept;
+}
+
+/** The index of the last line of a refusal that begins at `at`. */
+function endOfRefusal(lines: readonly string[], at: number): number {
+  let end = at;
+  if (/^Requester IP Address:/.test(lines[end + 1] ?? '')) end++;
+  if (!TRACEBACK.test(lines[end + 1] ?? '')) return end;
+  end++;
+  while (end + 1 < lines.length && /^ /.test(lines[end + 1] ?? '')) end++;
+  // The line of the exception itself.
+  return Math.min(end + 1, lines.length - 1);
+}
 
 /** The first line of a frame of a Python traceback; without `in`, a syntax error stands there. */
 const FRAME = /^( *)File "([^"]*)", line \d+(, in .*)?$/;
@@ -122,7 +147,7 @@ const CARETS = /^[ ~^]+$/;
  * those in the operator's own files, and the last one with what follows it.
  */
 function tellingLines(all: readonly string[]): readonly string[] {
-  const lines = all.filter((line) => !NOISE.some((pattern) => pattern.test(line)));
+  const lines = withoutRefusals(all).filter((line) => !NOISE.some((noise) => noise.test(line)));
   const kept: string[] = [];
   for (let at = 0; at < lines.length; ) {
     const line = lines[at] ?? '';

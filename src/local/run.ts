@@ -158,7 +158,7 @@ async function listedModels(
     version: VERSION,
     signal,
   }).models();
-  return 'message' in listed ? [] : listed;
+  return 'message' in listed ? [] : [...listed.keys()];
 }
 
 function conclude(

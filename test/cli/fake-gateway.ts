@@ -6,6 +6,8 @@ export interface Received {
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: Record<string, unknown> | undefined;
+  /** The body as it came. */
+  readonly text: string;
 }
 
 export type Answer = (received: Received, response: ServerResponse) => void;
@@ -20,8 +22,9 @@ export async function startFakeGateway(answer: Answer) {
       text += chunk;
     });
     request.on('end', () => {
-      const body = text === '' ? undefined : (JSON.parse(text) as Record<string, unknown>);
-      const one = { path: request.url ?? '', headers: request.headers, body };
+      const isJson = request.headers['content-type'] === 'application/json' && text !== '';
+      const body = isJson ? (JSON.parse(text) as Record<string, unknown>) : undefined;
+      const one = { path: request.url ?? '', headers: request.headers, body, text };
       received.push(one);
       answer(one, response);
     });

@@ -1,10 +1,7 @@
 import { expect, test } from 'vitest';
-import {
-  describeAnswer,
-  errorMessageIn,
-  faultInAnswer,
-  readStream,
-} from '../../src/cli/gateway-probe.ts';
+import { describeAnswer, errorMessageIn } from '../../src/cli/answer-words.ts';
+import { readStream } from '../../src/cli/gateway-probe.ts';
+import { questionFor } from '../../src/cli/model-question.ts';
 
 const CHUNK = '{"choices":[{"delta":{"content":"o"}}]}';
 const USAGE = '{"choices":[],"usage":{"total_tokens":3}}';
@@ -17,7 +14,33 @@ test.each([
   ['an error without words', '{"error":{}}', 'an error without a message'],
   ['a null error beside choices', '{"error":null,"choices":[{}]}', undefined],
 ])('a whole answer with %s', (_case, text, fault) => {
-  expect(faultInAnswer(text)).toBe(fault);
+  expect(questionFor('chat')?.faultIn(Buffer.from(text), 'application/json')).toBe(fault);
+});
+
+const BAD = '{"error":{"message":"quota"}}';
+test.each([
+  ['responses', '{"output":[{}]}', '{"output":[]}', 'holds no output'],
+  ['completion', '{"choices":[{}]}', '{}', 'holds no choices'],
+  ['embedding', '{"data":[{}]}', '<html>', 'is not json'],
+  ['moderation', '{"results":[{}]}', '{}', 'holds no results'],
+  ['rerank', '{"results":[{}]}', '{"data":[{}]}', 'holds no results'],
+  ['image_generation', '{"data":[{}]}', '{"data":[]}', 'holds no data'],
+  ['audio_transcription', '{"text":""}', '{}', 'holds no text'],
+  ['audio_speech', 'ID3', '', 'is empty'],
+])('an answer of a model for %s', (mode, good, bad, fault) => {
+  const question = questionFor(mode);
+  const judge = (text: string, type: string) => question?.faultIn(Buffer.from(text), type);
+  const type = mode === 'audio_speech' ? 'audio/mpeg' : 'application/json';
+  expect(judge(good, type)).toBeUndefined();
+  expect(judge(bad, type)).toBe(`the answer ${fault}`);
+  expect(judge(BAD, 'application/json')).toBe('quota');
+});
+
+test('a model that nothing is said of is asked to chat, one for something else nothing', () => {
+  expect(questionFor(undefined)?.path).toBe('/v1/chat/completions');
+  for (const mode of ['video_generation', 'realtime', '', 'constructor', '__proto__']) {
+    expect(questionFor(mode)).toBeUndefined();
+  }
 });
 
 test.each([

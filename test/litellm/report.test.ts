@@ -183,6 +183,22 @@ describe('what LiteLLM prints when it does not come up', () => {
     const report = await read(`${HEAD}${said.map(asked).join('\n')}\n`);
     expect(report?.lines).toEqual([asked('/v1/x')]);
   });
+
+  it('leaves out that it refused the key that we made up, with its traceback', async () => {
+    const at = '09:49:52 - LiteLLM Proxy:ERROR: auth_exception_handler.py:177 - litellm.proxy.';
+    const refused = `${at}proxy_server.user_api_key_auth(): Exception occured - No connected db.`;
+    const file = '  File "/app/litellm/proxy/auth/user_api_key_auth.py", line 1867, in build';
+    const said = [
+      ...['INFO:     Application startup complete.', refused],
+      ...['Requester IP Address:10.0.0.2', refused, 'Requester IP Address:10.0.0.2'],
+      ...['Traceback (most recent call last):', file, '    raise Exception("x")'],
+      ...['Exception: Invalid proxy server token', refused, 'Killed'],
+      'INFO:     10.0.0.2:1 - "GET /health/readiness/details HTTP/1.1" 200 OK',
+    ];
+    expect((await read(`${HEAD}${said.join('\n')}\n`))?.lines).toEqual([
+      ...['INFO:     Application startup complete.', 'Killed'],
+    ]);
+  });
 });
 
 describe('a report holds no secret', () => {

@@ -62,6 +62,11 @@ export const sidecarCheck = (given: Given) =>
       const broken = models.find(({ model }) => model === MODELS.broken);
       expect(broken?.error).toContain('the provider says: no such key');
       expect(code).toBe(1);
+      expect(models.find(({ model }) => model === MODELS.embeddings)).toMatchObject({
+        mode: 'embedding',
+      });
+      const asked = given().provider.requests.map(({ path }) => path);
+      expect(asked).toContain('/v1/embeddings');
     });
 
     test('with a wrong key says that it is the key', async () => {

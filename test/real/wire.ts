@@ -73,9 +73,11 @@ export const onTheWire = (given: Given) =>
       await once(socket, 'close');
 
       const seen = tap.seen();
-      expect(seen.match(/was here/g)).toHaveLength(2);
+      // The sidecar asks LiteLLM for its models by itself, too.
+      const heads = seen.split('\r\n\r\n').filter((head) => head.includes('was here'));
       expect(seen).toContain('generateContent?a=b HTTP/1.1');
       expect(seen.includes(key)).toBe(false);
-      expect(seen.split(`Bearer ${upstreamKey}`)).toHaveLength(3);
+      const keys = heads.map((head) => head.split(`Bearer ${upstreamKey}`).length - 1);
+      expect(keys).toEqual([1, 1]);
     });
   });

@@ -11,7 +11,9 @@ import {
   EXIT,
   type ExitCode,
   escapeControls,
+  isLive,
   paint,
+  type Style,
   say,
   type Terminal,
   writeJson,
@@ -164,13 +166,23 @@ function renderLine(terminal: Terminal, line: AuditLine): string {
   const moved = from === undefined || to === undefined ? undefined : `${from} → ${to}`;
   const details = Object.entries(line.detail ?? {}).map(([name, value]) => inWords(name, value));
   const parts = [
-    paint(terminal, stdout, 'dim', `${String(seq).padStart(4)}  ${showSecond(plain(at))}`),
+    `${String(seq).padStart(4)}  ${showSecond(plain(at))}`,
     plain(by).padEnd(16),
-    paint(terminal, stdout, 'bold', plain(action).padEnd(16)),
+    plain(action).padEnd(16),
     plain(moved ?? from ?? to ?? client),
     plain(details.filter((word) => word !== '').join(', ')),
   ];
-  return `${parts.join('  ').trimEnd()}\n`;
+  const styles: readonly (Style | undefined)[] = ['dim', undefined, 'bold'];
+  const painted = parts.map((part, at) =>
+    styles[at] === undefined ? part : paint(terminal, stdout, styles[at], part),
+  );
+  const columns = isLive(terminal, stdout) ? (stdout.columns ?? Infinity) : Infinity;
+  if (parts.join('  ').trimEnd().length <= columns) return `${painted.join('  ').trimEnd()}\n`;
+  // What was done stands below then, and not wherever the terminal breaks the line.
+  const below = painted.slice(3).filter((part) => part !== '');
+  const lines = below.join('  ').length + 6 <= columns ? [below.join('  ')] : below;
+  const first = painted.slice(0, 3).join('  ').trimEnd();
+  return [first, ...lines.map((part) => `      ${part}`)].join('\n').concat('\n');
 }
 
 function inWords(name: string, value: unknown): string {

@@ -8,9 +8,11 @@ import {
   createGatewayProbe,
   type GatewayProbe,
   type GatewayProblem,
+  type ListedModels,
   type ProbeResult,
 } from '../gateway-probe.ts';
 import { findMasterKey, keyFromFile, noKeyYet } from '../key-place.ts';
+import { questionFor } from '../model-question.ts';
 import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
 import { localUrl, readClientSettings, type SettingsInForce, VERSION } from '../settings.ts';
@@ -25,8 +27,11 @@ import {
 } from '../terminal.ts';
 
 const HELP = `
-Sends one tiny chat request to each model, eight at once. The key comes from --key-file, else it is
-the newest one of master in SIDECAR_STATE, else the declared one (LITELLM_MASTER_KEY).
+Sends one tiny request to each model, eight at once: to a model for embeddings, speech, images,
+transcription, reranking or moderation one of that kind (an image costs some cents), to all others
+a chat. What is for something else, such as video or realtime, is not tried, and said. The key
+comes from --key-file, else it is the newest one of master in SIDECAR_STATE, else the declared one
+(LITELLM_MASTER_KEY).
 
 Examples:
   $ sidecar check
@@ -49,11 +54,14 @@ interface CheckFlags extends JsonFlag {
 export const checkCommand: CommandDefinition = (program, { terminal, interrupts, end }) => {
   program
     .command('check')
-    .description('ask every model of the gateway for a few words, through the sidecar')
+    .description('ask every model of the gateway for what it is for, through the sidecar')
     .option('--url <url>', 'the gateway (default: this one, by its settings)', parseGatewayUrl)
     .option('--key-file <file>', 'a file that holds the key to present')
     .option('--model <name>', 'only this model; may be repeated', collect)
-    .option('--stream', 'ask for streams; measure the first event, expect [DONE] at the end')
+    .option(
+      '--stream',
+      'ask for streams of chats; measure the first event, expect [DONE] at the end',
+    )
     .option('--json', 'one json document instead of the table')
     .addOption(
       new Option('--timeout <duration>', 'how long one answer may take, up to 5m')
@@ -110,8 +118,8 @@ export interface CheckOptions {
 }
 
 /**
- * Each model of the gateway gets a tiny chat request through the sidecar. `signal` is Ctrl-C: what
- * is known by then is shown.
+ * Each model of the gateway gets a tiny request through the sidecar, of what the model is for.
+ * `signal` is Ctrl-C: what is known by then is shown.
  */
 export async function check(
   terminal: Terminal,
@@ -189,19 +197,21 @@ function ownUrl({ config }: SettingsInForce): URL {
   ]);
 }
 
-/** The models to ask: those that were named, or all that are listed. */
+/** The models to ask, with what each is for: those that were named, or all that are listed. */
 function pick(
-  listed: readonly string[] | GatewayProblem,
+  listed: ListedModels | GatewayProblem,
   named: readonly string[],
-): readonly string[] | GatewayProblem {
-  if ('message' in listed || (named.length === 0 && listed.length > 0)) return listed;
-  if (named.length > 0) return [...new Set(named)];
+): ListedModels | GatewayProblem {
+  if ('message' in listed || (named.length === 0 && listed.size > 0)) return listed;
+  if (named.length > 0) return new Map(named.map((name) => [name, listed.get(name)]));
   const hints = ["name one in the model_list of config.yaml; litellm's own log says what it read"];
   return { message: 'the gateway lists no model', hints, refusal: undefined };
 }
 
 interface CheckedModel {
   readonly model: string;
+  /** What it is for; undefined: the gateway does not say, so that it was asked to chat. */
+  readonly mode?: string | undefined;
   readonly result: CheckResult;
 }
 
@@ -214,21 +224,30 @@ const AT_ONCE = 8;
 async function checkEach(
   terminal: Terminal,
   probe: GatewayProbe,
-  models: readonly string[],
+  models: ListedModels,
   stream: boolean,
 ): Promise<readonly CheckedModel[]> {
   const results = new Map<string, CheckResult>();
+  const askOne = async (model: string): Promise<CheckResult> => {
+    const skipped = (error: string) => ({ state: 'skipped', error }) as const;
+    if (model.includes('*')) return skipped('a pattern; name one of its models with --model');
+    const mode = models.get(model);
+    const question = questionFor(mode);
+    if (question !== undefined) return await probe.ask(model, question, stream);
+    return skipped(`it is for ${oneLine(mode ?? '', 40)}, which is not tried`);
+  };
   const checkOne = async (model: string): Promise<string> => {
-    const result: CheckResult = model.includes('*')
-      ? { state: 'skipped', error: 'a pattern; name one of its models with --model' }
-      : await probe.chat(model, stream);
+    const result = await askOne(model);
     results.set(model, result);
     if (result.state === 'failed') throw new Error(inWords(result));
     return inWords(result);
   };
-  const steps = models.map((model) => ({ title: model, run: () => checkOne(model) }));
+  const steps = [...models.keys()].map((title) => ({ title, run: () => checkOne(title) }));
   await runSteps(terminal, steps, { concurrency: AT_ONCE, keepGoing: true });
-  return models.map((model) => ({ model, result: results.get(model) ?? { state: 'unfinished' } }));
+  return [...models].map(([model, mode]) => {
+    const result = results.get(model) ?? ({ state: 'unfinished' } as const);
+    return { model, ...(mode === undefined ? {} : { mode }), result };
+  });
 }
 
 /** A result in a few words, for a progress line. */
@@ -260,7 +279,7 @@ export async function renderTable(
   const longest = Math.max(...checked.map(({ model }) => model.length), 'model'.length);
   const width = stdout.columns ?? WIDTH_OF_A_FILE;
   const room = Math.max(NARROWEST_RESULT, width - longest - OTHER_COLUMNS);
-  const results = checked.map(({ result }) => resultCell(result).text.length);
+  const results = checked.map((each) => resultCell(each).text.length);
   const table = new Table({
     head: ['model', 'result', 'latency', stream ? 'first event' : 'first byte'],
     colWidths: [null, Math.min(room, Math.max(...results, 'result'.length) + 2), null, null],
@@ -268,20 +287,24 @@ export async function renderTable(
     style: { head: [], border: [] },
     wordWrap: true,
   });
-  for (const { model, result } of checked) {
+  for (const each of checked) {
+    const { model, result } = each;
     const latency = 'latencyMs' in result ? result.latencyMs : undefined;
     const firstByte = 'firstByteMs' in result ? result.firstByteMs : undefined;
-    const { style, text } = resultCell(result);
+    const { style, text } = resultCell(each);
     const cell = paint(terminal, stdout, style, text);
     table.push([oneLine(model), cell, formatMs(latency), formatMs(firstByte)]);
   }
   return table.toString();
 }
 
-function resultCell(result: CheckResult): { readonly style: Style; readonly text: string } {
+function resultCell({ mode = 'chat', result }: CheckedModel): {
+  readonly style: Style;
+  readonly text: string;
+} {
   switch (result.state) {
     case 'ok':
-      return { style: 'green', text: 'ok' };
+      return { style: 'green', text: mode === 'chat' ? 'ok' : `ok, ${mode.replaceAll('_', ' ')}` };
     case 'failed':
       return { style: 'red', text: oneLine(result.error, 240) };
     case 'skipped':
@@ -309,7 +332,7 @@ export function renderJson(
   problem?: GatewayProblem,
 ): string {
   const { passed, ...counts } = summarise(checked);
-  const models = checked.map(({ model, result }) => ({ model, ...result }));
+  const models = checked.map(({ result, ...model }) => ({ ...model, ...result }));
   return `${JSON.stringify({ url: url.href, passed, ...counts, models, problem }, null, 2)}\n`;
 }
 

@@ -188,3 +188,24 @@ test('verify: a keyring that cannot be read is no verdict', async () => {
   expect([code, stdout]).toEqual([1, '']);
   expect(stderr).toMatch(/^sidecar: .+\n {2}hint: .+\n$/);
 });
+
+test('audit fits into 80 columns: what was done stands below', async () => {
+  const entry = {
+    ...{ at: ago(MINUTE), by: 'cli:alice', action: 'rotated', client: 'staging' },
+    ...{ from: 'staging-1', to: 'staging-2', detail: { origin: 'made', graceMs: 86_400_000 } },
+  };
+  await record([entry]);
+  const wide = (await runIn(cwd, 'audit')).stdout;
+  const looked = { isTTY: true, columns: 80 } as const;
+  const { stdout } = await runIn(cwd, 'audit', { looked, env: { NO_COLOR: '1' } });
+  const lines = stdout.trimEnd().split('\n');
+  expect(lines).toHaveLength(2);
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+  expect(lines[1]).toBe('      staging-1 → staging-2  origin made, grace 24h');
+  expect(
+    lines
+      .map((line) => line.trim())
+      .join(' ')
+      .split(/ +/),
+  ).toEqual(wide.trim().split(/ +/));
+});

@@ -51,6 +51,60 @@ test('each request is tiny, presents the key and says who asks', async () => {
   expect(stdout + stderr).not.toContain(KEY);
 });
 
+test('each model is asked for what it is for, and what is not tried is said', async () => {
+  const answers: Record<string, unknown> = {
+    '/v1/responses': { output: [{}] },
+    '/v1/embeddings': { data: [{ embedding: 'AAAA' }] },
+    '/v1/rerank': { results: [{ index: 0 }] },
+    '/v1/images/generations': { data: [{ url: 'x' }] },
+    '/v1/audio/transcriptions': { text: '' },
+    '/v1/chat/completions': CHAT,
+  };
+  const modes = {
+    ...{ chatty: 'chat', new: 'responses', vectors: 'embedding', order: 'rerank' },
+    ...{ painter: 'image_generation', ears: 'audio_transcription', voice: 'audio_speech' },
+    ...{ film: 'video_generation', unsaid: undefined },
+  };
+  const data = Object.entries(modes).map(([id, mode]) => ({ id, mode }));
+  const { code, stdout, received } = await run(
+    ({ path }, response) => {
+      if (path === '/v1/models') return json(response, 200, { data });
+      if (path in answers) return json(response, 200, answers[path]);
+      response.writeHead(200, { 'content-type': 'audio/mpeg' });
+      return void response.end('ID3');
+    },
+    { stream: false },
+  );
+  const asked = received.slice(1).map(({ path, body, text }) => {
+    return [body?.['model'] ?? /name="model"\s+(\w+)/.exec(text)?.[1], path];
+  });
+  expect(Object.fromEntries(asked)).toEqual({
+    chatty: '/v1/chat/completions',
+    new: '/v1/responses',
+    vectors: '/v1/embeddings',
+    order: '/v1/rerank',
+    painter: '/v1/images/generations',
+    ears: '/v1/audio/transcriptions',
+    voice: '/v1/audio/speech',
+    unsaid: '/v1/chat/completions',
+  });
+  expect(stdout).toMatch(/│ vectors +│ ok, embedding +│/);
+  expect(stdout).toMatch(/│ film +│ skipped: it is for video_generation, which is not tried +│/);
+  expect(stdout).toMatch(/\n8 of 9 ok, 1 skipped\n$/);
+  expect(code).toBe(0);
+});
+
+test('only chats are asked for streams', async () => {
+  const { received } = await run(
+    ({ path }, response) => {
+      const data = [{ id: 'vectors', mode: 'embedding' }];
+      return json(response, 200, path === '/v1/models' ? { data } : { data: [{}] });
+    },
+    { stream: true },
+  );
+  expect(received[1]?.body).not.toHaveProperty('stream');
+});
+
 test('no more than eight are asked at once', async () => {
   const names = Array.from({ length: 20 }, (_, n) => `model-${n}`);
   const waiting: ServerResponse[] = [];
