@@ -12,6 +12,7 @@ import {
   type ProbeResult,
 } from '../gateway-probe.ts';
 import { findMasterKey, keyFromFile, noKeyYet } from '../key-place.ts';
+import { missingCredential } from '../missing-credential.ts';
 import { questionFor } from '../model-question.ts';
 import { type JsonFlag, wants } from '../options.ts';
 import { runSteps } from '../progress.ts';
@@ -215,7 +216,7 @@ interface CheckedModel {
   readonly result: CheckResult;
 }
 
-/** What became of one model; a pattern such as `openai/*` is no model, and is skipped. */
+/** What became of one model; a pattern is no model, and one without a provider's key no fault. */
 export type CheckResult = ProbeResult | { readonly state: 'skipped'; readonly error: string };
 
 /** Enough to be quick, few enough that a provider's rate limit is not what is measured. */
@@ -233,7 +234,12 @@ async function checkEach(
     if (model.includes('*')) return skipped('a pattern; name one of its models with --model');
     const mode = models.get(model);
     const question = questionFor(mode);
-    if (question !== undefined) return await probe.ask(model, question, stream);
+    if (question !== undefined) {
+      const result = await probe.ask(model, question, stream);
+      const missing = result.state === 'failed' ? missingCredential(result.error) : undefined;
+      if (missing === undefined) return result;
+      return skipped(`${missing} is not set for LiteLLM; it goes into .env or litellm.env`);
+    }
     return skipped(`it is for ${oneLine(mode ?? '', 40)}, which is not tried`);
   };
   const checkOne = async (model: string): Promise<string> => {

@@ -41,6 +41,17 @@ test('a working and a failing model are both shown, and the exit code is 1', asy
   expect(stdout + stderr).not.toContain('\u001b');
 });
 
+test('a model whose provider has no key is said with the variable, and is no failure', async () => {
+  const message = 'Missing credentials. Please pass an `api_key`, or set `NVIDIA_NIM_API_KEY`.';
+  const { code, stdout } = await run(({ path, body }, response) => {
+    if (path === '/v1/models') return json(response, 200, modelList('good', 'nvidia'));
+    if (body?.['model'] === 'good') return json(response, 200, CHAT);
+    return json(response, 500, { error: { message, code: '500' } });
+  });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/│ nvidia +│ skipped: NVIDIA_NIM_API_KEY is not set for LiteLLM/);
+});
+
 test('each request is tiny, presents the key and says who asks', async () => {
   const { code, received, stdout, stderr } = await run(mixed, { models: ['good'] });
   expect(code).toBe(0);
