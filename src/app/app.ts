@@ -64,7 +64,10 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   begun.push(traffic.close);
   const api = createAdminApi({
     ...{ admin: keys.admin, audit: state.audit },
-    upstream: { ...litellm.admin, status: litellm.status },
+    upstream: {
+      ...litellm.admin,
+      status: async () => traffic.withDownSince(await litellm.status()),
+    },
     settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });

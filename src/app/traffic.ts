@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import { GATEWAY } from '../config/kinds.ts';
 import type { Config } from '../config/settings.ts';
+import { isoOrNull } from '../config/units.ts';
+import type { UpstreamView } from '../handover/views.ts';
 import { canConnect, createProbe } from '../litellm/probe.ts';
 import { createRouteTable } from '../litellm/routes.ts';
 import type { SlotName } from '../litellm/slots.ts';
@@ -43,6 +45,7 @@ function buildUpstreams(
   { config, log, clock }: AppOptions,
   exchanges: Exchanges,
   { slot: active, key, onKeyAccepted }: UpstreamStart,
+  downSince: Map<SlotName, number>,
 ): Upstreams {
   const { publicUrl, keyHeader, connectTimeoutMs, holdMs, holdMax, rootPath } = config;
   return createUpstreams({
@@ -61,8 +64,11 @@ function buildUpstreams(
         origin,
         rootPath,
         knownUp,
-        onChange: (up) =>
-          log[up ? 'info' : 'warn']({ slot }, up ? 'LiteLLM answers' : 'LiteLLM is away'),
+        onChange(up) {
+          if (up) downSince.delete(slot);
+          else downSince.set(slot, clock.now());
+          log[up ? 'info' : 'warn']({ slot }, up ? 'LiteLLM answers' : 'LiteLLM is away');
+        },
       }),
     onKeyAccepted,
   });
@@ -139,7 +145,9 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
   const { exchanges } = base;
   /** Stopping: `/readyz` says no, and requests are served on. Draining: new ones are refused. */
   const phase = { isStopping: false, isDraining: false };
-  const upstreams = buildUpstreams(options, exchanges, start);
+  /** Milliseconds since the epoch. */
+  const downSince = new Map<SlotName, number>();
+  const upstreams = buildUpstreams(options, exchanges, start, downSince);
   const events = trafficEvents(base, keys, log);
   const gateway = createGateway({
     policy: policyOf(config, keys),
@@ -168,6 +176,14 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
     server,
     /** What a handover moves, and what the metrics and `/readyz` look at. */
     upstreams,
+    /** The view of LiteLLM with what the probes of traffic know of it. */
+    withDownSince: (view: UpstreamView): UpstreamView => ({
+      ...view,
+      slots: view.slots.map((slot) => ({
+        ...slot,
+        downSince: slot.up ? null : isoOrNull(downSince.get(slot.name)),
+      })),
+    }),
     /** What `/readyz` answers. */
     readiness: () => readiness(upstreams, phase.isStopping, start.isKeyTaken() !== false),
     /** Serves on for `drainDelayMs`, takes nothing new, finishes within `drainMs`, and closes. */

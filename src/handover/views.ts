@@ -88,6 +88,8 @@ export interface SlotView {
    */
   readonly state: 'active' | 'candidate' | 'draining' | 'empty';
   readonly up: boolean;
+  /** Since when it does not answer; null: it does, or nobody has asked yet. */
+  readonly downSince?: string | null;
   readonly requests: number;
   readonly websockets: number;
   readonly mcpSessions: number;

@@ -197,10 +197,32 @@ const MESSAGE_OF_CLIENT = {
   disabled: 'the client of this key is disabled: ask whoever runs this gateway',
 } as const;
 
+/**
+ * What coding agents and SDKs send where the key of this gateway should be. A subscription's token
+ * is right where it is, and LiteLLM reads `x-litellm-api-key` before it.
+ */
+const BESIDE =
+  'leave it there, and send a key of this gateway in x-litellm-api-key beside it ' +
+  '(Claude Code: ANTHROPIC_CUSTOM_HEADERS; Codex: http_headers)';
+const FOREIGN: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/^sk-ant-oat/, `is the token of a Claude subscription: ${BESIDE}`],
+  [/^eyJ[\w-]*\.[\w-]+\.[\w-]*$/, `is a sign-in token, as of a ChatGPT subscription: ${BESIDE}`],
+  [
+    /^(?:sk-ant-|sk-proj-|sk-or-|AIza|gsk_|nvapi-)/,
+    'is a key of a provider: send one of this gateway',
+  ],
+];
+
 /** The words of a refusal. What else stands in the carrier of a malformed key is not repeated. */
-function messageOf(fault: KeyFault, known: KnownKey | undefined, carrier: string): string {
+function messageOf(
+  fault: KeyFault,
+  known: KnownKey | undefined,
+  { carrier, key }: Credential,
+): string {
   if (known?.ofClient !== undefined) return MESSAGE_OF_CLIENT[known.ofClient];
   if (fault !== 'malformed_key') return MESSAGE_OF[fault];
+  const foreign = FOREIGN.find(([pattern]) => pattern.test(key));
+  if (foreign !== undefined) return `what ${carrier} holds ${foreign[1]}`;
   const how = carrier === 'authorization' ? ', as Bearer token' : '';
   return `what ${carrier} holds is no key of this gateway: check that it was copied whole${how}`;
 }
@@ -227,7 +249,7 @@ export function admit(
   }
   const { generation, fault } = findKey(rules.keyring, credential.key, rules.now);
   if (fault !== undefined) {
-    return deny(refusal(fault, messageOf(fault, generation, credential.carrier)), generation);
+    return deny(refusal(fault, messageOf(fault, generation, credential)), generation);
   }
   if (generation === undefined) return deny(refusal('unknown_key', MESSAGE_OF.unknown_key));
   const { allowFrom } = generation;

@@ -126,6 +126,23 @@ describe('admission', () => {
     }
   });
 
+  it.each([
+    ['sk-ant-oat01-x_y-z', 'is the token of a Claude subscription'],
+    ['eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.c2ln-_', 'is a sign-in token'],
+    ['sk-ant-api03-abc', 'is a key of a provider'],
+    ['sk-proj-abc', 'is a key of a provider'],
+    ['AIzaSyAbc', 'is a key of a provider'],
+    ['eyJ-but-no-token', 'is no key of this gateway'],
+    ['', 'is no key of this gateway'],
+  ])('tells who sends %s what that is, and does not repeat it', (key, words) => {
+    const request = { route: classify('POST', ROUTES.inference), address: '' };
+    const outcome = admit(request, { carrier: 'authorization', key }, rules);
+    const { code, message } = 'refusal' in outcome ? outcome.refusal : { code: '', message: '' };
+    expect([code, message]).toEqual(['malformed_key', expect.stringContaining(words)]);
+    if (key !== '') expect(message).not.toContain(key);
+    if (words.includes('token')) expect(message).toContain('x-litellm-api-key');
+  });
+
   it('says whose key it was', () => {
     const request = { route: classify('POST', ROUTES.inference), address: '' };
     const of = (key: string) => admit(request, { carrier: 'x', key }, rules).generation?.client;

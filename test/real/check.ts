@@ -57,6 +57,7 @@ export const sidecarCheck = (given: Given) =>
         [MODELS.nvidia]: 'ok',
         [MODELS.slashes]: 'ok',
         [MODELS.embeddings]: 'ok',
+        [MODELS.claude]: 'ok',
         [MODELS.broken]: 'failed',
       });
       const broken = models.find(({ model }) => model === MODELS.broken);

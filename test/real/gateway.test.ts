@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe } from 'vitest';
+import { codingAgents } from './agents.ts';
 import { anthropicForNode } from './anthropic-node.ts';
 import { carriers, googleStyle } from './carriers.ts';
 import { sidecarCheck } from './check.ts';
@@ -27,6 +28,7 @@ describe('a real LiteLLM behind a real sidecar', () => {
   anthropicForNode(given);
   sdksForPython(given);
   withCurl(given);
+  codingAgents(given);
   carriers(given);
   googleStyle(given);
   webSockets(given);

@@ -29,6 +29,7 @@ export const MODELS = {
   nvidia: 'nvidia-llama-3-1-405b',
   slashes: 'meta/llama-3.1/instruct',
   embeddings: 'embeddings',
+  claude: 'claude',
   /** The provider refuses LiteLLM's key. */
   broken: 'broken',
 } as const;
@@ -44,12 +45,15 @@ const configFor = (provider: string, api_key: string): object => {
     [MODELS.nvidia, { model: 'nvidia_nim/meta/llama-3.1-405b-instruct', ...at }],
     [MODELS.slashes, { model: 'openai/paced', ...at }],
     [MODELS.embeddings, { model: 'openai/text-embedding-3-small', ...at }],
+    [MODELS.claude, { model: 'anthropic/claude-sonnet-4-5', api_base: provider, api_key }],
     [MODELS.broken, { model: 'openai/broken', ...at }],
   ];
   return {
     model_list: rows.map(([model_name, litellm_params]) => ({ model_name, litellm_params })),
     litellm_settings: {
       include_cost_in_streaming_usage: true,
+      // A subscription's token goes on to the provider, where the sidecar leaves it.
+      model_group_settings: { forward_client_headers_to_llm_api: [MODELS.claude] },
       // Else each stream of a Llama model asks huggingface.co for a tokenizer, and all others wait.
       disable_hf_tokenizer_download: true,
     },

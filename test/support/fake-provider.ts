@@ -22,7 +22,7 @@ export interface ProviderRequest {
   readonly body: string;
 }
 
-/** What LiteLLM takes for OpenAI, NVIDIA NIM, Google AI Studio and Langfuse. */
+/** What LiteLLM takes for OpenAI, Anthropic, NVIDIA NIM, Google AI Studio and Langfuse. */
 export interface FakeProvider {
   /** Without `/v1`. */
   readonly url: string;
@@ -113,6 +113,7 @@ function answerWhole(path: string, question: Question, response: ServerResponse)
   if (question.model === 'broken') json(response, 401, WRONG_KEY);
   else if (path.endsWith('/embeddings')) json(response, 200, embeddings(question));
   else if (path.endsWith('/chat/completions')) json(response, 200, completion(question));
+  else if (path.endsWith('/v1/messages')) json(response, 200, anthropicMessage(question));
   else json(response, 200, { path });
 }
 
@@ -124,6 +125,12 @@ function json(response: ServerResponse, status: number, body: object): void {
 const WRONG_KEY = {
   error: { message: 'the provider says: no such key', type: 'auth', code: 'invalid_api_key' },
 };
+
+const anthropicMessage = ({ model }: Question): object => ({
+  ...{ id: 'msg_1', type: 'message', role: 'assistant', model, stop_reason: 'end_turn' },
+  content: [{ type: 'text', text: WORDS.join('') }],
+  usage: { input_tokens: 5, output_tokens: 7 },
+});
 
 const completion = ({ model }: Question): object => ({
   id: 'chatcmpl-1',

@@ -10,6 +10,7 @@ import {
   keyChangeWords,
   pendingWords,
   showAgo,
+  showClock,
   showCount,
   showInstant,
   showSetting,
@@ -68,7 +69,8 @@ async function renderStatus(
   const title = `sidecar ${oneLine(view.version)}, up for ${up}; ${showInstant(view.now)}`;
   const rows = view.clients.flatMap((client) => rowsOf(client, now));
   const lines = renderLines(terminal, linesOf(view, upstream, now));
-  return `${title}\n\n${await renderColumns(terminal, stdout, HEAD, rows)}\n${lines}`;
+  const first = renderLines(terminal, isAway(upstream) ? awayLines(upstream, now) : []);
+  return `${title}\n${first}\n${await renderColumns(terminal, stdout, HEAD, rows)}\n${lines}`;
 }
 
 function rowsOf(client: ClientView, now: number): readonly (readonly Cell[])[] {
@@ -109,7 +111,7 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
   return [
     ...view.clients.flatMap((client) => pendingLines(client, now)),
     ...warningLines(view),
-    upstreamLine(upstream, now),
+    ...(isAway(upstream) ? [] : [upstreamLine(upstream, now)]),
     store.up
       ? { label: 'store', style: 'dim', text: 'ok' }
       : { label: 'store', style: 'red', text: `${error}; keys rule as they are, nothing is saved` },
@@ -118,10 +120,22 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
   ];
 }
 
+const isAway = (view: UpstreamView): boolean => activeOf(view)?.up !== true;
+
+/** Where LiteLLM is away nothing else matters as much: it stands above all. */
+function awayLines(view: UpstreamView, now: number): readonly LabelledLine[] {
+  const { url } = activeOf(view) ?? { url: '' };
+  const text =
+    view.mode === 'unmanaged'
+      ? `start it, or mend SIDECAR_UPSTREAM: it is asked at ${url}`
+      : 'docker compose logs litellm says why, and `sidecar upstream status` what it said last';
+  return [upstreamLine(view, now), { label: '  hint', style: 'cyan', text }];
+}
+
 /** LiteLLM in one line of `sidecar status`; `sidecar upstream status` has the rest. */
 function upstreamLine(view: UpstreamView, now: number): LabelledLine {
   const parts = [
-    placeWords(view),
+    placeWords(view, now),
     ...refusedWords(view),
     ...configWords(view, now),
     ...[view.handover, view.waiting].flatMap((each) => handoverWords(each, now)),
@@ -134,12 +148,18 @@ function upstreamLine(view: UpstreamView, now: number): LabelledLine {
 const activeOf = ({ slots }: UpstreamView): SlotView | undefined =>
   slots.find(({ state }) => state === 'active');
 
-const upWord = (slot: SlotView | undefined): string => (slot?.up === true ? 'up' : 'away');
+/** `away since 14:03:11 UTC (5 min)` */
+function upWord(slot: SlotView | undefined, now: number): string {
+  if (slot?.up === true) return 'up';
+  const since = slot?.downSince ?? null;
+  if (since === null) return 'away';
+  return `away since ${showClock(since)} (${showSpan(now - Date.parse(since))})`;
+}
 
-function placeWords(view: UpstreamView): string {
+function placeWords(view: UpstreamView, now: number): string {
   const active = activeOf(view);
-  if (view.mode === 'unmanaged') return `somebody else runs it, ${upWord(active)}`;
-  return active === undefined ? 'none is active' : `slot ${active.name}, ${upWord(active)}`;
+  if (view.mode === 'unmanaged') return `somebody else runs it, ${upWord(active, now)}`;
+  return active === undefined ? 'none is active' : `slot ${active.name}, ${upWord(active, now)}`;
 }
 
 function configWords(view: UpstreamView, now: number): readonly string[] {

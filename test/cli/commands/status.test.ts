@@ -121,8 +121,6 @@ const CHANGE = { since: ago(5 * MINUTE), newAcceptedAt: ago(SECOND), oldAccepted
 
 test.each([
   [{ config: 'none' }, 'slot a, up'],
-  [{ slots: [slot({ up: false }), EMPTY] }, 'slot a, away; config current'],
-  [{ slots: [EMPTY] }, 'none is active; config current'],
   [{ mode: 'unmanaged', config: 'none' }, 'somebody else runs it, up'],
   [{ config: 'changed' }, 'slot a, up; config changed: `sidecar upstream reload` takes it'],
   [{ config: 'changed', autoReload: true }, 'slot a, up; config changed'],
@@ -181,4 +179,26 @@ test('an endpoint that is not there is another version', async () => {
   const { code, stderr } = await runAgainst(problem(404, 'not_found', 'nothing there'), 'status');
   expect(code).toBe(1);
   expect(stderr).toContain('of different versions');
+});
+
+test.each([
+  [{}, 'slot a, away; config current', 'docker compose logs litellm'],
+  [
+    { slots: [slot({ up: false, downSince: ago(5 * MINUTE) }), EMPTY] },
+    'slot a, away since 13:58:10 UTC (5 min); config current',
+    'docker compose logs litellm',
+  ],
+  [
+    { mode: 'unmanaged', config: 'none' },
+    'somebody else runs it, away',
+    'start it, or mend SIDECAR_UPSTREAM: it is asked at http://litellm:4000',
+  ],
+] as const)('LiteLLM that is away stands first: %j', async (over, line, hint) => {
+  const upstream = upstreamView({ slots: [slot({ up: false }), EMPTY], ...over });
+  const { stdout } = await runAgainst(answering(statusView(), upstream), 'status');
+  const [, first, second] = stdout.split('\n');
+  expect(first).toBe(`litellm: ${line}`);
+  expect(second).toContain(`hint: `);
+  expect(second).toContain(hint);
+  expect(stdout.match(/litellm: /g)).toHaveLength(1);
 });
