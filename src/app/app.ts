@@ -58,6 +58,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     ...options,
     ...{ metrics: base.metrics, keys, checks: checksOf(config), mayWrite: state.mayWrite },
     shutdown: shutdownCheckOf(config),
+    missedMs: base.watched.missedMs,
   });
   begun.push(litellm.close);
   const traffic = buildTraffic(options, base, keys, litellm);

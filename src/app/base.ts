@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import { type Clock, createWatchedClock } from '../clock.ts';
 import type { DeclaredPlaces, LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import type { ConfigInForce } from '../config/view.ts';
@@ -27,9 +27,14 @@ export interface AppOptions {
 /** What every other part is built on. */
 export type Base = ReturnType<typeof buildBase>;
 
-export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => ({
-  /** The requests and WebSockets under way. */
-  exchanges: createExchanges(clock),
-  /** The counters; what is read at a scrape joins them once everything is built. */
-  metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
-});
+export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => {
+  const watched = createWatchedClock(clock.elapsed);
+  return {
+    /** For limits on time; the exchanges ask it each second. */
+    watched,
+    /** The requests and WebSockets under way. */
+    exchanges: createExchanges(watched),
+    /** The counters; what is read at a scrape joins them once everything is built. */
+    metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
+  };
+};

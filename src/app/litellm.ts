@@ -29,6 +29,8 @@ interface LitellmOptions
   readonly shutdown?: ((slot: SlotName) => Promise<Shutdown | undefined>) | undefined;
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
+  /** How long this process did not look, in milliseconds in all. */
+  readonly missedMs: () => number;
 }
 
 /** LiteLLM in slots, or the one that somebody else runs. */
@@ -116,10 +118,10 @@ export function shutdownCheckOf(config: Config): LitellmOptions['shutdown'] {
 type Opened = Omit<Litellm, 'status'>;
 
 async function openInSlots(options: LitellmOptions, slots: string): Promise<Opened> {
-  const { config, checks, keys, mayWrite } = options;
+  const { config, checks, keys, mayWrite, missedMs } = options;
   const { onHandoverState, onConfigChange } = options.metrics.handoverEvents;
   const { admin, runner, active, key } = await openSlots({
-    ...{ config: { ...config, slots }, checks, now: keys.now, mayWrite },
+    ...{ config: { ...config, slots }, checks, now: keys.now, mayWrite, missedMs },
     events: slotEvents(options),
   });
   const { litellmConfig: source } = config;
@@ -151,11 +153,11 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Open
 }
 
 async function openSomebodyElses(options: LitellmOptions): Promise<Opened> {
-  const { config, log, checks, keys, places, upstreamKeyPlaces } = options;
+  const { config, log, checks, keys, places, upstreamKeyPlaces, missedMs } = options;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
   const unmanaged = await openUnmanaged({
-    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.now },
+    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.now, missedMs },
     places: { upstreamKey: upstreamKeyPlaces, declaredKey: places },
     events: keyChangeEvents(options),
   }).catch((cause: unknown) => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '../clock.ts';
+import type { WatchedClock } from '../clock.ts';
 import { GATEWAY } from '../config/kinds.ts';
 import type { Config } from '../config/settings.ts';
 import { isoOrNull } from '../config/units.ts';
@@ -43,7 +43,7 @@ function originsIn({ upstreams: [a, b], slots }: AppOptions['config']): Map<Slot
 /** The LiteLLMs that traffic may go to, each with a probe of its own. */
 function buildUpstreams(
   { config, log, clock }: AppOptions,
-  exchanges: Exchanges,
+  { exchanges, watched }: Base,
   { slot: active, key, onKeyAccepted }: UpstreamStart,
   downSince: Map<SlotName, number>,
 ): Upstreams {
@@ -57,7 +57,7 @@ function buildUpstreams(
     connectTimeoutMs,
     holdMs,
     holdMost: holdMax,
-    elapsed: clock.elapsed,
+    elapsed: watched.elapsed,
     canConnect: (origin) => canConnect(origin, RECONNECT_TIMEOUT_MS),
     startProbe: (slot, origin, knownUp) =>
       createProbe({
@@ -116,7 +116,7 @@ function readRoutes(): string {
   }
 }
 
-function uploadRules(config: Config, { elapsed }: Clock): UploadRules {
+function uploadRules(config: Config, { elapsed }: WatchedClock): UploadRules {
   const { replayBytes, bodyLimit: limit } = config;
   return { replayBytes, budget: createReplayBudget(config.replayTotalBytes), limit, elapsed };
 }
@@ -142,29 +142,29 @@ export type Traffic = ReturnType<typeof buildTraffic>;
 export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
-  const { exchanges } = base;
+  const { exchanges, watched } = base;
   /** Stopping: `/readyz` says no, and requests are served on. Draining: new ones are refused. */
   const phase = { isStopping: false, isDraining: false };
   /** Milliseconds since the epoch. */
   const downSince = new Map<SlotName, number>();
-  const upstreams = buildUpstreams(options, exchanges, start, downSince);
+  const upstreams = buildUpstreams(options, base, start, downSince);
   const events = trafficEvents(base, keys, log);
   const gateway = createGateway({
     policy: policyOf(config, keys),
     rules: { publicUrl, keyHeader },
     exchange: {
-      ...{ upstreams, exchanges, events, elapsed: clock.elapsed },
+      ...{ upstreams, exchanges, events, elapsed: clock.elapsed, watched },
       ...{ answerTimeoutMs, uploadIdleMs, cors: createCors(config.corsOrigins) },
     },
     failures: createFailureLimiter(config.failuresPerMinute, clock.elapsed),
     isTrustedProxy: inBlocks(trustedProxies(config, log)),
     noteUnbelieved: createUnbelievedNote((peer) => log.warn({ peer }, UNBELIEVED)),
-    upload: uploadRules(config, clock),
+    upload: uploadRules(config, watched),
     isReady: () => !phase.isStopping && upstreams.active.isUp() && start.isKeyTaken() !== false,
     isDraining: () => phase.isDraining,
   });
   const server = createTrafficServer({
-    ...{ gateway, elapsed: clock.elapsed },
+    ...{ gateway, elapsed: clock.elapsed, watched },
     ...{ headersTimeoutMs: config.headersTimeoutMs, keepAliveMs: config.keepAliveMs },
   });
   const close = async (): Promise<void> => {

@@ -309,7 +309,7 @@ export const SETTINGS = {
     keepAliveMs: {
       name: 'SIDECAR_KEEP_ALIVE',
       kind: duration,
-      default: '150s',
+      default: '125s',
       help: 'how long an idle connection is kept: longer than proxies in front do; 0: no limit',
     },
     uploadIdleMs: {

@@ -84,6 +84,16 @@ export function keyToSendFirst({ newAcceptedAt, oldAcceptedAt }: KeyChangeState)
   return (oldAcceptedAt ?? 0) > (newAcceptedAt ?? 0) ? 'old' : 'new';
 }
 
+/** Takes the time out in which this process could not check since it was asked before. */
+function excusePauses({ now, missedMs = () => 0 }: KeyChangeOptions) {
+  let known = missedMs();
+  return (state: KeyChangeState): KeyChangeState => {
+    const before = known;
+    known = missedMs();
+    return { ...state, quietSince: Math.min(now(), state.quietSince + known - before) };
+  };
+}
+
 interface KeyChangeOptions {
   /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
@@ -96,6 +106,8 @@ interface KeyChangeOptions {
   /** How long no LiteLLM may have taken the old key before that is forgotten, in milliseconds. */
   readonly quietMs: number;
   readonly events: KeyChangeEvents;
+  /** How long this process did not look, in milliseconds in all; never, where nothing is said. */
+  readonly missedMs?: () => number;
   /** Between two checks, in milliseconds. */
   readonly checkMs?: number;
 }
@@ -127,8 +139,8 @@ interface Known {
  */
 export async function openKeyChange(options: KeyChangeOptions) {
   const { now, events, checkMs = CHECK_MS } = options;
-  const inTurn = createTurns();
-  const keep = createKeeper(options);
+  const afterPause = excusePauses(options);
+  const [inTurn, keep] = [createTurns(), createKeeper(options)];
   let known = await firstKnown(options, keep);
   let traffic: KeyTraffic | undefined;
   let told: SendOrder | undefined;
@@ -142,7 +154,7 @@ export async function openKeyChange(options: KeyChangeOptions) {
   const check = async (): Promise<number> => {
     if (known.change === undefined) return IDLE_MS;
     const answers = await checkBoth(options.verify, known.newest, known.change.old);
-    const change = afterCheck(known.change, answers, now());
+    const change = afterPause(afterCheck(known.change, answers, now()));
     known = { ...known, change };
     // The disk comes first: after a restart the old key must not be live again.
     if (isSettled(change, now(), options.quietMs) && (await keep(known.newest))) {

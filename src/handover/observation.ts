@@ -12,6 +12,8 @@ export interface Observation {
   readonly someoneWaits: boolean;
   /** When this process began; what happened before is known from what is stored alone. */
   readonly startedAt: number;
+  /** When it looked again after it had been stopped; undefined: it never was. */
+  readonly resumedAt?: number | undefined;
 }
 
 export interface ObservedSlot extends SlotOnDisk, CheckedSlot {
@@ -93,11 +95,26 @@ export const goodModels = ({ check }: CheckedSlot): readonly string[] | undefine
 
 /**
  * From when on this process counts the time of something that is stored. The time before this
- * process does not count, because LiteLLM is not to blame for it; and an instant that lies in the
- * future, because the clock was set back, must not make the wait endless.
+ * process, or before it was stopped, does not count, because LiteLLM is not to blame for it; and an
+ * instant that lies in the future, because the clock was set back, must not make the wait endless.
  */
-export const countsFrom = (storedAt: number, startedAt: number, now: number): number =>
-  storedAt <= now ? Math.max(storedAt, startedAt) : startedAt;
+export function countsFrom(
+  storedAt: number,
+  { startedAt, resumedAt = startedAt }: Pick<Observation, 'startedAt' | 'resumedAt'>,
+  now: number,
+): number {
+  return storedAt <= now ? Math.max(storedAt, resumedAt) : resumedAt;
+}
+
+/** What was seen before a pause says nothing of how long that lasts. */
+export const lastingSince = <Seen extends Pick<ObservedSlot, 'check' | 'portSince'>>(
+  seen: Seen,
+  resumedAt = 0,
+): Seen => ({
+  ...seen,
+  check: seen.check && { ...seen.check, since: Math.max(seen.check.since, resumedAt) },
+  portSince: seen.portSince && Math.max(seen.portSince, resumedAt),
+});
 
 interface SlotChecksOptions {
   /** Checks LiteLLM once; never throws; takes up to about 3 s. */

@@ -21,6 +21,8 @@ interface OpenSlotsOptions {
   readonly now: () => number;
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
+  /** How long this process did not look, in milliseconds in all; never, where nothing is said. */
+  readonly missedMs?: () => number;
   readonly events: HandoverEvents;
   readonly pace?: Pace;
 }

@@ -122,7 +122,7 @@ function staged(input: StepInput): Action {
   if (failure !== undefined) return store(rollBack(input, faultOfPlace(failure)));
   if (keyDigest === undefined) return keyFor(handover);
   const { check } = seen.slots[from];
-  const since = countsFrom(handover.stateSince, seen.startedAt, now);
+  const since = countsFrom(handover.stateSince, seen, now);
   if (check === undefined && now - since < COMPARE_MS) return WAIT;
   const modelsBefore = goodModels(seen.slots[from]);
   return store(advanceHandover(state, handover, 'starting', now, { modelsBefore }));
@@ -179,7 +179,7 @@ function faultNow({ handover, seen, now, limits }: StepInput): HandoverFault | u
   const port = limits.ports[to];
   const obvious = obviousFault(slot, port, now);
   if (obvious !== undefined) return faultOf(obvious, to, slot, port);
-  const since = countsFrom(handover.stateSince, seen.startedAt, now);
+  const since = countsFrom(handover.stateSince, seen, now);
   if (now - since < limits.handoverTimeoutMs) return undefined;
   return faultOf(faultAtTimeout(slot), to, slot, port);
 }
@@ -226,7 +226,7 @@ function draining(input: StepInput): Action {
 }
 
 const sinceSwitch = ({ handover, seen, now }: StepInput): number =>
-  countsFrom(handover.switchedAt ?? handover.stateSince, seen.startedAt, now);
+  countsFrom(handover.switchedAt ?? handover.stateSince, seen, now);
 
 /**
  * Whether the LiteLLM before is kept in case the new one dies. The probation ends early where

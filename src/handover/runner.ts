@@ -18,6 +18,7 @@ import {
   goodModels,
   isEmpty,
   type Limits,
+  lastingSince,
   NO_LOAD,
   type Observation,
   type ObservedSlot,
@@ -37,6 +38,8 @@ interface RunnerOptions extends Omit<AutomaticOptions, 'onNotBegun'> {
   readonly checks: Pick<LitellmChecks, 'verify' | 'readReport'>;
   readonly limits: Limits;
   readonly mayWrite: () => boolean;
+  /** How long this process did not look, in milliseconds in all; never, where nothing is said. */
+  readonly missedMs?: () => number;
   readonly events: HandoverEvents;
   readonly pace?: Pace;
 }
@@ -126,9 +129,10 @@ function createParts(options: RunnerOptions) {
     ...{ masterKeyLine: disk.masterKeyLine, now, keyOf: disk.key },
     contentIdOf: (slot) => contentIdOf(disk.seen(slot)),
   });
+  const resumedAt = watchPauses(options);
   const observeSlot = (slot: SlotName): ObservedSlot => ({
     ...disk.seen(slot),
-    ...checks.of(slot),
+    ...lastingSince(checks.of(slot), resumedAt()),
     ...executor.seen(slot),
   });
   const observeSlots = () => ({ a: observeSlot('a'), b: observeSlot('b') });
@@ -138,6 +142,7 @@ function createParts(options: RunnerOptions) {
     trafficAt: executor.trafficAt(),
     someoneWaits: requests.waiting() !== undefined,
     startedAt,
+    resumedAt: resumedAt(),
   });
   const automatic = createAutomaticHandovers({ ...options, onNotBegun: events.onNotBegun });
   stored.onChange((next, before) => {
@@ -158,6 +163,17 @@ function createParts(options: RunnerOptions) {
 }
 
 export type Runner = ReturnType<typeof createRunner>;
+
+/** Says when this process looked again after a pause. */
+function watchPauses({ now, missedMs = () => 0 }: RunnerOptions): () => number | undefined {
+  let resumedAt: number | undefined;
+  let known = missedMs();
+  return () => {
+    const missed = missedMs();
+    if (missed > known) [resumedAt, known] = [now(), missed];
+    return resumedAt;
+  };
+}
 
 /** More actions than any handover has in a row. */
 const MOST_ACTIONS = 50;

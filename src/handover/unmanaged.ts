@@ -32,6 +32,8 @@ interface UnmanagedOptions {
   };
   readonly checks: Pick<LitellmChecks, 'verify' | 'tryKey' | 'readiness'>;
   readonly now: () => number;
+  /** How long this process did not look, in milliseconds in all. */
+  readonly missedMs?: () => number;
   readonly events: KeyChangeEvents & {
     /** LiteLLM takes the sidecar's key again, or does not. */
     onKeyRefused(refusal: UpstreamWarning | undefined): void;
@@ -53,6 +55,7 @@ export async function openUnmanaged(options: UnmanagedOptions) {
   const keyChange = await openKeyChange({
     ...{ key, now, events, path: acceptedKeyPath(config.state) },
     quietMs: config.handoverTimeoutMs,
+    ...(options.missedMs && { missedMs: options.missedMs }),
     verify: (each) => checks.verify('a', each),
   });
   let refusal: UpstreamWarning | undefined;

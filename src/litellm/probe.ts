@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { afterReading } from '../clock.ts';
 
 /** Milliseconds between two questions, until LiteLLM has answered and whenever it is away. */
 const UNTIL_UP_MS = 500;
@@ -84,19 +85,15 @@ type Health = 'alive' | 'silent' | 'away';
  */
 export async function askHealth(root: URL, timeoutMs: number): Promise<Health> {
   return await new Promise((resolve) => {
-    const asked = request(
-      new URL('health/liveliness', root),
-      { agent: false, timeout: timeoutMs },
-      (answer) => {
-        answer.resume();
-        resolve((answer.statusCode ?? 500) < 500 ? 'alive' : 'away');
-      },
-    );
-    asked.once('error', () => resolve('away'));
-    asked.once('timeout', () => {
+    const asked = request(new URL('health/liveliness', root), { agent: false }, (answer) => {
+      answer.resume();
+      resolve((answer.statusCode ?? 500) < 500 ? 'alive' : 'away');
+    });
+    const callOff = afterReading(timeoutMs, () => {
       resolve('silent');
       asked.destroy();
     });
+    asked.once('error', () => resolve('away')).once('close', callOff);
     asked.end();
   });
 }
@@ -105,13 +102,14 @@ export async function askHealth(root: URL, timeoutMs: number): Promise<Health> {
 export async function canConnect(origin: URL, timeoutMs: number): Promise<boolean> {
   return await new Promise((resolve) => {
     const port = Number(origin.port === '' ? 80 : origin.port);
-    const socket = connect({ host: bareHost(origin), port, timeout: timeoutMs });
-    const settle = (reached: boolean) => () => {
+    const socket = connect({ host: bareHost(origin), port });
+    const settle = (reached: boolean) => (): void => {
+      callOff();
       socket.destroy();
       resolve(reached);
     };
+    const callOff = afterReading(timeoutMs, settle(false));
     socket.once('connect', settle(true)).once('error', settle(false));
-    socket.once('timeout', settle(false));
   });
 }
 

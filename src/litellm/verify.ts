@@ -1,4 +1,5 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
+import { afterReading } from '../clock.ts';
 import { generateKey } from '../keyring/key.ts';
 import type { Secret } from '../secret.ts';
 import { cut, fieldOf, parseJson, printable } from '../text/safe.ts';
@@ -167,17 +168,16 @@ async function ask(url: URL, headers: OutgoingHttpHeaders, timeoutMs: number): P
       resolve({ kind: isTalk ? 'no_http' : 'silent' });
     };
     try {
-      // A signal, because `timeout` of `request` counts pauses alone: an answer that comes by one
-      // byte a second would never end.
-      const signal = AbortSignal.timeout(timeoutMs);
-      request(url, { agent: false, headers, signal }, (answer) => {
+      const asked = request(url, { agent: false, headers }, (answer) => {
         jsonOf(answer).then(
           (json) => resolve({ kind: 'said', status: answer.statusCode ?? 0, json }),
           fail,
         );
-      })
-        .on('error', fail)
-        .end();
+      });
+      // `timeout` of `request` counts pauses alone: an answer that comes by one byte a second would
+      // never end.
+      const callOff = afterReading(timeoutMs, () => asked.destroy(new Error('too late')));
+      asked.on('error', fail).once('close', callOff).end();
     } catch (error) {
       // Node throws at once where a header's value holds what no header can carry.
       fail(error as NodeJS.ErrnoException);

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import type { WatchedClock } from '../clock.ts';
 import type { Connection, Connections } from './connections.ts';
 import type { UpstreamErrorKind } from './record.ts';
 
@@ -75,12 +76,12 @@ const isLength = (field: Buffer): boolean =>
 export class Attempt implements Dispatcher.DispatchHandler {
   /** The connection had carried another exchange before: it may have died of old age. */
   readonly #reused: boolean;
-  /** When the request was written, on the monotonic clock; -1: not yet. */
+  /** When the request was written, on the watched clock; -1: not yet. */
   sentAt = -1;
   readonly #owner: AttemptOwner;
   readonly #connections: Connections;
   readonly #connection: Connection;
-  readonly #elapsed: () => number;
+  readonly #clock: WatchedClock;
   #abort: ((reason: Error) => void) | undefined;
   #resume: (() => void) | undefined;
   #cancelled: Error | undefined;
@@ -90,11 +91,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   constructor(
     owner: AttemptOwner,
-    options: { connections: Connections; fresh: boolean; elapsed: () => number },
+    options: { connections: Connections; fresh: boolean; clock: WatchedClock },
   ) {
     this.#owner = owner;
     this.#connections = options.connections;
-    this.#elapsed = options.elapsed;
+    this.#clock = options.clock;
     this.#connection = options.fresh ? options.connections.takeFresh() : options.connections.take();
     this.#reused = this.#connection.reused;
   }
@@ -105,7 +106,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
    */
   mayHaveBeenDead(): boolean {
     const answerBegan = this.#bytesRead > this.#readBefore;
-    return this.#reused && !answerBegan && this.#elapsed() - this.sentAt < RETRY_WITHIN_MS;
+    if (!this.#reused || answerBegan || this.#clock.pausedSince(this.sentAt)) return false;
+    return this.#clock.elapsed() - this.sentAt < RETRY_WITHIN_MS;
   }
 
   get #bytesRead(): number {
@@ -131,7 +133,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onConnect(abort: (reason?: Error) => void): void {
     this.#abort = abort;
-    this.sentAt = this.#elapsed();
+    this.sentAt = this.#clock.elapsed();
     if (this.#reused) this.#readBefore = this.#bytesRead;
     if (this.#cancelled !== undefined) abort(this.#cancelled);
   }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
+import type { WatchedClock } from '../clock.ts';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { writeAnswerHead } from './answer-head.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
@@ -29,8 +30,10 @@ export interface ExchangeContext {
   readonly exchanges: Exchanges;
   readonly events: TrafficEvents;
   readonly cors: Cors;
-  /** The monotonic clock, milliseconds. */
+  /** The monotonic clock, milliseconds: for durations. */
   readonly elapsed: () => number;
+  /** For limits on time. */
+  readonly watched: WatchedClock;
   /** Milliseconds; 0: no limit. */
   readonly answerTimeoutMs: number;
   readonly uploadIdleMs: number;
@@ -150,7 +153,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     if (this.#verdict !== undefined) return;
     const { connections } = upstream;
     const owner = this.#prepare(upstream);
-    this.#attempt = new Attempt(owner, { connections, fresh, elapsed: this.#context.elapsed });
+    this.#attempt = new Attempt(owner, { connections, fresh, clock: this.#context.watched });
     this.#attempt.send({ method, path: decision.target, headers, body });
   }
 

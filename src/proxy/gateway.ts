@@ -146,7 +146,7 @@ function forward(
   const { upload: rules } = options;
   const upload = hasBody(head)
     ? new Upload(request, head.contentLength, rules, {
-        startedAt,
+        startedAt: rules.elapsed(),
         tooLarge: () => exchange.abandon(bodyTooLarge(rules.limit)),
       })
     : undefined;

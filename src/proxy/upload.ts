@@ -24,7 +24,7 @@ export interface UploadRules {
   readonly budget: ReturnType<typeof createReplayBudget>;
   /** Bytes a body may have; 0: no limit. */
   readonly limit: number;
-  /** The monotonic clock, milliseconds. */
+  /** The watched clock, milliseconds. */
   readonly elapsed: () => number;
 }
 
@@ -47,7 +47,7 @@ export function isAllHere(request: IncomingMessage, contentLength: string | unde
 export class Upload {
   /** Bytes read from the client so far. */
   bytes = 0;
-  /** When the request came, or the last chunk that was streamed; on the monotonic clock. */
+  /** When the request came, or the last chunk that was streamed; on the watched clock. */
   lastAt: number;
   readonly #request: IncomingMessage;
   readonly #contentLength: string | undefined;

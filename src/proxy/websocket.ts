@@ -2,6 +2,7 @@ import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:h
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createProxyServer, type ProxyServer } from 'http-proxy-3';
+import { afterReading } from '../clock.ts';
 import { reasonPhrase } from './answer-head.ts';
 import { endThenDestroy } from './client-connection.ts';
 import { MAX_ANSWER_HEAD } from './connections.ts';
@@ -120,12 +121,12 @@ function limitConnect(socket: Socket, timeoutMs: number, onConnected: () => void
   const giveUp = (): void => {
     socket.destroy(Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' }));
   };
-  const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
+  const callOff = timeoutMs === 0 ? () => undefined : afterReading(timeoutMs, giveUp);
   socket.once('connect', () => {
-    clearTimeout(timer);
+    callOff();
     onConnected();
   });
-  socket.once('close', () => clearTimeout(timer));
+  socket.once('close', callOff);
 }
 
 const ASKS_FOR_WEBSOCKET = ['connection', 'Upgrade', 'upgrade', 'websocket'] as const;

@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { WatchedClock } from '../clock.ts';
+import { endThenDestroy, serveNoMore } from '../proxy/client-connection.ts';
 import type { Gateway } from '../proxy/gateway.ts';
 import { createEnding } from './ending.ts';
 import { listenerOf } from './listener.ts';
@@ -17,6 +19,7 @@ interface TrafficServerOptions {
   readonly keepAliveMs: number;
   /** The monotonic clock, milliseconds. */
   readonly elapsed: () => number;
+  readonly watched: WatchedClock;
 }
 
 export type TrafficServer = ReturnType<typeof createTrafficServer>;
@@ -84,8 +87,8 @@ export function createTrafficServer(options: TrafficServerOptions) {
   };
 }
 
-function openServer({ headersTimeoutMs, keepAliveMs }: TrafficServerOptions): Server {
-  return createServer({
+function openServer({ headersTimeoutMs, keepAliveMs, watched }: TrafficServerOptions): Server {
+  const server = createServer({
     keepAliveTimeout: keepAliveMs,
     keepAlive: true,
     keepAliveInitialDelay: PROBE_AFTER_MS,
@@ -98,6 +101,40 @@ function openServer({ headersTimeoutMs, keepAliveMs }: TrafficServerOptions): Se
     // The gateway refuses a missing Host with a body that SDKs can read.
     requireHostHeader: false,
   });
+  if (headersTimeoutMs > 0) excusePauses(server, headersTimeoutMs, watched);
+  // An idle connection has had its time. Without a listener Node closes it, and so resets a request
+  // that has come by now and was not read yet.
+  server.on('timeout', (socket: Socket) => {
+    const { bytesRead } = socket;
+    setImmediate(() => {
+      if (socket.bytesRead !== bytesRead) return;
+      serveNoMore(socket);
+      endThenDestroy(socket);
+    });
+  });
+  return server;
+}
+
+/**
+ * Node watches over the time of heads by a clock of its own, with the limit that it reads here each
+ * time. Whoever was sending a head when this process paused has that much longer.
+ */
+function excusePauses(server: Server, limitMs: number, watched: WatchedClock): void {
+  let known = 0;
+  let excusedMs = 0;
+  let until = 0;
+  const get = (): number => {
+    const now = watched.elapsed();
+    const missedMs = watched.missedMs();
+    if (now >= until) excusedMs = 0;
+    if (missedMs > known) {
+      excusedMs += missedMs - known;
+      known = missedMs;
+      until = now + limitMs;
+    }
+    return limitMs + excusedMs;
+  };
+  Object.defineProperty(server, 'headersTimeout', { get });
 }
 
 /** Hears where Node cannot read on as HTTP, or has waited too long for the head of a request. */

@@ -35,6 +35,7 @@ async function open(env: Record<string, string>) {
   const tell = (text: string): void => void told.push(text);
   const count = { onKeyUse: () => undefined, onPublishFailure: () => undefined };
   litellm = await openLitellm({
+    missedMs: () => 0,
     config: loaded.config,
     log: createLog({ level: 'info', destination, clock: systemClock }),
     checks: { ...launcher, readiness: () => Promise.resolve({ database: false }) },

@@ -68,7 +68,7 @@ describe('a configuration', () => {
       holdMs: 30_000,
       holdMax: 1000,
       headersTimeoutMs: 30_000,
-      keepAliveMs: 150_000,
+      keepAliveMs: 125_000,
       uploadIdleMs: 60_000,
       connectTimeoutMs: 5000,
       answerTimeoutMs: 0,

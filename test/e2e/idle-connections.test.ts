@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { callRaw, callWith } from '../support/raw-caller.ts';
+import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
+import { answerAt } from '../support/raw-client.ts';
 import { accessLine, createStages, eventually } from '../support/stage.ts';
 import { SWITCHED, upgradeBytes } from '../support/websocket.ts';
 
@@ -53,7 +54,7 @@ describe.skipIf(process.platform !== 'linux')('the kernel looks after', () => {
 
 describe('an idle connection', () => {
   it.each([
-    [{}, '150'],
+    [{}, '125'],
     [{ SIDECAR_KEEP_ALIVE: '7s' }, '7'],
     [{ SIDECAR_KEEP_ALIVE: '0' }, undefined],
   ])('is kept for as long as is set, and says so: %j', async (settings, seconds) => {
@@ -62,6 +63,25 @@ describe('an idle connection', () => {
     const text = await caller.until('alive');
     expect(text).toMatch(/connection: keep-alive/i);
     expect(/keep-alive: timeout=(\d+)/i.exec(text)?.[1]).toBe(seconds);
+  });
+});
+
+describe('a connection whose idle time ends', () => {
+  it('while a request is there that was not read yet: it is answered', async () => {
+    const { sidecar } = await stage({ settings: { SIDECAR_KEEP_ALIVE: '1s' } });
+    const caller = await callWith(sidecar, 'GET /health/liveliness');
+    await caller.until('alive');
+    // As on a busy host: behind what was read in a turn timers run, and then sockets are read again.
+    const other = await callWith(sidecar, 'GET /health/liveliness');
+    await new Promise<void>((resolve) => {
+      other.socket.once('data', () => {
+        caller.send(requestBytes(sidecar, 'GET /health/liveliness'));
+        for (const end = performance.now() + 2500; performance.now() < end; );
+        resolve();
+      });
+    });
+    expect((await answerAt(caller, 1)).status).toBe(200);
+    expect(await caller.ended).toBe('end');
   });
 });
 

@@ -81,11 +81,13 @@ describe('the end of a key change', () => {
 });
 
 let folder = '';
+let missed = 0;
 let now = START;
 const open_: KeyChange[] = [];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'key-change-'));
   now = START;
+  missed = 0;
 });
 afterEach(async () => {
   for (const each of open_.splice(0)) await each.close();
@@ -101,6 +103,7 @@ async function opened(key: Secret, takes: readonly Secret[]) {
     key,
     path: join(folder, 'upstream/accepted.key'),
     now: () => now,
+    missedMs: () => missed,
     quietMs: QUIET,
     checkMs: 5,
     verify: (given): Promise<Verdict> => {
@@ -166,6 +169,20 @@ describe("the key of somebody else's LiteLLM", () => {
     expect(used.at(-1)).toEqual([two.reveal(), undefined]);
     expect(accepted()).toBe(two.reveal());
     expect(events).toEqual(['change', 'settled']);
+  });
+
+  it('is kept where the sidecar was stopped for that long, and could not ask', async () => {
+    const [one, two] = keys();
+    const { change, litellm, looked } = await opened(one, [one]);
+    await change.onNewKey(two);
+    litellm.takes = [two];
+    await looked();
+    now += 2 * QUIET;
+    missed += 2 * QUIET;
+    await looked();
+    expect(change.view()).not.toBeNull();
+    now += QUIET;
+    await vi.waitFor(() => expect(change.view()).toBeNull());
   });
 
   it('that changed while the sidecar was down is seen at the start', async () => {

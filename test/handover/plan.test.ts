@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Observation, ObservedSlot } from '../../src/handover/observation.ts';
+import {
+  lastingSince,
+  type Observation,
+  type ObservedSlot,
+} from '../../src/handover/observation.ts';
 import { type Action, plan } from '../../src/handover/plan.ts';
 import type { UpstreamState } from '../../src/handover/state.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
@@ -222,6 +226,20 @@ describe('giving up', () => {
     const future = handingOver('starting', { stateSince: START + 1000 * hour });
     expect(next(future, seen, hour)).toEqual({ kind: 'wait' });
     expect(faultOf(future, seen, hour + handoverTimeoutMs)?.code).toBe('not_up');
+  });
+
+  it('counts no time in which this process was stopped', () => {
+    const { handoverTimeoutMs } = LIMITS;
+    const hour = 60 * MINUTE;
+    const seen = { ...candidate({ check: checked(SILENT) }), resumedAt: START + hour };
+    expect(next(handingOver('starting'), seen, hour)).toEqual({ kind: 'wait' });
+    expect(faultOf(handingOver('starting'), seen, hour + handoverTimeoutMs)?.code).toBe('not_up');
+    const slot = { check: checked(SILENT), portSince: START };
+    expect(lastingSince(slot, START + hour)).toMatchObject({
+      check: { verdict: SILENT, since: START + hour },
+      portSince: START + hour,
+    });
+    expect(lastingSince(slot, undefined)).toEqual(slot);
   });
 
   it('says why a slot could not be written', () => {

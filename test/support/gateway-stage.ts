@@ -1,5 +1,5 @@
 import { afterEach } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
+import { createWatchedClock, systemClock } from '../../src/clock.ts';
 import type { KnownKey } from '../../src/keyring/snapshot.ts';
 import { canConnect, type Probe } from '../../src/litellm/probe.ts';
 import { inBlocks } from '../../src/proxy/address.ts';
@@ -49,7 +49,8 @@ async function startGateway(ends: (() => unknown)[]) {
     onUpstreamError: () => undefined,
   };
   const { elapsed } = systemClock;
-  const exchanges = createExchanges({ elapsed });
+  const watched = createWatchedClock(elapsed);
+  const exchanges = createExchanges(watched);
   const rules = { publicUrl: undefined, keyHeader: undefined };
   const upstreams = createUpstreams({
     origins: new Map([['a', new URL(upstream.url)]]),
@@ -71,7 +72,7 @@ async function startGateway(ends: (() => unknown)[]) {
     policy: () => policy.current,
     rules,
     exchange: {
-      ...{ upstreams, exchanges, events, elapsed, cors: createCors([]) },
+      ...{ upstreams, exchanges, events, elapsed, watched, cors: createCors([]) },
       ...{ answerTimeoutMs: 0, uploadIdleMs: 0 },
     },
     failures: createFailureLimiter(0, () => 0),
@@ -81,7 +82,13 @@ async function startGateway(ends: (() => unknown)[]) {
     isReady: () => true,
     isDraining: () => false,
   });
-  const server = createTrafficServer({ gateway, headersTimeoutMs: 0, keepAliveMs: 0, elapsed });
+  const server = createTrafficServer({
+    gateway,
+    headersTimeoutMs: 0,
+    keepAliveMs: 0,
+    elapsed,
+    watched,
+  });
   const { port } = await server.listen('127.0.0.1', 0);
   ends.push(async () => {
     exchanges.cut(() => true);
