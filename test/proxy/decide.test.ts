@@ -55,6 +55,21 @@ describe('a decision', () => {
     expect(codeOf(judge('GET /prompts/test', none))).toBe('route_denied');
   });
 
+  it.each([
+    ['POST /openai/v1/responses', false, 'forward'],
+    ['PUT /openai/v1/responses', false, 'scope_denied'],
+    ['POST /openai/v1/responses/', false, 'scope_denied'],
+    ['POST /openai/v1/responses%2F', false, 'scope_denied'],
+    ['GET /guardrails/apply_guardrail', false, 'scope_denied'],
+    ['GET /openai/v1/realtime', true, 'forward'],
+    ['GET /openai/v1/realtime', false, 'scope_denied'],
+    ['GET /v1/models', true, 'scope_denied'],
+    ['OPTIONS /v1/models', false, 'scope_denied'],
+  ])('by a key for models, of %s, as a WebSocket %s, is %s', (line, websocket, expected) => {
+    const fields = [HOST, `Authorization: Bearer ${KEYS.inference}`];
+    expect(codeOf(judge(line, fields, policyWith(), websocket))).toBe(expected);
+  });
+
   it('answers health routes to anybody', () => {
     for (const path of ['/health/liveliness', '/health/liveness', '/health/readiness']) {
       expect(judge(`GET ${path}`, [HOST]).kind).toBe('health');
