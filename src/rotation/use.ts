@@ -15,7 +15,7 @@ import { LONGEST_SLEEP_MS, type SteadyClock } from './steady-clock.ts';
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 interface Use extends Omit<Mutable<GenerationUse>, 'callers'> {
-  /** By address and user agent, the least recent first; at most `MOST_CALLERS`. */
+  /** By address and user agent; at most `MOST_CALLERS`. */
   readonly callers: Map<string, Mutable<CallerUse>>;
 }
 
@@ -76,32 +76,41 @@ export function createUsageTracker({
 
 const nameOf = (address: string, userAgent: string): string => `${address} ${userAgent}`;
 
-/** Puts the caller behind all others; the first one goes where there is no room. */
+/** The one that was not heard of for the longest goes where there is no room for a new caller. */
 function noteCaller(
   callers: Use['callers'],
   { address, userAgent, at }: { address: string; userAgent: string; at: number },
 ): void {
   const name = nameOf(address, userAgent);
   const known = callers.get(name);
-  if (known !== undefined) callers.delete(name);
-  else if (callers.size >= MOST_CALLERS) callers.delete(callers.keys().next().value ?? '');
+  if (known !== undefined) {
+    // Not put behind all others: that is a microsecond of each request's fifty.
+    known.lastAt = at;
+    known.count += 1;
+    return;
+  }
+  if (callers.size >= MOST_CALLERS) callers.delete(longestSilent(callers));
   // Callers go to the disk, and a key may stand in a user agent by mistake.
-  const caller = known ?? {
-    ...{ address, userAgent: redact(userAgent), firstAt: at, lastAt: at, count: 0 },
-  };
-  caller.lastAt = at;
-  caller.count += 1;
+  const caller = { address, userAgent: redact(userAgent), firstAt: at, lastAt: at, count: 1 };
   callers.set(name, caller);
+}
+
+function longestSilent(callers: Use['callers']): string {
+  let [silent, since] = ['', Infinity];
+  for (const [name, { lastAt }] of callers) if (lastAt < since) [silent, since] = [name, lastAt];
+  return silent;
 }
 
 function trackedFrom({ lastAt, count, callers }: GenerationUse): Use {
   const named = callers.map((each) => [nameOf(each.address, each.userAgent), { ...each }] as const);
-  return { lastAt, count, callers: new Map(named.reverse()) };
+  return { lastAt, count, callers: new Map(named) };
 }
 
 const copyOf = ({ lastAt, count, callers }: Use): GenerationUse => ({
   ...{ lastAt, count },
-  callers: Array.from(callers.values(), (caller) => ({ ...caller })).reverse(),
+  callers: Array.from(callers.values(), (caller) => ({ ...caller })).sort(
+    (one, other) => other.lastAt - one.lastAt,
+  ),
 });
 
 /** The use as it is stored: no instant in it is later than what has come for certain. */

@@ -168,8 +168,10 @@ async function servesUntilSigterm(command: string, ...args: readonly string[]): 
   });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    const wasReady = said.includes('"msg":"ready"');
     said += text;
-    if (said.includes('"msg":"ready"')) child.kill('SIGTERM');
+    // Once: a second signal would end it without a drain.
+    if (!wasReady && said.includes('"msg":"ready"')) child.kill('SIGTERM');
   });
   const closed = once(child, 'close');
   const [code] = await once(child, 'exit');
