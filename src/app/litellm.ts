@@ -23,7 +23,7 @@ import type { AppOptions, Base } from './base.ts';
 interface LitellmOptions
   extends Pick<AppOptions, 'config' | 'log' | 'places' | 'upstreamKeyPlaces'> {
   readonly metrics: Pick<Base['metrics'], 'handoverEvents' | 'keyEvents'>;
-  readonly keys: Pick<Keys, 'note' | 'now'>;
+  readonly keys: Pick<Keys, 'note' | 'onward' | 'sure'>;
   readonly checks: LitellmChecks;
   /** How the LiteLLM of a slot ends; undefined: nobody can know. */
   readonly shutdown?: ((slot: SlotName) => Promise<Shutdown | undefined>) | undefined;
@@ -121,7 +121,8 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Open
   const { config, checks, keys, mayWrite, missedMs } = options;
   const { onHandoverState, onConfigChange } = options.metrics.handoverEvents;
   const { admin, runner, active, key } = await openSlots({
-    ...{ config: { ...config, slots }, checks, now: keys.now, mayWrite, missedMs },
+    ...{ config: { ...config, slots }, checks, mayWrite, missedMs },
+    ...{ now: keys.onward, sure: keys.sure },
     events: slotEvents(options),
   });
   const { litellmConfig: source } = config;
@@ -157,7 +158,7 @@ async function openSomebodyElses(options: LitellmOptions): Promise<Opened> {
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
   const unmanaged = await openUnmanaged({
-    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.now, missedMs },
+    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.onward, missedMs },
     places: { upstreamKey: upstreamKeyPlaces, declaredKey: places },
     events: keyChangeEvents(options),
   }).catch((cause: unknown) => {

@@ -38,12 +38,14 @@ export function dueHandover(
   state: UpstreamState,
   { everyMs, autoReload, config, running, notBefore }: DueConditions,
   now: number,
+  sure = now,
 ): AutomaticCause | undefined {
   if (state.handover !== undefined) return undefined;
   const isWanted = autoReload && isChanged(config, running) && !isRefused(state, config);
   if (isWanted && notBefore.config <= now) return 'config';
   const at = scheduledRotationAt(state, everyMs) ?? Infinity;
-  return Math.max(at, notBefore.schedule) <= now ? 'schedule' : undefined;
+  // A clock that is set wrong at a start would make the next rotation late by as much.
+  return at <= sure && notBefore.schedule <= now ? 'schedule' : undefined;
 }
 
 const FIRST_WAIT_MS = 60_000;
@@ -77,6 +79,8 @@ export interface AutomaticOptions {
   /** @throws HandoverError where the key of the LiteLLM in this slot may not change */
   readonly mayRotate: (active: SlotName) => Promise<void>;
   readonly now: () => number;
+  /** What has come for certain: by it the schedule is due. Left out: `now`. */
+  readonly sure?: () => number;
   readonly onNotBegun: (by: AutomaticCause, error: HandoverError) => void;
 }
 
@@ -84,14 +88,14 @@ type Ask = (kind: 'rotate' | 'reload', by: AutomaticCause) => Promise<unknown>;
 
 /** Handovers that nobody asks for: the schedule and an edit of the configuration cause them. */
 export function createAutomaticHandovers(options: AutomaticOptions) {
-  const { everyMs, autoReload, mayRotate, now, onNotBegun } = options;
+  const { everyMs, autoReload, mayRotate, now, sure = now, onNotBegun } = options;
   const backoff = { schedule: createBackoff(), config: createBackoff() };
   let notBegun: HandoverError | undefined;
   const edits = createConfigEdits(options.config);
   const due = (state: UpstreamState, running: string | undefined): AutomaticCause | undefined => {
     const [schedule, config] = [backoff.schedule.notBefore(), backoff.config.notBefore()];
     const conditions = { everyMs, autoReload, running, notBefore: { schedule, config } };
-    return dueHandover(state, { ...conditions, config: edits.pending() }, now());
+    return dueHandover(state, { ...conditions, config: edits.pending() }, now(), sure());
   };
   const rotationAt = (state: UpstreamState): number | undefined => {
     const at = scheduledRotationAt(state, everyMs);

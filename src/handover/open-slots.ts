@@ -19,6 +19,8 @@ interface OpenSlotsOptions {
   readonly checks: LitellmChecks;
   /** Milliseconds since the epoch; never goes back. */
   readonly now: () => number;
+  /** What has come for certain: by it the schedule is due. Left out: `now`. */
+  readonly sure?: () => number;
   /** Whether this process may still write the state folder. */
   readonly mayWrite: () => boolean;
   /** How long this process did not look, in milliseconds in all; never, where nothing is said. */

@@ -95,7 +95,7 @@ export async function openKeys(options: KeysOptions) {
   const { store, keyFiles, places, events } = options;
   const { graceMs, maxGraceMs, rotateEveryMs } = options.config;
   const { clock, startedAt, usage, keeper } = await loadKeeper(options);
-  const { now } = clock;
+  const { now, onward, sure } = clock;
   const publisher = openPublisher(options, keeper, now);
   const takeCut = followChanges(options, keeper, publisher);
   const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs });
@@ -109,7 +109,7 @@ export async function openKeys(options: KeysOptions) {
   const schedule = scheduleOf(options.config);
   const timer = createKeyTimer({
     ...{ keeper, clock, schedule, usage },
-    saveUsage: () => saveUsage(store, usage, keeper.keyring(), clock.sure()),
+    saveUsage: () => saveUsage(store, usage, keeper.keyring(), sure()),
     rotate: (client) => rotateOnSchedule(rotator, client, graceMs, events),
   });
   const tombstones = watchTombstones(keeper, now, events);
@@ -127,8 +127,8 @@ export async function openKeys(options: KeysOptions) {
   return {
     /** Where the key came from that `master` presents, at this start. */
     from: first.from,
-    /** `now` is the time by which keys end, in milliseconds since the epoch. */
-    ...{ snapshot: keeper.snapshot, keyring: keeper.keyring, now, admin },
+    /** `now` is the time by which keys end, in milliseconds since the epoch; see the clock. */
+    ...{ snapshot: keeper.snapshot, keyring: keeper.keyring, now, onward, sure, admin },
     /** For the traffic path: neither this nor `onFirstAnswer` waits or throws. */
     onKeyUse(key: KnownKey, address: string, userAgent: string): void {
       usage.note(key.id, address, userAgent);

@@ -81,6 +81,7 @@ export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptio
     if (verdict !== 'right') jumps.tell({ byMs, followed: verdict === 'slept' });
   };
 
+  const now = (): number => time.sure() + Math.floor(trial?.aheadMs ?? 0);
   const aheadMs = notBefore === 0 ? 0 : clock.now() - notBefore;
   if (aheadMs < 0 || aheadMs > SMALL_MS) time.follow(notBefore);
   if (aheadMs > SMALL_MS) tryOut(aheadMs);
@@ -90,13 +91,27 @@ export function createSteadyClock({ clock, notBefore, onJump }: SteadyClockOptio
      * Milliseconds since the epoch: what keys are refused by. It makes no jump that `onJump` did
      * not tell, and goes back only where a clock on trial is set right; never behind `sure()`.
      */
-    now: (): number => time.sure() + Math.floor(trial?.aheadMs ?? 0),
+    now,
+    /** `now()` that never goes back, for what counts how long something takes. */
+    onward: createOnward(now, clock),
     /** What has come for certain, at most `now()`: ends are stored by it. Never goes back. */
     sure: time.sure,
     /** Compares with the wall clock; to be called about each second. */
     check: (): void => look(clock.now() - time.exact()),
     /** The jump that is not followed at present. */
     jump: jumps.last,
+  };
+}
+
+/** Where the clock is set back, time goes on from where it was, as the monotonic clock says. */
+function createOnward(now: () => number, { elapsed }: Clock): () => number {
+  let last = 0;
+  let at = elapsed();
+  return () => {
+    const passed = elapsed() - at;
+    at += passed;
+    last = Math.max(now(), last + passed);
+    return Math.floor(last);
   };
 }
 

@@ -53,7 +53,11 @@ async function open(env: Record<string, string>) {
         onUpstreamRotation: (trigger, outcome) => tell(`rotation by ${trigger}: ${outcome}`),
       },
     },
-    keys: { now: systemClock.now, note: ({ action }) => tell(`audit ${action}`) },
+    keys: {
+      onward: systemClock.now,
+      sure: systemClock.now,
+      note: ({ action }) => tell(`audit ${action}`),
+    },
     mayWrite: () => true,
   });
   litellm.start({

@@ -23,6 +23,9 @@ describe('what begins by itself', () => {
     const every = around({ everyMs: DAY });
     expect(dueHandover(made, every, START + DAY - 1)).toBeUndefined();
     expect(dueHandover(made, every, START + DAY)).toBe('schedule');
+    // A clock that is on trial makes nothing due.
+    expect(dueHandover(made, every, START + 400 * DAY, START + DAY - 1)).toBeUndefined();
+    expect(dueHandover(made, every, START + 400 * DAY, START + DAY)).toBe('schedule');
     const later = around({ everyMs: DAY, notBefore: { schedule: START + DAY + 5, config: 0 } });
     expect(dueHandover(made, later, START + DAY)).toBeUndefined();
     expect(dueHandover(made, later, START + DAY + 5)).toBe('schedule');

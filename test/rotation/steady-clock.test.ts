@@ -140,6 +140,18 @@ describe('a start with a clock that is ahead of all that is stored', () => {
     expect(at.clock.jump()).toBeUndefined();
   });
 
+  it('lets what counts how long something takes go on where the clock is set back', () => {
+    const at = ahead(365 * DAY);
+    expect(at.clock.onward()).toBe(START + 365 * DAY);
+    at.set(-365 * DAY);
+    run(at, 10_000);
+    expect(at.clock.now()).toBe(START + 10_000);
+    expect(at.clock.onward()).toBe(START + 365 * DAY + 10_000);
+    at.set(366 * DAY);
+    run(at, 1000);
+    expect(at.clock.onward()).toBeGreaterThanOrEqual(START + 365 * DAY + 11_000);
+  });
+
   it('begins the trial again with each jump', () => {
     const at = ahead(365 * DAY);
     run(at, STEADY_MS - 1000);
