@@ -133,12 +133,14 @@ const ASKS_FOR_WEBSOCKET = ['connection', 'Upgrade', 'upgrade', 'websocket'] as 
 
 /**
  * Fields, name, value, name, value, as http-proxy-3 reads them: by their names in lower case.
- * Without a prototype, in which `constructor` would stand already and `__proto__` be no field.
+ * Without a prototype, in which `constructor` would stand already. `__proto__` is written in
+ * capitals: http-proxy-3 copies the fields of a refusal to an object that has one.
  */
 function asHeaderObject(flat: readonly string[]): IncomingHttpHeaders {
   const out = Object.create(null) as Record<string, string | string[]>;
   for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = (flat[at] ?? '').toLowerCase();
+    const lower = (flat[at] ?? '').toLowerCase();
+    const name = lower === '__proto__' ? '__PROTO__' : lower;
     const value = flat[at + 1] ?? '';
     const before = out[name];
     out[name] = before === undefined ? value : [before, value].flat();

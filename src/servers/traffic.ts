@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { WatchedClock } from '../clock.ts';
-import { endThenDestroy, serveNoMore } from '../proxy/client-connection.ts';
+import { breakOff, endThenDestroy, serveNoMore } from '../proxy/client-connection.ts';
 import type { Gateway } from '../proxy/gateway.ts';
 import { createEnding } from './ending.ts';
 import { listenerOf } from './listener.ts';
@@ -156,7 +156,8 @@ function createErrorListener(
     // A whole request came before what cannot be read: its answer is the last on the connection.
     else if (response.req.complete) response.once('close', () => socket.destroySoon());
     // The body cannot be read of a request whose answer waits its turn or has begun: too late.
-    else if (response.socket === null || response.headersSent) socket.destroy();
+    else if (response.socket === null) socket.destroy();
+    else if (response.headersSent) breakOff(response.req, response);
     else gateway.onUnreadable(socket, code);
   };
 }

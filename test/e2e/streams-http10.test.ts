@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { rotate } from '../support/admin.ts';
 import type { Peer } from '../support/fake-upstream.ts';
-import { callRaw, callWith, type RawCaller } from '../support/raw-caller.ts';
+import { callRaw, callWith, type RawCaller, requestBytes } from '../support/raw-caller.ts';
 import type { Sidecar } from '../support/sidecar.ts';
 import { accessLine, createStages, type Stage } from '../support/stage.ts';
 import { upgradeBytes } from '../support/websocket.ts';
@@ -66,6 +66,19 @@ describe('an answer to HTTP/1.0, which only the end of the connection ends', () 
     whole.peer.write('0\r\n\r\n');
     expect(await whole.caller.ended).toBe('end');
     expect(whole.caller.received).toMatch(/data: 1\n\n$/);
+  });
+
+  it('is reset where the body of its request cannot be read any more', async () => {
+    const { sidecar, upstream } = await stage();
+    const caller = await callRaw(sidecar.port);
+    const head = requestBytes(sidecar, 'POST /v1/x', { fields: ['content-length: 9'] });
+    caller.send(`${head.replace('HTTP/1.1', 'HTTP/1.0')}1234`);
+    const peer = await upstream.next();
+    peer.head('200 OK', 'transfer-encoding: chunked');
+    peer.chunk('begun');
+    await caller.until('begun');
+    caller.socket.end();
+    expect(await caller.ended).toBe('reset');
   });
 
   it('is reset where it refuses an upgrade and LiteLLM breaks off', async () => {

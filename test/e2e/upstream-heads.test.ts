@@ -142,12 +142,32 @@ describe('names that every object of JavaScript has', () => {
     const head = ['HTTP/1.1 101 Switching Protocols', 'upgrade: websocket', 'connection: upgrade'];
     peer.write(latin1([...head, ...FIELDS, 'x-a: \xe9', '', 'frame'].join('\r\n')));
     const text = await caller.until('frame');
-    for (const field of FIELDS) expect(text).toContain(`${field.toLowerCase()}\r\n`);
+    for (const field of FIELDS) {
+      expect(text.toLowerCase()).toContain(`\r\n${field.toLowerCase()}\r\n`);
+    }
     expect(text).toContain('x-a: \xe9\r\n');
+  });
+
+  it('are names of fields of a refusal to a WebSocket', async () => {
+    const { sidecar, upstream } = await stage();
+    const caller = await callRaw(sidecar.port);
+    caller.send(upgradeBytes(sidecar));
+    (await upstream.next()).answer('403 Forbidden', 'because', ...FIELDS);
+    const text = (await caller.until('because')).toLowerCase();
+    for (const field of FIELDS) expect(text).toContain(`\r\n${field.toLowerCase()}\r\n`);
   });
 });
 
 describe('a 101', () => {
+  it('behind a 100 and a 103 opens the WebSocket', async () => {
+    const { sidecar, upstream } = await stage();
+    const caller = await callRaw(sidecar.port);
+    caller.send(upgradeBytes(sidecar));
+    const hints = 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n';
+    (await upstream.next()).write(`${CONTINUE}${hints}${SWITCHED}frame`);
+    expect(await caller.until('frame')).toMatch(/^HTTP\/1\.1 101 /);
+  });
+
   it('with a head of 40 KiB opens the WebSocket', async () => {
     const { sidecar, upstream } = await stage();
     const caller = await callRaw(sidecar.port);
