@@ -61,7 +61,7 @@ function takeOut(entry: Entry, all: Entry[]): boolean {
 }
 
 /** Wakes whoever waits for the end of something. */
-function createAwait() {
+function createAwait({ missedMs = () => 0 }: ExchangesOptions) {
   const waiting = new Set<() => void>();
   return {
     wake() {
@@ -69,7 +69,7 @@ function createAwait() {
       if (waiting.size === 0) return;
       for (const look of waiting) look();
     },
-    /** Resolves once `isOver` says so, or after so many milliseconds. */
+    /** Resolves once `isOver` says so, or after so many milliseconds of a process that runs. */
     async until(isOver: () => boolean, ms: number): Promise<void> {
       if (isOver()) return;
       await new Promise<void>((resolve) => {
@@ -81,18 +81,32 @@ function createAwait() {
         const look = (): void => {
           if (isOver()) finish();
         };
-        const timeout = setTimeout(finish, ms);
+        let known = missedMs();
+        const late = (): void => {
+          const missed = missedMs() - known;
+          known += missed;
+          if (missed <= 0) finish();
+          else timeout = setTimeout(late, Math.min(missed, ms));
+        };
+        let timeout = setTimeout(late, ms);
         waiting.add(look);
       });
     },
   };
 }
 
-export function createExchanges(options: { elapsed: () => number }): Exchanges {
+interface ExchangesOptions {
+  /** For limits on time: it is asked each second. */
+  readonly elapsed: () => number;
+  /** How long this process did not look, in milliseconds in all; never, where nothing is said. */
+  readonly missedMs?: () => number;
+}
+
+export function createExchanges(options: ExchangesOptions): Exchanges {
   // A list, and not a Set: the tables that a Set leaves behind as it is filled and emptied keep
   // exchanges alive that are over, until the next major collection (6.5 ms a scavenge, here 2).
   const all: Entry[] = [];
-  const ends = createAwait();
+  const ends = createAwait(options);
   let draining = false;
   const timer = setInterval(() => {
     const now = options.elapsed();

@@ -100,6 +100,22 @@ describe('a process that was stopped and goes on', () => {
     expect(await caller.ended).toBe('end');
   });
 
+  it('finishes what is under way when it stops', async () => {
+    const { upstream, process, sidecar } = await start({
+      SIDECAR_DRAIN_DELAY: '0',
+      SIDECAR_DRAIN: '3s',
+    });
+    const caller = await callWith(sidecar, POST, { body: '{}' });
+    const peer = await upstream.next();
+    process.signal('SIGTERM');
+    await process.says(/those under way are finished/);
+    await pause(process, () => undefined);
+    await sleep(300);
+    peer.answer('200 OK', 'whole');
+    expect((await answerAt(caller, 0)).body).toBe('whole');
+    expect(await process.ended).toBe(0);
+  });
+
   it('does not give up what waits for LiteLLM, nor takes LiteLLM for away', async () => {
     const { upstream, process, sidecar } = await start({ SIDECAR_HOLD: '3s' });
     await upstream.stop();

@@ -52,6 +52,24 @@ describe('what is under way', () => {
     expect(live.said).toEqual(['tick 7', 'tick 8']);
   });
 
+  it('at a drain has the time in which this process runs', async () => {
+    let missed = 0;
+    const exchanges = createExchanges({ elapsed: () => 0, missedMs: () => missed });
+    exchanges.add(createLive());
+    let cut: number | undefined;
+    const drained = exchanges.drain(5000).then((count) => {
+      cut = count;
+    });
+    await vi.advanceTimersByTimeAsync(2000);
+    missed = 3000;
+    await vi.advanceTimersByTimeAsync(5999);
+    expect(cut).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1001);
+    await drained;
+    expect(cut).toBe(1);
+    exchanges.close();
+  });
+
   it('may go away in its own tick', () => {
     const exchanges = createExchanges({ elapsed: () => 0 });
     const last = createLive();
