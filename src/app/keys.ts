@@ -58,13 +58,16 @@ function explained(cause: unknown, state: string): unknown {
 }
 
 /** Says which key clients present, and how to read one that was made; never the key. */
-function sayWhichKey({ state }: Config, { from }: Keys, log: Log): void {
+function sayWhichKey({ state }: Config, { from, admin }: Keys, log: Log): void {
   if (from === 'declared') {
     log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
     return;
   }
   const sentence = from === 'made' ? 'a key was made for clients' : 'clients present the key';
   log.info({ file: madeKeyPath(state) }, `${sentence}: read it with \`sidecar key show\``);
+  for (const { code, message, hint } of admin.status().warnings) {
+    if (code === 'short_declared_key') log.warn({ code, hint }, message);
+  }
 }
 
 /** Tells log and metrics of keys as it happens. No field holds a key or a digest of one. */

@@ -82,6 +82,13 @@ export function createDeclaredKeys(options: DeclaredOptions) {
       refusal = outcome.kind === 'refused' ? outcome.warning : undefined;
       return outcome;
     },
+    /** The key that `master` has by the state folder: a short one is no better for being there. */
+    noteKept(key: Secret): void {
+      const check = checkDeclaredKey(key.reveal());
+      if (!check.ok || check.warning === undefined) return;
+      const warning = shortKey(`the key of ${MASTER}`, check.warning);
+      short ??= { digest: digestOf(key.reveal()), warning };
+    },
     /** What `sidecar status` repeats until the declared value is mended. */
     warnings(): readonly WarningView[] {
       const master = options.keeper.keyring().clients.get(MASTER);
@@ -198,7 +205,10 @@ export async function firstKey({ declared, places, ...options }: FirstKeyOptions
   const reading = await places.read();
   const outcome = await declared.settle(reading);
   const key = 'value' in reading ? reading.value?.key : undefined;
-  return { from: await originOf(options, key), reading, outcome };
+  const from = await originOf(options, key);
+  const kept = await options.keyFiles.read(MASTER).catch(() => undefined);
+  if (kept !== undefined) declared.noteKept(kept);
+  return { from, reading, outcome };
 }
 
 /** @param declared the key that is declared now */
@@ -210,7 +220,7 @@ async function originOf(
   if (master === undefined) {
     const kept = await keyFiles.read(MASTER);
     if (kept === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
-    const fault = kept && keyTextFault(kept.reveal());
+    const fault = kept && keptFault(kept.reveal());
     if (fault !== undefined) throw badFile(`the key file of ${MASTER}: ${fault}`);
     const key = kept ?? new Secret(generateKey());
     const rotation = { ...MASTER_ROTATION, key, source: undefined, graceMs };
@@ -224,6 +234,12 @@ async function originOf(
   const kept = await keyFiles.read(MASTER);
   if (kept?.reveal() !== declared.reveal()) await rotator.publishActive(MASTER, declared);
   return 'declared';
+}
+
+/** Why a key that was found cannot guard the gateway, as one that is declared could not. */
+function keptFault(key: string): string | undefined {
+  const check = checkDeclaredKey(key);
+  return keyTextFault(key) ?? (check.ok ? undefined : check.reason);
 }
 
 /** A new key in place of an emptied file would lock out whoever holds the key that was in it. */

@@ -74,7 +74,9 @@ describe('a key declared in .env', () => {
     await edit(sidecar, 'sk-Xy7qLm2Rt9Bv');
     await active(sidecar, 'master-2', 'sk-Xy7qLm2Rt9Bv');
     expect(await warningsOf(sidecar)).toEqual(['short_declared_key']);
-    expect(sidecar.logText()).toContain('has only 15 characters');
+    await vi.waitFor(() => {
+      expect(sidecar.logText()).toContain('has only 15 characters');
+    }, WITHIN);
   });
 
   it('lets nobody in while master is disabled, and says so', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -128,6 +128,27 @@ describe('a restart', () => {
     }
     const after = await start();
     expect(await tried(after, old)).toBe(200);
+  });
+
+  it('takes over no key with quotes around it, or that everybody knows', async () => {
+    for (const [text, reason] of [
+      ['"sk-0123456789abcdefghijklmnop"', 'quote'],
+      ['sk-1234', 'everybody knows'],
+    ] as const) {
+      const { folder, start } = await place({ LITELLM_MASTER_KEY: undefined });
+      await mkdir(join(folder, 'keys'));
+      await writeFile(join(folder, 'keys/master'), `${text}\n`);
+      await expect(start()).rejects.toThrow(reason);
+      expect(await readFile(join(folder, 'keys/master'), 'utf8')).toBe(`${text}\n`);
+    }
+  });
+
+  it('warns of a short key that nobody declares any more', async () => {
+    const { start } = await place({ LITELLM_MASTER_KEY: 'sk-Xy7qLm2Rt9Bv' });
+    await (await start()).stop();
+    const after = await start({ LITELLM_MASTER_KEY: undefined });
+    expect((await status(after)).warnings.map(({ code }) => code)).toEqual(['short_declared_key']);
+    expect(after.logText()).toContain('the key of master: it has only 15 characters');
   });
 });
 
