@@ -55,6 +55,8 @@ export function goodUntil(generation: GenerationView, now: number): string {
   if (state === 'active') return 'good until it is rotated';
   if (validUntil === null) return state;
   if (state !== 'retiring') return `${state} ${showUntil(validUntil, now)}`;
+  // Its end is not stored yet: in the first minutes of a start the clock is not believed blindly.
+  if (Date.parse(validUntil) <= now) return `refused since ${showUntil(validUntil, now)}`;
   if (clockStarted) return `good until ${showUntil(validUntil, now)}`;
   return `good until ${atTheLatest(generation, validUntil, now)}`;
 }

@@ -167,36 +167,49 @@ interface WantedPort {
  */
 export async function claimPorts(wanted: readonly WantedPort[]): Promise<readonly number[]> {
   const held: Server[] = [];
+  const failures: PortFailure[] = [];
   try {
-    for (const { host, port, setting } of wanted) {
+    for (const each of wanted) {
+      const { host, port } = each;
       const server = createServer().listen({ host, port, exclusive: true });
-      await once(server, 'listening').catch((error: unknown) => {
-        throw explainPort(error, { host, port, setting });
-      });
-      held.push(server);
+      await once(server, 'listening').then(
+        () => held.push(server),
+        (error: NodeJS.ErrnoException) => failures.push({ ...each, error }),
+      );
     }
+    if (failures.length > 0) throw explainPorts(failures);
     return held.map((server) => (server.address() as AddressInfo).port);
   } finally {
     await Promise.all(held.map((server) => once(server.close(), 'close')));
   }
 }
 
-function explainPort(error: unknown, { host, port, setting }: WantedPort): CommandError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') {
-    return new CommandError(`port ${port} is in use`, EXIT.unavailable, [
-      `take another: ${setting}=${port + 100} npm run local`,
-      'or end what listens there: is it `docker compose up`, or another `npm run local`?',
-    ]);
-  }
-  if (code === 'EACCES') {
+type PortFailure = WantedPort & { readonly error: NodeJS.ErrnoException };
+
+/** All at once: who moves one port would only meet the next. */
+function explainPorts(failures: readonly PortFailure[]): CommandError {
+  const used = failures.filter(({ error }) => error.code === 'EADDRINUSE');
+  const others = failures.filter((each) => !used.includes(each)).map(explainPort);
+  const [first = ''] = used.map(({ port }) => `port ${port} is in use`);
+  const ports = used.map(({ port }) => port).join(' and ');
+  const inUse = used.length === 1 ? first : `ports ${ports} are in use`;
+  const moved = used.map(({ setting, port }) => `${setting}=${port + 100}`).join(' ');
+  const usedHints = [
+    `take ${used.length === 1 ? 'another' : 'others'}: ${moved} npm run local`,
+    'or end what listens there: is it `docker compose up`, or another `npm run local`?',
+  ];
+  const messages = [...(used.length > 0 ? [inUse] : []), ...others.map(({ message }) => message)];
+  const hints = [...(used.length > 0 ? usedHints : []), ...others.map(({ hint }) => hint)];
+  return new CommandError(messages.join('; '), EXIT.unavailable, hints);
+}
+
+function explainPort({ error, host, port, setting }: PortFailure) {
+  if (error.code === 'EACCES') {
     const hint = `ports below 1024 want privileges; take another with ${setting}`;
-    return new CommandError(`port ${port} is not allowed`, EXIT.unavailable, [hint]);
+    return { message: `port ${port} is not allowed`, hint };
   }
   const hint = 'the address must be one of this machine; 127.0.0.1 always is';
-  return new CommandError(`cannot listen on ${host}:${port} (${message})`, EXIT.unavailable, [
-    hint,
-  ]);
+  return { message: `cannot listen on ${host}:${port} (${error.message})`, hint };
 }
 
 /** The program that LITELLM_BIN names, or the one in `.local`, installed where it is not yet. */

@@ -102,6 +102,26 @@ test('a port in use is told with the setting that moves it', async () => {
   }
 });
 
+test('all ports that are in use are told at once, with a command that moves them all', async () => {
+  const servers = [createServer(), createServer()];
+  for (const server of servers) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  }
+  const [one = 0, two = 0] = servers.map((server) => (server.address() as AddressInfo).port);
+  const ops = { ...at(two), setting: 'SIDECAR_OPS_PORT' };
+  try {
+    await expect(claimPorts([at(one), ops, at(0)])).rejects.toMatchObject({
+      message: `ports ${one} and ${two} are in use`,
+      hints: [
+        `take others: SIDECAR_PORT=${one + 100} SIDECAR_OPS_PORT=${two + 100} npm run local`,
+        expect.stringContaining('docker compose'),
+      ],
+    });
+  } finally {
+    for (const server of servers) server.close();
+  }
+});
+
 test('an address of another machine is told', async () => {
   const there = { host: '192.0.2.1', port: 0, setting: 'SIDECAR_HOST' };
   await expect(claimPorts([there])).rejects.toThrow(/^cannot listen on 192\.0\.2\.1:0 \(/);

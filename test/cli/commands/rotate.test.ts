@@ -161,7 +161,7 @@ test.each([
 ])('a deadline %d ms ahead is %s', async (ms, words) => {
   const previous = [retiring({ validUntil: ahead(ms) })];
   const { stdout } = await runAgainst([200, rotateView({ previous })], 'rotate');
-  expect(stdout).toMatch(/master-2: good until [\d: -]+ UTC \(/);
+  expect(stdout).toMatch(/master-2: (?:good until|refused since) [\d: -]+ UTC \(/);
   expect(stdout).toContain(` UTC (${words})\n`);
 });
 
