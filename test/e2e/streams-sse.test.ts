@@ -114,11 +114,21 @@ describe('SIDECAR_ANSWER_TIMEOUT', () => {
     const other = get(sidecar);
     await upstream.next();
     const { now } = performance;
-    let offset = 20_000;
+    let offset = 0;
     vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + offset);
+    // In steps: a clock that leaps is one of a process that was stopped.
+    const pass = async (ms: number): Promise<void> => {
+      for (const end = offset + ms; offset < end; ) {
+        offset += 1000;
+        const step = get(sidecar);
+        (await upstream.next()).answer('200 OK');
+        await step;
+      }
+    };
+    await pass(20_000);
     asked.request.end('last');
     await peer.body;
-    offset = 45_000;
+    await pass(25_000);
     expect((await other).response.statusCode).toBe(504);
     peer.answer('200 OK');
     expect((await asked.answer).statusCode).toBe(200);
