@@ -1,7 +1,7 @@
 import { MASTER } from '../client-name.ts';
 import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import { cutWords, goodUntil, pendingWords, showAgo, showInstant } from './phrases.ts';
+import { cutWords, goodUntil, goodUntilOf, pendingWords, showAgo, showInstant } from './phrases.ts';
 import { type Cell, renderColumns } from './table.ts';
 import { type Output, paint, type Terminal } from './terminal.ts';
 
@@ -53,7 +53,7 @@ export function renderChange(
   const lines = [
     paint(terminal, terminal.stdout, 'green', said),
     `${client.name}: ${client.state}, ${rightsOf(client)}`,
-    ...valid.map((each) => `${each.id}: ${each.state}, ${goodUntil(each, now)}`),
+    ...valid.map((each) => `${each.id}: ${each.state}, ${goodUntilOf(client, each, now)}`),
     ...notesOf(view, cuts),
   ];
   return `${lines.join('\n  ')}\n`;

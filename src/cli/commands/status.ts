@@ -5,7 +5,7 @@ import type { AdminClient } from '../admin-client.ts';
 import type { CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
-  goodUntil,
+  goodUntilOf,
   handoverName,
   keyChangeWords,
   pendingWords,
@@ -77,11 +77,11 @@ function rowsOf(client: ClientView, now: number): readonly (readonly Cell[])[] {
   const { name, state, generations } = client;
   const first: Cell = state === 'enabled' ? name : { text: `${name} (${state})`, style: 'yellow' };
   if (generations.length === 0) return [[first, '-', '-', '-', '-', 'no key']];
-  return generations.map((generation, at) => [
-    at === 0 ? first : '',
-    ...cellsOf(generation, now),
-    `${goodUntil(generation, now).replace(/^good until /, '')}${endOfClient(client, generation)}`,
-  ]);
+  return generations.map((generation, at) => {
+    const until = goodUntilOf(client, generation, now).replace(/^good until /, '');
+    const cells = cellsOf(generation, now);
+    return [at === 0 ? first : '', ...cells, `${until}${endOfClient(client, generation)}`];
+  });
 }
 
 function cellsOf(generation: GenerationView, now: number): readonly Cell[] {
@@ -102,8 +102,10 @@ const STYLE_OF: Readonly<Record<GenerationView['state'], Style>> = {
   revoked: 'red',
 };
 
-const endOfClient = ({ expiresAt }: ClientView, { state }: GenerationView): string =>
-  state === 'active' && expiresAt !== null ? `, at the latest ${showInstant(expiresAt)}` : '';
+const endOfClient = (client: ClientView, { state }: GenerationView): string =>
+  client.state === 'enabled' && state === 'active' && client.expiresAt !== null
+    ? `, at the latest ${showInstant(client.expiresAt)}`
+    : '';
 
 function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonly LabelledLine[] {
   const { store } = view;

@@ -202,3 +202,14 @@ test.each([
   expect(second).toContain(hint);
   expect(stdout.match(/litellm: /g)).toHaveLength(1);
 });
+
+test('a key of a client that expired or is disabled is not called good', async () => {
+  const clients = [
+    client({ name: 'guest', state: 'expired', expiresAt: ago(5 * MINUTE) }),
+    client({ name: 'shut', state: 'disabled' }),
+  ];
+  const { stdout } = await runAgainst(answering(statusView({ clients }), upstreamView()), 'status');
+  expect(stdout).toMatch(/guest \(expired\) .* refused: its client expired .* \(5 min ago\)/);
+  expect(stdout).toMatch(/shut \(disabled\) .* refused: its client is disabled/);
+  expect(stdout).not.toContain('it is rotated');
+});
