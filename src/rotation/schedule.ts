@@ -68,14 +68,14 @@ export function createKeyTimer(options: KeyTimerOptions) {
   const { keeper, clock, schedule, usage } = options;
   /** By client: the instant before which no scheduled rotation is begun. */
   const notBefore = new Map<string, number>();
-  let usageSavedAt = clock.now();
+  let usageSavedAt = clock.sure();
   let isUsageOwed = false;
   let timer: NodeJS.Timeout | undefined;
   let working: Promise<void> = Promise.resolve();
   let closed = false;
 
   const saveUsage = async (): Promise<void> => {
-    usageSavedAt = clock.now();
+    usageSavedAt = clock.sure();
     if (isUsageOwed || usage.changed()) isUsageOwed = !(await options.saveUsage());
   };
   const rotateDue = async (): Promise<void> => {
@@ -97,7 +97,7 @@ export function createKeyTimer(options: KeyTimerOptions) {
       if (ended.length === 0) await keeper.keepTime();
     }
     await rotateDue();
-    if (clock.now() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();
+    if (clock.sure() - usageSavedAt >= SAVE_USAGE_MS) await saveUsage();
   };
   const plan = (): void => {
     if (closed) return;

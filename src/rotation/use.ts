@@ -148,7 +148,7 @@ export function createFirstUses(
   const notBefore = new Map<string, number>();
   return {
     note({ id, client }) {
-      if ((notBefore.get(id) ?? 0) > now()) return;
+      if ((notBefore.get(id) ?? 0) > sure()) return;
       // A grace that began by a clock that is set wrong would end when nobody expects it.
       if (now() - sure() > LONGEST_SLEEP_MS) return;
       // Answers come by the thousand while the first of them is being saved.
@@ -156,7 +156,7 @@ export function createFirstUses(
       const number = Number(id.slice(client.length + 1));
       keeper.change([{ kind: 'firstUse', client, number }], 'sidecar').then(
         () => notBefore.delete(id),
-        () => notBefore.set(id, now() + SAVE_AGAIN_MS),
+        () => notBefore.set(id, sure() + SAVE_AGAIN_MS),
       );
     },
   };

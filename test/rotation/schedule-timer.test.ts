@@ -73,7 +73,7 @@ async function running(everyMs = 0) {
       if (outcome.rotation) await rotate(1000);
     },
   });
-  return { keeper, timer, usage, saves, scheduled, retired, rotate, outcome };
+  return { store, keeper, timer, usage, saves, scheduled, retired, rotate, outcome };
 }
 
 describe('by time alone', () => {
@@ -85,6 +85,26 @@ describe('by time alone', () => {
     expect(retired).toEqual([]);
     await vi.advanceTimersByTimeAsync(20);
     expect(retired).toEqual(['master-1']);
+    await timer.close();
+  });
+
+  it('the end of a client is stored once, so that no later start begins before it', async () => {
+    const { store, keeper, timer } = await running();
+    const expiresAt = Date.now() + 5000;
+    const ci = {
+      client: 'ci',
+      scopes: ['inference'],
+      allowFrom: [],
+      namesEndUsers: false,
+    } as const;
+    await keeper.change([{ kind: 'addClient', ...ci, expiresAt }], 'cli:a');
+    await vi.advanceTimersByTimeAsync(4900);
+    const before = store.stored?.version ?? 0;
+    expect(store.stored?.keyring.sureAt).toBeLessThan(expiresAt);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(store.stored?.keyring.sureAt).toBeGreaterThanOrEqual(expiresAt);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(store.stored?.version).toBe(before + 1);
     await timer.close();
   });
 
