@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { EVERY_SETTING, fileNameOf } from '../src/config/settings.ts';
 import { ROUTE_GROUPS } from '../src/litellm/routes.ts';
 import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
@@ -53,6 +54,32 @@ describe('the documents say what is true', () => {
       (path) => ![path, `src/${path}`].some((it) => existsSync(fileURLToPath(new URL(it, ROOT)))),
     );
     expect(missing).toEqual([]);
+  });
+
+  it.each(DOCUMENTS)('%s names settings that are there', (name) => {
+    const there = EVERY_SETTING.flatMap((setting) => [setting.name, fileNameOf(setting)]);
+    const named = read(name).match(/\bSIDECAR_[A-Z_]*[A-Z]\b/g) ?? [];
+    expect(named.filter((it) => !there.includes(it))).toEqual([]);
+  });
+
+  it.each(DOCUMENTS)('%s sets settings to what they may hold', (name) => {
+    const wrong = [...read(name).matchAll(/\b(SIDECAR_[A-Z_]+)=([^\s`$"…]+)(?=[\s`])/g)]
+      // What is read from a file has the kind of a path.
+      .filter(([, setting = '']) => !setting.endsWith('_FILE'))
+      .filter(([, setting, text = '']) => {
+        const row = EVERY_SETTING.find((it) => it.name === setting);
+        return row === undefined || !('value' in row.kind.read(text));
+      });
+    expect(wrong.map(([line]) => line)).toEqual([]);
+  });
+
+  it.each(DOCUMENTS)('%s has the defaults that are in force', (name) => {
+    const told = [...read(name).matchAll(/`(SIDECAR_[A-Z_]+)` \((\d+) (s|m|h|d)[a-z]*\b/g)];
+    const wrong = told.filter(([, setting, count, unit]) => {
+      const row = EVERY_SETTING.find((it) => it.name === setting);
+      return row?.default !== `${count}${unit}`;
+    });
+    expect(wrong.map(([line]) => line)).toEqual([]);
   });
 
   it('names npm scripts that are there', () => {
