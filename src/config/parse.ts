@@ -70,6 +70,7 @@ export function parseConfig(sources: readonly Source[], cwd = '/'): ParsedConfig
   const config = withAbsoluteTargets(values as unknown as Config, cwd);
   const warnings = [
     ...shadowedKey(sources),
+    ...commentsKept(sources),
     ...overridden(sources),
     ...misspeltKey(sources),
     ...shortInterval(config),
@@ -196,6 +197,16 @@ function misspeltKey(sources: readonly Source[]): string[] {
       .filter((name) => !KNOWN_NAMES.includes(name) && Math.abs(name.length - meant.length) <= 2)
       .filter((name) => editDistance(name.toUpperCase(), meant) <= 2)
       .map((name) => `${name} (${source.name}) means nothing here: did you mean ${meant}?`),
+  );
+}
+
+/** Warnings for values with a comment behind them: docker's `--env-file` makes it part of them. */
+function commentsKept(sources: readonly Source[]): string[] {
+  const environment = sources.filter(({ name }) => name === ENVIRONMENT);
+  return environment.flatMap((source) =>
+    KNOWN_NAMES.filter((name) => /\s#/.test(valueIn(source, name) ?? '')).map(
+      (name) => `${name} (${ENVIRONMENT}) has a # in it: what stands behind is part of the value`,
+    ),
   );
 }
 

@@ -139,6 +139,13 @@ describe('quotes that docker leaves', () => {
   });
 });
 
+it('warns of a comment that docker leaves behind a value', () => {
+  const loaded = loadConfig(placesOf({ SIDECAR_STATE: './state # where keys are' }));
+  expect(loaded.ok && loaded.warnings).toEqual([
+    'SIDECAR_STATE (environment) has a # in it: what stands behind is part of the value',
+  ]);
+});
+
 it('takes every key that can be made, and what generators of passwords make', () => {
   const base64 = fc.uint8Array({ minLength: 16, maxLength: 48 }).map((bytes) => Buffer.from(bytes));
   const word = fc.oneof(
