@@ -25,7 +25,7 @@ export interface KnownKey {
   /** Why the key is refused at any time; undefined: it is valid until `validUntil`. */
   readonly fault: 'expired_key' | 'revoked_key' | undefined;
   /** Set where not the key is refused, or will be at `validUntil`, but its client. */
-  readonly ofClient?: 'disabled' | 'expires';
+  readonly ofClient?: 'disabled' | 'expires' | undefined;
   /** Milliseconds since the epoch, exclusive; Infinity: no end is set. */
   readonly validUntil: number;
   /** Whether the first use of this key starts the clock of an older key's grace. */
@@ -117,9 +117,9 @@ function* validOf(client: Client): Generator<readonly [digest: string, key: Know
   yield [staged.digest, { ...common, id: idOf(name, staged.number), state: 'active', ...rest }];
 }
 
+/** Set in any case: keys of one shape are found faster. */
 function reasonOf({ disabled }: Client, endsFirst: boolean): Pick<KnownKey, 'ofClient'> {
-  if (disabled) return { ofClient: 'disabled' };
-  return endsFirst ? { ofClient: 'expires' } : {};
+  return { ofClient: disabled ? 'disabled' : endsFirst ? 'expires' : undefined };
 }
 
 /** A retired key is told as expired even where its client is disabled: that says more. */
