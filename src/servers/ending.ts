@@ -39,11 +39,15 @@ function watchConnections(server: Server, { latest, elapsed }: EndingOptions) {
   const looks = new WeakMap<Socket, Look>();
   /** Those that came while nothing was read on new ones. */
   let held: Socket[] | undefined;
+  function onClose(this: Socket): void {
+    open.delete(this);
+  }
   server.on('connection', (socket: Socket) => {
     open.add(socket);
     // Node begins to read at the end of this turn.
     if (held?.push(socket)) queueMicrotask(() => socket.pause());
-    socket.once('close', () => open.delete(socket));
+    // It comes again with each upgrade that is served as a plain request.
+    socket.off('close', onClose).once('close', onClose);
   });
   const isOwed = (socket: Socket): boolean => latest(socket)?.writableFinished === false;
   return {

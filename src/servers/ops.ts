@@ -147,7 +147,8 @@ export const createOpsServer = (options: OpsOptions) => {
     (request: IncomingMessage, response: ServerResponse): void => {
       if (!isServed(request, response) || isServedNoMore(request.socket)) return;
       pending.add(response);
-      if (!isOurHost(request.headers.host, options.names ?? [])) {
+      const hosts = request.headersDistinct['host'] ?? [undefined];
+      if (!hosts.every((host) => isOurHost(host, options.names ?? []))) {
         serveNoMore(request.socket);
         send(response, notOurs, true);
         return;

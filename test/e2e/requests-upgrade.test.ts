@@ -108,6 +108,21 @@ describe('an Upgrade: h2c POST as Java sends it', () => {
     caller.leave();
   });
 
+  it('leaves nothing behind on its connection, however often it comes', async () => {
+    const on = await stage({ script: sayLine });
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', onWarning);
+    const caller = await callRaw(on.sidecar.port);
+    for (let at = 0; at < 15; at++) {
+      caller.send(asJava(on, `GET /v1/models?${at}`));
+      await answerAt(caller, at);
+    }
+    process.off('warning', onWarning);
+    caller.leave();
+    expect(warnings).toEqual([]);
+  });
+
   it('is refused by the same rules, without a key or with a framing that means two things', async () => {
     const on = await stage({ script: sayLine });
     const keyless = asJava(on, CHAT, ['Content-Length: 2']).replace('Bearer', 'Basic');

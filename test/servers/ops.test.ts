@@ -208,6 +208,7 @@ describe('a name', () => {
     expect(await asked('evil.example:4001')).toBe('421');
     expect(await asked('ops.example.com')).toBe('421');
     expect(await asked('OPS.example.com:4001', ['ops.example.com'])).toBe('200');
+    expect(await asked('localhost\r\nHost: evil.example')).toBe('421');
   });
 });
 

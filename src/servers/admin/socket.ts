@@ -11,6 +11,7 @@ import { StartupError } from '../../startup-error.ts';
 import { openSocketFolder, type SocketFolder } from '../../store/socket-folder.ts';
 import { createPendingAnswers } from '../listener.ts';
 import { createOperatorServer } from '../operators.ts';
+import { createPipelineGuard } from '../pipelining.ts';
 import type { AdminApi } from './api.ts';
 import { type ProblemCode, problemAnswer, sendAnswer } from './http.ts';
 
@@ -200,8 +201,9 @@ const CLOSED = {
 export async function openAdminSocket(options: AdminSocketOptions) {
   const pending = createPendingAnswers();
   let serving: AdminApi | keyof typeof CLOSED = 'starting';
+  const isServed = createPipelineGuard();
   const server = createOperatorServer({}, (request, response) => {
-    if (isServedNoMore(request.socket)) return;
+    if (!isServed(request, response) || isServedNoMore(request.socket)) return;
     pending.add(response);
     if (typeof serving === 'object') serving.handle(request, response, actorOf(request));
     else sendClosed(request, response, serving);

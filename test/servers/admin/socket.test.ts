@@ -133,6 +133,13 @@ describe('what it serves', () => {
     expect(got.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 413']);
     expect(admin.calls).toEqual([]);
   });
+
+  it('sixteen requests of one packet, and no more', async () => {
+    serve(await open());
+    const status = 'GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n';
+    const got = await askRaw({ socketPath: path }, status.repeat(100));
+    expect(got.match(/^HTTP\/1\.1 200/gm)).toHaveLength(16);
+  });
 });
 
 describe('the lock', () => {
