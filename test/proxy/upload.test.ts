@@ -68,11 +68,12 @@ describe('a body', () => {
   it('that comes later goes up as it comes', async () => {
     const { request, client } = await receive('content-length: 6', 'one');
     const { upload } = createUpload(request);
-    const body = upload.open();
+    const body = upload.open() as Readable;
     expect(body).toBeInstanceOf(Readable);
+    const ended = once(body, 'end');
     client.write('two');
     expect(await read(body, 6)).toBe('onetwo');
-    await once(body as Readable, 'end');
+    await ended;
     expect(upload.bytes).toBe(6);
   });
 
@@ -89,13 +90,43 @@ describe('a body', () => {
     expect(upload.bytes).toBe(6);
   });
 
+  it('cut into chunks of one byte goes up in few pieces, at the second try too', async () => {
+    const { request } = await receive('transfer-encoding: chunked', '1\r\nx\r\n'.repeat(900));
+    const { upload } = createUpload(request, {}, undefined);
+    const pieces: string[] = [];
+    const first = upload.open() as Readable;
+    first.on('data', (chunk: Buffer) => pieces.push(String(chunk)));
+    while (pieces.join('').length < 900) await once(first, 'data');
+    expect(pieces.length).toBeLessThan(20);
+    const again: string[] = [];
+    const second = upload.open() as Readable;
+    second.on('data', (chunk: Buffer) => again.push(String(chunk)));
+    while (again.join('').length < 900) await once(second, 'data');
+    expect(again).toEqual(['x'.repeat(900)]);
+  });
+
+  it('loses no byte, whenever a try fails between its chunks', async () => {
+    for (let failsAt = 1; failsAt <= 6; failsAt++) {
+      const { request, client } = await receive('transfer-encoding: chunked', '1\r\na\r\n');
+      const { upload } = createUpload(request, {}, undefined);
+      const first = upload.open() as Readable;
+      let chunks = 0;
+      // Behind the listener of the body itself, in the turn in which the chunk came.
+      request.on('data', () => ++chunks === failsAt && first.destroy());
+      client.write(`${[...'bcdef'].map((byte) => `1\r\n${byte}\r\n`).join('')}0\r\n\r\n`);
+      await gone(first.resume());
+      expect(await read(upload.open(), 6)).toBe('abcdef');
+    }
+  });
+
   it('sent whole in pieces goes up whole at the second try', async () => {
     const { request, client } = await receive('transfer-encoding: chunked', '3\r\none\r\n');
     const { upload } = createUpload(request, {}, undefined);
     const first = upload.open() as Readable;
+    const ended = once(first, 'end');
     client.write('3\r\ntwo\r\n0\r\n\r\n');
     await read(first, 6);
-    await once(first, 'end');
+    await ended;
     expect(await read(upload.open(), 6)).toBe('onetwo');
   });
 
