@@ -148,8 +148,8 @@ export class Upload {
 
 /**
  * A stream of the request's body that can be destroyed without destroying the request: undici
- * destroys the body of what failed, and the client still has to be told. Small chunks of one turn go
- * on as one: 64 clients that cut their bodies into chunks of one byte took 3 GB.
+ * destroys the body of what failed, and the client still has to be told. Small chunks of one turn
+ * go on as one: 64 clients that cut their bodies into chunks of one byte took 3 GB.
  */
 class RequestBody extends Readable {
   readonly #source: IncomingMessage;
