@@ -74,15 +74,21 @@ export function defaultGateway(routes: string): string | undefined {
 export const NO_ADDRESS = 'unknown';
 
 /** `8.8.8.8`, and with a port `8.8.8.8:51234`, `[2001:db8::7]:443` (RFC 7239 §6). */
-const HOP = /^(?:\[([^\]]+)\]|([\d.]+))(?::\d{1,5})?$/;
+const HOP = /^(?:\[([^\]]+)\]|([\d.]+))(?::(\d{1,5}))?$/;
+/** A v4 address in its v6 form; ipaddr.js also takes `::10.0.0.1` and `::ffff:010.0.0.1` for it. */
+const MAPPED = /^::ffff:([\d.]+)$/i;
 
 /** @returns the address in its one usual form; undefined where the text is none */
 function readHop(hop: string): string | undefined {
-  const [, v6 = hop, v4] = HOP.exec(hop) ?? [];
-  const text = v4 ?? v6;
+  const [, bracketed = hop, plain, port = '0'] = HOP.exec(hop) ?? [];
+  if (Number(port) > 65_535) return undefined;
+  const v4 = plain ?? MAPPED.exec(bracketed)?.[1];
+  const text = v4 ?? bracketed;
   // Nobody but an attacker writes `0177.1` for 127.0.0.1.
   const valid =
-    v4 === undefined ? ipaddr.IPv6.isValid(text) : ipaddr.IPv4.isValidFourPartDecimal(text);
+    v4 === undefined
+      ? !text.includes('.') && ipaddr.IPv6.isValid(text)
+      : ipaddr.IPv4.isValidFourPartDecimal(v4);
   return valid ? ipaddr.process(text).toString() : undefined;
 }
 
