@@ -143,11 +143,14 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (status < 200) return true;
     this.#resume = resume;
     this.#owner.onAnswerHead(status, statusText, fields);
-    if (status === 304 && fields.some(isLength)) this.#endWithoutBody();
+    if ((status === 304 || status === 204) && fields.some(isLength)) this.#endWithoutBody();
     return true;
   }
 
-  /** A 304 may say how long the body would have been (RFC 9110 §8.6): undici would wait for it. */
+  /**
+   * A 304 may say how long the body would have been (RFC 9110 §8.6), and FastAPI's JSONResponse
+   * says 4 of a 204: undici would wait for it.
+   */
   #endWithoutBody(): void {
     this.#over = true;
     this.#owner.onAnswerEnd([]);

@@ -28,6 +28,7 @@ describe('an answer', () => {
 
   it.each([
     ['204 No Content', []],
+    ['204 No Content', ['content-length: 4']],
     ['304 Not Modified', ['etag: "a"', 'content-length: 99']],
   ])('%s has no body, and the connection goes on', async (status, fields) => {
     const { sidecar, upstream } = await stage();
