@@ -1,6 +1,8 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { isIP, type Socket } from 'node:net';
+import { createWatchedClock, systemClock } from '../clock.ts';
 import { networksOf, plainAddress } from '../proxy/address.ts';
+import { excusePauses } from './pauses.ts';
 
 /** Short limits for operators, probes and scrapers: their requests are short and come at once. */
 const LIMITS = {
@@ -22,6 +24,8 @@ export function createOperatorServer(
   serve: RequestListener,
 ): Server {
   const server = createServer({ ...LIMITS, ...options }, serve);
+  const { headersTimeout, requestTimeout } = LIMITS;
+  excusePauses(server, { headersTimeout, requestTimeout }, createWatchedClock(systemClock.elapsed));
   /** In the order they came, with the network that each is counted by. */
   const open = new Map<Socket, string>();
   const busy = new Set<Socket>();

@@ -5,6 +5,7 @@ import { breakOff, endThenDestroy, serveNoMore } from '../proxy/client-connectio
 import type { Gateway } from '../proxy/gateway.ts';
 import { createEnding } from './ending.ts';
 import { listenerOf } from './listener.ts';
+import { excusePauses } from './pauses.ts';
 import { createPipelineGuard } from './pipelining.ts';
 
 interface TrafficServerOptions {
@@ -101,7 +102,7 @@ function openServer({ headersTimeoutMs, keepAliveMs, watched }: TrafficServerOpt
     // The gateway refuses a missing Host with a body that SDKs can read.
     requireHostHeader: false,
   });
-  if (headersTimeoutMs > 0) excusePauses(server, headersTimeoutMs, watched);
+  if (headersTimeoutMs > 0) excusePauses(server, { headersTimeout: headersTimeoutMs }, watched);
   // An idle connection has had its time. Without a listener Node closes it, and so resets a request
   // that has come by now and was not read yet.
   server.on('timeout', (socket: Socket) => {
@@ -113,28 +114,6 @@ function openServer({ headersTimeoutMs, keepAliveMs, watched }: TrafficServerOpt
     });
   });
   return server;
-}
-
-/**
- * Node watches over the time of heads by a clock of its own, with the limit that it reads here each
- * time. Whoever was sending a head when this process paused has that much longer.
- */
-function excusePauses(server: Server, limitMs: number, watched: WatchedClock): void {
-  let known = 0;
-  let excusedMs = 0;
-  let until = 0;
-  const get = (): number => {
-    const now = watched.elapsed();
-    const missedMs = watched.missedMs();
-    if (now >= until) excusedMs = 0;
-    if (missedMs > known) {
-      excusedMs += missedMs - known;
-      known = missedMs;
-      until = now + limitMs;
-    }
-    return limitMs + excusedMs;
-  };
-  Object.defineProperty(server, 'headersTimeout', { get });
 }
 
 /** Hears where Node cannot read on as HTTP, or has waited too long for the head of a request. */

@@ -100,6 +100,21 @@ describe('a process that was stopped and goes on', () => {
     expect(await caller.ended).toBe('end');
   });
 
+  it('goes on with the heads of probes at the ops port', async () => {
+    const { process, sidecar } = await start({});
+    const bytes = 'GET /livez HTTP/1.1\r\nhost: a\r\n\r\n';
+    const [silent, half] = [await callRaw(sidecar.opsPort), await callRaw(sidecar.opsPort)];
+    half.send(bytes.slice(0, 30));
+    const before = await callRaw(sidecar.opsPort);
+    before.send(bytes);
+    await before.until('ok');
+    await pause(process, () => {
+      silent.send(bytes);
+      half.send(bytes.slice(30));
+    });
+    for (const caller of [silent, half]) expect((await answerAt(caller, 0)).status).toBe(200);
+  });
+
   it('finishes what is under way when it stops', async () => {
     const { upstream, process, sidecar } = await start({
       SIDECAR_DRAIN_DELAY: '0',
