@@ -77,6 +77,14 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       });
       made.once('response', (answer) => {
         const { statusCode = 0, statusMessage = '' } = answer;
+        if (statusCode < 200) {
+          // A 101 that names no protocol, or no status at all: http-proxy-3 would write it as the
+          // head of a body, whose framing a client takes for frames.
+          onError(Object.assign(new Error('no answer'), { code: 'HPE_INVALID_STATUS' }));
+          isKeptBack = true;
+          made.destroy();
+          return;
+        }
         answer.headers = asHeaderObject(answer.rawHeaders);
         answer.statusMessage = reasonPhrase(statusCode, statusMessage);
         if (!hooks.onAnswer(statusCode)) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { post } from '../support/ask.ts';
 import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
-import { readAnswers } from '../support/raw-client.ts';
+import { conversation, readAnswers } from '../support/raw-client.ts';
 import { createStages, series } from '../support/stage.ts';
 import { SWITCHED, upgradeBytes } from '../support/websocket.ts';
 
@@ -69,6 +69,22 @@ describe('a reason phrase', () => {
     const text = await caller.until('no');
     expect(text).toContain('HTTP/1.1 403 Forbidden\r\n');
     expect(text).toContain('x-a: \xe9\r\n');
+  });
+
+  it.each([
+    'HTTP/1.1 101 Switching Protocols\r\n\r\n',
+    'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n',
+    'HTTP/1.1 099 Odd\r\ncontent-length: 2\r\n\r\n',
+  ])('of an upgrade to nothing is a 502: %j', async (said) => {
+    const { sidecar } = await stage({ script: (peer) => void peer.write(`${said}no`) });
+    const caller = await callRaw(sidecar.port);
+    caller.send(upgradeBytes(sidecar));
+    const { answers, refusals, rest } = await conversation(caller);
+    expect({ status: answers[0]?.status, refusals, rest }).toEqual({
+      status: 502,
+      refusals: ['upstream_failed'],
+      rest: '',
+    });
   });
 });
 
