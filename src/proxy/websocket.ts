@@ -77,21 +77,14 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
       });
       made.once('response', (answer) => {
         const { statusCode = 0, statusMessage = '' } = answer;
-        if (statusCode < 200) {
-          // A 101 that names no protocol, or no status at all: http-proxy-3 would write it as the
-          // head of a body, whose framing a client takes for frames.
-          onError(Object.assign(new Error('no answer'), { code: 'HPE_INVALID_STATUS' }));
-          isKeptBack = true;
-          made.destroy();
-          return;
-        }
         answer.headers = asHeaderObject(answer.rawHeaders);
         answer.statusMessage = reasonPhrase(statusCode, statusMessage);
-        if (!hooks.onAnswer(statusCode)) {
+        if (statusCode < 200 || !hooks.onAnswer(statusCode)) {
           isKeptBack = true;
           // http-proxy-3 goes on with the answer; what it writes ends at the gate.
           gate.release();
           made.destroy();
+          if (statusCode < 200) hooks.onError(switchedToNothing());
           return;
         }
         // http-proxy-3 waits for an end that does not come when LiteLLM dies in its answer.
@@ -112,6 +105,13 @@ export function createUpgrader(options: { origin: URL; connectTimeoutMs: number 
     };
   };
 }
+
+/**
+ * A 101 that names no protocol, or no status at all: http-proxy-3 would write it as the head of a
+ * body, whose framing a client takes for frames.
+ */
+const switchedToNothing = (): Error =>
+  Object.assign(new Error('LiteLLM switched to nothing'), { code: 'HPE_INVALID_STATUS' });
 
 function openProxy(
   origin: URL,
