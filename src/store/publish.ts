@@ -194,14 +194,14 @@ function publishError(path: string, cause: unknown): Error {
   return new Error(words[code] ?? message, { cause });
 }
 
-const NAME = /(?:^|^)\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:(?:\r\n|\s)\s*?)/;
+const NAME = /^\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:(?:\r\n|\s)\s*?)/;
 const VALUE = /\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+/;
 /**
  * How dotenv 17 finds a variable (its `LINE`), with a group more: 1 is what stands before the
  * value, 2 the name, 3 the value with its quotes and the white space around it. Line breaks are
  * those of the file here, where dotenv reads `\n` for each: CRLF behind a colon is one.
  */
-const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?(?:$|$)`, 'gm');
+const LINE = new RegExp(`(${NAME.source})(${VALUE.source})?\\s*(?:#.*)?$`, 'gm');
 
 /** The quotes in which a value may stand, the plainest first. */
 const QUOTES = ['', "'", '"', '`'] as const;
