@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { WatchedClock } from '../clock.ts';
+import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { writeAnswerHead } from './answer-head.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
@@ -73,6 +74,15 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   firstByteMs = -1;
   responseBytes = 0;
   model = '';
+  usage: Usage | undefined;
+  usageFault: UsageFault | undefined;
+  firstChunkMs = -1;
+  lastChunkMs = -1;
+  chunks = 0;
+  upstreamMs = -1;
+  callId = '';
+  traceId = '';
+  abortReason: string | undefined;
   outcome: Outcome = 'answered';
   refusal: RefusalCode | undefined;
   readonly #context: ExchangeContext;

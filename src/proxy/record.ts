@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { KnownKey } from '../keyring/snapshot.ts';
+import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { RefusalCode } from '../refusal.ts';
 import type { Decision } from './decide.ts';
 import type { Head } from './head.ts';
@@ -38,6 +39,24 @@ export interface ExchangeEnd {
   readonly websocket: boolean;
   /** From `x-litellm-model-group`; '' where LiteLLM named none. */
   readonly model: string;
+  /** What the answer said was used; undefined: nothing that counts. */
+  readonly usage: Usage | undefined;
+  /** Why there is no usage where there should be one; undefined: there is, or need not be. */
+  readonly usageFault: UsageFault | undefined;
+  /** Milliseconds from the request's head to the first byte of the answer's body; -1: none came. */
+  readonly firstChunkMs: number;
+  /** Milliseconds from the request's head to the last event of a stream; -1: no stream. */
+  readonly lastChunkMs: number;
+  /** Events of an event stream that carried data. */
+  readonly chunks: number;
+  /** From `x-litellm-response-duration-ms`: what LiteLLM says it took; -1: it said nothing. */
+  readonly upstreamMs: number;
+  /** From `x-litellm-call-id`; '' where LiteLLM named none. */
+  readonly callId: string;
+  /** The trace of W3C's `traceparent`, 32 hex digits; '' where the request was not sent on. */
+  readonly traceId: string;
+  /** Why an answer broke off, in one safe line: with `upstream_aborted` alone. */
+  readonly abortReason: string | undefined;
   /** Milliseconds from the request's head to the head of the answer; -1: no answer came. */
   readonly firstByteMs: number;
   /**
@@ -107,12 +126,34 @@ export const recordOf = (
   outcome: ended.outcome,
   websocket: ended.websocket,
   model: ended.model,
+  usage: ended.usage,
+  usageFault: ended.usageFault,
+  firstChunkMs: ended.firstChunkMs,
+  lastChunkMs: ended.lastChunkMs,
+  chunks: ended.chunks,
+  upstreamMs: ended.upstreamMs,
+  callId: ended.callId,
+  traceId: ended.traceId,
+  abortReason: ended.abortReason,
   durationMs: seen.durationMs,
   firstByteMs: ended.firstByteMs,
   overheadMs: ended.overheadMs,
   requestBytes: seen.requestBytes,
   responseBytes: ended.responseBytes,
 });
+
+/** What there is to say of an exchange that LiteLLM did not answer. */
+export const NOTHING_USED = {
+  usage: undefined,
+  usageFault: undefined,
+  firstChunkMs: -1,
+  lastChunkMs: -1,
+  chunks: 0,
+  upstreamMs: -1,
+  callId: '',
+  traceId: '',
+  abortReason: undefined,
+} as const;
 
 /** The record of a request that was answered here at once, and never reached LiteLLM. */
 export const recordOfOwnAnswer = (
@@ -125,6 +166,7 @@ export const recordOfOwnAnswer = (
   outcome: 'answered',
   websocket: false,
   model: '',
+  ...NOTHING_USED,
   firstByteMs: answer.durationMs,
   overheadMs: -1,
   requestBytes: 0,

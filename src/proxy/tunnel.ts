@@ -1,5 +1,6 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { KeyPlace } from '../litellm/routes-table.ts';
+import type { Usage, UsageFault } from '../litellm/usage.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
 import { readFailure } from './attempt.ts';
 import type { ExchangeContext } from './exchange.ts';
@@ -39,6 +40,15 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   readonly websocket = true;
   readonly eventStream = false;
   readonly model = '';
+  usage: Usage | undefined;
+  usageFault: UsageFault | undefined;
+  firstChunkMs = -1;
+  lastChunkMs = -1;
+  chunks = 0;
+  upstreamMs = -1;
+  callId = '';
+  traceId = '';
+  abortReason: string | undefined;
   firstByteMs = -1;
   overheadMs = -1;
   outcome: Outcome = 'answered';

@@ -1,4 +1,4 @@
-import type { ExchangeRecord } from '../../src/proxy/record.ts';
+import { type ExchangeRecord, NOTHING_USED } from '../../src/proxy/record.ts';
 
 /** An exchange as most are, with what a test wants otherwise. */
 export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord => ({
@@ -14,6 +14,7 @@ export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord 
   outcome: 'answered',
   websocket: false,
   model: 'nvidia-llama-3-1-405b',
+  ...NOTHING_USED,
   address: '10.1.2.3',
   userAgent: 'OpenAI/Python 2.1.0',
   durationMs: 812.123_456,
