@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { EVERY_SETTING, fileNameOf } from '../src/config/settings.ts';
-import { ROUTE_GROUPS } from '../src/litellm/routes.ts';
+import { MODEL_GROUPS, ROUTE_GROUPS } from '../src/litellm/routes.ts';
 import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 
@@ -107,6 +107,7 @@ describe('the documents say what is true', () => {
       version: '0',
       node: '0',
       routeGroups: ROUTE_GROUPS,
+      modelGroups: MODEL_GROUPS,
       clock: { now: () => 0, elapsed: () => 0 },
     }).expose({
       gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
@@ -114,6 +115,7 @@ describe('the documents say what is true', () => {
       isUpstreamKeyTaken: () => true,
       keys: () => [],
       publishPending: () => 0,
+      usageStore: () => ({ isBehind: false, pendingRows: 0 }),
     });
     const families = [...(await render()).matchAll(/^# TYPE litellm_sidecar_(\w+)/gm)];
     const there = families.map(([, name]) => name ?? '');

@@ -2,7 +2,7 @@ import { type Clock, createWatchedClock } from '../clock.ts';
 import type { DeclaredPlaces, LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import type { ConfigInForce } from '../config/view.ts';
-import { ROUTE_GROUPS } from '../litellm/routes.ts';
+import { MODEL_GROUPS, ROUTE_GROUPS } from '../litellm/routes.ts';
 import { createExchanges } from '../proxy/exchanges.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -35,6 +35,9 @@ export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => {
     /** The requests and WebSockets under way. */
     exchanges: createExchanges(watched),
     /** The counters; what is read at a scrape joins them once everything is built. */
-    metrics: createMetrics({ version, node: nodeVersion, routeGroups: ROUTE_GROUPS, clock }),
+    metrics: createMetrics({
+      ...{ version, node: nodeVersion, clock },
+      ...{ routeGroups: ROUTE_GROUPS, modelGroups: MODEL_GROUPS },
+    }),
   };
 };

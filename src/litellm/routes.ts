@@ -124,6 +124,12 @@ export const ROUTE_GROUPS: readonly string[] = [
   ...new Set([...ROWS.map((row) => row.group), OTHER.group]),
 ];
 
+/** The groups at which a model answers, where something is posted or a WebSocket is opened. */
+export const MODEL_GROUPS: readonly string[] = [
+  ...['chat', 'completions', 'embeddings', 'responses', 'messages', 'generate_content'],
+  ...['interactions', 'realtime', 'images', 'videos', 'audio', 'moderations', 'rerank', 'ocr'],
+];
+
 const HEALTH = new Map(
   ROWS.filter((row) => row.class === 'health')
     .flatMap(routesOf)

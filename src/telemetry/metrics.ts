@@ -10,10 +10,17 @@ import {
   registerTrafficReadings,
   type TrafficReadings,
 } from './traffic-families.ts';
+import {
+  createUsageFamilies,
+  registerUsageReadings,
+  type UsageReadings,
+} from './usage-families.ts';
 
 export interface MetricsOptions {
   /** Every route group there is; one that is not named here is counted as `other`. */
   readonly routeGroups: readonly string[];
+  /** Those at which a model answers. */
+  readonly modelGroups: readonly string[];
   /** The sidecar's own. */
   readonly version: string;
   /** Node's, as `20.19.0`. */
@@ -36,7 +43,15 @@ const NOBODY = '-';
 export const createMetrics = (options: MetricsOptions) => {
   const registry = new Registry();
   const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
-  const events = createTrafficFamilies(registry, clients, options.routeGroups);
+  const traffic = createTrafficFamilies(registry, clients, options.routeGroups);
+  const countUsage = createUsageFamilies(registry, clients, options.modelGroups);
+  const events: typeof traffic = {
+    ...traffic,
+    onExchangeEnd(record) {
+      traffic.onExchangeEnd(record);
+      countUsage(record);
+    },
+  };
   const keyEvents = createKeyFamilies(registry, clients);
   const handoverEvents = createHandoverFamilies(registry);
   registerRuntime(registry, options);
@@ -46,9 +61,10 @@ export const createMetrics = (options: MetricsOptions) => {
      * Adds what is read at each scrape; to be called once, when all that is read is there. What it
      * returns renders the text of all families, at most a second old.
      */
-    expose(readings: TrafficReadings & KeyReadings) {
+    expose(readings: TrafficReadings & KeyReadings & UsageReadings) {
       registerTrafficReadings(registry, readings);
       registerKeyReadings(registry, clients, readings);
+      registerUsageReadings(registry, readings);
       const render = createCachedRender(registry, options.clock);
       return { render, contentType: registry.contentType };
     },

@@ -157,8 +157,14 @@ export type LabelSet = ReturnType<typeof createLabelSet>;
 /**
  * A closed set of label values, so that nobody outside can add a series: those of `known`, and the
  * first `open` others that are met.
+ *
+ * @param isValue whether one that is met may be a value; asked as long as there is a place
  */
-export const createLabelSet = (known: readonly string[], open = 0) => {
+export const createLabelSet = (
+  known: readonly string[],
+  open = 0,
+  isValue: (value: string) => boolean = () => true,
+) => {
   const values = [...new Set([OTHER, ...known])];
   const indices = new Map(values.map((value, index) => [value, index]));
   const limit = values.length + open;
@@ -168,7 +174,7 @@ export const createLabelSet = (known: readonly string[], open = 0) => {
     indexOf: (value: string): number => {
       const index = indices.get(value);
       if (index !== undefined) return index;
-      if (values.length >= limit) return 0;
+      if (values.length >= limit || !isValue(value)) return 0;
       indices.set(value, values.length);
       return values.push(value) - 1;
     },

@@ -29,8 +29,9 @@ export interface TrafficReadings {
   readonly isUpstreamKeyTaken: () => boolean | undefined;
 }
 
-/** Two histograms of 19 series to a group: with these, at most 1,938 of the 5,000 in all. */
 const MAX_ROUTE_GROUPS = 50;
+/** Groups with histograms of their own, 53 series each: the first that are sent on. */
+const MAX_HISTOGRAM_ROUTES = 16;
 
 /**
  * The families of traffic that are counted. An exchange that ended costs a third of a
@@ -46,7 +47,7 @@ export const createTrafficFamilies = (
 ): Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'> => {
   const routes = createLabelSet(routeGroups.slice(0, MAX_ROUTE_GROUPS));
   const countRequest = createRequestCounters(registry, routes, clients);
-  const observeDurations = createDurations(registry, routes);
+  const observeDurations = createDurations(registry);
   const sums = SUMS.map(({ of, ...family }) => {
     const sample: Sample = { value: 0, sharedLabels: {} };
     registerFamily(registry, { ...family, type: 'counter' }, () => [sample]);
@@ -72,7 +73,7 @@ export const createTrafficFamilies = (
     onExchangeEnd: (record) => {
       const route = routes.indexOf(record.group);
       countRequest(record, route);
-      observeDurations(record, route);
+      observeDurations(record, routes.valueAt(route));
       for (const { of, sample } of sums) sample.value += of(record);
       if (record.refusal !== undefined) refusals({ reason: record.refusal });
     },
@@ -102,7 +103,7 @@ const SUMS: readonly (Family & { readonly of: (record: ExchangeRecord) => number
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 /** Series of `requests_total`, of the 5,000 that all families may have; some dozens are usual. */
-const MAX_SERIES = 1800;
+const MAX_SERIES = 900;
 
 /** What LiteLLM, or the sidecar for it, answers where something fails. */
 const FAILED = [500, 502, 503, 504];
@@ -169,6 +170,8 @@ const statusText = (index: number): string => {
 const EXCHANGE_BOUNDS = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 ];
+/** 1 ms (LiteLLM has nothing else to do) to 10 s (it stands still), in seconds. */
+const WAIT_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 /** 10 µs to 100 ms: the sidecar's own share is far below what it waits for. */
 const OVERHEAD_BOUNDS = [
   0.000_01, 0.000_025, 0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -179,12 +182,11 @@ const OVERHEAD_BOUNDS = [
  * How long exchanges took. Only those that were sent on to LiteLLM: a scanner's refusals, answered
  * in microseconds, would hide a slow model.
  */
-const createDurations = (registry: Registry, routes: LabelSet) => {
-  const byRoute = (name: string, help: string) =>
+const createDurations = (registry: Registry) => {
+  const routes = createLabelSet([], MAX_HISTOGRAM_ROUTES);
+  const byRoute = (name: string, help: string, bounds: readonly number[] = EXCHANGE_BOUNDS) =>
     createHistogram(registry, {
-      name,
-      help,
-      bounds: EXCHANGE_BOUNDS,
+      ...{ name, help, bounds },
       labelsOf: (row) => ({ route: routes.valueAt(row) }),
     });
   const duration = byRoute(
@@ -195,6 +197,11 @@ const createDurations = (registry: Registry, routes: LabelSet) => {
     'time_to_first_byte_seconds',
     'From the head of a request to the head of its answer, of requests that were sent on.',
   );
+  const wait = byRoute(
+    'upstream_wait_seconds',
+    'To the head of an answer, without the time that LiteLLM says its model took.',
+    WAIT_BOUNDS,
+  );
   const overhead = createHistogram(registry, {
     name: 'overhead_seconds',
     help: "The sidecar's own share of a request before it was sent on.",
@@ -203,10 +210,13 @@ const createDurations = (registry: Registry, routes: LabelSet) => {
   });
   overhead.prepare(0);
 
-  return (record: ExchangeRecord, route: number): void => {
+  return (record: ExchangeRecord, group: string): void => {
     if (record.overheadMs < 0) return;
+    const { firstByteMs, upstreamMs } = record;
+    const route = routes.indexOf(group);
     duration.observe(route, record.durationMs);
-    firstByte.observe(route, record.firstByteMs);
+    firstByte.observe(route, firstByteMs);
+    if (upstreamMs >= 0) wait.observe(route, firstByteMs - upstreamMs);
     overhead.observe(0, record.overheadMs);
   };
 };

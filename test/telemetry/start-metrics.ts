@@ -12,6 +12,7 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
     version: '1.2.3',
     node: '24.0.0',
     routeGroups: ['chat', ...GROUPS],
+    modelGroups: ['chat', 'embeddings', 'realtime'],
     clock: { now: () => 0, elapsed: () => time.ms },
     ...changes,
   });
@@ -21,6 +22,7 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
     isUpstreamKeyTaken: () => undefined,
     keys: () => [],
     publishPending: () => 0,
+    usageStore: () => ({ isBehind: false, pendingRows: 0 }),
     ...changes,
   });
   const series = async () => {
