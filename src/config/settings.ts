@@ -20,7 +20,7 @@ import {
   upstreams,
   wordSet,
 } from './kinds.ts';
-import { duration, type Kind, optional, size, span } from './units.ts';
+import { duration, type Kind, optional, share, size, span } from './units.ts';
 
 /** One row of the table: all that the parser and the documents know of a setting. */
 interface Row<T> {
@@ -357,6 +357,18 @@ export const SETTINGS = {
       kind: oneOf(['auto', 'json', 'pretty']),
       default: 'auto',
       help: 'json lines, or pretty for people; auto: pretty on a terminal',
+    },
+    logSample: {
+      name: 'SIDECAR_LOG_SAMPLE',
+      kind: share,
+      default: '1',
+      help: 'how many of the access lines are written; of refusals, errors and slow ones: all',
+    },
+    logSlowMs: {
+      name: 'SIDECAR_LOG_SLOW',
+      kind: duration,
+      default: '30s',
+      help: 'a request that waited as long for its first byte is slow; 0: none is',
     },
   }),
 };

@@ -126,6 +126,24 @@ export const span = ({ least, zero }: SpanBounds): Kind<number> => ({
   show: showDuration,
 });
 
+/** What a millionth has behind the point: a share is written with no more. */
+const MILLION = 1_000_000;
+
+function readShare(text: string): Reading<number> {
+  const match = /^(\d{1,3}(?:\.\d{1,6})?)(%?)$/.exec(text);
+  if (match === null) return wrong();
+  const number = Number(match[1]) / (match[2] === '%' ? 100 : 1);
+  if (number <= 1) return got(Math.round(number * MILLION) / MILLION);
+  return wrong(match[2] === '' && number <= 100 ? `did you mean ${text}%?` : '');
+}
+
+/** A part of a whole, from 0 to 1. */
+export const share: Kind<number> = {
+  read: readShare,
+  allowed: 'a number from 0 to 1, or from 0% to 100%',
+  show: String,
+};
+
 /** An instant in milliseconds since the epoch as ISO 8601 in UTC; null where there is none. */
 export const isoOrNull = (at: number | undefined): string | null =>
   at === undefined ? null : new Date(at).toISOString();

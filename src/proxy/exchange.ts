@@ -16,6 +16,7 @@ import {
   type CallerRecord,
   type ExchangeEnd,
   type Outcome,
+  reasonOf,
   recordOf,
   type TrafficEvents,
   tellFirstAnswer,
@@ -48,6 +49,7 @@ interface ExchangeRequest {
   readonly method: Dispatcher.HttpMethod;
   /** The fields that LiteLLM gets: name, value, name, value; `addressTo` completes them. */
   readonly headers: string[];
+  readonly traceId: string;
   /** The MCP session that the request belongs to. */
   readonly session: string | undefined;
   /** Undefined: the request has no body. */
@@ -81,7 +83,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   chunks = 0;
   upstreamMs = -1;
   callId = '';
-  traceId = '';
+  readonly traceId: string;
   abortReason: string | undefined;
   outcome: Outcome = 'answered';
   refusal: RefusalCode | undefined;
@@ -104,6 +106,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   constructor(context: ExchangeContext, admitted: ExchangeRequest) {
     this.#context = context;
     this.#admitted = admitted;
+    this.traceId = admitted.traceId;
     this.#unregister = context.exchanges.add(this);
     whenClosed(admitted.request, admitted.response, () => this.#onClose());
   }
@@ -249,6 +252,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     } else {
       this.#context.events.onUpstreamError('aborted');
       this.outcome = 'upstream_aborted';
+      this.abortReason = reasonOf(error);
       breakOff(request, response);
     }
   }
@@ -337,6 +341,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
     if (this.#closed || response.headersSent) return;
     if (unsent) this.overheadMs = -1;
     this.refusal = reason.code;
+    if (reason.cause !== undefined) this.abortReason = reasonOf(reason.cause);
     const { dialect } = decision.route;
     const context = { dialect, requestId: caller.id, reader, close: false };
     refuseRequest(request, response, reason, { ...context, whole: request.complete });

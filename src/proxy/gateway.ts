@@ -15,11 +15,13 @@ import {
   type CallerRecord,
   callerRecord,
   newRequestId,
+  reasonOf,
   recordOfOwnAnswer,
   requestIdOf,
   tellKeyUse,
 } from './record.ts';
 import { type RefusalContext, refusals, refuseRequest, refuseSocket } from './refuse.ts';
+import { clientTraceId, type Trace, traceOf } from './trace.ts';
 import { Tunnel } from './tunnel.ts';
 import { isAllHere, Upload, type UploadRules } from './upload.ts';
 
@@ -150,12 +152,14 @@ function forward(
         tooLarge: () => exchange.abandon(bodyTooLarge(rules.limit)),
       })
     : undefined;
+  const trace = traceOf(head);
   const exchange: Exchange = new Exchange(options.exchange, {
     request,
     response,
     decision,
     method: head.method as Dispatcher.HttpMethod,
-    headers: headersFor(judged, decision, options),
+    headers: headersFor(judged, decision, trace, options),
+    traceId: trace.id,
     session: mcpSession(head, decision),
     upload,
     reader,
@@ -173,11 +177,13 @@ function openTunnel(
   { request, socket }: { request: IncomingMessage; socket: Socket },
   options: GatewayOptions,
 ): void {
+  const trace = traceOf(judged.head);
   const tunnel = new Tunnel(options.exchange, {
     request,
     socket,
     target: decision.target,
-    headers: headersFor(judged, decision, options),
+    headers: headersFor(judged, decision, trace, options),
+    traceId: trace.id,
     refusal: refusalContextOf(judged),
     key: decision.generation,
     keyPlace: decision.route.keyPlace,
@@ -188,9 +194,15 @@ function openTunnel(
   tunnel.start();
 }
 
-function headersFor(judged: Judged, decision: Forward, options: GatewayOptions): string[] {
+function headersFor(
+  judged: Judged,
+  decision: Forward,
+  trace: Trace,
+  options: GatewayOptions,
+): string[] {
   return forwardHeaders(judged.head, options.rules, {
     requestId: judged.caller.id,
+    trace,
     peer: judged.from.peer,
     peerTrusted: judged.from.trusted,
     endUser: decision.generation.endUser,
@@ -237,7 +249,7 @@ function answerPreflight(judged: Judged, response: ServerResponse, options: Gate
 
 /** Sends an answer of the sidecar's own that is no refusal, and records it. */
 function answerHere(
-  { caller, startedAt }: Judged,
+  { caller, head, startedAt }: Judged,
   response: ServerResponse,
   { exchange }: GatewayOptions,
   { status, headers, body }: { status: number; headers: string[]; body: string },
@@ -246,9 +258,8 @@ function answerHere(
   response.writeHead(status, headers);
   response.end(body);
   const durationMs = exchange.elapsed() - startedAt;
-  exchange.events.onExchangeEnd(
-    recordOfOwnAnswer(caller, { status, refusal: undefined, durationMs }),
-  );
+  const said = { status, refusal: undefined, durationMs, traceId: clientTraceId(head) };
+  exchange.events.onExchangeEnd(recordOfOwnAnswer(caller, said));
 }
 
 /**
@@ -312,10 +323,15 @@ function sayRefusal(
 ): void {
   const finish = (final: Refusal): void => {
     say(final);
-    const { code } = final;
-    const durationMs = exchange.elapsed() - judged.startedAt;
+    const { code, cause } = final;
     exchange.events.onExchangeEnd(
-      recordOfOwnAnswer(judged.caller, { status: statusOf(code), refusal: code, durationMs }),
+      recordOfOwnAnswer(judged.caller, {
+        status: statusOf(code),
+        refusal: code,
+        durationMs: exchange.elapsed() - judged.startedAt,
+        traceId: clientTraceId(judged.head),
+        abortReason: cause === undefined ? undefined : reasonOf(cause),
+      }),
     );
   };
   const retryAfter = GUESSES.has(reason.code) ? failures.count(judged.from.address) : undefined;
@@ -338,7 +354,7 @@ function refuseUnreadable(socket: Socket, code: string, { exchange }: GatewayOpt
   refuseSocket(socket, reason, { dialect: 'openai', requestId, reader: undefined });
   const status = statusOf(reason.code);
   exchange.events.onExchangeEnd(
-    recordOfOwnAnswer(caller, { status, refusal: reason.code, durationMs: 0 }),
+    recordOfOwnAnswer(caller, { status, refusal: reason.code, durationMs: 0, traceId: '' }),
   );
 }
 

@@ -21,6 +21,7 @@ export interface Head {
   readonly upgrade: string | undefined;
   readonly requestMethod: string | undefined;
   readonly requestId: string | undefined;
+  readonly traceparent: string | undefined;
   readonly userAgent: string | undefined;
   readonly subprotocols: string | undefined;
 }
@@ -92,6 +93,7 @@ export function readHead(request: RequestHead): Head {
     upgrade: first('upgrade'),
     requestMethod: first('access-control-request-method'),
     requestId: first('x-request-id'),
+    traceparent: first('traceparent'),
     userAgent: first('user-agent'),
     subprotocols: joined(names, values, 'sec-websocket-protocol'),
   };

@@ -1,5 +1,6 @@
 import { KEY_HEADERS, OVERRIDING_HEADER, withoutKeySubprotocols } from './credential.ts';
 import type { Head } from './head.ts';
+import type { Trace } from './trace.ts';
 
 /** RFC 9110 §7.6.1, and what older proxies put beside it. */
 const HOP_BY_HOP = [
@@ -11,7 +12,10 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 /** Fields that are meant for a proxy, or that this one writes itself. */
-const OURS = ['proxy-authorization', 'proxy-authenticate', 'expect', 'host', 'x-request-id'];
+const OURS = [
+  ...['proxy-authorization', 'proxy-authenticate', 'expect', 'host'],
+  ...['x-request-id', 'traceparent', 'tracestate'],
+];
 /** Any client can write these fields; they are made anew from what the socket says. */
 const FORWARDED = [
   'forwarded',
@@ -66,6 +70,7 @@ export interface ForwardRules extends RequestRules {
 /** What is known of one request once it is admitted. */
 export interface ForwardFacts {
   readonly requestId: string;
+  readonly trace: Trace;
   /** The peer's own address. */
   readonly peer: string;
   readonly peerTrusted: boolean;
@@ -96,6 +101,7 @@ export function forwardHeaders(head: Head, rules: RequestRules, facts: ForwardFa
   if (subprotocols !== undefined) out.push('sec-websocket-protocol', subprotocols);
   pushForwarded(out, head, rules, facts);
   if (facts.endUser !== undefined) out.push(END_USER, facts.endUser);
+  pushTrace(out, head, facts.trace);
   out.push('x-request-id', facts.requestId, '', '');
   return out;
 }
@@ -136,6 +142,16 @@ function pushForwarded(out: string[], head: Head, rules: RequestRules, facts: Fo
   out.push('x-forwarded-proto', rules.publicUrl?.protocol.slice(0, -1) ?? proto);
   const host = rules.publicUrl?.host ?? said('x-forwarded-host') ?? head.host;
   if (host !== undefined && HOST.test(host)) out.push('x-forwarded-host', host);
+}
+
+/** W3C Trace Context §3.3: without a valid `traceparent` nobody may read the `tracestate`. */
+function pushTrace(out: string[], head: Head, trace: Trace): void {
+  out.push('traceparent', trace.parent);
+  if (!trace.isClients || !head.names.includes('tracestate')) return;
+  if (head.connectionOptions.includes('tracestate')) return;
+  for (const [at, name] of head.names.entries()) {
+    if (name === 'tracestate') out.push(name, head.values[at] ?? '');
+  }
 }
 
 function joined({ names, values }: Head, name: string): string | undefined {

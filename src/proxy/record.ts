@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { RefusalCode } from '../refusal.ts';
+import { oneLine, withoutKeys } from '../text/safe.ts';
 import type { Decision } from './decide.ts';
 import type { Head } from './head.ts';
 
@@ -53,9 +54,9 @@ export interface ExchangeEnd {
   readonly upstreamMs: number;
   /** From `x-litellm-call-id`; '' where LiteLLM named none. */
   readonly callId: string;
-  /** The trace of W3C's `traceparent`, 32 hex digits; '' where the request was not sent on. */
+  /** The trace of W3C's `traceparent`, 32 hex digits; '' where a refused request named none. */
   readonly traceId: string;
-  /** Why an answer broke off, in one safe line: with `upstream_aborted` alone. */
+  /** What is behind an `upstream_aborted`, `upstream_failed` or `sidecar_failed`: one safe line. */
   readonly abortReason: string | undefined;
   /** Milliseconds from the request's head to the head of the answer; -1: no answer came. */
   readonly firstByteMs: number;
@@ -151,16 +152,16 @@ export const NOTHING_USED = {
   chunks: 0,
   upstreamMs: -1,
   callId: '',
-  traceId: '',
-  abortReason: undefined,
 } as const;
 
+/** What is said of a request that was answered here at once. */
+type OwnAnswer = Pick<ExchangeRecord, 'status' | 'refusal' | 'durationMs' | 'traceId'> &
+  Partial<Pick<ExchangeRecord, 'abortReason'>>;
+
 /** The record of a request that was answered here at once, and never reached LiteLLM. */
-export const recordOfOwnAnswer = (
-  caller: CallerRecord,
-  answer: { status: number; refusal: RefusalCode | undefined; durationMs: number },
-): ExchangeRecord => ({
+export const recordOfOwnAnswer = (caller: CallerRecord, answer: OwnAnswer): ExchangeRecord => ({
   ...caller,
+  abortReason: undefined,
   ...answer,
   slot: '-',
   outcome: 'answered',
@@ -173,14 +174,30 @@ export const recordOfOwnAnswer = (
   responseBytes: 0,
 });
 
+/** Characters of a reason that are kept. */
+const MOST_REASON = 200;
+
+/** What a record says of an error: its code and message, without any key, in one line. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  const { code } = error as { code?: unknown };
+  const before = typeof code === 'string' && !error.message.includes(code) ? `${code}: ` : '';
+  return oneLine(withoutKeys(before + error.message), MOST_REASON);
+}
+
 /** What a client may name its request by: short, and harmless wherever it is printed. */
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 export const newRequestId = (): string => randomUUID();
 
+/** What may be a key is no id: this one stands in logs, here and behind LiteLLM. */
+const KEY_LIKE = /sk-/i;
+
 /** The client's own id of the request where it is usable, else a new one. */
-export const requestIdOf = (head: Head): string =>
-  head.requestId !== undefined && REQUEST_ID.test(head.requestId) ? head.requestId : newRequestId();
+export const requestIdOf = ({ requestId }: Head): string =>
+  requestId !== undefined && REQUEST_ID.test(requestId) && !KEY_LIKE.test(requestId)
+    ? requestId
+    : newRequestId();
 
 /** Characters of a user agent that are kept. */
 const MOST_USER_AGENT = 200;

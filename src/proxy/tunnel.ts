@@ -11,6 +11,7 @@ import {
   type CallerRecord,
   type ExchangeEnd,
   type Outcome,
+  reasonOf,
   recordOf,
   tellFirstAnswer,
 } from './record.ts';
@@ -26,6 +27,7 @@ type TunnelContext = Pick<ExchangeContext, 'upstreams' | 'exchanges' | 'events' 
 interface TunnelRequest extends UpgradeRequest {
   /** Host and key are filled in only when the request is sent, as those of an exchange are. */
   readonly headers: string[];
+  readonly traceId: string;
   readonly refusal: RefusalContext;
   readonly key: KnownKey;
   readonly keyPlace: KeyPlace;
@@ -47,7 +49,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   chunks = 0;
   upstreamMs = -1;
   callId = '';
-  traceId = '';
+  readonly traceId: string;
   abortReason: string | undefined;
   firstByteMs = -1;
   overheadMs = -1;
@@ -73,6 +75,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   constructor(context: TunnelContext, admitted: TunnelRequest) {
     this.#context = context;
     this.#admitted = admitted;
+    this.traceId = admitted.traceId;
     this.#unregister = context.exchanges.add(this);
     admitted.socket.on('error', () => admitted.socket.destroy());
     // A socket of Node's server stays half open: before an answer, its end means the client left.
@@ -190,6 +193,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     if (this.#status !== 0) {
       events.onUpstreamError('aborted');
       this.outcome = 'upstream_aborted';
+      this.abortReason = reasonOf(error);
       if (this.#endsByClose) socket.resetAndDestroy();
       else socket.destroySoon();
       return;
@@ -211,6 +215,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     if (unsent) this.overheadMs = -1;
     const { socket, refusal } = this.#admitted;
     this.refusal = reason.code;
+    if (reason.cause !== undefined) this.abortReason = reasonOf(reason.cause);
     this.#status = statusOf(reason.code);
     refuseSocket(socket, reason, refusal);
     socket.resume();

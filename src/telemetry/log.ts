@@ -1,7 +1,9 @@
+import { crc32 } from 'node:zlib';
 import { pino } from 'pino';
 import type { Clock } from '../clock.ts';
+import type { Usage } from '../litellm/usage.ts';
 import type { ExchangeRecord } from '../proxy/record.ts';
-import { redact } from '../text/safe.ts';
+import { cut, redact } from '../text/safe.ts';
 import { createFileSink, type LineSink } from './log-destination.ts';
 
 type LogFields = Readonly<Record<string, unknown>>;
@@ -13,6 +15,16 @@ export interface LogOptions {
   /** A file descriptor, or what takes text (a test's array, a stream). */
   readonly destination: number | { write(text: string): unknown };
   readonly clock: Clock;
+  /** Without it every access line is written. */
+  readonly sampling?: AccessSampling;
+}
+
+/** Which access lines are written; never fewer than all of refusals, errors and slow exchanges. */
+interface AccessSampling {
+  /** Of the other lines: 0 to 1. */
+  readonly share: number;
+  /** Milliseconds; 0: none is slow. */
+  readonly slowMs: number;
 }
 
 /**
@@ -37,6 +49,8 @@ export const createLog = (options: LogOptions) => {
   };
   const lines = pino(settings, sink);
   const isJson = options.prettify === undefined;
+  const { sampling } = options;
+  const pick = sampling === undefined || sampling.share === 1 ? undefined : createPick(sampling);
 
   const log = {
     info: (fields: LogFields, message: string): void => lines.info(fields, message),
@@ -45,7 +59,9 @@ export const createLog = (options: LogOptions) => {
     /** One line to an exchange, at level `info`. */
     access(record: ExchangeRecord): void {
       if (!lines.isLevelEnabled('info')) return;
-      const line = accessLine(record, timestamp());
+      const mark = pick === undefined ? '' : pick(record);
+      if (mark === undefined) return;
+      const line = accessLine(record, timestamp(), mark);
       sink.write(isJson ? line : finish(withSentence(line)));
     },
     /** Writes what is buffered before it returns: the last thing that a process does. */
@@ -69,6 +85,33 @@ const createSink = (options: LogOptions, onLost: (lines: number) => void): LineS
     },
     flush: () => {},
   };
+};
+
+/** What makes a number of 32 bits of a share. */
+const SHARES = 2 ** 32;
+
+/**
+ * Picks the access lines to write. Which of the ordinary ones it picks is a matter of their trace:
+ * two sidecars that one request goes through write its line both, or neither.
+ *
+ * @returns what marks a line, by which its like can be counted: '' where each is written; undefined
+ *   where the line is left out
+ */
+const createPick = ({ share, slowMs }: AccessSampling) => {
+  const mark = `,"sample":${share}`;
+  return (record: ExchangeRecord): string | undefined => {
+    const { status, refusal, outcome, traceId, id } = record;
+    const isOrdinary =
+      refusal === undefined && outcome === 'answered' && status > 0 && status < 400;
+    if (!isOrdinary || (slowMs > 0 && waitOf(record) >= slowMs)) return '';
+    return crc32(traceId === '' ? id : traceId) < share * SHARES ? mark : undefined;
+  };
+};
+
+/** Until something came: how long a stream goes on after that is what its client asked for. */
+const waitOf = ({ firstChunkMs, firstByteMs, durationMs }: ExchangeRecord): number => {
+  if (firstChunkMs >= 0) return firstChunkMs;
+  return firstByteMs >= 0 ? firstByteMs : durationMs;
 };
 
 /** The last step of every line: after it nothing can add a key. */
@@ -120,31 +163,55 @@ const REDACTED_PATHS = HEADERS.flatMap((name) => [`["${name}"]`, `*["${name}"]`,
 
 /**
  * The access line as pino would write it in JSON, at a quarter of the cost: there is one to each
- * request. All but three of its texts come from closed sets of plain words.
+ * request. All of its texts that are not quoted here come from closed sets of plain words.
  *
  * @param time as pino puts it into a line
+ * @param mark what stands before the end
  */
-const accessLine = (record: ExchangeRecord, time: string): string => {
+const accessLine = (record: ExchangeRecord, time: string, mark: string): string => {
   const { client, generation, method, template, slot, status, refusal, outcome } = record;
-  let line = `{"level":"info"${time},"id":${quoted(record.id)},"client":"${client}"`;
+  let line = `{"level":"info"${time},"id":${quoted(record.id)}`;
+  if (record.traceId !== '') line += `,"traceId":"${record.traceId}"`;
+  if (record.callId !== '') line += `,"callId":${quoted(record.callId)}`;
+  line += `,"client":"${client}"`;
   line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
   line += `,"slot":"${slot}","status":${status}`;
   if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
   if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
+  if (record.abortReason !== undefined) line += `,"abortReason":${quoted(record.abortReason)}`;
   if (record.model !== '') line += `,"model":${quoted(record.model)}`;
+  if (record.usage !== undefined) line += usageFields(record.usage);
+  if (record.usageFault !== undefined) line += `,"usageFault":"${record.usageFault}"`;
   line += `,"durationMs":${round(record.durationMs)}`;
   if (record.firstByteMs >= 0) line += `,"firstByteMs":${round(record.firstByteMs)}`;
+  if (record.firstChunkMs >= 0) line += `,"firstChunkMs":${round(record.firstChunkMs)}`;
+  if (record.chunks > 0) line += `,"chunks":${record.chunks}`;
+  if (record.upstreamMs >= 0) line += `,"upstreamMs":${round(record.upstreamMs)}`;
   line += `,"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes}`;
-  return `${line},"address":${quoted(record.address)},"msg":"request"}\n`;
+  return `${line},"address":${quoted(record.address)}${mark},"msg":"request"}\n`;
+};
+
+/** Parts of the input and of the output are named where there are any. */
+const usageFields = ({ tokens, costUsd }: Usage): string => {
+  let fields = `,"inputTokens":${tokens.input},"outputTokens":${tokens.output}`;
+  if (tokens.cached > 0) fields += `,"cachedTokens":${tokens.cached}`;
+  if (tokens.cacheWrite > 0) fields += `,"cacheWriteTokens":${tokens.cacheWrite}`;
+  if (tokens.reasoning > 0) fields += `,"reasoningTokens":${tokens.reasoning}`;
+  return costUsd === undefined ? fields : `${fields},"costUsd":${costUsd}`;
 };
 
 /** Nearly every text is like this: it needs no quoting, and the one key it may hold is `sk-…`. */
 const PLAIN = /^[\w./:-]*$/;
 const KEY_LIKE = /sk-/i;
 
+/** Characters of such a text that are kept: LiteLLM takes call ids of 256 from its clients. */
+const MOST_TEXT = 256;
+
 /** Quotes a text that a caller or LiteLLM chose, and takes out what looks like a key. */
 const quoted = (text: string): string =>
-  PLAIN.test(text) && !KEY_LIKE.test(text) ? `"${text}"` : redact(JSON.stringify(text));
+  PLAIN.test(text) && !KEY_LIKE.test(text) && text.length <= MOST_TEXT
+    ? `"${text}"`
+    : JSON.stringify(cut(redact(text), MOST_TEXT));
 
 /** The access line for a person at a terminal: what one looks for first, and the rest behind it. */
 const withSentence = (line: string): string => {

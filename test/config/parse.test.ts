@@ -76,6 +76,8 @@ describe('a configuration', () => {
       drainMs: 600_000,
       logLevel: 'info',
       logFormat: 'auto',
+      logSample: 1,
+      logSlowMs: 30_000,
     });
     expect(origins).toMatchObject({ upstreams: 'environment', port: 'default' });
     expect(warnings).toEqual([]);

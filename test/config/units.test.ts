@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   readDuration,
   readSpan,
+  share,
   showDuration,
   showSize,
   size,
@@ -156,5 +157,44 @@ describe('a size', () => {
     expect([1024, 1536, 1_048_576, 10_000_000, 1001].map(showSize)).toEqual([
       ...['1KiB', '1536B', '1MiB', '10MB', '1001B'],
     ]);
+  });
+});
+
+describe('a share', () => {
+  it.each([
+    ['0', 0],
+    ['0.1', 0.1],
+    ['1', 1],
+    ['1.0', 1],
+    ['10%', 0.1],
+    ['12.5%', 0.125],
+    ['100%', 1],
+    ['0.0001%', 0.000_001],
+  ])('reads %s', (text, value) => {
+    expect(share.read(text)).toEqual({ value });
+  });
+
+  it.each([
+    ['10', 'did you mean 10%?'],
+    ['101', ''],
+    ['101%', ''],
+    ['-0.1', ''],
+    ['.1', ''],
+    ['0,1', ''],
+    ['1e-3', ''],
+    ['ten', ''],
+    ['', ''],
+    ['NaN', ''],
+  ])('refuses %j', (text, hint) => {
+    expect(share.read(text)).toEqual({ hint });
+  });
+
+  it('is shown as it is read', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1_000_000 }), (millionths) => {
+        const value = millionths / 1_000_000;
+        expect(share.read(share.show(value))).toEqual({ value });
+      }),
+    );
   });
 });

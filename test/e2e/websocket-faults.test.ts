@@ -107,7 +107,8 @@ describe('a WebSocket whose upstream', () => {
     const heard = closed(client);
     peer.reset();
     expect((await heard).code).toBe(1006);
-    await accessLine(sidecar, 'upstream_aborted');
+    const line = await accessLine(sidecar, 'upstream_aborted');
+    expect(line['abortReason']).toContain('ECONNRESET');
     expect(await series(sidecar, 'upstream_errors_total{kind="aborted"}')).toBe(1);
   });
 
@@ -124,7 +125,8 @@ describe('a WebSocket whose upstream', () => {
       if (how === 'FIN') peer.socket.end();
       else peer.reset();
       await caller.ended;
-      await accessLine(sidecar, 'upstream_aborted');
+      const { abortReason } = await accessLine(sidecar, 'upstream_aborted');
+      expect(abortReason).toMatch(/broke off|aborted|ECONNRESET/);
       expect(await series(sidecar, 'upstream_errors_total{kind="aborted"}')).toBe(1);
     },
   );

@@ -12,6 +12,7 @@ import { KEY_CARRIERS } from '../support/key-carriers.ts';
 const RULES: ForwardRules = { host: 'litellm:4000', publicUrl: undefined, keyHeader: undefined };
 const FACTS: ForwardFacts = {
   requestId: 'id-1',
+  trace: { id: '0', parent: '00-0-1-01', isClients: false },
   peer: '192.0.2.9',
   peerTrusted: false,
   endUser: undefined,
@@ -91,6 +92,7 @@ describe('the fields that LiteLLM gets', () => {
       'host: litellm:4000',
       'x-forwarded-for: 192.0.2.9',
       'x-forwarded-proto: http',
+      'traceparent: 00-0-1-01',
       'x-request-id: id-1',
       'authorization: Bearer upstream',
     ]);

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { reasonOf } from '../../src/proxy/record.ts';
 import { get, post } from '../support/ask.ts';
 import { createGatewayStages, type GatewayStage } from '../support/gateway-stage.ts';
 import { KEYS, knownKey, policyWith, snapshotOf } from '../support/policies.ts';
@@ -149,5 +150,38 @@ describe('the first answer to a new key', () => {
     caller.send(requestBytes(at(it, KEYS.full), 'GET /health/liveliness'));
     await caller.until('alive');
     expect(it.firstAnswers).toEqual([]);
+  });
+});
+
+describe('the reason in a record', () => {
+  const withCode = (message: string, code: unknown): Error =>
+    Object.assign(new Error(message), { code });
+
+  it.each([
+    [withCode('other side closed', 'UND_ERR_SOCKET'), 'UND_ERR_SOCKET: other side closed'],
+    [withCode('read ECONNRESET', 'ECONNRESET'), 'read ECONNRESET'],
+    [new Error('Invalid character in chunk size'), 'Invalid character in chunk size'],
+    [withCode('odd', 7), 'odd'],
+    [new Error('two\r\nlines\u001b[31m'), 'two lines [31m'],
+    [new Error('it said sk-0123456789abcdef, AIza0123456789abc'), 'it said [redacted], [redacted]'],
+    ['a thrown text with sk-0123456789abcdef', 'string'],
+    [null, 'object'],
+  ])('is a code and a message, in one line without a key: %o', (error, reason) => {
+    expect(reasonOf(error)).toBe(reason);
+  });
+
+  it('is short', () => {
+    expect(reasonOf(new Error('x'.repeat(10_000)))).toHaveLength(200);
+  });
+
+  it('says what went wrong where a request could not be judged', async () => {
+    const it = await waiting();
+    const crash = (): never => {
+      throw new TypeError('no such route');
+    };
+    it.policy.current = { ...policyWith(), classify: crash };
+    await get(at(it, KEYS.full));
+    const said = { refusal: 'sidecar_failed', abortReason: 'no such route' };
+    expect(it.records).toMatchObject([said]);
   });
 });

@@ -100,6 +100,7 @@ export async function startSidecar(
     level: config.logLevel,
     destination: { write: (text) => lines.push(text) },
     clock,
+    sampling: { share: config.logSample, slowMs: config.logSlowMs },
   });
   const app = await startApp({
     config,

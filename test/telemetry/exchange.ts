@@ -15,6 +15,8 @@ export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord 
   websocket: false,
   model: 'nvidia-llama-3-1-405b',
   ...NOTHING_USED,
+  traceId: '',
+  abortReason: undefined,
   address: '10.1.2.3',
   userAgent: 'OpenAI/Python 2.1.0',
   durationMs: 812.123_456,

@@ -84,14 +84,15 @@ export async function serve(places: ConfigPlaces): Promise<void> {
 const STDERR = 2;
 
 async function logOptions(
-  { logLevel, logFormat }: Config,
+  { logLevel, logFormat, logSample, logSlowMs }: Config,
   loadPrettifier: (colour: boolean) => Promise<(line: string) => string>,
 ): Promise<LogOptions> {
   const { isTTY } = process.stderr;
   const isPretty = logFormat === 'auto' ? isTTY : logFormat === 'pretty';
   const colour = isTTY && (process.env['NO_COLOR'] ?? '') === '';
   const prettify = isPretty ? await loadPrettifier(colour) : undefined;
-  return { level: logLevel, prettify, destination: STDERR, clock: systemClock };
+  const sampling = { share: logSample, slowMs: logSlowMs };
+  return { level: logLevel, prettify, destination: STDERR, clock: systemClock, sampling };
 }
 
 const EXIT_OF: Record<StartupError['kind'], ExitCode> = {
