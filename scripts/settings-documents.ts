@@ -1,4 +1,5 @@
-import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf } from '../src/config/settings.ts';
+import { type AnySetting, fileNameOf } from '../src/config/setting.ts';
+import { ENV_FILE, EVERY_SETTING } from '../src/config/settings.ts';
 
 /** Between these lines of docs/settings.md stands {@link settingsTable}. */
 export const TABLE_MARKERS = ['<!-- settings -->', '<!-- /settings -->'] as const;

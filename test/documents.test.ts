@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { EVERY_SETTING, fileNameOf } from '../src/config/settings.ts';
+import { fileNameOf } from '../src/config/setting.ts';
+import { EVERY_SETTING } from '../src/config/settings.ts';
 import { MODEL_GROUPS, ROUTE_GROUPS } from '../src/litellm/routes.ts';
 import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
@@ -103,7 +104,7 @@ describe('the documents say what is true', () => {
   });
 
   it('docs/metrics.md has every family of metrics, and none that is not there', async () => {
-    const { render } = createMetrics({
+    const answer = createMetrics({
       version: '0',
       node: '0',
       routeGroups: ROUTE_GROUPS,
@@ -117,7 +118,9 @@ describe('the documents say what is true', () => {
       publishPending: () => 0,
       usageStore: () => ({ isBehind: false, pendingRows: 0 }),
     });
-    const families = [...(await render()).matchAll(/^# TYPE litellm_sidecar_(\w+)/gm)];
+    const families = [
+      ...(await answer(undefined)).body.matchAll(/^# TYPE litellm_sidecar_(\w+)/gm),
+    ];
     const there = families.map(([, name]) => name ?? '');
     const table = read('docs/metrics.md')
       .split('\n')

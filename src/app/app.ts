@@ -1,9 +1,10 @@
 import { configView } from '../config/view.ts';
 import { digestOf } from '../keyring/key.ts';
+import { openOwnMetrics } from '../litellm/own-metrics.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
 import type { Listener } from '../servers/listener.ts';
-import { createOpsServer } from '../servers/ops.ts';
+import { createOpsServer, type OpenOwnMetrics } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
@@ -129,12 +130,22 @@ function buildOps(
   const tokenDigest = config.adminToken && digestOf(config.adminToken.reveal());
   return createOpsServer({
     metrics: exposition,
+    ...(config.litellmMetrics && { litellmMetrics: ownMetricsOf(config, upstreams) }),
     isReady: traffic.readiness,
     names: config.opsNames,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
   });
 }
+
+/** LiteLLM's own metrics, from where requests go, with the key that they carry. */
+const ownMetricsOf =
+  ({ rootPath }: AppOptions['config'], upstreams: Traffic['upstreams']): OpenOwnMetrics =>
+  (accept, signal) => {
+    const { origin, rules, keys } = upstreams.active;
+    const keyField = keys.best.field('bearer', false);
+    return openOwnMetrics({ origin, rootPath, keyField, host: rules.host, accept, signal });
+  };
 
 /** Tells of both ports at once where neither can be had: who mends one would only meet the next. */
 async function listenOnBoth<T>(one: Promise<T>, other: Promise<T>): Promise<readonly [T, T]> {

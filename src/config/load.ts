@@ -3,7 +3,8 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'dotenv';
 import { Secret } from '../secret.ts';
 import { KNOWN_NAMES, type ParsedConfig, parseConfig, readFound } from './parse.ts';
-import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf, SETTINGS } from './settings.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
+import { ENV_FILE, EVERY_SETTING, SETTINGS } from './settings.ts';
 import {
   createMask,
   DOTENV,

@@ -1,14 +1,8 @@
 import { resolve } from 'node:path';
 import { editDistance, nearest } from '../text/nearest.ts';
 import { contradictions, shortInterval } from './checks.ts';
-import {
-  type AnySetting,
-  type Config,
-  ENV_FILE,
-  EVERY_SETTING,
-  fileNameOf,
-  SETTINGS,
-} from './settings.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
+import { type Config, ENV_FILE, EVERY_SETTING, SETTINGS } from './settings.ts';
 import {
   createMask,
   DEFAULT,

@@ -20,37 +20,8 @@ import {
   upstreams,
   wordSet,
 } from './kinds.ts';
-import { duration, type Kind, optional, share, size, span } from './units.ts';
-
-/** One row of the table: all that the parser and the documents know of a setting. */
-interface Row<T> {
-  /** Of the environment variable. */
-  readonly name: string;
-  /** How its text becomes a value; a secret one may also come from the file of `NAME_FILE`. */
-  readonly kind: Kind<T>;
-  /** As it would be written; left out: not set. */
-  readonly default?: string;
-  readonly required?: true;
-  /** `.env` counts before the environment, because an operator edits it while the sidecar runs. */
-  readonly dotenvFirst?: true;
-  /** What it does, in one line for people. */
-  readonly help: string;
-}
-
-/** A row with its heading in the documents, and with its default: '' is "not set". */
-interface Setting<T> extends Row<T> {
-  readonly section: string;
-  readonly default: string;
-}
-
-/** Any setting, whatever the type of its value. */
-export type AnySetting = Setting<unknown>;
-
-/** The settings under one heading, each with the type of its value: `Config` is made of them. */
-const section = <const R extends Record<string, Row<unknown>>>(title: string, rows: R) =>
-  Object.fromEntries(
-    Object.entries(rows).map(([field, row]) => [field, { default: '', ...row, section: title }]),
-  ) as { readonly [F in keyof R]: R[F] extends Row<infer T> ? Setting<T> : never };
+import { type AnySetting, type Setting, section } from './setting.ts';
+import { duration, optional, share, size, span } from './units.ts';
 
 const SECOND = 1000;
 const NO_GRACE =
@@ -212,6 +183,12 @@ export const SETTINGS = {
       name: 'SIDECAR_OPS_NAMES',
       kind: hostNames,
       help: 'public names of the ops port; addresses and private names need not be set',
+    },
+    litellmMetrics: {
+      name: 'SIDECAR_LITELLM_METRICS',
+      kind: flag,
+      default: 'false',
+      help: "the ops port passes LiteLLM's own metrics on, at /litellm/metrics",
     },
     adminToken: {
       name: 'SIDECAR_ADMIN_TOKEN',
@@ -392,7 +369,3 @@ export const ENV_FILE: AnySetting = {
 
 /** Every row, in the order of the documents. */
 export const EVERY_SETTING: readonly AnySetting[] = [...Object.values(SETTINGS), ENV_FILE];
-
-/** The variable that names a file with the secret in it; undefined: the setting is no secret. */
-export const fileNameOf = ({ name, kind }: AnySetting): string | undefined =>
-  kind.secret === true ? `${name}_FILE` : undefined;

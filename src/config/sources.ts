@@ -1,5 +1,6 @@
 import { cut } from '../text/safe.ts';
-import { type AnySetting, ENV_FILE, EVERY_SETTING, fileNameOf } from './settings.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
+import { ENV_FILE, EVERY_SETTING } from './settings.ts';
 
 export const ENVIRONMENT = 'environment';
 export const DOTENV = '.env';

@@ -1,7 +1,8 @@
 import { Secret } from '../secret.ts';
 import type { LoadedConfig } from './load.ts';
 import type { Origins } from './parse.ts';
-import { type AnySetting, type Config, ENV_FILE, fileNameOf, SETTINGS } from './settings.ts';
+import { type AnySetting, fileNameOf } from './setting.ts';
+import { type Config, ENV_FILE, SETTINGS } from './settings.ts';
 import { formatMistakes } from './sources.ts';
 
 /** What a setting holds. */

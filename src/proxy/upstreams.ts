@@ -151,6 +151,7 @@ function openUpstream(name: SlotName, key: Secret, knownUp: boolean, options: Up
   const connections = createConnections({ origin: origin.origin, connectTimeoutMs, elapsed });
   return {
     name,
+    origin,
     rules: { ...rules, host: rules.publicUrl?.host ?? origin.host } satisfies ForwardRules,
     connections,
     hold,

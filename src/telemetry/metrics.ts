@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { MASTER } from '../client-name.ts';
 import type { Clock } from '../clock.ts';
+import { createExposition } from './exposition.ts';
 import { createHandoverFamilies } from './handover-families.ts';
 import { createKeyFamilies, type KeyReadings, registerKeyReadings } from './key-families.ts';
 import { createLabelSet, registerFamily } from './series.ts';
@@ -59,33 +60,14 @@ export const createMetrics = (options: MetricsOptions) => {
     ...{ events, keyEvents, handoverEvents },
     /**
      * Adds what is read at each scrape; to be called once, when all that is read is there. What it
-     * returns renders the text of all families, at most a second old.
+     * returns answers a scrape with all families, at most a second old.
      */
     expose(readings: TrafficReadings & KeyReadings & UsageReadings) {
       registerTrafficReadings(registry, readings);
       registerKeyReadings(registry, clients, readings);
       registerUsageReadings(registry, readings);
-      const render = createCachedRender(registry, options.clock);
-      return { render, contentType: registry.contentType };
+      return createExposition(registry, options.clock);
     },
-  };
-};
-
-/** Several scrapers, or somebody who reloads a page, cost one rendering a second. */
-const CACHE_MS = 1000;
-
-/** Renders at most once in `CACHE_MS`; who asks meanwhile shares that. A failure is not kept. */
-const createCachedRender = (registry: Registry, clock: Clock): (() => Promise<string>) => {
-  let current: { readonly since: number; readonly text: Promise<string> } | undefined;
-  return () => {
-    const now = clock.elapsed();
-    if (current && now - current.since < CACHE_MS) return current.text;
-    const fresh = { since: now, text: registry.metrics() };
-    current = fresh;
-    fresh.text.catch(() => {
-      if (current === fresh) current = undefined;
-    });
-    return fresh.text;
   };
 };
 

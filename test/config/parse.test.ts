@@ -50,6 +50,7 @@ describe('a configuration', () => {
       rotateEveryMs: 0,
       publish: [],
       opsNames: [],
+      litellmMetrics: false,
       adminToken: undefined,
       rootPath: '',
       publicUrl: undefined,

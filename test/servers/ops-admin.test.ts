@@ -28,7 +28,7 @@ const start = async (changes: Partial<KeyAdmin> = {}, opened = true) => {
     ...{ settings: () => CONFIG, onError },
   });
   const server = createOpsServer({
-    metrics: { render: () => Promise.resolve('up 1\n'), contentType: 'text/plain' },
+    metrics: () => Promise.resolve({ type: 'text/plain', body: 'up 1\n' }),
     isReady: () => ({ ready: true, waitingFor: [] }),
     onError,
     ...(opened && { admin: { tokenDigest: digestOf(TOKEN), api } }),

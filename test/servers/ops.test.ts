@@ -11,7 +11,7 @@ afterEach(async () => {
 
 const start = async (changes: Partial<OpsOptions> = {}) => {
   const server = createOpsServer({
-    metrics: { render: () => Promise.resolve('up 1\n'), contentType: 'text/plain; version=0.0.4' },
+    metrics: () => Promise.resolve({ type: 'text/plain; version=0.0.4', body: 'up 1\n' }),
     isReady: () => ({ ready: true, waitingFor: [] }),
     ...changes,
   });
@@ -115,7 +115,7 @@ describe('endpoints', () => {
     const onError = vi.fn();
     const { port } = await start({
       onError,
-      metrics: { render: () => Promise.reject(new Error('inner')), contentType: 'text/plain' },
+      metrics: () => Promise.reject(new Error('inner')),
       isReady: () => {
         throw new Error('inner');
       },
@@ -176,14 +176,14 @@ describe('connections', () => {
 
   it('with a request under way are kept, and new ones turned away', async () => {
     let answerAll = (): void => {};
-    const answered = new Promise<string>((resolve) => {
-      answerAll = () => resolve('up 1\n');
+    const answered = new Promise<{ type: string; body: string }>((resolve) => {
+      answerAll = () => resolve({ type: 'text/plain', body: 'up 1\n' });
     });
-    const render = vi.fn(() => answered);
-    const { port } = await start({ metrics: { render, contentType: 'text/plain' } });
+    const metrics = vi.fn(() => answered);
+    const { port } = await start({ metrics });
     const get = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
     const waiting = Array.from({ length: 32 }, () => exchangeRaw(port, get));
-    await vi.waitFor(() => expect(render).toHaveBeenCalledTimes(32));
+    await vi.waitFor(() => expect(metrics).toHaveBeenCalledTimes(32));
     await expect(ask(port, 'GET', '/livez')).rejects.toMatchObject({ code: 'ECONNRESET' });
     answerAll();
     for (const answer of await Promise.all(waiting)) expect(answer).toMatch(/^HTTP\/1\.1 200/);
@@ -216,7 +216,7 @@ describe('life', () => {
   it('a port that is taken rejects', async () => {
     const { port } = await start();
     const second = createOpsServer({
-      metrics: { render: () => Promise.resolve(''), contentType: 'text/plain' },
+      metrics: () => Promise.resolve({ type: 'text/plain', body: '' }),
       isReady: () => ({ ready: true, waitingFor: [] }),
     });
     await expect(second.listen('127.0.0.1', port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
@@ -224,21 +224,21 @@ describe('life', () => {
   });
 
   it('a close lets an answer under way finish, and ends its connection', async () => {
-    let release = (_text: string): void => {};
+    let release = (_answer: { type: string; body: string }): void => {};
     let asked = (): void => {};
     const isAsked = new Promise<void>((resolve) => {
       asked = resolve;
     });
-    const render = () =>
-      new Promise<string>((resolve) => {
+    const metrics = () =>
+      new Promise<{ type: string; body: string }>((resolve) => {
         release = resolve;
         asked();
       });
-    const { server, port } = await start({ metrics: { render, contentType: 'text/plain' } });
+    const { server, port } = await start({ metrics });
     const reply = exchangeRaw(port, 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
     await isAsked;
     const closed = server.close();
-    release('late 1\n');
+    release({ type: 'text/plain', body: 'late 1\n' });
     expect(await reply).toMatch(/connection: close[\s\S]*late 1\n$/i);
     await closed;
     await expect(ask(port, 'GET', '/livez')).rejects.toMatchObject({ code: 'ECONNREFUSED' });

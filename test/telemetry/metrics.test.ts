@@ -39,9 +39,9 @@ describe('exposition', () => {
   );
 
   it('shows every family and its closed labels before the first request', async () => {
-    const { render, contentType } = startMetrics();
-    const text = await render();
-    expect(contentType).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const { answer } = startMetrics();
+    const { type, body: text } = await answer(undefined);
+    expect(type).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(
       [...text.matchAll(/^# TYPE litellm_sidecar_(.*)$/gm)].map((match) => match[1]).sort(),
     ).toMatchInlineSnapshot(`
@@ -113,10 +113,10 @@ describe('exposition', () => {
 describe('rendering', () => {
   it('is cached for a second, and shared by those who ask meanwhile', async () => {
     const metrics = startMetrics();
-    const first = metrics.render();
+    const first = await metrics.render();
     metrics.events.onExchangeEnd(exchange());
     metrics.time.ms = 999;
-    expect(metrics.render()).toBe(first);
+    expect(await metrics.render()).toBe(first);
     metrics.time.ms = 1000;
     expect(parseSeries(await metrics.render()).get('litellm_sidecar_request_bytes_total')).toBe(
       1024,

@@ -16,7 +16,7 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
     clock: { now: () => 0, elapsed: () => time.ms },
     ...changes,
   });
-  const exposition = metrics.expose({
+  const answer = metrics.expose({
     gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
     upstreamUp: () => new Map([['a', true]]),
     isUpstreamKeyTaken: () => undefined,
@@ -25,9 +25,10 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
     usageStore: () => ({ isBehind: false, pendingRows: 0 }),
     ...changes,
   });
+  const render = async () => (await answer(undefined)).body;
   const series = async () => {
     time.ms += 1000;
-    return parseSeries(await exposition.render());
+    return parseSeries(await render());
   };
-  return { ...metrics, ...exposition, series, time };
+  return { ...metrics, answer, render, series, time };
 };
