@@ -11,6 +11,12 @@ export type Dialect = 'openai' | 'anthropic' | 'google';
  */
 export type KeyPlace = 'bearer' | 'google' | 'basic' | 'beside';
 
+/**
+ * Whether a POST to a route, or its WebSocket, is answered with a usage: `always`, where an answer
+ * without is worth a note, `maybe`, as it depends on model, provider or settings, or `never`.
+ */
+export type SaysUsage = 'always' | 'maybe' | 'never';
+
 /** What the sidecar knows of a route of LiteLLM's. Immutable and shared between requests. */
 export interface Route {
   /** A metric label from a closed set of about forty. */
@@ -24,6 +30,7 @@ export interface Route {
   /** Google's generateContent family: LiteLLM also reads the key from `?key=`. */
   readonly keyInQuery: boolean;
   readonly keyPlace: KeyPlace;
+  readonly saysUsage: SaysUsage;
 }
 
 /**

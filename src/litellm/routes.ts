@@ -1,4 +1,12 @@
-import { type Classify, ROWS, type Route, type Row, type RowPath } from './routes-table.ts';
+import {
+  type Classify,
+  ROWS,
+  type Route,
+  type RouteClass,
+  type Row,
+  type RowPath,
+  type SaysUsage,
+} from './routes-table.ts';
 
 /** Routes in the three shapes in which they are looked up, so that no request walks the table. */
 interface RouteIndex {
@@ -115,6 +123,21 @@ export interface RouteOverrides {
 const PATH = /^\/$|^(?:\/[^/*]+)+\/?$/;
 const PATH_OR_NONE = /^(?:\/[^/*]+)*$/;
 
+/** Groups whose answers say a usage whatever the model. */
+const SAY_USAGE: ReadonlySet<string> = new Set([
+  ...['chat', 'completions', 'embeddings', 'responses', 'messages', 'generate_content'],
+]);
+/**
+ * Groups whose answers may: LiteLLM prices all of them. What agents and tools answer is their own,
+ * whatever it looks like.
+ */
+const MAY_SAY_USAGE: ReadonlySet<string> = new Set([
+  ...['interactions', 'realtime', 'images', 'videos', 'audio', 'moderations', 'rerank', 'ocr'],
+  ...['decisions', 'search'],
+]);
+/** They count what a request would use, or end one. */
+const USES_NOTHING = /(?:count_tokens|:countTokens|\/input_tokens|\/cancel)$/;
+
 const DENIED_GROUP = 'denied';
 const PLAIN = { dialect: 'openai', mcp: false, keyInQuery: false, keyPlace: 'bearer' } as const;
 const OTHER = routeOf({ class: 'management', group: 'other', ...PLAIN }, '/*');
@@ -212,7 +235,8 @@ function inferencePath(entry: string) {
   const made = new Map<Route, Route>();
   const make = (known: Route): Route => {
     const template = known === OTHER ? entry : known.template;
-    const route = Object.freeze<Route>({ ...known, class: 'inference', template });
+    const saysUsage = known === OTHER ? 'maybe' : known.saysUsage;
+    const route = Object.freeze<Route>({ ...known, class: 'inference', template, saysUsage });
     made.set(known, route);
     return route;
   };
@@ -229,5 +253,15 @@ function routesOf(row: Row): (readonly [RowPath, Route])[] {
 
 function routeOf(row: Omit<Row, 'source' | 'paths'>, template: string): Route {
   const { group, dialect, mcp, keyInQuery, keyPlace } = row;
-  return Object.freeze({ group, class: row.class, dialect, template, mcp, keyInQuery, keyPlace });
+  const saysUsage = saysUsageOf(row.class, group, template);
+  return Object.freeze({
+    ...{ group, class: row.class, dialect, template, mcp, keyInQuery, keyPlace, saysUsage },
+  });
+}
+
+function saysUsageOf(kind: RouteClass, group: string, template: string): SaysUsage {
+  if (kind === 'passthrough') return 'maybe';
+  if (kind !== 'inference' || USES_NOTHING.test(template)) return 'never';
+  if (SAY_USAGE.has(group)) return 'always';
+  return MAY_SAY_USAGE.has(group) ? 'maybe' : 'never';
 }

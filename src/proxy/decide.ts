@@ -57,6 +57,7 @@ export const UNROUTED: Route = {
   mcp: false,
   keyInQuery: false,
   keyPlace: 'bearer',
+  saysUsage: 'never',
 };
 
 /** Target, then credential, then admission. A crash in any of them is a refusal. */

@@ -15,6 +15,7 @@ import { McpAnswer } from './mcp-sessions.ts';
 import {
   type CallerRecord,
   type ExchangeEnd,
+  isSuccess,
   type Outcome,
   reasonOf,
   recordOf,
@@ -22,6 +23,7 @@ import {
   tellFirstAnswer,
 } from './record.ts';
 import { refusals, refuseRequest } from './refuse.ts';
+import { createTap, saysUsage, type Tap, type TapOwner } from './tap.ts';
 import type { Upload } from './upload.ts';
 import { type KeyTrier, KeyTry, provesKey, type UpstreamKey } from './upstream-keys.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
@@ -69,7 +71,7 @@ const RETRY_AFTER_MS = 100;
  * one attempt or a second, answered or refused, and recorded. A class, because ten thousand may be
  * open: its methods stand once, on the prototype.
  */
-export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeEnd {
+export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner, ExchangeEnd {
   readonly websocket = false;
   eventStream = false;
   overheadMs = -1;
@@ -102,6 +104,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   /** The client is told this once undici has let go of the request. */
   #verdict: Refusal | undefined;
   #closed = false;
+  /** Undefined: the answer says no usage. */
+  #tap: Tap | undefined;
+  /** The answer came from LiteLLM to its end. */
+  #answered = false;
 
   constructor(context: ExchangeContext, admitted: ExchangeRequest) {
     this.#context = context;
@@ -207,13 +213,16 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     if (this.#closed) return;
-    const { response, upload, caller, decision, startedAt, reader } = this.#admitted;
+    const { response, upload, caller, decision, startedAt, reader, method } = this.#admitted;
     tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
     const { rules } = this.#upstream as Upstream;
     const head = answerHeaders(raw, rules, caller.id);
     this.model = head.model;
     this.eventStream = head.eventStream;
+    this.callId = head.callId;
+    this.upstreamMs = head.upstreamMs;
+    if (isSuccess(status)) this.#tap = createTap(saysUsage(decision.route, method), head);
     this.#context.cors.narrow(head.headers, reader);
     writeAnswerHead(response, status, statusText, head.headers);
     this.firstByteMs = this.#context.elapsed() - startedAt;
@@ -225,15 +234,21 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
 
   onAnswerData(chunk: Buffer): boolean {
     this.responseBytes += chunk.length;
-    const { response } = this.#admitted;
-    if (this.#closed || response.write(chunk)) return true;
-    response.once('drain', () => this.#attempt?.resume());
-    return false;
+    const { response, startedAt } = this.#admitted;
+    const isTaken = this.#closed || response.write(chunk);
+    if (!isTaken) response.once('drain', () => this.#attempt?.resume());
+    // Behind the write: the client does not wait for what is read beside it.
+    if (this.#tap?.read(chunk) === true) {
+      this.lastChunkMs = this.#context.elapsed() - startedAt;
+      if (this.firstChunkMs < 0) this.firstChunkMs = this.lastChunkMs;
+    }
+    return isTaken;
   }
 
   onAnswerEnd(rawTrailers: readonly (Buffer | string)[]): void {
     const { response, request } = this.#admitted;
     this.#attempt = undefined;
+    this.#answered = true;
     if (rawTrailers.length > 0) response.addTrailers(answerTrailers(rawTrailers));
     response.end();
     // LiteLLM answered before it had the whole body; the client may still be sending the rest.
@@ -350,20 +365,29 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, ExchangeE
   #onClose(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const { response, upload, caller, startedAt } = this.#admitted;
-    const { events, elapsed } = this.#context;
+    const { response, upload, startedAt, decision, method } = this.#admitted;
+    const durationMs = this.#context.elapsed() - startedAt;
     upload?.release();
     if (!response.writableFinished && this.outcome === 'answered') {
       this.outcome = 'client_aborted';
     }
+    // LiteLLM had it, and may have used some before the client left.
+    const wasCut = this.outcome !== 'answered' && (this.#attempt?.sentAt ?? -1) >= 0;
+    if (wasCut && saysUsage(decision.route, method) === 'always') this.usageFault = 'cut';
     // Tokens cost money, and nobody reads them any more.
     this.#attempt?.cancel(new Error('the client left'));
     this.#waitsIn?.leave(this);
+    if (this.#tap === undefined) this.#finish(durationMs);
+    else this.#tap.end(this.#answered, this, () => this.#finish(durationMs));
+  }
+
+  #finish(durationMs: number): void {
+    const { response, upload, caller } = this.#admitted;
     this.#unregister();
-    events.onExchangeEnd(
+    this.#context.events.onExchangeEnd(
       recordOf(caller, this, {
         status: response.headersSent ? response.statusCode : 0,
-        durationMs: elapsed() - startedAt,
+        durationMs,
         requestBytes: upload?.bytes ?? 0,
       }),
     );

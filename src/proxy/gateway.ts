@@ -186,7 +186,7 @@ function openTunnel(
     traceId: trace.id,
     refusal: refusalContextOf(judged),
     key: decision.generation,
-    keyPlace: decision.route.keyPlace,
+    route: decision.route,
     keepAuthorization: decision.keepAuthorization,
     caller: judged.caller,
     startedAt: judged.startedAt,

@@ -160,12 +160,20 @@ function joined({ names, values }: Head, name: string): string | undefined {
 }
 
 /** The head of an answer for the client, and what was read in it on the way. */
-interface AnswerHead {
+export interface AnswerHead {
   /** Name, value, name, value. */
   readonly headers: string[];
   /** LiteLLM's `x-litellm-model-group`, '' where it named none. */
   readonly model: string;
   readonly eventStream: boolean;
+  /** `Content-Encoding`, '' where there is none. */
+  readonly encoding: string;
+  /** LiteLLM's `x-litellm-call-id`, '' where it named none. */
+  readonly callId: string;
+  /** LiteLLM's `x-litellm-response-cost`: dollars as it wrote them, '' where it knows no price. */
+  readonly cost: string;
+  /** LiteLLM's `x-litellm-response-duration-ms`; -1 where it says nothing. */
+  readonly upstreamMs: number;
 }
 
 /** RFC 9110 §8.3.1: parameters may follow, and the case does not matter. */
@@ -182,24 +190,63 @@ export function answerHeaders(
   requestId: string,
 ): AnswerHead {
   const headers: string[] = [];
-  let model = '';
-  let eventStream = false;
-  let hasRequestId = false;
+  const head: Noted = {
+    headers,
+    model: '',
+    eventStream: false,
+    encoding: '',
+    callId: '',
+    cost: '',
+    upstreamMs: -1,
+    hasRequestId: false,
+  };
   const dropped = optionsNamed(raw);
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = text(raw[at]);
     const lower = name.toLowerCase();
     if (NEVER_SENT_BACK.has(lower) || dropped?.includes(lower) === true) continue;
-    let value = text(raw[at + 1]);
-    if (lower === 'content-type') eventStream = EVENT_STREAM.test(value);
-    else if (lower === 'x-litellm-model-group') model = value;
-    else if (lower === 'location') value = clientLocation(value, rules);
-    else if (lower === 'x-request-id') hasRequestId = true;
-    headers.push(name, value);
+    const value = text(raw[at + 1]);
+    note(head, lower, value);
+    headers.push(name, lower === 'location' ? clientLocation(value, rules) : value);
   }
-  if (!hasRequestId) headers.push('x-request-id', requestId);
-  return { headers, model, eventStream };
+  if (!head.hasRequestId) headers.push('x-request-id', requestId);
+  return head;
 }
+
+type Noted = { -readonly [Field in keyof AnswerHead]: AnswerHead[Field] } & {
+  hasRequestId: boolean;
+};
+
+/** By its length first, which most of LiteLLM's forty fields do not share with these. */
+function note(head: Noted, name: string, value: string): void {
+  switch (name.length) {
+    case 12:
+      if (name === 'content-type') head.eventStream = EVENT_STREAM.test(value);
+      else if (name === 'x-request-id') head.hasRequestId = true;
+      break;
+    case 16:
+      if (name === 'content-encoding') head.encoding = value;
+      break;
+    case 17:
+      if (name === 'x-litellm-call-id') head.callId = value;
+      break;
+    case 21:
+      if (name === 'x-litellm-model-group') head.model = value;
+      break;
+    case 23:
+      if (name === 'x-litellm-response-cost') head.cost = value;
+      break;
+    case 30:
+      if (name === 'x-litellm-response-duration-ms') head.upstreamMs = millisecondsOf(value);
+      break;
+  }
+}
+
+/** LiteLLM says `None` where it did not look at the time. */
+const millisecondsOf = (said: string): number => {
+  const ms = Number(said);
+  return ms >= 0 && ms < Number.POSITIVE_INFINITY ? ms : -1;
+};
 
 const text = (value: Buffer | string | undefined): string =>
   typeof value === 'string' ? value : (value?.toString('latin1') ?? '');

@@ -40,15 +40,18 @@ export interface ExchangeEnd {
   readonly websocket: boolean;
   /** From `x-litellm-model-group`; '' where LiteLLM named none. */
   readonly model: string;
-  /** What the answer said was used; undefined: nothing that counts. */
+  /**
+   * What the answer said was used; undefined: nothing that counts. Without tokens where its price
+   * alone is known, which may stand beside a fault.
+   */
   readonly usage: Usage | undefined;
   /** Why there is no usage where there should be one; undefined: there is, or need not be. */
   readonly usageFault: UsageFault | undefined;
-  /** Milliseconds from the request's head to the first byte of the answer's body; -1: none came. */
+  /** Milliseconds from the request's head to the first event of a stream; -1: none was seen. */
   readonly firstChunkMs: number;
-  /** Milliseconds from the request's head to the last event of a stream; -1: no stream. */
+  /** The same of the last event. */
   readonly lastChunkMs: number;
-  /** Events of an event stream that carried data. */
+  /** Events that carried data, where the answer is looked at: signs of life do not count. */
   readonly chunks: number;
   /** From `x-litellm-response-duration-ms`: what LiteLLM says it took; -1: it said nothing. */
   readonly upstreamMs: number;

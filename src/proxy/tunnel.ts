@@ -1,5 +1,5 @@
 import type { KnownKey } from '../keyring/snapshot.ts';
-import type { KeyPlace } from '../litellm/routes-table.ts';
+import type { Route } from '../litellm/routes-table.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
 import { readFailure } from './attempt.ts';
@@ -30,7 +30,7 @@ interface TunnelRequest extends UpgradeRequest {
   readonly traceId: string;
   readonly refusal: RefusalContext;
   readonly key: KnownKey;
-  readonly keyPlace: KeyPlace;
+  readonly route: Route;
   readonly keepAuthorization: boolean;
   readonly caller: CallerRecord;
   /** When the request's head was there, on the monotonic clock. */
@@ -154,11 +154,11 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   }
 
   #ask(upstream: Upstream): void {
-    const { headers, keyPlace, keepAuthorization } = this.#admitted;
+    const { headers, route, keepAuthorization } = this.#admitted;
     this.#upstream = upstream;
     this.#sent = false;
     const upstreamKey = upstream.keys.pick(this.#refusedKey);
-    addressTo(headers, upstream.rules.host, upstreamKey.field(keyPlace, keepAuthorization));
+    addressTo(headers, upstream.rules.host, upstreamKey.field(route.keyPlace, keepAuthorization));
     this.#attempt = upstream.askUpgrade(this.#admitted, {
       onSent: () => {
         this.#sent = true;
@@ -222,8 +222,9 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   }
 
   #onClose(): void {
-    const { caller, startedAt } = this.#admitted;
+    const { caller, route, startedAt } = this.#admitted;
     const { events, elapsed } = this.#context;
+    if (this.#status === 101 && route.saysUsage !== 'never') this.usageFault = 'websocket';
     if (this.#status === 0 && this.outcome === 'answered') this.outcome = 'client_aborted';
     this.#attempt?.abort();
     this.#waitsIn?.leave(this);

@@ -10,6 +10,7 @@ const routeOf = (template: string): Route => ({
   mcp: false,
   keyInQuery: false,
   keyPlace: 'bearer',
+  saysUsage: 'never',
 });
 
 const finder = (...patterns: string[]) => {
