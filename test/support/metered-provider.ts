@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tokens } from '../../src/litellm/usage.ts';
 
 /**
@@ -16,7 +17,7 @@ export interface MeteredProvider {
 
 /** How a question that `meter` writes is answered. */
 export interface Meter extends Partial<Tokens> {
-  /** Milliseconds between two pieces of a stream, by default 0. */
+  /** Milliseconds between two pieces of a stream, or before an answer that is none; by default 0. */
   readonly pace?: number;
   /** Pieces of text in a stream, by default 3. */
   readonly pieces?: number;
@@ -410,6 +411,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const dialect = DIALECTS.find(([path]) => path.test(pathname))?.[1];
   if (dialect === undefined) return json(response, 404, { error: { message: pathname } });
   if (wanted.model === FAILING.limited) return json(response, 429, LIMITED);
+  if (!wanted.stream && wanted.pace > 0) await sleep(wanted.pace);
   if (!wanted.stream) return json(response, 200, dialect.whole(wanted));
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   await stream(response, dialect.events(wanted), wanted);
@@ -426,7 +428,7 @@ async function stream(
   { model, pace }: Wanted,
 ): Promise<void> {
   for (const [at, event] of events.entries()) {
-    if (pace > 0 && at > 0) await new Promise((resolve) => setTimeout(resolve, pace));
+    if (pace > 0 && at > 0) await sleep(pace);
     if (response.destroyed) return;
     if (at === FAILS_AT && model === FAILING.breaks) return void response.destroy();
     const error = at === FAILS_AT ? ERRORS.get(model) : undefined;
