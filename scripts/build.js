@@ -1,6 +1,7 @@
 // Bundles src/ into dist/, with the packages that it imports: npm run build.
 //   dist/main.js, cli.js, local.js  what is started: it looks for its program in dist/parts
-//   dist/parts/                     the programs, and what they load when it is wanted
+//   dist/parts/                     the programs, and what they load when it is wanted; libsql is a
+//                                   native library, and stays in node_modules
 //   dist/THIRD-PARTY-LICENSES.txt   the licence of each package of which something is in there
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -27,7 +28,7 @@ const options = /** @type {const} */ ({
 rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
 const { metafile } = await build({
   ...options,
-  entryPoints: PROGRAMS,
+  entryPoints: { ...PROGRAMS, 'usage-worker': 'src/store/usage-worker.ts' },
   outdir: 'dist/parts',
   splitting: true,
   metafile: true,

@@ -42,7 +42,7 @@ const FLOORS: readonly (readonly RegExp[])[] = [
   ],
   [/^src\/keyring\//],
   [/^src\/(store|litellm)\//],
-  [/^src\/(rotation|handover|proxy)\//],
+  [/^src\/(rotation|handover|proxy|usage)\//],
   [/^src\/(servers|telemetry)\//],
   [/^src\/app\//],
   [/^src\/(main|cli|entry)\.ts$/, /^src\/(cli|local)\//],
@@ -66,7 +66,7 @@ const ONLY_IN: Record<string, RegExp> = {
   'pino-pretty': /^src\/telemetry\/log/,
   commander: /^src\/cli/,
   'node:child_process': /^src\/local\//,
-  'node:worker_threads': /^no folder/,
+  'node:worker_threads': /^src\/store\/usage-(?:thread|worker)/,
 };
 
 const LONGEST_FILE = 400;

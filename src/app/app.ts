@@ -12,6 +12,7 @@ import { buildKeys, refuseWeakKey } from './keys.ts';
 import { checksOf, type Litellm, openLitellm, shutdownCheckOf } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
+import { type HourlyUsage, openUsage } from './usage.ts';
 
 /** A sidecar that runs. */
 export type App = Awaited<ReturnType<typeof buildOn>>;
@@ -62,10 +63,12 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     missedMs: base.watched.missedMs,
   });
   begun.push(litellm.close);
-  const traffic = buildTraffic(options, base, keys, litellm);
+  const usage = openUsage(options, keys, state);
+  begun.push(usage.close);
+  const traffic = buildTraffic(options, base, { keys, usage, start: litellm });
   begun.push(traffic.close);
   const api = createAdminApi({
-    ...{ admin: keys.admin, audit: state.audit },
+    ...{ admin: keys.admin, audit: state.audit, usage },
     upstream: {
       ...litellm.admin,
       status: async () => traffic.withDownSince(await litellm.status()),
@@ -73,12 +76,13 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
-  const ops = buildOps(options, base, { keys, litellm, traffic, api });
+  const ops = buildOps(options, base, { keys, litellm, usage, traffic, api });
   begun.push(ops.close);
 
   state.checkLock();
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
+  usage.start();
   const [{ port: opsPort }, { port }] = await listenOnBoth(
     listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_'),
     listenOrExplain(traffic.server, config.host, config.port, ''),
@@ -95,6 +99,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     await traffic.drain();
     // The folder is let go when nothing is written to it any more.
     await state.drainAdmin();
+    await usage.close();
     await keys.close();
     await state.close();
     await ops.close();
@@ -103,16 +108,19 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   return { port, opsPort, upstreams: traffic.upstreams, drain, cut: traffic.cut };
 }
 
+interface OpsParts {
+  readonly keys: Keys;
+  readonly litellm: Litellm;
+  readonly usage: HourlyUsage;
+  readonly traffic: Traffic;
+  readonly api: AdminApi;
+}
+
 /** The ops port: health, metrics, and the admin API where a token opens it. */
 function buildOps(
   { config, log }: AppOptions,
   { exchanges, metrics }: Base,
-  {
-    keys,
-    litellm,
-    traffic,
-    api,
-  }: { keys: Keys; litellm: Litellm; traffic: Traffic; api: AdminApi },
+  { keys, litellm, usage, traffic, api }: OpsParts,
 ) {
   const { upstreams } = traffic;
   const exposition = metrics.expose({
@@ -126,6 +134,7 @@ function buildOps(
     isUpstreamKeyTaken: litellm.isKeyTaken,
     keys: () => keyGauges(keys.keyring(), keys.lastUsedAt),
     publishPending: keys.publishPending,
+    ...usage.readings,
   });
   const tokenDigest = config.adminToken && digestOf(config.adminToken.reveal());
   return createOpsServer({

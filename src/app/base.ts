@@ -20,6 +20,8 @@ export interface AppOptions {
   readonly places: DeclaredPlaces;
   /** Where the key of somebody else's LiteLLM may be set, now and later. */
   readonly upstreamKeyPlaces: DeclaredPlaces;
+  /** The built program of the thread that writes `usage.db`. */
+  readonly usageProgram: URL;
   /** For tests that move the traffic themselves: the sidecar begins no handover of its own. */
   readonly handover?: 'by-hand';
 }

@@ -26,6 +26,7 @@ import type { Keys } from '../rotation/keys.ts';
 import { createTrafficServer, type TrafficServer } from '../servers/traffic.ts';
 import type { AppOptions, Base } from './base.ts';
 import type { Litellm } from './litellm.ts';
+import type { HourlyUsage } from './usage.ts';
 
 /** Where traffic goes at the start. */
 type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted' | 'isKeyTaken'>;
@@ -121,7 +122,12 @@ function uploadRules(config: Config, { elapsed }: WatchedClock): UploadRules {
   return { replayBytes, budget: createReplayBudget(config.replayTotalBytes), limit, elapsed };
 }
 
-function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): TrafficEvents {
+function trafficEvents(
+  { metrics }: Base,
+  keys: Keys,
+  log: AppOptions['log'],
+  usage: HourlyUsage,
+): TrafficEvents {
   return {
     ...metrics.events,
     onKeyUse(key, caller) {
@@ -131,15 +137,23 @@ function trafficEvents({ metrics }: Base, keys: Keys, log: AppOptions['log']): T
     onFirstAnswer: keys.onFirstAnswer,
     onExchangeEnd(record) {
       metrics.events.onExchangeEnd(record);
+      usage.add(record);
       log.access(record);
     },
   };
 }
 
+interface TrafficParts {
+  readonly keys: Keys;
+  readonly usage: HourlyUsage;
+  readonly start: UpstreamStart;
+}
+
 /** The traffic port and all that is behind it. */
 export type Traffic = ReturnType<typeof buildTraffic>;
 
-export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start: UpstreamStart) {
+export function buildTraffic(options: AppOptions, base: Base, parts: TrafficParts) {
+  const { keys, usage, start } = parts;
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
   const { exchanges, watched } = base;
@@ -148,7 +162,7 @@ export function buildTraffic(options: AppOptions, base: Base, keys: Keys, start:
   /** Milliseconds since the epoch. */
   const downSince = new Map<SlotName, number>();
   const upstreams = buildUpstreams(options, base, start, downSince);
-  const events = trafficEvents(base, keys, log);
+  const events = trafficEvents(base, keys, log, usage);
   const gateway = createGateway({
     policy: policyOf(config, keys),
     rules: { publicUrl, keyHeader },

@@ -9,6 +9,7 @@ import { revokeCommand, rollbackCommand, rotateCommand } from './commands/rotate
 import { serveCommand } from './commands/serve.ts';
 import { statusCommand } from './commands/status.ts';
 import { upstreamCommand } from './commands/upstream.ts';
+import { usageCommand } from './commands/usage.ts';
 import { whoCommand } from './commands/who.ts';
 import { parsePerson } from './options.ts';
 import { VERSION } from './settings.ts';
@@ -33,6 +34,7 @@ const COMMANDS: readonly CommandDefinition[] = [
   rollbackCommand,
   revokeCommand,
   whoCommand,
+  usageCommand,
   auditCommand,
   clientsCommand,
   upstreamCommand,
@@ -46,6 +48,7 @@ Examples:
   $ sidecar status
   $ sidecar rotate --wait
   $ sidecar clients add staging --scope inference --expires 90d
+  $ sidecar usage --by model --since 24h
   $ sidecar upstream status
   $ sidecar check --stream
 

@@ -308,6 +308,15 @@ export const SETTINGS = {
       help: 'how long LiteLLM may take to begin an answer; 0: no limit',
     },
   }),
+  ...section('Usage', {
+    /** 0: nothing is counted by hour. */
+    usageKeepMs: {
+      name: 'SIDECAR_USAGE_KEEP',
+      kind: span({ least: 3600 * SECOND }),
+      default: '400d',
+      help: 'how long requests, tokens and cost by hour stay in usage.db; 0: there is none',
+    },
+  }),
   ...section('Ending', {
     drainDelayMs: {
       name: 'SIDECAR_DRAIN_DELAY',

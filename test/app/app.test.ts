@@ -49,6 +49,7 @@ function start(port: number, onWrite: () => void = () => undefined, opsPort = 0)
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd }),
+    usageProgram: new URL('file:///nowhere/usage-worker.js'),
   });
 }
 

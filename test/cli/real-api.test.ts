@@ -6,7 +6,7 @@ import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
-import { CONFIG } from '../servers/fake-admin.ts';
+import { CONFIG, fakeUsage } from '../servers/fake-admin.ts';
 import {
   changeView,
   client,
@@ -75,6 +75,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
       admin,
       upstream: { ...scriptedUpstream(STEPS, calls), ...upstreamOver },
       audit,
+      usage: fakeUsage(),
       settings: () => CONFIG,
       onError: (error) => calls.push(['error', error]),
     }),

@@ -73,6 +73,7 @@ describe('a configuration', () => {
       uploadIdleMs: 60_000,
       connectTimeoutMs: 5000,
       answerTimeoutMs: 0,
+      usageKeepMs: 400 * 86_400_000,
       drainDelayMs: 5000,
       drainMs: 600_000,
       logLevel: 'info',

@@ -13,7 +13,8 @@ import type {
   StatusView,
   WhoView,
 } from '../../src/rotation/admin.ts';
-import type { AuditReader } from '../../src/servers/admin/api.ts';
+import type { AuditReader, UsageTeller } from '../../src/servers/admin/api.ts';
+import type { UsageReport } from '../../src/usage/report.ts';
 
 const AT = '2026-11-24T10:00:00.000Z';
 export const KEY = 'sk-made-by-the-fake-admin-000000000000000000000000000';
@@ -185,6 +186,31 @@ export const fakeAudit = (): AuditReader & { readonly asked: [number, number][] 
       return Promise.resolve({ lines: [line], count: 1 });
     },
     verify: () => Promise.resolve({ ok: true, count: 1 } as never),
+  };
+};
+
+export const USAGE: UsageReport = {
+  ...{ by: 'client', client: null, model: null, since: AT, until: AT, rows: [] },
+  total: {
+    ...{ requests: 0, refusals: 0, errors: 0, metered: 0, unmetered: 0, unpriced: 0 },
+    tokens: { input: 0, output: 0, cached: 0, cacheWrite: 0, reasoning: 0 },
+    costUsd: 0,
+  },
+  store: { up: true, error: null, lastWrittenAt: null, pendingRows: 0 },
+};
+
+export const fakeUsage = (): UsageTeller & { readonly asked: unknown[] } => {
+  const asked: unknown[] = [];
+  return {
+    asked,
+    report(question) {
+      asked.push(question);
+      return Promise.resolve(USAGE);
+    },
+    save() {
+      asked.push('save');
+      return Promise.resolve(USAGE.store);
+    },
   };
 };
 

@@ -10,6 +10,7 @@ import {
   fakeAdmin,
   fakeAudit,
   fakeUpstream,
+  fakeUsage,
   ROTATED,
   STATUS,
 } from './fake-admin.ts';
@@ -24,7 +25,7 @@ const start = async (changes: Partial<KeyAdmin> = {}, opened = true) => {
   const admin = fakeAdmin(changes);
   const onError = vi.fn();
   const api = createAdminApi({
-    ...{ admin, upstream: fakeUpstream(), audit: fakeAudit() },
+    ...{ admin, upstream: fakeUpstream(), audit: fakeAudit(), usage: fakeUsage() },
     ...{ settings: () => CONFIG, onError },
   });
   const server = createOpsServer({

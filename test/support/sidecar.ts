@@ -60,12 +60,15 @@ export interface Surroundings {
 
 const LOOPBACK = '127.0.0.1';
 
+/** As `npm run build` made it; no thread is started before there is something to write. */
+const USAGE_PROGRAM = new URL('../../dist/parts/usage-worker.js', import.meta.url);
+
 /**
  * Starts a sidecar as `sidecar serve` composes it, but for the process around it.
  *
  * @param upstream the port of the upstream on the loopback, or a URL
  * @param settings more of the environment. Defaults: ports 0, no drain delay, 200 ms of drain, no hold,
- *   a fresh declared key and another one for LiteLLM
+ *   no usage.db, a fresh declared key and another one for LiteLLM
  */
 export async function startSidecar(
   upstream: number | string,
@@ -88,6 +91,7 @@ export async function startSidecar(
     SIDECAR_HOLD: '0',
     SIDECAR_DRAIN_DELAY: '0',
     SIDECAR_DRAIN: '200ms',
+    SIDECAR_USAGE_KEEP: '0',
     ...settings,
   };
   if (dotenv !== undefined) await writeFile(join(folder, '.env'), dotenv);
@@ -111,6 +115,7 @@ export async function startSidecar(
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces({ env, cwd: folder }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd: folder }),
+    usageProgram: USAGE_PROGRAM,
     ...(handover !== undefined && { handover }),
   });
   let drained: Promise<void> | undefined;

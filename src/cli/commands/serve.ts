@@ -63,6 +63,7 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces(places),
     upstreamKeyPlaces: openUpstreamKeyPlaces(places),
+    usageProgram: USAGE_PROGRAM,
   }).catch((error: unknown) => {
     log.flush();
     throw explain(error);
@@ -82,6 +83,9 @@ export async function serve(places: ConfigPlaces): Promise<void> {
 }
 
 const STDERR = 2;
+
+/** All parts of the built sidecar stand beside each other. */
+const USAGE_PROGRAM = new URL('usage-worker.js', import.meta.url);
 
 async function logOptions(
   { logLevel, logFormat, logSample, logSlowMs }: Config,

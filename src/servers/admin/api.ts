@@ -31,6 +31,12 @@ export interface AuditReader {
   verify(): Promise<AnswerOf<'GET /api/audit/verify'>>;
 }
 
+/** Requests, tokens and cost by hour, as far as they are read from outside. */
+export interface UsageTeller {
+  report(question: ReadOf<'GET /api/usage', 'query'>): Promise<AnswerOf<'GET /api/usage'>>;
+  save(): Promise<AnswerOf<'POST /api/usage/save'>>;
+}
+
 /** Whom the endpoints ask. */
 interface AdminParts {
   readonly admin: KeyAdmin;
@@ -38,6 +44,7 @@ interface AdminParts {
     status(): UpstreamView | Promise<UpstreamView>;
   };
   readonly audit: AuditReader;
+  readonly usage: UsageTeller;
   /** The settings in force, beside those that stand there now. */
   readonly settings: () => ConfigView;
 }
@@ -93,6 +100,8 @@ const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/upstream/handovers/{id}': ({ upstream }, { target }) => upstream.handover(target),
   'POST /api/upstream/salt-key': ({ upstream }, { by }) => upstream.saltKey(by),
   'GET /api/audit': ({ audit }, { query }) => audit.read(query.after ?? 0, query.limit ?? 200),
+  'GET /api/usage': ({ usage }, { query }) => usage.report(query),
+  'POST /api/usage/save': ({ usage }) => usage.save(),
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
 };
 

@@ -9,6 +9,7 @@ import type {
   StatusView,
   WhoView,
 } from '../../rotation/admin.ts';
+import type { UsageReport, UsageStoreView } from '../../usage/report.ts';
 import type { FIELDS } from './fields.ts';
 
 export type Method = 'GET' | 'POST' | 'DELETE';
@@ -121,6 +122,16 @@ export const ENDPOINTS = {
     about: 'lines of the audit, the oldest first: ?after=0&limit=200',
     query: 'auditPage',
     answers: shape<{ readonly lines: readonly AuditLine[]; readonly count: number }>(),
+  },
+  'GET /api/usage': {
+    about: 'requests, tokens and cost: ?by=client|model|key|hour|day&since=7d&client=&model=',
+    query: 'usage',
+    answers: shape<UsageReport>(),
+  },
+  'POST /api/usage/save': {
+    about: 'writes into usage.db what is not in there yet',
+    repeatable: true,
+    answers: shape<UsageStoreView>(),
   },
   'GET /api/audit/verify': { about: 'whether the audit is whole', answers: shape<AuditVerdict>() },
 } as const satisfies Readonly<Record<`${Method} /api/${string}`, Endpoint>>;

@@ -2,7 +2,9 @@ import * as z from 'zod';
 import { blocks } from '../../config/kinds.ts';
 import { type Reading, readSpan } from '../../config/units.ts';
 import { SCOPES } from '../../keyring/keyring.ts';
+import { USAGE_GROUPS } from '../../store/usage-database.ts';
 import { nearest } from '../../text/nearest.ts';
+import { readSince, SINCE_WANTS } from '../../usage/report.ts';
 
 /**
  * A schema of text that `reader` reads; `allowed` says, behind the name of the field, what may be
@@ -80,6 +82,12 @@ export const FIELDS = {
   reload: z.strictObject({ dryRun: flag.optional() }),
   removal: z.strictObject({
     force: queryFlag.transform((word) => word === 'true').optional(),
+  }),
+  usage: z.strictObject({
+    by: z.enum(USAGE_GROUPS, { error: `must be one of ${USAGE_GROUPS.join(', ')}` }).optional(),
+    since: read(`must be ${SINCE_WANTS}`, readSince).optional(),
+    client: text.optional(),
+    model: text.optional(),
   }),
   auditPage: z.strictObject({
     after: wholeNumber(0, 999_999_999_999_999).optional(),

@@ -14,6 +14,7 @@ import {
   fakeAdmin,
   fakeAudit,
   fakeUpstream,
+  fakeUsage,
   HANDOVER,
   KEY,
   ROTATED,
@@ -35,12 +36,21 @@ const start = async (
   const admin = fakeAdmin(changes);
   const upstream = fakeUpstream(upstreamChanges);
   const audit = fakeAudit();
+  const usage = fakeUsage();
   const onError = vi.fn();
-  const api = createAdminApi({ admin, upstream, audit, settings: () => CONFIG, onError });
+  const api = createAdminApi({ admin, upstream, audit, usage, settings: () => CONFIG, onError });
   const server = createServer((request, response) => api.handle(request, response, 'cli:alice'));
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { admin, upstream, audit, onError, server, port: (server.address() as AddressInfo).port };
+  return {
+    admin,
+    upstream,
+    audit,
+    usage,
+    onError,
+    server,
+    port: (server.address() as AddressInfo).port,
+  };
 };
 
 const BY = 'cli:alice';
@@ -452,7 +462,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 20);
+    expect(hints).toHaveLength(1 + 22);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -462,7 +472,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(20);
+    expect(json['hints']).toHaveLength(22);
   });
 
   it.each([

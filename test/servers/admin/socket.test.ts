@@ -25,6 +25,7 @@ import {
   fakeAdmin,
   fakeAudit,
   fakeUpstream,
+  fakeUsage,
   ROTATED,
   STATUS,
 } from '../fake-admin.ts';
@@ -63,6 +64,7 @@ const serve = (socket: AdminSocket, changes = {}) => {
       admin,
       upstream: fakeUpstream(),
       audit: fakeAudit(),
+      usage: fakeUsage(),
       onError: () => undefined,
     }),
   );

@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { activeOf, idOf, type Keyring } from '../keyring/keyring.ts';
+import type { Keys } from '../rotation/keys.ts';
+import type { UsageTeller } from '../servers/admin/api.ts';
+import { createUsageThread } from '../store/usage-thread.ts';
+import { createUsageLedger } from '../usage/ledger.ts';
+import { reportOf, secondsOf, type UsageStoreView } from '../usage/report.ts';
+import { createUsageTotals, type UsageEvent } from '../usage/totals.ts';
+import type { AppOptions } from './base.ts';
+import type { State } from './state.ts';
+
+const SINCE = { ms: 7 * 86_400_000 };
+
+/** Requests, tokens and cost by hour: counted in memory, kept in `usage.db`. */
+export type HourlyUsage = ReturnType<typeof openUsage>;
+
+export function openUsage(
+  { config, log, usageProgram }: AppOptions,
+  keys: Keys,
+  { mayWrite }: Pick<State, 'mayWrite'>,
+) {
+  const { state, usageKeepMs: keepMs } = config;
+  const { now, sure } = keys;
+  const path = join(state, 'usage.db');
+  const thread = createUsageThread({
+    ...{ path, program: usageProgram },
+    onMoved: (where) =>
+      log.error({ where }, `${path} was damaged: it was moved away, and a new one begun`),
+  });
+  const totals = createUsageTotals({ now, isActive: activeKeys(keys.keyring) });
+  const ledger = createUsageLedger({
+    ...{ totals, ask: thread.ask, now, sure, newId: randomUUID, keepMs, mayWrite },
+    onStore(error) {
+      if (error === undefined) log.info({}, 'usage is written again, all of it');
+      else log.error({ fault: error.fault }, `usage is kept in memory: ${error.message}`);
+    },
+  });
+  const isOn = keepMs > 0;
+  const reader: UsageTeller = {
+    report({ by = 'client', since = SINCE, client, model }) {
+      const query = { by, from: secondsOf(since, now()), client, model };
+      if (isOn) return ledger.report(query);
+      return Promise.resolve(reportOf(query, [], { now: now(), store: SWITCHED_OFF }));
+    },
+    save: () => (isOn ? ledger.save() : Promise.resolve(SWITCHED_OFF)),
+  };
+  return {
+    ...reader,
+    /** Called with each request that is over; neither waits nor throws. */
+    add: isOn ? totals.add : (_event: UsageEvent): void => undefined,
+    /** Writes each minute from now on. */
+    start: isOn ? ledger.start : (): void => undefined,
+    /** For the gauges: how far the file is behind, where there is one. */
+    readings: isOn ? { usageStore: ledger.reading } : {},
+    ...{ open: ledger.open, today: ledger.today },
+    /** Writes what is left. */
+    async close(): Promise<void> {
+      const lost = await ledger.close();
+      thread.close();
+      if (lost > 0) log.error({ rows: lost }, 'usage that could not be written is lost');
+    },
+  };
+}
+
+const SWITCHED_OFF: UsageStoreView = {
+  ...{ up: false, error: 'usage is not kept: SIDECAR_USAGE_KEEP is 0' },
+  ...{ lastWrittenAt: null, pendingRows: 0 },
+};
+
+/** Whether a key is its client's active one, by its id; the keyring is read where it changed. */
+function activeKeys(keyring: () => Keyring): (id: string) => boolean {
+  let known: Keyring | undefined;
+  let ids: ReadonlySet<string> = new Set();
+  return (id) => {
+    if (known !== keyring()) {
+      known = keyring();
+      ids = new Set(
+        [...known.clients.values()].flatMap((client) => {
+          const active = activeOf(client);
+          return active === undefined ? [] : [idOf(client.name, active.number)];
+        }),
+      );
+    }
+    return ids.has(id);
+  };
+}
