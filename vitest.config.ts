@@ -29,12 +29,13 @@ export default defineConfig({
       {
         test: {
           ...project('unit', ['test/**/*.test.ts'], 10).test,
-          exclude: ['test/{e2e,process,real,compose}/**', 'node_modules/**'],
+          exclude: ['test/{e2e,process,monitoring,real,compose}/**', 'node_modules/**'],
         },
       },
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
       // A disk that others write to takes seconds for an fsync.
       project('process', ['test/process/**/*.test.ts'], 60),
+      project('monitoring', ['test/monitoring/**/*.test.ts'], 60),
       // Each file of these two has a LiteLLM of its own, which is all that a small machine can start
       // at a time.
       { test: { ...project('litellm', ['test/real/**/*.test.ts'], 180).test, ...ONE_BY_ONE } },

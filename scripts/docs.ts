@@ -1,8 +1,13 @@
-// Writes .env.example and the table of docs/settings.md from the table in the code: npm run docs
+// Writes what is made of code: npm run docs
+// .env.example and the table of docs/settings.md of the settings, and Grafana's dashboards.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { DASHBOARDS } from './dashboards.ts';
 import { envExample, withSettingsTable } from './settings-documents.ts';
 
 // Where npm runs it, which is the root of this checkout.
 writeFileSync('.env.example', envExample());
 const page = 'docs/settings.md';
 writeFileSync(page, withSettingsTable(readFileSync(page, 'utf8')));
+for (const [name, text] of Object.entries(DASHBOARDS)) {
+  writeFileSync(`deploy/grafana/dashboards/${name}.json`, text);
+}

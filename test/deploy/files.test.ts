@@ -1,0 +1,88 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import * as z from 'zod';
+import { DASHBOARDS } from '../../scripts/dashboards.ts';
+import { PREFIX } from '../../src/telemetry/series.ts';
+import { type AlertRule, dashboard, queriesOf, RULES } from './files.ts';
+
+const read = (path: string): string =>
+  readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+
+const NAMES = Object.keys(DASHBOARDS) as (keyof typeof DASHBOARDS)[];
+
+describe('dashboards', () => {
+  it('are those that the code makes, and no others: run `npm run docs`', () => {
+    const files = readdirSync(new URL('../../deploy/grafana/dashboards', import.meta.url));
+    expect(files.sort()).toEqual(NAMES.map((name) => `${name}.json`).sort());
+    for (const name of NAMES) {
+      expect(read(`deploy/grafana/dashboards/${name}.json`)).toBe(DASHBOARDS[name]);
+    }
+  });
+
+  it.each(NAMES)('%s is what Grafana takes for a dashboard', (name) => {
+    const schema = z.fromJSONSchema(JSON.parse(read('test/deploy/dashboard.schema.json')));
+    expect(schema.safeParse(dashboard(name)).error).toBeUndefined();
+    const broken = { ...dashboard(name), panels: [{ type: 'timeseries', title: 'no query' }] };
+    expect(schema.safeParse(broken).success).toBe(false);
+  });
+
+  it.each(NAMES)('%s has panels side by side, each with its own id', (name) => {
+    const { panels } = dashboard(name);
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+    const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+      Array.from({ length: w * h }, (_, at) => `${x + (at % w)},${y + Math.floor(at / w)}`),
+    );
+    expect(new Set(cells).size).toBe(cells.length);
+    expect(Math.max(...panels.map(({ gridPos: { x, w } }) => x + w))).toBe(24);
+  });
+});
+
+describe('queries and rules', () => {
+  const recorded = RULES.flatMap((rule) => ('record' in rule ? [rule.record] : []));
+
+  it('ask for families that docs/metrics.md has, and for what is recorded', () => {
+    const page = read('docs/metrics.md');
+    const exprs = [...NAMES.flatMap(queriesOf), ...RULES].map(({ expr }) => expr);
+    const named = exprs.flatMap((expr) => expr.match(/[\w:]*litellm_sidecar_[\w:]+/g) ?? []);
+    expect(named.length).toBeGreaterThan(80);
+    const missing = named.filter((name) => {
+      const family = name.replace(PREFIX, '').replace(/_(bucket|sum|count)$/, '');
+      return !recorded.includes(name) && !page.includes(`\`${family}\``);
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it('are about the jobs that the reader chose', () => {
+    const unbound = NAMES.flatMap(queriesOf).filter(
+      ({ expr }) => !expr.includes('job=~"$job"') && !expr.includes('ALERTS'),
+    );
+    expect(unbound).toEqual([]);
+  });
+});
+
+describe('alerts', () => {
+  const alerts = RULES.filter((rule): rule is AlertRule => 'alert' in rule);
+  const headings = [...read('docs/monitoring.md').matchAll(/^### (\w+)$/gm)].map(([, it]) => it);
+
+  it('have each an entry in docs/monitoring.md, and it has no others', () => {
+    expect(headings.sort()).toEqual(alerts.map(({ alert }) => alert).sort());
+  });
+
+  it.each(alerts)('$alert says how bad it is, what to do and where that stands', (rule) => {
+    expect(['critical', 'warning']).toContain(rule.labels.severity);
+    expect(rule.annotations.runbook_url).toBe(`docs/monitoring.md#${rule.alert.toLowerCase()}`);
+    expect(rule.annotations.summary.length).toBeGreaterThan(60);
+  });
+
+  it.each(alerts)('$alert has a test in which it fires, and one in which it does not', (rule) => {
+    const { tests } = parse(read('test/monitoring/alerts.yml')) as {
+      tests: { alert_rule_test: { alertname: string; exp_alerts: unknown[] }[] }[];
+    };
+    const cases = tests
+      .flatMap((test) => test.alert_rule_test)
+      .filter(({ alertname }) => alertname === rule.alert);
+    expect(cases.some(({ exp_alerts }) => exp_alerts.length > 0)).toBe(true);
+    expect(cases.some(({ exp_alerts }) => exp_alerts.length === 0)).toBe(true);
+  });
+});

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DASHBOARDS } from '../../scripts/dashboards.ts';
+import { queriesOf, RULES } from '../deploy/files.ts';
+import { playScene } from './scene.ts';
+
+let scene: Awaited<ReturnType<typeof playScene>>;
+
+beforeAll(async () => {
+  scene = await playScene();
+});
+
+afterAll(() => scene?.clear());
+
+/** What Grafana puts in for its variables, were the dashboard as long as the scene. */
+const filled = (expr: string): string =>
+  expr
+    .replaceAll('$__rate_interval', '10s')
+    .replaceAll('$__range', '1m')
+    .replaceAll(/\$(client|model)\b/g, '.*')
+    .replaceAll('$job', 'litellm-sidecar');
+
+const NAMES = Object.keys(DASHBOARDS) as (keyof typeof DASHBOARDS)[];
+
+describe('a real Prometheus that scraped the real sidecar', () => {
+  it.each(NAMES.flatMap(queriesOf))('has data for $panel: $expr', async ({ expr }) => {
+    await scene.prometheus.sees(filled(expr));
+  });
+
+  it.each(RULES.map((rule) => ['record' in rule ? rule.record : rule.alert, rule] as const))(
+    'has data for %s',
+    async (name, { expr }) => {
+      await scene.prometheus.sees(expr);
+      await scene.prometheus.sees(`{__name__="${name}"} or ALERTS{alertname="${name}"}`);
+    },
+  );
+
+  it('takes every rule', async () => {
+    const answer = await fetch(`${scene.prometheus.url}/api/v1/rules`);
+    const { data } = (await answer.json()) as {
+      data: { groups: { rules: { name: string; health: string }[] }[] };
+    };
+    const rules = data.groups.flatMap((group) => group.rules);
+    expect(rules).toHaveLength(RULES.length);
+    expect(rules.filter(({ health }) => health !== 'ok')).toEqual([]);
+  });
+});
