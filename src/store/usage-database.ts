@@ -93,7 +93,6 @@ interface Sql {
   close(): void;
 }
 
-/** Milliseconds: so long a lock of somebody else's is waited for. */
 const BUSY_MS = 5000;
 /** As `PRAGMA user_version` of the file. */
 const FORMAT = 1;
@@ -158,6 +157,8 @@ interface UsageDatabaseOptions {
   readonly path: string;
   /** A reader beside the sidecar: it makes nothing, mends nothing and changes nothing. */
   readonly isReader?: boolean;
+  /** Milliseconds: how long a lock of somebody else's is waited for. */
+  readonly busyMs?: number;
   /** Told where a damaged file was moved to, before a new one is begun. */
   readonly onMoved?: (where: string) => void;
 }
@@ -300,7 +301,7 @@ const inodeOf = (path: string): number | undefined =>
   statSync(path, { throwIfNoEntry: false })?.ino;
 
 /** @throws an error of libsql's, or `UsageStoreError` */
-function openFile({ path, isReader = false }: UsageDatabaseOptions) {
+function openFile({ path, isReader = false, busyMs = BUSY_MS }: UsageDatabaseOptions) {
   const Database = library();
   // A file that is just being begun is empty.
   if (isReader && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) {
@@ -308,7 +309,7 @@ function openFile({ path, isReader = false }: UsageDatabaseOptions) {
   }
   // SQLite itself would make it readable for others.
   if (!isReader) closeSync(openSync(path, 'a', 0o600));
-  const sql = new Database(path, { timeout: BUSY_MS });
+  const sql = new Database(path, { timeout: busyMs });
   try {
     checkFormat(sql, path, isReader);
   } catch (error) {
@@ -356,8 +357,6 @@ function moveAway(path: string): string {
   const names = Array.from({ length: MOST_DAMAGED }, (_, at) => `${path}.damaged-${at + 1}`);
   const to = names.find((name) => !existsSync(name)) ?? `${path}.damaged-${MOST_DAMAGED}`;
   renameSync(path, to);
-  // What a crash left there belongs to that file, and would be played into the new one.
-  if (existsSync(`${path}-journal`)) renameSync(`${path}-journal`, `${to}-journal`);
   return to;
 }
 

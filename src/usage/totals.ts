@@ -30,7 +30,7 @@ type OpenRow = Mutable<UsageRow>;
 
 /** Models told apart within an hour; those that come later are `OTHER`. */
 const MOST_MODELS = 100;
-/** Rows that wait for the disk, some 300 bytes each: beyond it all new ones are for `OTHER`. */
+/** Rows that wait for the disk, some 300 bytes each: beyond it new ones are `OTHER`'s. */
 const MOST_ROWS = 10_000;
 const OTHER = 'other';
 /** Characters of a model's name. */
@@ -59,8 +59,8 @@ export function createUsageTotals({ now, isActive }: UsageTotalsOptions) {
   const newRow = (event: UsageEvent, active: boolean, ofKey: Map<string, OpenRow>): OpenRow => {
     const { generation, model: named } = event;
     const safe = safeModel(named);
-    const hasRoom = hour.models.size < MOST_MODELS && rows.length < MOST_ROWS;
-    const model = hour.models.has(safe) || hasRoom ? safe : OTHER;
+    const isToldApart = hour.models.has(safe) || hour.models.size < MOST_MODELS;
+    const model = isToldApart && rows.length < MOST_ROWS ? safe : OTHER;
     const known = ofKey.get(model);
     if (known !== undefined) return known;
     hour.models.add(model);
