@@ -256,11 +256,11 @@ const UNITS: readonly (readonly [number, string])[] = [
 ];
 
 /** `9,876`, `12.3k`, `4.56M`: three digits at least. */
-function showTokens(count: number): string {
-  const [size, unit] = UNITS.find(([each]) => count >= 10 * each) ?? [1, ''];
-  if (unit === '') return count.toLocaleString('en-US');
-  const value = count / size;
-  return `${value.toFixed(value < 100 ? 1 : 0)}${unit}`;
+function showTokens(tokens: number): string {
+  const [size, unit] = UNITS.find(([each]) => tokens >= each) ?? [1, ''];
+  if (tokens < 10_000) return count(tokens);
+  const value = tokens / size;
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}${unit}`;
 }
 
 /** Cents where there are dollars, and as many digits as say something where there are not. */

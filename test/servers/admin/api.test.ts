@@ -21,6 +21,7 @@ import {
   SALT,
   STATUS,
   UPSTREAM,
+  USAGE,
   WHO,
 } from '../fake-admin.ts';
 
@@ -198,6 +199,24 @@ describe('each endpoint', () => {
     expect(audit.asked).toEqual([asked]);
   });
 
+  it.each<[string, unknown]>([
+    ['', {}],
+    ['?by=model&since=24h', { by: 'model', since: { ms: 86_400_000 } }],
+    ['?client=ci&model=a%2Fb', { client: 'ci', model: 'a/b' }],
+    ['?since=2026-11-01', { since: { at: Date.UTC(2026, 10, 1) } }],
+  ])('GET /api/usage%s asks for %j', async (query, asked) => {
+    const { usage, port } = await start();
+    const { status, json } = await ask({ port }, `GET /api/usage${query}`);
+    expect([status, json]).toEqual([200, USAGE]);
+    expect(usage.asked).toEqual([asked]);
+  });
+
+  it('POST /api/usage/save answers how it went', async () => {
+    const { usage, port } = await start();
+    const { status, json } = await ask({ port }, 'POST /api/usage/save');
+    expect([status, json, usage.asked]).toEqual([200, USAGE.store, ['save']]);
+  });
+
   it('GET /api/audit/verify is its verdict', async () => {
     const { port } = await start();
     const { status, json } = await ask({ port }, 'GET /api/audit/verify');
@@ -294,6 +313,11 @@ describe('mistakes', () => {
     ['GET /api/audit?limit=1001', {}, 'limit: must be a whole number from 1 to 1000'],
     ['GET /api/audit?limit=', {}, 'limit: must be a whole number from 1 to 1000'],
     ['GET /api/audit?after=-1', {}, 'after: must be a whole number from 0 to 999999999999999'],
+    ['GET /api/usage?by=week', {}, 'by: must be one of client, model, key, hour, day'],
+    ['GET /api/usage?since=7', {}, /^since: must be a span .*; did you mean 7s\?$/],
+    ['GET /api/usage?since=2026-02-30', {}, /^since: must be .*; there is no such day$/],
+    ['GET /api/usage?client=', {}, 'client: must not be empty'],
+    ['GET /api/usage?models=x', {}, 'unknown parameter models; did you mean model?'],
     ['POST /api/clients', {}, 'name: must be text'],
     ['POST /api/clients', { name: '' }, 'name: must not be empty'],
     ['POST /api/clients', { name: 'ci', scopes: [] }, /^scopes: must name one at least of/],
