@@ -22,13 +22,14 @@ import {
   type Target,
   table,
 } from './harness/report.ts';
+import type { MetricsFigures } from './metrics.ts';
 import { FLOOR, PEERS, type Peer, REFERENCE, type Running, SUBJECT, validate } from './peers.ts';
 
 const HELP = `npm run bench -- [options]
 
 What a request costs: processor time from the kernel's books at 32 connections, with LiteLLM's
 headers and with three; the median latency at one connection; the delay of a stream's chunks; memory
-for each open stream; admission by itself. Other proxies have their turn in each round, and the
+for each open stream; admission and metrics by themselves. Other proxies have their turn in each round, and the
 least of the rounds counts. nginx and HAProxy take part where they are installed.
 A run takes up to 8 minutes for each Node, and writes that Node's section of bench/RESULTS.md.
 
@@ -254,6 +255,21 @@ async function measureAdmission(node: Node, core: number | undefined) {
   };
 }
 
+async function measureMetrics(node: Node, core: number | undefined) {
+  progress('metrics');
+  const options = { node: node.path, core };
+  const { first } = await startProgram<MetricsFigures>('bench/metrics.ts', options);
+  const { counted, usual, full } = first;
+  const [less, more] = [usual, full].map(({ series, ms }) => `${figure(ms, 2)} ms of ${series}`);
+  return {
+    targets: [atMost('a scrape of 300 series and more', 5, 'ms', usual.ms)],
+    text: [
+      `Metrics by themselves: ${figure(counted)} ns for each exchange; a scrape takes ${less} ` +
+        `series, and ${more}.`,
+    ],
+  };
+}
+
 /** So many functions are shown, those with the most time of their own. */
 const SHOWN = 40;
 
@@ -338,6 +354,7 @@ await runBench({
     for (const { running } of contestants) await stop(running.child);
     results.push(await measureMemory(begin, contestants, effort.memory));
     results.push(await measureAdmission(node, core));
+    results.push(await measureMetrics(node, core));
     await stop(upstream.child);
     const rows = contestants.map(({ name, version = '', about }) => [name, version, about]);
     const text = [table(['peer', 'version', 'as measured'], rows)];
