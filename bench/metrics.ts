@@ -34,6 +34,7 @@ const answer = metrics.expose({
 /** A stream that said what it used; its model's name is read anew, as from a socket. */
 const exchange = (client: string, model: string, group: string, status: number): ExchangeRecord => {
   const caller = { id: '', client, generation: '', method: 'POST', group, template: '' };
+  const asked = { ...caller, asksModel: true, address: '', userAgent: '' };
   const tokens = { input: 900, output: 120, cached: 512, cacheWrite: 0, reasoning: 64 };
   const end = {
     ...({ slot: 'a', refusal: undefined, outcome: 'answered', websocket: false } as const),
@@ -43,7 +44,7 @@ const exchange = (client: string, model: string, group: string, status: number):
     ...{ firstByteMs: 300, overheadMs: 0.09, responseBytes: 40_000 },
   };
   const seen = { status, durationMs: 2901, requestBytes: 4000 };
-  return recordOf({ ...caller, address: '', userAgent: '' }, end, seen);
+  return recordOf(asked, end, seen);
 };
 
 /** As many scrapes, each of its own second. */

@@ -147,11 +147,8 @@ export const ROUTE_GROUPS: readonly string[] = [
   ...new Set([...ROWS.map((row) => row.group), OTHER.group]),
 ];
 
-/** The groups at which a model answers, where something is posted or a WebSocket is opened. */
-export const MODEL_GROUPS: readonly string[] = [
-  ...['chat', 'completions', 'embeddings', 'responses', 'messages', 'generate_content'],
-  ...['interactions', 'realtime', 'images', 'videos', 'audio', 'moderations', 'rerank', 'ocr'],
-];
+/** The groups at which a model answers. */
+export const MODEL_GROUPS: readonly string[] = [...SAY_USAGE, ...MAY_SAY_USAGE];
 
 const HEALTH = new Map(
   ROWS.filter((row) => row.class === 'health')

@@ -26,6 +26,8 @@ export interface CallerRecord {
   readonly method: string;
   readonly group: string;
   readonly template: string;
+  /** Of a POST: whether its answer may say what a model used. */
+  readonly asksModel: boolean;
   readonly address: string;
   /** `User-Agent` as the client sent it, cut to 200 characters; '' where there is none. */
   readonly userAgent: string;
@@ -122,6 +124,7 @@ export const recordOf = (
   method: caller.method,
   group: caller.group,
   template: caller.template,
+  asksModel: caller.asksModel,
   address: caller.address,
   userAgent: caller.userAgent,
   slot: ended.slot === '' ? '-' : ended.slot,
@@ -225,6 +228,7 @@ export function callerRecord(
     method,
     group: decision.route.group,
     template: decision.route.template,
+    asksModel: method === 'POST' && decision.route.saysUsage !== 'never',
     address,
     userAgent: userAgent === undefined ? '' : cutUserAgent(userAgent),
   };

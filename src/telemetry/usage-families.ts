@@ -69,8 +69,8 @@ export const createUsageFamilies = (
     if (record.overheadMs < 0) return;
     const { usage, usageFault, model } = record;
     const route = routes.indexOf(record.group);
-    const mayUse = route !== 0 && (record.method === 'POST' || record.websocket);
-    if (!mayUse && usage === undefined && usageFault === undefined) return;
+    const isAsked = route !== 0 && (record.asksModel || record.websocket);
+    if (!isAsked && usage === undefined && usageFault === undefined) return;
 
     const named = models.indexOf(model === '' ? UNNAMED : model);
     const pair = pairOf(clients.indexOf(record.client), named);

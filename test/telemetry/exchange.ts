@@ -8,6 +8,7 @@ export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord 
   method: 'POST',
   group: 'chat',
   template: '/v1/chat/completions',
+  asksModel: true,
   slot: 'a',
   status: 200,
   refusal: undefined,
