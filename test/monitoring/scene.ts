@@ -32,6 +32,8 @@ export async function playScene() {
     const ports = [handed.opsPort, portOf(busy.process.opsUrl), portOf(lonely.process.opsUrl)];
     const prometheus = await startPrometheus(ports.map((port) => `127.0.0.1:${port}`));
     ends.push(prometheus.stop);
+    // What it counts from now on is an increase.
+    await prometheus.sees('count(up == 1) == 3');
     await Promise.all([
       serveAndFail(busy, prometheus, ends),
       handOver(handed),
@@ -59,8 +61,9 @@ type Busy = Place & { readonly published: string };
 async function startBusy(folder: string, ends: (() => unknown)[]): Promise<Busy> {
   const [state, published] = [join(folder, 'busy'), join(folder, 'published')];
   const key = generateKey();
-  await mkdir(state, { mode: 0o700 });
   await mkdir(published);
+  // A folder stands where usage belongs.
+  await mkdir(join(state, 'usage.db'), { recursive: true, mode: 0o700 });
   const first = generationOf('master', 1, { digest: digestOf(key), origin: 'declared' });
   const store = createFileStore({ folder: state });
   await store.save(keyringOf([clientOf('master', 1, { generations: [first] })]), 0);
@@ -109,7 +112,7 @@ async function serveAndFail(
 ): Promise<void> {
   const { as: ci } = await addClient(busy, { name: 'ci', scopes: ['inference'], expires: '90d' });
   const { as: leaky } = await addClient(busy, { name: 'leaky', scopes: ['inference'] });
-  // What is counted from now on is an increase.
+  // Clients and models are there before they are counted.
   for (const place of [ci, leaky]) await wish(place, { model: 'm', stream: true });
   await wish(ci, { model: 'thinker', stream: true });
   await wish(ci, { model: 'm' });
@@ -141,7 +144,9 @@ async function serveAndFail(
   await prometheus.sees('litellm_sidecar_key_deadline_timestamp_seconds');
   await thinking;
 
-  // A folder stands where the keyring belongs.
+  await adminCall(busy, 'POST', '/api/usage/save', { body: {} });
+  await prometheus.sees('litellm_sidecar_usage_store_up == 0');
+  // And where the keyring belongs, too.
   await rename(join(busy.state, 'keyring.json'), join(busy.state, 'keyring.json.away'));
   await mkdir(join(busy.state, 'keyring.json'));
   await adminCall(busy, 'POST', '/api/clients/master/rotate', { body: {} });
