@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { RefusalCode } from '../refusal.ts';
-import { oneLine, withoutKeys } from '../text/safe.ts';
+import { mayHoldKey, oneLine, withoutKeys } from '../text/safe.ts';
 import type { Decision } from './decide.ts';
 import type { Head } from './head.ts';
 
@@ -196,12 +196,9 @@ const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 export const newRequestId = (): string => randomUUID();
 
-/** What may be a key is no id: this one stands in logs, here and behind LiteLLM. */
-const KEY_LIKE = /sk-/i;
-
-/** The client's own id of the request where it is usable, else a new one. */
+/** The client's own id of the request where it is usable, and no key: it stands in many logs. */
 export const requestIdOf = ({ requestId }: Head): string =>
-  requestId !== undefined && REQUEST_ID.test(requestId) && !KEY_LIKE.test(requestId)
+  requestId !== undefined && REQUEST_ID.test(requestId) && !mayHoldKey(requestId)
     ? requestId
     : newRequestId();
 

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { Clock } from '../clock.ts';
 import type { Usage } from '../litellm/usage.ts';
 import type { ExchangeRecord } from '../proxy/record.ts';
-import { cut, redact } from '../text/safe.ts';
+import { cut, mayHoldKey, redact } from '../text/safe.ts';
 import { createFileSink, type LineSink } from './log-destination.ts';
 
 type LogFields = Readonly<Record<string, unknown>>;
@@ -200,16 +200,16 @@ const usageFields = ({ tokens, costUsd }: Usage): string => {
   return costUsd === undefined ? fields : `${fields},"costUsd":${costUsd}`;
 };
 
-/** Nearly every text is like this: it needs no quoting, and the one key it may hold is `sk-…`. */
+/** Nearly every id and every address is like this: it needs no quotes within, and is no key. */
+const HARMLESS = /^[\da-f.:-]*$/;
 const PLAIN = /^[\w./:-]*$/;
-const KEY_LIKE = /sk-/i;
 
 /** Characters of such a text that are kept: LiteLLM takes call ids of 256 from its clients. */
 const MOST_TEXT = 256;
 
 /** Quotes a text that a caller or LiteLLM chose, and takes out what looks like a key. */
 const quoted = (text: string): string =>
-  PLAIN.test(text) && !KEY_LIKE.test(text) && text.length <= MOST_TEXT
+  text.length <= MOST_TEXT && (HARMLESS.test(text) || (PLAIN.test(text) && !mayHoldKey(text)))
     ? `"${text}"`
     : JSON.stringify(cut(redact(text), MOST_TEXT));
 

@@ -32,23 +32,28 @@ export function cut(text: string, longest: number): string {
   return `${characters.slice(0, longest - 1).join('')}…`;
 }
 
+/** The prefixes of providers' keys and tokens, beside those that stand in `SUSPECT`. */
+const PREFIXES = [
+  ...['AIza', 'AKIA', 'ASIA', 'nvapi-', 'gsk_', 'hf_', 'xai-', 'pplx-', 'pk-lf-', 'eyJ'],
+  ...['gh[pousr]_', 'github_pat_', 'glpat-', 'xox[abp]-', 'ya29\\.'],
+];
+/** Behind a digit, too: of `%22` in a URL, for one. */
+const PREFIXED = new RegExp(`(?<![A-Za-z])(?:${PREFIXES.join('|')})[\\w.-]{12,}`, 'g');
+
 /**
  * What may be a key, wherever it stands: LiteLLM's and OpenAI's form, a Bearer credential, Google's
  * `?key=`. No pattern crosses a quote or a backslash, so that a JSON line stays one.
  */
 const SUSPECT = /sk-[\w-]{8,}|(bearer\s+)[^\s"\\]+|([?&]key=)[^\s"\\&#]+/gi;
 
+/** Whether something in a text may be a key. */
+export const mayHoldKey = (text: string): boolean =>
+  text.search(SUSPECT) >= 0 || text.search(PREFIXED) >= 0;
+
 /** The text with everything that may be a key replaced by `[redacted]`. */
 export const redact = (text: string): string =>
   // Nearly every line is clean, and a search costs half of what a replacement does.
-  text.search(SUSPECT) < 0 ? text : text.replace(SUSPECT, '$1$2[redacted]');
-
-/** The prefixes of providers' keys and tokens, beside those that `redact` knows. */
-const PREFIXES = [
-  ...['AIza', 'AKIA', 'ASIA', 'nvapi-', 'gsk_', 'hf_', 'xai-', 'pplx-', 'pk-lf-', 'eyJ'],
-  ...['gh[pousr]_', 'github_pat_', 'glpat-', 'xox[abp]-', 'ya29\\.'],
-];
-const PREFIXED = new RegExp(`\\b(?:${PREFIXES.join('|')})[\\w.-]{12,}`, 'g');
+  mayHoldKey(text) ? text.replace(SUSPECT, '$1$2[redacted]').replace(PREFIXED, '[redacted]') : text;
 
 /** `OPENAI_API_KEY=…`, `api_key: …`, `"password": "…"`: the name says what the value is. */
 const OF_KEYS = /(?:api|master|salt|access|secret|private|auth|client)[_-]?(?:key|token|secret)/;
@@ -65,10 +70,7 @@ const IN_URL = /(:\/\/)[^\s/@"']+@/g;
 
 /** A line of LiteLLM's log, without whatever may be a key, a token or a password in it. */
 export const withoutKeys = (line: string): string =>
-  redact(line)
-    .replace(IN_URL, '$1[redacted]@')
-    .replace(NAMED, '$1[redacted]')
-    .replace(PREFIXED, '[redacted]');
+  redact(line).replace(IN_URL, '$1[redacted]@').replace(NAMED, '$1[redacted]');
 
 /** The value of a JSON text; undefined where the text is no JSON. */
 export function parseJson(text: string): unknown {

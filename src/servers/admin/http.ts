@@ -3,6 +3,7 @@ import type { HandoverError, HandoverErrorCode } from '../../handover/contracts.
 import type { HandoverView } from '../../handover/views.ts';
 import { discardRest, serveNoMore } from '../../proxy/client-connection.ts';
 import type { AdminError, AdminErrorCode, WhoView } from '../../rotation/admin.ts';
+import { redact } from '../../text/safe.ts';
 
 /** The HTTP status of each code that the admin API refuses with. */
 const STATUS_OF = {
@@ -108,7 +109,8 @@ export function problemAnswer(problem: Problem): AdminAnswer {
       type: 'about:blank',
       title: STATUS_CODES[status],
       status,
-      detail,
+      // It may repeat what was asked for, and somebody may have asked with a key.
+      detail: redact(detail),
       code,
       hints,
       ...(who !== undefined && { who }),

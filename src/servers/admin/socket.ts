@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isServedNoMore } from '../../proxy/client-connection.ts';
 import { StartupError } from '../../startup-error.ts';
 import { openSocketFolder, type SocketFolder } from '../../store/socket-folder.ts';
+import { mayHoldKey } from '../../text/safe.ts';
 import { createPendingAnswers } from '../listener.ts';
 import { createOperatorServer } from '../operators.ts';
 import { createPipelineGuard } from '../pipelining.ts';
@@ -257,5 +258,6 @@ function sendClosed(
 function actorOf({ headers }: IncomingMessage): string {
   const name = headers['x-sidecar-actor']?.toString() ?? '';
   // The command line writes ? for what no header may hold.
-  return /^(?!sk-)[\w.@?+$~\\-]{1,64}$/.test(name) ? `cli:${name}` : 'socket';
+  const isName = /^[\w.@?+$~\\-]{1,64}$/.test(name) && !mayHoldKey(name);
+  return isName ? `cli:${name}` : 'socket';
 }
