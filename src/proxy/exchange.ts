@@ -85,6 +85,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   chunks = 0;
   upstreamMs = -1;
   callId = '';
+  providerId = '';
   readonly traceId: string;
   abortReason: string | undefined;
   outcome: Outcome = 'answered';
@@ -221,6 +222,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     this.model = head.model;
     this.eventStream = head.eventStream;
     this.callId = head.callId;
+    this.providerId = head.providerId;
     this.upstreamMs = head.upstreamMs;
     if (isSuccess(status)) this.#tap = createTap(saysUsage(decision.route, method), head);
     this.#context.cors.narrow(head.headers, reader);

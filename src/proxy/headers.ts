@@ -170,6 +170,8 @@ export interface AnswerHead {
   readonly encoding: string;
   /** LiteLLM's `x-litellm-call-id`, '' where it named none. */
   readonly callId: string;
+  /** The provider's id of the request, which LiteLLM passes on under several names. */
+  readonly providerId: string;
   /** LiteLLM's `x-litellm-response-cost`: dollars as it wrote them, '' where it knows no price. */
   readonly cost: string;
   /** LiteLLM's `x-litellm-response-duration-ms`; -1 where it says nothing. */
@@ -196,6 +198,7 @@ export function answerHeaders(
     eventStream: false,
     encoding: '',
     callId: '',
+    providerId: '',
     cost: '',
     upstreamMs: -1,
     hasRequestId: false,
@@ -220,6 +223,10 @@ type Noted = { -readonly [Field in keyof AnswerHead]: AnswerHead[Field] } & {
 /** By its length first, which most of LiteLLM's forty fields do not share with these. */
 function note(head: Noted, name: string, value: string): void {
   switch (name.length) {
+    case 10:
+    case 25:
+      noteProviderId(head, name, value);
+      break;
     case 12:
       if (name === 'content-type') head.eventStream = EVENT_STREAM.test(value);
       else if (name === 'x-request-id') head.hasRequestId = true;
@@ -235,11 +242,21 @@ function note(head: Noted, name: string, value: string): void {
       break;
     case 23:
       if (name === 'x-litellm-response-cost') head.cost = value;
+      else noteProviderId(head, name, value);
       break;
     case 30:
       if (name === 'x-litellm-response-duration-ms') head.upstreamMs = millisecondsOf(value);
       break;
   }
+}
+
+/** LiteLLM's own name for it, since 1.108; before it stood under Anthropic's and OpenAI's. */
+const PROVIDER_IDS: ReadonlySet<string> = new Set([
+  ...['request-id', 'llm_provider-request-id', 'llm_provider-x-request-id'],
+]);
+
+function noteProviderId(head: Noted, name: string, value: string): void {
+  if (head.providerId === '' && PROVIDER_IDS.has(name)) head.providerId = value;
 }
 
 /** LiteLLM says `None` where it did not look at the time. */

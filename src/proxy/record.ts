@@ -59,6 +59,8 @@ export interface ExchangeEnd {
   readonly upstreamMs: number;
   /** From `x-litellm-call-id`; '' where LiteLLM named none. */
   readonly callId: string;
+  /** What the provider calls the request, where LiteLLM says so; else ''. */
+  readonly providerId: string;
   /** The trace of W3C's `traceparent`, 32 hex digits; '' where a refused request named none. */
   readonly traceId: string;
   /** What is behind an `upstream_aborted`, `upstream_failed` or `sidecar_failed`: one safe line. */
@@ -140,6 +142,7 @@ export const recordOf = (
   chunks: ended.chunks,
   upstreamMs: ended.upstreamMs,
   callId: ended.callId,
+  providerId: ended.providerId,
   traceId: ended.traceId,
   abortReason: ended.abortReason,
   durationMs: seen.durationMs,
@@ -158,6 +161,7 @@ export const NOTHING_USED = {
   chunks: 0,
   upstreamMs: -1,
   callId: '',
+  providerId: '',
 } as const;
 
 /** What is said of a request that was answered here at once. */

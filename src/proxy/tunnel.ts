@@ -49,6 +49,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   chunks = 0;
   upstreamMs = -1;
   callId = '';
+  readonly providerId = '';
   readonly traceId: string;
   abortReason: string | undefined;
   firstByteMs = -1;

@@ -173,6 +173,7 @@ const accessLine = (record: ExchangeRecord, time: string, mark: string): string 
   let line = `{"level":"info"${time},"id":${quoted(record.id)}`;
   if (record.traceId !== '') line += `,"traceId":"${record.traceId}"`;
   if (record.callId !== '') line += `,"callId":${quoted(record.callId)}`;
+  if (record.providerId !== '') line += `,"providerId":${quoted(record.providerId)}`;
   line += `,"client":"${client}"`;
   line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
   line += `,"slot":"${slot}","status":${status}`;
@@ -191,9 +192,10 @@ const accessLine = (record: ExchangeRecord, time: string, mark: string): string 
   return `${line},"address":${quoted(record.address)}${mark},"msg":"request"}\n`;
 };
 
-/** Parts of the input and of the output are named where there are any. */
+/** No tokens at all: only the price is known. Parts of them are named where there are any. */
 const usageFields = ({ tokens, costUsd }: Usage): string => {
-  let fields = `,"inputTokens":${tokens.input},"outputTokens":${tokens.output}`;
+  const { input, output } = tokens;
+  let fields = input + output === 0 ? '' : `,"inputTokens":${input},"outputTokens":${output}`;
   if (tokens.cached > 0) fields += `,"cachedTokens":${tokens.cached}`;
   if (tokens.cacheWrite > 0) fields += `,"cacheWriteTokens":${tokens.cacheWrite}`;
   if (tokens.reasoning > 0) fields += `,"reasoningTokens":${tokens.reasoning}`;

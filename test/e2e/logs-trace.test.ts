@@ -77,6 +77,31 @@ describe('the trace of a request', () => {
   });
 });
 
+describe('what LiteLLM says of a request', () => {
+  it('stands in its line: its ids, what it used and cost, how long it took', async () => {
+    const usage = { prompt_tokens: 12, completion_tokens: 3, total_tokens: 15 };
+    const { sidecar } = await stage({
+      script(peer) {
+        peer.answer(
+          '200 OK',
+          JSON.stringify({ model: 'gpt-4o', usage }),
+          'content-type: application/json',
+          'x-litellm-call-id: call-1',
+          'x-litellm-model-group: mine',
+          'x-litellm-response-cost: 6e-05',
+          'x-litellm-response-duration-ms: 2643.98',
+          'llm_provider-x-request-id: req_1',
+        );
+      },
+    });
+    await post(sidecar);
+    expect(await accessLine(sidecar)).toMatchObject({
+      ...{ callId: 'call-1', providerId: 'req_1', model: 'mine', upstreamMs: 2643.98 },
+      ...{ inputTokens: 12, outputTokens: 3, costUsd: 6e-5 },
+    });
+  });
+});
+
 describe('why an answer broke off', () => {
   it.each([
     ['end', 'other side closed'],

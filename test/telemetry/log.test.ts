@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { ExchangeRecord } from '../../src/proxy/record.ts';
 import { Secret } from '../../src/secret.ts';
@@ -35,6 +36,7 @@ describe('access line', () => {
       exchange({
         traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
         callId: '0f9c3a52-1c2d-4c3b-8a5e-9d2f1b3c4d5e',
+        providerId: 'req_0123456789abcdef',
         usage: {
           tokens: { input: 1200, output: 345, cached: 1024, cacheWrite: 7, reasoning: 128 },
           costUsd: 1.5e-7,
@@ -46,7 +48,7 @@ describe('access line', () => {
       }),
     );
     expect(text()).toMatchInlineSnapshot(`
-      "{"level":"info","time":"2026-01-02T03:04:05.006Z","id":"5b3e5c0e-8f0a-4c6e-9d51-0a4f3a1d2c11","traceId":"4bf92f3577b34da6a3ce929d0e0e4736","callId":"0f9c3a52-1c2d-4c3b-8a5e-9d2f1b3c4d5e","client":"master","generation":"master-1","method":"POST","route":"/v1/chat/completions","slot":"a","status":200,"model":"nvidia-llama-3-1-405b","inputTokens":1200,"outputTokens":345,"cachedTokens":1024,"cacheWriteTokens":7,"reasoningTokens":128,"costUsd":1.5e-7,"durationMs":812.123,"firstByteMs":120.5,"firstChunkMs":121.457,"chunks":240,"upstreamMs":700.25,"requestBytes":1024,"responseBytes":2048,"address":"10.1.2.3","msg":"request"}
+      "{"level":"info","time":"2026-01-02T03:04:05.006Z","id":"5b3e5c0e-8f0a-4c6e-9d51-0a4f3a1d2c11","traceId":"4bf92f3577b34da6a3ce929d0e0e4736","callId":"0f9c3a52-1c2d-4c3b-8a5e-9d2f1b3c4d5e","providerId":"req_0123456789abcdef","client":"master","generation":"master-1","method":"POST","route":"/v1/chat/completions","slot":"a","status":200,"model":"nvidia-llama-3-1-405b","inputTokens":1200,"outputTokens":345,"cachedTokens":1024,"cacheWriteTokens":7,"reasoningTokens":128,"costUsd":1.5e-7,"durationMs":812.123,"firstByteMs":120.5,"firstChunkMs":121.457,"chunks":240,"upstreamMs":700.25,"requestBytes":1024,"responseBytes":2048,"address":"10.1.2.3","msg":"request"}
       "
     `);
   });
@@ -55,11 +57,11 @@ describe('access line', () => {
     const { access, lines } = setUp();
     const tokens = { input: 5, output: 0, cached: 0, cacheWrite: 0, reasoning: 0 };
     access(exchange({ usage: { tokens, costUsd: undefined } }));
-    access(exchange({ usageFault: 'cut' }));
+    access(exchange({ usageFault: 'cut', usage: { tokens: { ...tokens, input: 0 }, costUsd: 1 } }));
     const named = Object.keys(lines()[0] ?? {}).filter((name) => /Tokens$|cost|usage/.test(name));
     expect(named).toEqual(['inputTokens', 'outputTokens']);
     expect(lines()[0]).toMatchObject({ inputTokens: 5, outputTokens: 0 });
-    expect(lines()[1]).toMatchObject({ usageFault: 'cut' });
+    expect(lines()[1]).toMatchObject({ usageFault: 'cut', costUsd: 1 });
     expect(lines()[1]).not.toHaveProperty('inputTokens');
   });
 
@@ -91,11 +93,32 @@ describe('access line', () => {
   it('holds no key where a caller put one', () => {
     const { access, text } = setUp();
     access(exchange({ id: KEY, model: `${KEY}?key=abc`, address: `Bearer ${KEY}` }));
-    access(exchange({ callId: KEY, abortReason: `it said "${KEY}"` }));
+    access(exchange({ callId: KEY, providerId: KEY, abortReason: `it said "${KEY}"` }));
     // No part of one either, where a text is cut.
     for (let at = 200; at < 260; at++) access(exchange({ model: `${'m'.repeat(at)}${KEY}` }));
     expect(text()).not.toContain(KEY.slice(3, 8));
     expect(text()).not.toContain('abc');
+  });
+
+  it('has each of its members in docs/logs.md, with no other beside it', () => {
+    const { access, lines } = setUp({ sampling: { share: 0.999_999, slowMs: 0 } });
+    const tokens = { input: 5, output: 1, cached: 1, cacheWrite: 1, reasoning: 1 };
+    const ids = { traceId: 'a', callId: 'b', providerId: 'c' };
+    const times = { firstByteMs: 1, firstChunkMs: 1, chunks: 1, upstreamMs: 1 };
+    access(exchange({ ...ids, ...times, usage: { tokens, costUsd: 1 }, usageFault: 'cut' }));
+    const ended = { outcome: 'upstream_aborted', refusal: 'upstream_failed' } as const;
+    access(exchange({ ...ended, abortReason: 'it died' }));
+    const page = readFileSync(new URL('../../docs/logs.md', import.meta.url), 'utf8');
+    const rows = page.split('\n').filter((line) => line.startsWith('| `'));
+    const named = rows
+      .slice(0, rows.findIndex((line) => line.startsWith('| `sample`')) + 1)
+      .flatMap((line) => (line.match(/`\w+(?:Tokens)?`/g) ?? []).map((name) => name.slice(1, -1)));
+    for (const name of lines().flatMap(Object.keys)) expect(named).toContain(name);
+    const [example = ''] = /^\{"level.*$/m.exec(page) ?? [];
+    for (const name of Object.keys(JSON.parse(example) as object)) expect(named).toContain(name);
+    const inFirstCells = rows.flatMap((line) => line.split('|')[1]?.match(/\w+/g) ?? []);
+    const written = new Set(lines().flatMap(Object.keys));
+    expect(inFirstCells.filter((name) => !written.has(name))).toEqual([]);
   });
 
   it('stays one line whatever a caller put into it', () => {
