@@ -39,7 +39,7 @@ const exchange = (client: string, model: string, group: string, status: number):
   const end = {
     ...({ slot: 'a', refusal: undefined, outcome: 'answered', websocket: false } as const),
     ...{ model: Buffer.from(model).toString('latin1'), usage: { tokens, costUsd: 0.0021 } },
-    ...{ usageFault: undefined, callId: '', traceId: '', abortReason: undefined },
+    ...{ usageFault: undefined, callId: '', providerId: '', traceId: '', abortReason: undefined },
     ...{ firstChunkMs: 310, lastChunkMs: 2900, chunks: 121, upstreamMs: 280 },
     ...{ firstByteMs: 300, overheadMs: 0.09, responseBytes: 40_000 },
   };
