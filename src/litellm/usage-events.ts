@@ -79,7 +79,8 @@ export class EventUsage implements UsageReader {
    * the first to the last.
    */
   get model(): string {
-    return this.#lastModel === this.#firstModel ? '' : this.#lastModel;
+    const isOther = this.#firstModel !== '' && this.#firstModel !== this.#lastModel;
+    return isOther ? this.#lastModel : '';
   }
 
   read(chunk: Buffer): boolean {
@@ -129,10 +130,11 @@ export class EventUsage implements UsageReader {
   /** @param mayTell whether there may be a usage in it */
   #onLine(bytes: Buffer, start: number, end: number, mayTell: boolean): void {
     if (start === end) this.#inData = false;
-    else if (this.#hasData(bytes, start) && (mayTell || this.#firstModel === '')) {
-      const data = bytes.subarray(start + DATA.length, end);
-      if (data.length > WINDOW) this.#onLongData(data, data.subarray(-WINDOW));
-      else this.#onData(data);
+    else if (this.#hasData(bytes, start)) {
+      const from = start + DATA.length;
+      if (end - start > WINDOW)
+        this.#onLongData(bytes.subarray(from), bytes.subarray(end - WINDOW, end));
+      else if (mayTell || this.#firstModel === '') this.#onData(bytes.subarray(from, end));
     }
   }
 
@@ -185,7 +187,7 @@ export class EventUsage implements UsageReader {
   /** An event longer than a window, of which its beginning and its end are here. */
   #onLongData(head: Buffer, tail: Buffer): void {
     const depth = NESTED.test(head.toString('latin1', 0, HEAD)) ? 2 : 1;
-    const found = tail.includes(USAGE) ? findUsage(tail, { depth, whole: false }) : undefined;
+    const found = tail.includes(USAGE) ? findUsage(tail, depth) : undefined;
     const said = found === undefined || found === 'cut' ? undefined : saidAt(tail, found);
     if (said === undefined) this.#tooLarge = true;
     else this.#onUsage(said, modelOf({ model: LAST_MODEL.exec(lastOf(tail))?.[1] }));

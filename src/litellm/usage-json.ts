@@ -1,10 +1,18 @@
 import { isSaid, readUsage, type Said, type UsageReader, type UsageReading } from './usage.ts';
 
 /**
- * Bytes that are kept of the beginning and of the end of an answer. The usage stands at the end in
- * every dialect, and behind it at most what a caller may attach: OpenAI's `metadata` is 9 KB.
+ * Bytes that are kept of the beginning and of the end of an answer. The usage stands at the end,
+ * and behind it at most what a caller may attach: OpenAI's `metadata` is 9 KB. At the beginning it
+ * stands where LiteLLM translates into Anthropic's messages, and writes the content behind it.
  */
 export const WINDOW = 16 * 1024;
+
+/**
+ * An answer to this length is looked through for brackets that lack their other one: then its end
+ * is not the end, and what it calls its usage may be something else's. Of a longer one, that all of
+ * it came is enough; to look through numbers takes a microsecond for each KB.
+ */
+const VERIFIED = 4 * 1024;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -41,54 +49,47 @@ interface Found {
  * its beginning. So what stands in a deeper object, such as a tool's input, is not taken for it.
  *
  * @param depth how many objects the member is in: 1 for one of the text's own object
- * @param whole whether the beginning is there: it is looked at too, and shows a text that lost its
- *   end to be no JSON
  * @returns 'cut' where this is no end of a JSON text; undefined where it has no such member
  */
-export function findUsage(
-  bytes: Buffer,
-  options: { depth: number; whole: boolean },
-): Found | 'cut' | undefined {
-  return new Backwards(bytes, options).find();
+export function findUsage(bytes: Buffer, depth: number): Found | 'cut' | undefined {
+  let last = bytes.length - 1;
+  while (isSpace(bytes[last])) last--;
+  const byte = bytes[last];
+  if (byte !== CLOSE && byte !== CLOSE_LIST) return 'cut';
+  // Google streams a list of answers where nobody asked for events: the last of them counts.
+  return new Backwards(bytes, depth + (byte === CLOSE ? 0 : 1)).find(last);
 }
 
-/** One look through a JSON text, from its end. */
+/** One look through a JSON text from its end, until a usage is found. */
 class Backwards {
   readonly #bytes: Buffer;
-  /** How many objects and lists the member is in; -1: it would be in none that counts. */
-  #place: number;
-  readonly #isList: boolean;
-  readonly #whole: boolean;
-  readonly #from: number;
+  /** How many objects and lists the member is in. */
+  readonly #place: number;
   #depth = 0;
-  /** The object that was passed last where the member may be; `#end` is 0 where it was another. */
+  /** The object that was passed last at that depth; `#end` is 0 where it was something else. */
   #start = 0;
   #end = 0;
   #found: Found | undefined;
   #meta: Found | undefined;
-  #isOver = false;
 
-  constructor(bytes: Buffer, { depth, whole }: { depth: number; whole: boolean }) {
+  constructor(bytes: Buffer, place: number) {
     this.#bytes = bytes;
-    this.#whole = whole;
-    let last = bytes.length - 1;
-    while (isSpace(bytes[last])) last--;
-    this.#from = last;
-    // Google streams a list of answers where nobody asked for events: the last of them counts.
-    this.#isList = bytes[last] === CLOSE_LIST;
-    this.#place = this.#isList ? depth + 1 : depth;
+    this.#place = place;
   }
 
-  find(): Found | 'cut' | undefined {
+  find(last: number): Found | undefined {
     const bytes = this.#bytes;
-    for (let at = this.#from; at >= 0 && !this.#isOver; at--) {
+    for (let at = last; at >= 0 && this.#found === undefined; at--) {
       const byte = bytes[at] ?? 0;
       if (byte === QUOTE) at = this.#onString(at);
       else if (STEP[byte] !== 0) this.#onBracket(byte, at);
-      else if (byte === COMMA) this.#onComma();
-      else if (this.#depth <= 0 && !isSpace(byte)) return 'cut';
+      else if (byte === COMMA && this.#depth <= this.#place) {
+        // Of a list, only the last element is looked at.
+        if (this.#depth < this.#place && this.#place > 1 && bytes[last] === CLOSE_LIST) break;
+        this.#end = 0;
+      }
     }
-    return this.#whole && this.#depth !== 0 ? 'cut' : (this.#found ?? this.#meta);
+    return this.#found ?? this.#meta;
   }
 
   #onBracket(byte: number, at: number): void {
@@ -102,19 +103,25 @@ class Backwards {
   /** Returns where the string that ends at `close` begins. */
   #onString(close: number): number {
     const open = openingQuote(this.#bytes, close);
-    if (this.#depth !== this.#place || this.#end === 0) return open;
-    const name = nameAt(this.#bytes, open, close);
-    const value = { start: this.#start, end: this.#end };
-    if (name === 'meta') this.#meta ??= value;
-    else if (name !== undefined) this.#found ??= value;
-    this.#isOver = this.#found !== undefined && !this.#whole;
+    if (this.#depth === this.#place && this.#end > 0) {
+      const name = nameAt(this.#bytes, open, close);
+      const value = { start: this.#start, end: this.#end };
+      if (name === 'meta') this.#meta ??= value;
+      else if (name !== undefined) this.#found = value;
+    }
     return open;
   }
+}
 
-  #onComma(): void {
-    if (this.#depth === this.#place) this.#end = 0;
-    else if (this.#isList && this.#depth === 1) this.#place = -1;
+/** Whether every bracket of a text has its other one. */
+function isClosed(bytes: Buffer): boolean {
+  let depth = 0;
+  for (let at = bytes.length - 1; at >= 0; at--) {
+    const byte = bytes[at] ?? 0;
+    if (byte === QUOTE) at = openingQuote(bytes, at);
+    else depth += STEP[byte] ?? 0;
   }
+  return depth === 0;
 }
 
 /** Steps by which the other end of a short string is looked for, before it is searched for. */
@@ -216,11 +223,15 @@ export class JsonUsage implements UsageReader {
   #tail: Buffer | undefined;
 
   read(chunk: Buffer): false {
-    const before = this.#tail;
     this.#length += chunk.length;
-    if (this.#length > WINDOW) this.#head ??= (before ?? chunk).subarray(0, WINDOW);
-    const tail = before === undefined || chunk.length >= WINDOW ? chunk : join(before, chunk);
-    this.#tail = tail.length > WINDOW ? tail.subarray(-WINDOW) : tail;
+    const isAll = this.#length <= WINDOW;
+    // What fits is joined, and so is the piece with which it is too long, for the beginning's sake.
+    if (isAll || this.#head === undefined || chunk.length < WINDOW) {
+      this.#tail = this.#tail === undefined ? chunk : Buffer.concat([this.#tail, chunk]);
+    } else this.#tail = chunk;
+    if (isAll) return false;
+    this.#head ??= this.#tail.subarray(0, WINDOW);
+    this.#tail = this.#tail.subarray(-WINDOW);
     return false;
   }
 
@@ -228,16 +239,15 @@ export class JsonUsage implements UsageReader {
     const [head, tail] = [this.#head, this.#tail];
     if (!whole) return { fault: 'cut' };
     if (tail === undefined) return { fault: 'absent' };
-    const found = findUsage(tail, { depth: 1, whole: head === undefined });
-    if (found === 'cut') return { fault: isJson(head ?? tail) ? 'cut' : 'absent' };
+    const found = findUsage(tail, 1);
+    const isCut = found === 'cut' || (this.#length <= VERIFIED && !isClosed(tail));
+    if (isCut) return { fault: isJson(head ?? tail) ? 'cut' : 'absent' };
     if (found !== undefined) return readAt(tail, found);
     if (head === undefined) return { fault: 'absent' };
     const early = findInHead(head);
     return early === undefined ? { fault: 'too_large' } : readAt(head, early);
   }
 }
-
-const join = (before: Buffer, chunk: Buffer): Buffer => Buffer.concat([before, chunk]);
 
 /** Whether this begins like an answer that may say a usage. */
 function isJson(bytes: Buffer): boolean {

@@ -166,6 +166,36 @@ describe('classify', () => {
     expect(classify(path).mcp).toBe(expected);
   });
 
+  it.each([
+    ['POST', '/v1/chat/completions', 'always'],
+    ['POST', '/openai/deployments/a/b/chat/completions', 'always'],
+    ['POST', '/v1/completions', 'always'],
+    ['POST', '/v1/embeddings', 'always'],
+    ['POST', '/v1/responses', 'always'],
+    ['WS', '/v1/responses', 'always'],
+    ['POST', '/v1/messages', 'always'],
+    ['POST', '/v1beta/models/a/b:streamGenerateContent', 'always'],
+    ['POST', '/v1/images/generations', 'maybe'],
+    ['POST', '/v1/rerank', 'maybe'],
+    ['WS', '/v1/realtime', 'maybe'],
+    ['POST', '/anthropic/v1/messages', 'maybe'],
+    ['POST', '/v1/messages/count_tokens', 'never'],
+    ['POST', '/v1beta/models/a:countTokens', 'never'],
+    ['POST', '/v1/responses/input_tokens', 'never'],
+    ['POST', '/v1/responses/resp_1/cancel', 'never'],
+    ['POST', '/v1/batches', 'never'],
+    ['POST', '/mcp/', 'never'],
+    ['POST', '/key/generate', 'never'],
+    ['POST', '/nobody/knows', 'never'],
+  ])('%s %s: its answer says a usage %s', (method, path, says) => {
+    expect(ask(method, path).saysUsage).toBe(says);
+  });
+
+  it('knows nothing of what a path of the operator says', () => {
+    const open = createRouteTable({ inferencePaths: ['/mine/*'], denyPaths: [], allowPaths: [] });
+    expect(open('POST', '/mine/model').saysUsage).toBe('maybe');
+  });
+
   it('gives the same frozen object each time', () => {
     for (const path of ['/v1/chat/completions', '/v1/files/f', '/anthropic/x', '/nowhere']) {
       expect(classify(path)).toBe(classify(path));
