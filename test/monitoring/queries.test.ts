@@ -34,6 +34,22 @@ describe('a real Prometheus that scraped the real sidecar', () => {
     },
   );
 
+  it('was given OpenMetrics, which names a counter without _total, and found no fault', async () => {
+    const ask = async (path: string) =>
+      ((await (await fetch(`${scene.prometheus.url}/api/v1/${path}`)).json()) as { data: unknown })
+        .data;
+    expect(await ask('metadata?metric=litellm_sidecar_tokens')).toEqual({
+      litellm_sidecar_tokens: [{ type: 'counter', help: expect.any(String), unit: '' }],
+    });
+    const { activeTargets } = (await ask('targets?state=active')) as {
+      activeTargets: { health: string; lastError: string }[];
+    };
+    expect(activeTargets.map(({ health, lastError }) => [health, lastError])).toContainEqual([
+      'up',
+      '',
+    ]);
+  });
+
   it('takes every rule', async () => {
     const answer = await fetch(`${scene.prometheus.url}/api/v1/rules`);
     const { data } = (await answer.json()) as {
