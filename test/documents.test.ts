@@ -4,9 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { fileNameOf } from '../src/config/setting.ts';
 import { EVERY_SETTING } from '../src/config/settings.ts';
-import { MODEL_GROUPS, ROUTE_GROUPS } from '../src/litellm/routes.ts';
 import { REFUSAL_CODES, statusOf } from '../src/refusal.ts';
-import { createMetrics } from '../src/telemetry/metrics.ts';
 
 const ROOT = new URL('..', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
@@ -101,31 +99,5 @@ describe('the documents say what is true', () => {
       return row?.split('|')[1]?.includes(String(statusOf(code))) !== true;
     });
     expect(missing).toEqual([]);
-  });
-
-  it('docs/metrics.md has every family of metrics, and none that is not there', async () => {
-    const answer = createMetrics({
-      version: '0',
-      node: '0',
-      routeGroups: ROUTE_GROUPS,
-      modelGroups: MODEL_GROUPS,
-      clock: { now: () => 0, elapsed: () => 0 },
-    }).expose({
-      gauges: { inFlight: () => 0, streams: () => 0, websockets: () => 0, held: () => 0 },
-      upstreamUp: () => new Map([['a', true]]),
-      isUpstreamKeyTaken: () => true,
-      keys: () => [],
-      publishPending: () => 0,
-      usageStore: () => ({ isBehind: false, pendingRows: 0 }),
-    });
-    const families = [
-      ...(await answer(undefined)).body.matchAll(/^# TYPE litellm_sidecar_(\w+)/gm),
-    ];
-    const there = families.map(([, name]) => name ?? '');
-    const table = read('docs/metrics.md')
-      .split('\n')
-      .filter((line) => line.startsWith('| `'));
-    const named = table.flatMap((line) => spans(line.split('|')[1] ?? ''));
-    expect(named.sort()).toEqual(there.sort());
   });
 });
