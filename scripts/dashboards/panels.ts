@@ -49,6 +49,8 @@ export const grew = (family: string, labels = ''): string =>
   `increase(${series(family, labels)}[$__range])`;
 export const sum = (expr: string, by = ''): string =>
   by === '' ? `sum(${expr})` : `sum by (${by}) (${expr})`;
+/** What part of another sum one is; no data where that is 0. */
+export const share = (part: string, whole: string): string => `${sum(part)} / (${sum(whole)} > 0)`;
 /** A quantile of a histogram, by the labels that are named. */
 export const quantile = (q: number, family: string, by = ''): string =>
   `histogram_quantile(${q}, ${sum(rate(`${family}_bucket`), by === '' ? 'le' : `le, ${by}`)})`;

@@ -1,5 +1,5 @@
 // Rate, errors, first chunks and the sidecar's own share.
-import { BY_JOB, dashboardJson, type Panel, quantile, rate, series, sum } from './panels.ts';
+import { BY_JOB, dashboardJson, type Panel, quantile, rate, series, share, sum } from './panels.ts';
 
 /** Requests whose client is known: a scanner's are no load, and their refusals no errors. */
 const KNOWN = 'client!="-"';
@@ -19,7 +19,7 @@ const trafficNow: readonly Panel[] = [
     kind: 'stat',
     unit: 'percentunit',
     alarm: 0.05,
-    queries: [[`${sum(rate('requests_total', FAILED))} / ${sum(rate('requests_total', KNOWN))}`]],
+    queries: [[share(rate('requests_total', FAILED), rate('requests_total', KNOWN))]],
   },
   {
     title: 'In flight',
@@ -34,9 +34,7 @@ const trafficNow: readonly Panel[] = [
     kind: 'stat',
     unit: 'percentunit',
     alarm: 0.05,
-    queries: [
-      [`${sum(rate('overhead_seconds_sum'))} / ${sum(rate('request_duration_seconds_sum'))}`],
-    ],
+    queries: [[share(rate('overhead_seconds_sum'), rate('request_duration_seconds_sum'))]],
   },
   {
     title: 'LiteLLM',

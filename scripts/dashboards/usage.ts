@@ -1,9 +1,12 @@
 // Tokens and cost by client and model.
-import { BY_JOB, dashboardJson, grew, type Panel, rate, sum } from './panels.ts';
+import { BY_JOB, dashboardJson, grew, type Panel, rate, share, sum } from './panels.ts';
 
 /** What a reader of the usage chose. */
 const CHOSEN = 'client=~"$client",model=~"$model"';
-const MISSING = `${sum(grew('usage_missing_total'))} / ${sum(grew('model_requests_total', 'outcome=~"ok|cut"'))}`;
+const MISSING = share(
+  grew('usage_missing_total'),
+  grew('model_requests_total', 'outcome=~"ok|cut"'),
+);
 
 const spent = (title: string, since: 'now/d' | 'now/M'): Panel => ({
   title,
@@ -66,7 +69,10 @@ export const usage = dashboardJson({
         unit: 'percentunit',
         queries: [
           [
-            `${sum(grew('tokens_total', `${CHOSEN},type="cached"`))} / ${sum(grew('tokens_total', `${CHOSEN},type="input"`))}`,
+            share(
+              grew('tokens_total', `${CHOSEN},type="cached"`),
+              grew('tokens_total', `${CHOSEN},type="input"`),
+            ),
           ],
         ],
       },

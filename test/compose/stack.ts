@@ -16,6 +16,8 @@ services:
     image: litellm-sidecar-test
     ports: !override ["127.0.0.1::4000", "127.0.0.1::4001"]
     ${sidecar}
+  prometheus:
+    ports: !override ["127.0.0.1::9090"]
   provider:
     image: node:24-bookworm-slim
     init: true

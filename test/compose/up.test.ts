@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { recordKey } from '../support/key-ledger.ts';
 import { createStack, run, type Stack, succeeded, UP } from './stack.ts';
 import { normalise, printedBy, readTranscript, scriptOf } from './transcript.ts';
@@ -91,6 +91,30 @@ describe('with nothing set', () => {
     expect(await (await fetch(`${ops}/metrics`)).text()).toContain(
       'litellm_sidecar_requests_total',
     );
+  });
+
+  it('is seen by a Prometheus, with the profile for that and not without', async () => {
+    const profile = ['--profile', 'monitoring'];
+    const services = async (...args: string[]): Promise<string[]> =>
+      succeeded(await stack.compose([...args, 'config', '--services']))
+        .trim()
+        .split('\n');
+    const usual = await services();
+    expect(usual).not.toContain('prometheus');
+    expect((await services(...profile)).sort()).toEqual([...usual, 'grafana', 'prometheus'].sort());
+
+    succeeded(await stack.compose([...profile, 'up', '--wait', 'prometheus']));
+    const where = succeeded(await stack.compose([...profile, 'port', 'prometheus', '9090'])).trim();
+    const ask = async (path: string): Promise<string> =>
+      (await fetch(`http://${where}/api/v1/${path}`)).text();
+    await vi.waitFor(
+      async () => {
+        expect(await ask('query?query=litellm_sidecar_store_up')).toContain('"sidecar:4001"');
+      },
+      { timeout: 40_000, interval: 500 },
+    );
+    expect(await ask('rules')).toContain('LiteLLMOldKeyUsed');
+    succeeded(await stack.compose([...profile, 'rm', '--stop', '--force', 'prometheus']));
   });
 
   it("publishes none of LiteLLM's ports, and its own ops port on the loopback only", async () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import * as z from 'zod';
@@ -23,8 +23,8 @@ describe('dashboards', () => {
   it.each(NAMES)('%s is what Grafana takes for a dashboard', (name) => {
     const schema = z.fromJSONSchema(JSON.parse(read('test/deploy/dashboard.schema.json')));
     expect(schema.safeParse(dashboard(name)).error).toBeUndefined();
-    const broken = { ...dashboard(name), panels: [{ type: 'timeseries', title: 'no query' }] };
-    expect(schema.safeParse(broken).success).toBe(false);
+    const broken = DASHBOARDS[name].replace('"unit": "short"', '"unit": "parsec"');
+    expect(schema.safeParse(JSON.parse(broken)).success).toBe(false);
   });
 
   it.each(NAMES)('%s has panels side by side, each with its own id', (name) => {
@@ -36,6 +36,42 @@ describe('dashboards', () => {
     expect(new Set(cells).size).toBe(cells.length);
     expect(Math.max(...panels.map(({ gridPos: { x, w } }) => x + w))).toBe(24);
   });
+});
+
+describe('the profile `monitoring`', () => {
+  interface Service {
+    readonly image: string;
+    readonly profiles?: readonly string[];
+    readonly ports: readonly string[];
+    readonly volumes: readonly string[];
+    readonly networks: readonly string[];
+  }
+  const { services } = parse(read('docker-compose.yml')) as {
+    services: Record<string, Service>;
+  };
+  const { prometheus, grafana, ...others } = services as Record<
+    'prometheus' | 'grafana' | 'sidecar' | 'litellm',
+    Service
+  >;
+
+  it('has Prometheus and Grafana, and nothing of it starts by itself', () => {
+    expect([prometheus.profiles, grafana.profiles]).toEqual([['monitoring'], ['monitoring']]);
+    expect(Object.values(others).map(({ profiles }) => profiles)).toEqual([undefined, undefined]);
+  });
+
+  it.each([prometheus, grafana])(
+    '$image is one release, on the loopback, without LiteLLM',
+    (it) => {
+      expect(it.image).toMatch(/:v?\d+\.\d+\.\d+$/);
+      expect(it.ports.filter((port) => !port.startsWith('127.0.0.1:'))).toEqual([]);
+      expect(it.networks).not.toContain('inside');
+      const own = it.volumes.map((volume) => volume.split(':')[0] ?? '');
+      const missing = own.filter(
+        (path) => path.startsWith('./') && !existsSync(new URL(`../../${path}`, import.meta.url)),
+      );
+      expect(missing).toEqual([]);
+    },
+  );
 });
 
 describe('queries and rules', () => {
