@@ -206,9 +206,13 @@ export function answerHeaders(
   const dropped = optionsNamed(raw);
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = text(raw[at]);
+    const value = text(raw[at + 1]);
+    if (dropped === undefined && READ_LENGTHS[name.length] !== 1) {
+      headers.push(name, value);
+      continue;
+    }
     const lower = name.toLowerCase();
     if (NEVER_SENT_BACK.has(lower) || dropped?.includes(lower) === true) continue;
-    const value = text(raw[at + 1]);
     note(head, lower, value);
     headers.push(name, lower === 'location' ? clientLocation(value, rules) : value);
   }
@@ -216,11 +220,30 @@ export function answerHeaders(
   return head;
 }
 
+/** LiteLLM's own name for it, since 1.108; before it stood under Anthropic's and OpenAI's. */
+const PROVIDER_IDS: ReadonlySet<string> = new Set([
+  ...['request-id', 'llm_provider-request-id', 'llm_provider-x-request-id'],
+]);
+
+/**
+ * By their lengths: the names that mean something here. Most of LiteLLM's forty fields are asked for
+ * no more, which is a fifth of the time that a head takes.
+ */
+const READ_LENGTHS = new Uint8Array(32);
+for (const name of [
+  ...NEVER_SENT_BACK,
+  ...PROVIDER_IDS,
+  ...['location', 'content-type', 'content-encoding', 'x-request-id'],
+  ...['x-litellm-call-id', 'x-litellm-model-group'],
+  ...['x-litellm-response-cost', 'x-litellm-response-duration-ms'],
+]) {
+  READ_LENGTHS[name.length] = 1;
+}
+
 type Noted = { -readonly [Field in keyof AnswerHead]: AnswerHead[Field] } & {
   hasRequestId: boolean;
 };
 
-/** By its length first, which most of LiteLLM's forty fields do not share with these. */
 function note(head: Noted, name: string, value: string): void {
   switch (name.length) {
     case 10:
@@ -249,11 +272,6 @@ function note(head: Noted, name: string, value: string): void {
       break;
   }
 }
-
-/** LiteLLM's own name for it, since 1.108; before it stood under Anthropic's and OpenAI's. */
-const PROVIDER_IDS: ReadonlySet<string> = new Set([
-  ...['request-id', 'llm_provider-request-id', 'llm_provider-x-request-id'],
-]);
 
 function noteProviderId(head: Noted, name: string, value: string): void {
   if (head.providerId === '' && PROVIDER_IDS.has(name)) head.providerId = value;
