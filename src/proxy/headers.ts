@@ -226,8 +226,8 @@ const PROVIDER_IDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * By their lengths: the names that mean something here. Most of LiteLLM's forty fields are asked for
- * no more, which is a fifth of the time that a head takes.
+ * By their lengths: the names that mean something here. Most of LiteLLM's forty fields are asked
+ * for no more, which is a fifth of the time that a head takes.
  */
 const READ_LENGTHS = new Uint8Array(32);
 for (const name of [
