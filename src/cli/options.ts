@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import { isClientName } from '../client-name.ts';
 import { readSpan } from '../config/units.ts';
 import { readId } from '../keyring/keyring.ts';
+import { mayHoldKey } from '../text/safe.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /** Flags and arguments that several commands take. */
@@ -53,7 +54,7 @@ export function parseGeneration(text: string): string {
 
 /** A key is refused here, in words of its own: those of commander would repeat it. */
 function refuseKey(text: string): void {
-  if (!/^sk-/.test(text)) return;
+  if (!/^sk-/.test(text) && !mayHoldKey(text)) return;
   throw new CommandError('that is a key; it wants a name or a generation', EXIT.usage, [
     'keys stay off the command line: others can read it there',
     '`sidecar status` lists clients and their generations',

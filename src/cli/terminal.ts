@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { styleText } from 'node:util';
+import { redact } from '../text/safe.ts';
 
 /**
  * What a shell learns from the end of a command; sysexits(3) where it has a number for the case.
@@ -95,17 +96,20 @@ export function paint(terminal: Terminal, output: Output, style: Style, text: st
   return hasColours(terminal, output) ? styleText(style, text, { validateStream: false }) : text;
 }
 
-/** Says something on stderr: lower case, no full stop, the hints below it. */
+/**
+ * Says something on stderr: lower case, no full stop, the hints below it. It may repeat what was
+ * typed, and somebody may have typed a key; where that is shown, a log often keeps it.
+ */
 export function say(terminal: Terminal, message: string, hints: readonly string[] = []): void {
   const { stderr } = terminal;
   const name = paint(terminal, stderr, 'bold', 'sidecar');
   const tail = hints.map((hint) => `  ${paint(terminal, stderr, 'cyan', 'hint')}: ${hint}\n`);
-  stderr.write(`${name}: ${message}\n${tail.join('')}`);
+  stderr.write(redact(`${name}: ${message}\n${tail.join('')}`));
 }
 
 /** Says how a command ended, and what led to it. */
 export function sayError(terminal: Terminal, { message, hints, detail }: CommandError): void {
-  for (const line of detail) terminal.stderr.write(`${line}\n`);
+  for (const line of detail) terminal.stderr.write(redact(`${line}\n`));
   say(terminal, message, hints);
 }
 

@@ -1,4 +1,4 @@
-import { cut } from '../text/safe.ts';
+import { cut, redact } from '../text/safe.ts';
 import { type AnySetting, fileNameOf } from './setting.ts';
 import { ENV_FILE, EVERY_SETTING } from './settings.ts';
 
@@ -116,6 +116,6 @@ export function createMask(sources: readonly Source[]): Mask {
     for (const secret of secrets) masked = masked.replaceAll(secret, '…');
     // What looks like a key, and what stands before an @: a URL's user and password.
     masked = masked.replaceAll(/(?<![a-z0-9])sk-[^\s,'"]+/gi, 'sk-…');
-    return masked.replace(/^([a-z]+:\/\/)?.*@/is, '$1…@');
+    return redact(masked.replace(/^([a-z]+:\/\/)?.*@/is, '$1…@'));
   };
 }

@@ -14,6 +14,8 @@ import type { Sidecar } from '../support/sidecar.ts';
 import { createStages } from '../support/stage.ts';
 
 const stage = createStages();
+/** As it is where nobody says anything; tests have none. */
+const USAGE_IS_KEPT = { SIDECAR_USAGE_KEEP: undefined };
 const TOKEN = 'a-token-of-the-admin-0123456789abcdef';
 
 /** Keys as the sidecar makes them, and as people do: `openssl rand`, providers, tokens. */
@@ -56,7 +58,8 @@ function throwKey({ maker, before, after }: Thrown): string {
 
 /** What a sidecar says and keeps, after all that was thrown at it. */
 async function artefactsOf(sidecar: Sidecar, answers: readonly string[]): Promise<Artefact[]> {
-  const asked = ['status', 'clients', 'audit', 'config', 'upstream', 'generations/master-1/who'];
+  const asked = ['status', 'clients', 'audit', 'config', 'upstream', 'usage'];
+  asked.push('usage?by=model', 'generations/master-1/who');
   const views = asked.map(async (path) => {
     const { status, body } = await adminCall(sidecar, 'GET', `/api/${path}`);
     expect(status).toBe(200);
@@ -64,10 +67,12 @@ async function artefactsOf(sidecar: Sidecar, answers: readonly string[]): Promis
   });
   const metrics = await sidecar.metrics();
   await sidecar.drain();
-  const files = (['audit.jsonl', 'keyring.json', 'usage.json'] as const).map(async (name) => {
-    const text = await readFile(join(sidecar.state, name), 'utf8').catch(() => '');
-    return [name, name === 'keyring.json' ? 'keyring' : 'usage', text] as const;
-  });
+  const files = (['audit.jsonl', 'keyring.json', 'usage.json', 'usage.db'] as const).map(
+    async (name) => {
+      const text = await readFile(join(sidecar.state, name), 'utf8').catch(() => '');
+      return [name, name === 'keyring.json' ? 'keyring' : 'usage', text] as const;
+    },
+  );
   const all: (readonly [string, Kind, string])[] = [
     ['the log', 'log', sidecar.logText()],
     ['/metrics', 'metrics', metrics],
@@ -122,7 +127,11 @@ function requestWith(place: Place, text: string, key: string, websocket: boolean
 it('no key that a client puts anywhere is logged, counted, kept or told', async () => {
   const { sidecar } = await stage({
     script: (peer) => peer.answer('404 Not Found', '{}', 'connection: close'),
-    settings: { SIDECAR_TRUSTED_PROXIES: '127.0.0.0/8', SIDECAR_FAILURES_PER_MINUTE: '0' },
+    settings: {
+      ...USAGE_IS_KEPT,
+      SIDECAR_TRUSTED_PROXIES: '127.0.0.0/8',
+      SIDECAR_FAILURES_PER_MINUTE: '0',
+    },
   });
   const answers: string[] = [];
   const place = fc.constantFrom(...PLACES);
@@ -185,7 +194,7 @@ const SAYINGS: Readonly<Record<string, (peer: Peer, text: string) => unknown>> =
 
 it('no key that LiteLLM says anywhere is logged, counted or kept', async () => {
   let say: (peer: Peer) => unknown = () => undefined;
-  const { sidecar } = await stage({ script: (peer) => say(peer) });
+  const { sidecar } = await stage({ script: (peer) => say(peer), settings: USAGE_IS_KEPT });
   const refusals: string[] = [];
   const saying = fc.constantFrom(...Object.keys(SAYINGS));
   await fc.assert(
@@ -202,7 +211,10 @@ it('no key that LiteLLM says anywhere is logged, counted or kept', async () => {
   );
   expect(refusals.length).toBeGreaterThan(20);
   expect(sidecar.logText()).toContain('abortReason');
-  expectNoKey([...made, sidecar.key, sidecar.upstreamKey], await artefactsOf(sidecar, refusals));
+  const artefacts = await artefactsOf(sidecar, refusals);
+  const database = artefacts.find(({ name }) => name === 'usage.db');
+  expect(database?.text).toContain('CREATE TABLE');
+  expectNoKey([...made, sidecar.key, sidecar.upstreamKey], artefacts);
 });
 
 /** Requests of the admin API with a text in the place of each of its fields. */

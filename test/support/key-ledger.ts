@@ -58,6 +58,8 @@ const FILES: readonly (readonly [name: string, kind: Kind])[] = [
   ['keyring.json.bak', 'keyring'],
   ['audit.jsonl', 'audit'],
   ['usage.json', 'usage'],
+  ['usage.db', 'usage'],
+  ['usage.db-wal', 'usage'],
 ];
 
 /** A state folder as a sidecar left it: its keys are noted, its other files are to be searched. */
