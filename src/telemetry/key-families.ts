@@ -62,20 +62,25 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
   };
   return {
     ...events,
-    /** For the traffic path, as `TrafficEvents` has it. */
-    onKeyUse: createKeyRequests(registry, clients),
+    /** `onKeyUse` is for the traffic path, as `TrafficEvents` has it. */
+    ...createKeyRequests(registry, clients),
     /** The key that LiteLLM itself runs with. */
     onUpstreamRotation: countRotations('upstream'),
   };
 };
 
-/** The families of keys that are read at each scrape: their dates, and what lacks the newest. */
+/**
+ * The families of keys that are read at each scrape: their dates, and what lacks the newest.
+ *
+ * @param onClient told of each client that has a name of its own, by its number, at each scrape
+ */
 export const registerKeyReadings = (
   registry: Registry,
   clients: LabelSet,
   { keys, publishPending }: KeyReadings,
+  onClient: (client: number) => void,
 ): void => {
-  registerDates(registry, clients, keys);
+  registerDates(registry, clients, keys, onClient);
   const pending = { name: 'publish_pending', help: 'Publish targets that lack the newest key.' };
   registerGauge(registry, pending, publishPending);
 };
@@ -92,8 +97,8 @@ const STATES = Object.keys(PLACE_OF) as GenerationState[];
 const FIRST_TOMBSTONE = PLACE_OF.retired;
 
 /**
- * Counts requests by the state of their key. Once a client is met all of its states stand at 0, so
- * that the first use of a revoked key is an increase that `rate()` sees.
+ * Counts requests by the state of their key. Once a client is met, at a scrape at the latest, all of
+ * its states stand at 0, so that the first use of a revoked key is an increase that `rate()` sees.
  */
 const createKeyRequests = (registry: Registry, clients: LabelSet) => {
   const rows: (readonly Sample[] | undefined)[] = [];
@@ -111,10 +116,15 @@ const createKeyRequests = (registry: Registry, clients: LabelSet) => {
   counter('tombstone_uses_total', 'Requests with a key that was retired or revoked.', () =>
     rows.flatMap((row) => row?.slice(FIRST_TOMBSTONE) ?? []),
   );
-  return ({ client, state }: KnownKey): void => {
-    const index = clients.indexOf(client);
-    const sample = (rows[index] ?? begin(index))[PLACE_OF[state]];
-    if (sample) sample.value += 1;
+  return {
+    onKeyUse({ client, state }: KnownKey): void {
+      const index = clients.indexOf(client);
+      const sample = (rows[index] ?? begin(index))[PLACE_OF[state]];
+      if (sample) sample.value += 1;
+    },
+    onClient(client: number): void {
+      if (rows[client] === undefined) begin(client);
+    },
   };
 };
 
@@ -171,6 +181,7 @@ const registerDates = (
   registry: Registry,
   clients: LabelSet,
   keys: () => Iterable<KeyGauges>,
+  onClient: (client: number) => void,
 ): void => {
   const named = function* (
     read: (key: KeyGauges) => number | undefined,
@@ -183,6 +194,7 @@ const registerDates = (
       // Clients beyond those that have a name of their own are not shown.
       if (index === 0 || before === perClient) continue;
       shown.set(index, before + 1);
+      onClient(index);
       const ms = read(key);
       if (ms === undefined) continue;
       const { client, generation } = key;

@@ -53,7 +53,7 @@ export const createMetrics = (options: MetricsOptions) => {
       countUsage(record);
     },
   };
-  const keyEvents = createKeyFamilies(registry, clients);
+  const { onClient, ...keyEvents } = createKeyFamilies(registry, clients);
   const handoverEvents = createHandoverFamilies(registry);
   registerRuntime(registry, options);
   return {
@@ -64,7 +64,7 @@ export const createMetrics = (options: MetricsOptions) => {
      */
     expose(readings: TrafficReadings & KeyReadings & UsageReadings) {
       registerTrafficReadings(registry, readings);
-      registerKeyReadings(registry, clients, readings);
+      registerKeyReadings(registry, clients, readings, onClient);
       registerUsageReadings(registry, readings);
       return createExposition(registry, options.clock);
     },

@@ -35,6 +35,14 @@ describe('requests by key', () => {
     ]);
   });
 
+  it('stand at 0 for each client of the keyring, before one of its keys is used', async () => {
+    const { series } = startMetrics({ keys: () => [gaugesOf('ci')] });
+    await series();
+    const at = await series();
+    expect(own(at, 'tombstone_uses_total{client="ci",state="revoked"}')).toBe(0);
+    expect(own(at, 'key_requests_total{client="ci",state="active"}')).toBe(0);
+  });
+
   it('belong to the same 50 clients in every family', async () => {
     const { events, keyEvents, series } = startMetrics({
       keys: () => [gaugesOf('late')],
