@@ -28,7 +28,7 @@ ENV NODE_ENV=production \
 USER node
 EXPOSE 4000 4001
 # Ready, not just alive: `docker compose up --wait` then means that LiteLLM answers.
-HEALTHCHECK --interval=3s --timeout=3s --start-period=120s --retries=3 \
+HEALTHCHECK --interval=3s --timeout=3s --start-period=180s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SIDECAR_OPS_PORT || 4001}/readyz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "/app/dist/cli.js"]
 CMD ["serve"]

@@ -46,6 +46,8 @@ export interface Litellm {
   start(traffic: SlotTraffic & KeyTraffic): void;
   /** LiteLLM took the first or the second of the keys that `useKeys` named last. */
   onKeyAccepted(which: 'first' | 'second'): void;
+  /** A LiteLLM that was away answers again, maybe with another key. */
+  onBack(): void;
   /** Whether LiteLLM took the sidecar's key when it was asked last; undefined: nobody knows. */
   isKeyTaken(): boolean | undefined;
   /** Stops; the next process goes on with the handover under way. */
@@ -130,6 +132,7 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Open
   return {
     ...{ admin, slot: active, key },
     onKeyAccepted: () => undefined,
+    onBack: () => undefined,
     // No traffic goes to a slot before its key was seen to be taken.
     isKeyTaken: () => true,
     start(traffic) {

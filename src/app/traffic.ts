@@ -29,7 +29,7 @@ import type { Litellm } from './litellm.ts';
 import type { HourlyUsage } from './usage.ts';
 
 /** Where traffic goes at the start. */
-type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted' | 'isKeyTaken'>;
+type UpstreamStart = Pick<Litellm, 'slot' | 'key' | 'onKeyAccepted' | 'onBack' | 'isKeyTaken'>;
 
 /** Milliseconds: what a check of the connection may take while requests wait for it. */
 const RECONNECT_TIMEOUT_MS = 1000;
@@ -45,7 +45,7 @@ function originsIn({ upstreams: [a, b], slots }: AppOptions['config']): Map<Slot
 function buildUpstreams(
   { config, log, clock }: AppOptions,
   { exchanges, watched }: Base,
-  { slot: active, key, onKeyAccepted }: UpstreamStart,
+  { slot: active, key, onKeyAccepted, onBack }: UpstreamStart,
   downSince: Map<SlotName, number>,
 ): Upstreams {
   const { publicUrl, keyHeader, connectTimeoutMs, holdMs, holdMax, rootPath } = config;
@@ -66,9 +66,10 @@ function buildUpstreams(
         rootPath,
         knownUp,
         onChange(up) {
+          log[up ? 'info' : 'warn']({ slot }, up ? 'LiteLLM answers' : 'LiteLLM is away');
           if (up) downSince.delete(slot);
           else downSince.set(slot, clock.now());
-          log[up ? 'info' : 'warn']({ slot }, up ? 'LiteLLM answers' : 'LiteLLM is away');
+          if (up) onBack();
         },
       }),
     onKeyAccepted,

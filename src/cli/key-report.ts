@@ -1,7 +1,7 @@
 import { MASTER } from '../client-name.ts';
 import type { CallerView, ChangeView, ClientView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
-import { cutWords, goodUntil, goodUntilOf, pendingWords, showAgo, showInstant } from './phrases.ts';
+import { cutWords, goodUntilOf, pendingWords, showAgo, showInstant } from './phrases.ts';
 import { type Cell, renderColumns } from './table.ts';
 import { type Output, paint, type Terminal } from './terminal.ts';
 
@@ -19,6 +19,8 @@ export function renderRotation(
   const { client, clientState, generation, previous, publish, cut } = view;
   const published = publish.filter(({ state }) => state === 'published');
   const pending = publish.filter(({ state }) => state === 'pending');
+  // A client that has expired is given no key.
+  const owner = { state: clientState, expiresAt: null };
   const stillUsed = previous.find(({ state }) => state === 'retiring');
   const lines = [
     `${paint(terminal, terminal.stdout, 'green', generation.id)} is the key of ${client} now`,
@@ -28,7 +30,7 @@ export function renderRotation(
     ...(pending.length > 0
       ? ["no old key's clock starts before every target has the new one"]
       : []),
-    ...previous.map((older) => `${older.id}: ${goodUntil(older, now)}`),
+    ...previous.map((older) => `${older.id}: ${goodUntilOf(owner, older, now)}`),
     ...(cuts || cut > 0 ? [cutWords(cut)] : []),
     ...(clientState === 'disabled'
       ? [`${client} stays disabled: sidecar clients enable ${client} lets it in`]

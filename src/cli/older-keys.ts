@@ -1,7 +1,7 @@
 import type { CallerView, GenerationView, RotateView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 import type { AdminSession } from './command.ts';
-import { goodUntil, showAgo, showCount } from './phrases.ts';
+import { goodUntil, goodUntilOf, showAgo, showCount } from './phrases.ts';
 import { watch } from './progress.ts';
 import { EXIT, type ExitCode, paint, say, type Terminal } from './terminal.ts';
 
@@ -71,7 +71,7 @@ async function lookAt(
   const [newest, ...older] = await Promise.all(asked);
   const withNewest = new Set(newest?.callers.map(identityOf));
   const rotatedAt = Date.parse(generation.createdAt);
-  const keys = older.map((who) => ({ who, use: useOf(who.generation, rotatedAt, time.now()) }));
+  const keys = older.map((who) => ({ who, use: useOf(who, rotatedAt, time.now()) }));
   return { keys, hasNewest: (caller) => withNewest.has(identityOf(caller)) };
 }
 
@@ -79,7 +79,7 @@ const identityOf = ({ address, userAgent }: CallerView): string => `${address} $
 
 /** Whether clients still use an older key. */
 type OlderKeyUse =
-  /** The key opens nothing any more. */
+  /** The key opens nothing any more, or its client is shut out whatever its keys are. */
   | 'ended'
   /** The key is active again: somebody rolled the rotation back. */
   | 'returned'
@@ -99,16 +99,27 @@ const DORMANT_MS = 3_600_000;
  * Judges one older key. The key is free where nothing is under way with it and nobody was seen with
  * it for an hour, or for a minute since the rotation while a newer key is in use.
  */
-export function useOf(older: GenerationView, rotatedAt: number, now: number): OlderKeyUse {
-  const { state, inFlight, lastUsedAt, clockStarted } = older;
+export function useOf(
+  { generation, client }: Pick<WhoView, 'generation' | 'client'>,
+  rotatedAt: number,
+  now: number,
+): OlderKeyUse {
+  const { state, inFlight, lastUsedAt, clockStarted } = generation;
   if (state === 'active') return 'returned';
-  if (state !== 'retiring') return 'ended';
+  if (state !== 'retiring' || isShutOut(client)) return 'ended';
   if (inFlight > 0) return 'used';
   const lastUse = lastUsedAt === null ? -Infinity : Date.parse(lastUsedAt);
   if (now - lastUse >= DORMANT_MS) return 'free';
   if (now - lastUse < QUIET_MS) return 'used';
   return clockStarted && now - rotatedAt >= QUIET_MS ? 'free' : 'idle';
 }
+
+const isShutOut = (client: WhoView['client']): boolean =>
+  (client?.state ?? 'enabled') !== 'enabled';
+
+/** When the client expired; null: nobody knows, as of one that was disabled. */
+const endOfClient = (client: WhoView['client']): string | null =>
+  client?.state === 'expired' ? client.expiresAt : null;
 
 /** Callers that are shown of one key; the screen has to hold them. */
 const MOST_SHOWN = 8;
@@ -127,7 +138,7 @@ function drawKeys(terminal: Terminal, { keys, hasNewest }: Seen, now: number): r
       (hasNewest(caller) ? ', has the new key' : '');
     return [
       paint(terminal, stderr, isGone ? 'green' : 'yellow', title),
-      paint(terminal, stderr, 'dim', `  ${goodUntil(generation, now)}`),
+      paint(terminal, stderr, 'dim', `  ${goodUntilOf(key.who.client, generation, now)}`),
       ...callers.slice(0, MOST_SHOWN).map(rowOf),
       ...(more > 0 ? [`  and ${more} more: sidecar who ${generation.id}`] : []),
     ];
@@ -138,7 +149,7 @@ function drawKeys(terminal: Terminal, { keys, hasNewest }: Seen, now: number): r
 function useWords({ who, use }: OlderKey, now: number): string {
   switch (use) {
     case 'ended':
-      return who.generation.state;
+      return isShutOut(who.client) ? 'refused' : who.generation.state;
     case 'returned':
       return 'active again';
     case 'idle':
@@ -164,17 +175,33 @@ const callerWords = ({ address, userAgent }: CallerView): string =>
   userAgent === '' ? oneLine(address) : `${oneLine(address)}  ${oneLine(userAgent)}`;
 
 /** Who was seen with an older key in the hour before it ended, and never with the newest. */
-function leftBehind({ keys, hasNewest }: Seen): readonly string[] {
-  return keys.flatMap(({ who: { generation, callers }, use }) => {
+function leftBehind({ keys, hasNewest }: Seen, now: number): readonly string[] {
+  return keys.flatMap(({ who, use }) => {
+    const { client, generation, callers } = who;
     if (use !== 'ended') return [];
-    const end = Date.parse(generation.validUntil ?? '') || Infinity;
+    const isShut = isShutOut(client);
+    const endedAt = isShut ? endOfClient(client) : generation.validUntil;
+    const end = Date.parse(endedAt ?? '') || now;
     const left = callers
       .filter((caller) => Date.parse(caller.lastSeenAt) >= end - DORMANT_MS && !hasNewest(caller))
       .map(callerWords);
     const more = left.length > MOST_SHOWN ? [`and ${left.length - MOST_SHOWN} more`] : [];
     const names = [...left.slice(0, MOST_SHOWN), ...more].join('; ');
-    return left.length === 0 ? [] : [`${generation.id} ended, and these had not moved: ${names}`];
+    const how = isShut ? `is ${goodUntilOf(client, generation, now)}` : 'ended';
+    if (left.length > 0) return [`${generation.id} ${how}, and these had not moved: ${names}`];
+    return isShut ? [`${generation.id} ${how}`] : [];
   });
+}
+
+/** What lets the callers of a key that ended in again. */
+function wayBack({ keys }: Seen): string {
+  const [{ client, generation } = {}] = keys.map(({ who }) => who);
+  const name = generation?.client;
+  if (client?.state === 'disabled') {
+    return `its new key, too, until \`sidecar clients enable ${name}\``;
+  }
+  if (client?.state !== 'expired') return 'they are refused until they take the new key';
+  return `its new key, too: \`sidecar clients remove ${name}\`, then add it again with a new end`;
 }
 
 function conclude(terminal: Terminal, seen: Seen, now: number): ExitCode {
@@ -189,9 +216,9 @@ function conclude(terminal: Terminal, seen: Seen, now: number): ExitCode {
     say(terminal, `${back} is active again: somebody rolled this rotation back`);
     return EXIT.failed;
   }
-  const left = leftBehind(seen);
+  const left = leftBehind(seen, now);
   if (left.length > 0) {
-    say(terminal, left.join('\n'), ['they are refused until they take the new key']);
+    say(terminal, left.join('\n'), [wayBack(seen)]);
     return EXIT.ok;
   }
   const free = generationsOf('free');

@@ -1,6 +1,6 @@
 import { showDuration } from '../config/units.ts';
 import type { HandoverFault, HandoverView, UpstreamView } from '../handover/views.ts';
-import type { ClientView, GenerationView, TargetView } from '../rotation/admin.ts';
+import type { GenerationView, TargetView, WhoView } from '../rotation/admin.ts';
 import { oneLine } from '../text/safe.ts';
 
 const [SECOND, MINUTE, HOUR, DAY] = [1000, 60_000, 3_600_000, 86_400_000];
@@ -63,14 +63,15 @@ export function goodUntil(generation: GenerationView, now: number): string {
 
 /** Until when a key of this client opens anything, which may not be for the key to say. */
 export function goodUntilOf(
-  { state, expiresAt }: Pick<ClientView, 'state' | 'expiresAt'>,
+  client: WhoView['client'],
   generation: GenerationView,
   now: number,
 ): string {
   const isValid = generation.state === 'active' || generation.state === 'retiring';
+  const { state, expiresAt } = client ?? { state: 'enabled', expiresAt: null };
   if (!isValid || state === 'enabled') return goodUntil(generation, now);
   if (state === 'disabled') return 'refused: its client is disabled';
-  return `refused: its client expired ${expiresAt === null ? '' : showUntil(expiresAt, now)}`;
+  return `refused: its client expired${expiresAt === null ? '' : ` ${showUntil(expiresAt, now)}`}`;
 }
 
 function atTheLatest({ graceMs }: GenerationView, validUntil: string, now: number): string {

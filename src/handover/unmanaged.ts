@@ -84,7 +84,7 @@ export async function openUnmanaged(options: UnmanagedOptions) {
   ];
   const { keys, onKeyAccepted } = keyChange;
   return {
-    ...{ keys, onKeyAccepted, isKeyTaken: keyCheck.isTaken },
+    ...{ keys, onKeyAccepted, onBack: keyCheck.look, isKeyTaken: keyCheck.isTaken },
     admin: adminOf(options, { keyChange, warnings, traffic: () => traffic }),
     /** From now on the traffic serves, with `keys`. */
     start(given: UnmanagedTraffic): void {

@@ -63,9 +63,13 @@ export function breakOff(request: IncomingMessage, response: ServerResponse): vo
   else response.destroy();
 }
 
-/** How long, and how much, is read of a body that nobody wants (RFC 9112 §9.6). */
-const LINGER_MS = 2000;
-const LINGER_BYTES = 1024 * 1024;
+/**
+ * How long, and how much, is read of a body that nobody wants (RFC 9112 §9.6). As much as images
+ * in a request are: nginx, which sends the whole of a body, answers its client with a 502 of its
+ * own where it is cut off before.
+ */
+const LINGER_MS = 5000;
+const LINGER_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads and forgets what a client is still sending although it has its answer. To close at once may

@@ -88,6 +88,8 @@ export interface CallerView {
 
 export interface WhoView {
   readonly generation: GenerationView;
+  /** Whose key it is, which may be shut out whatever its keys are; null: it was removed. */
+  readonly client: Pick<ClientView, 'state' | 'expiresAt'> | null;
   /** The most recent first, at most 100. */
   readonly callers: readonly CallerView[];
 }

@@ -5,6 +5,7 @@ import {
   type Generation,
   type GenerationUse,
   idOf,
+  type Keyring,
   type Tombstone,
 } from '../keyring/keyring.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
@@ -77,8 +78,7 @@ export function clientView(
     allowFrom: client.allowFrom,
     namesEndUsers: client.namesEndUsers,
     createdAt: new Date(client.createdAt).toISOString(),
-    expiresAt: isoOrNull(client.expiresAt),
-    state: stateOf(client, sources.now()),
+    ...endOfClient(client, sources.now()),
     generations: shown
       .sort((one, other) => other.number - one.number)
       .map((generation) => generationView(client.name, generation, sources)),
@@ -88,19 +88,23 @@ export function clientView(
   };
 }
 
-function stateOf({ disabled, expiresAt }: Client, now: number): ClientView['state'] {
-  if (disabled) return 'disabled';
-  return expiresAt !== undefined && expiresAt <= now ? 'expired' : 'enabled';
+function endOfClient({ disabled, expiresAt }: Client, now: number) {
+  const isExpired = expiresAt !== undefined && expiresAt <= now;
+  const state = disabled ? 'disabled' : isExpired ? 'expired' : 'enabled';
+  return { state, expiresAt: isoOrNull(expiresAt) } satisfies WhoView['client'];
 }
 
 export function whoView(
-  client: string,
+  { clients }: Keyring,
+  name: string,
   generation: Generation | Tombstone,
   sources: ViewSources,
 ): WhoView {
-  const callers = sources.use(idOf(client, generation.number))?.callers ?? [];
+  const client = clients.get(name);
+  const callers = sources.use(idOf(name, generation.number))?.callers ?? [];
   return {
-    generation: generationView(client, generation, sources),
+    generation: generationView(name, generation, sources),
+    client: client === undefined ? null : endOfClient(client, sources.now()),
     callers: callers.map(({ address, userAgent, firstAt, lastAt, count }) => ({
       address,
       userAgent,

@@ -77,7 +77,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     client: (name) => viewOf(options, clientNamed(keeper, name)),
     who(id) {
       const { client, generation } = generationNamed(keeper, id);
-      return whoView(client, generation, sources);
+      return whoView(keeper.keyring(), client, generation, sources);
     },
     rotate: (request, by) => tellUnlessDone(onNotRotated, by, () => rotate(options, request, by)),
     addClient: (request, by) =>
@@ -89,14 +89,14 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     async revoke({ generation: id, force, compromised }, by) {
       const { client, generation } = generationNamed(keeper, id);
       const mayBreakCallers = !('endedAt' in generation) && !force && !compromised;
-      if (mayBreakCallers) refuseInUse(client, [generation], sources);
+      if (mayBreakCallers) refuseInUse(options, client, [generation]);
       return await change(options, { kind: 'revoke', generation: id, compromised }, client, by);
     },
     disable: verb('disable'),
     enable: verb('enable'),
     async remove(name, force, by) {
       const client = clientNamed(keeper, name);
-      if (!force) refuseInUse(name, client.generations, sources);
+      if (!force) refuseInUse(options, name, client.generations);
       const view = await remove(name, by);
       await options.keyFiles.remove(name);
       return view;
@@ -126,13 +126,13 @@ async function rotate(
   request: RotateRequest,
   by: Actor,
 ): Promise<RotateView> {
-  const { keeper, sources, rotator } = options;
+  const { keeper, rotator } = options;
   const { graceMs = options.graceMs, compromised, force, idempotencyKey } = request;
   const entry = clientNamed(keeper, request.client);
   const active = activeOf(entry);
   const endsAtOnce = graceMs === 0 && !compromised;
   const { name: client } = entry;
-  if (endsAtOnce && !force && active !== undefined) refuseInUse(client, [active], sources);
+  if (endsAtOnce && !force && active !== undefined) refuseInUse(options, client, [active]);
   const idempotency = idempotencyOf(idempotencyKey, [client, graceMs, compromised]);
   const rotation = { client, graceMs, compromised, idempotency, newClient: undefined };
   return rotateView(options, await rotator.rotate(rotation, by));
@@ -161,12 +161,12 @@ function idempotencyOf(key: string | undefined, request: unknown): Idempotency |
 
 /** Refuses to end keys that somebody used within the hour, and says who would break. */
 function refuseInUse(
+  { keeper, sources }: KeyAdminOptions,
   client: string,
   generations: readonly Generation[],
-  sources: ViewSources,
 ): void {
   for (const generation of generations) {
-    const who = whoView(client, generation, sources);
+    const who = whoView(keeper.keyring(), client, generation, sources);
     const { id, recentCallers, inFlight } = who.generation;
     if (recentCallers === 0 && inFlight === 0) continue;
     throw new AdminError('in_use', `${id} was used in the last hour`, {

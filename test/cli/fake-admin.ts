@@ -207,6 +207,7 @@ export const changeView = (over: Partial<ChangeView> = {}): ChangeView => ({
 
 export const whoView = (over: Partial<WhoView> = {}): WhoView => ({
   generation: retiring(),
+  client: { state: 'enabled', expiresAt: null },
   callers: [
     {
       address: '10.0.0.7',

@@ -45,6 +45,7 @@ const script = (
 
 const usedAt = (at: number, over: Partial<GenerationView> = {}): WhoView => ({
   generation: retiring({ clockStarted: true, lastUsedAt: new Date(at).toISOString(), ...over }),
+  client: { state: 'enabled', expiresAt: null },
   callers: [seen(at)],
 });
 
@@ -131,6 +132,29 @@ test('who had not moved when the key ended is named', async () => {
   expect(code).toBe(0);
   expect(stderr).toMatch(/master-2 ended, and these had not moved: 10\.0\.0\.2 {2}stale\/2\n/);
 });
+
+test.each([
+  [{ state: 'disabled', expiresAt: null }, 'is disabled', 'until `sidecar clients enable master`'],
+  [
+    { state: 'expired', expiresAt: ago(HOUR) },
+    'expired 2026-11-24 13:03 UTC (60 min ago)',
+    '`sidecar clients remove master`, then add it again with a new end',
+  ],
+] as const)(
+  'a client that is shut out meanwhile is not waited for: %j',
+  async (client, why, hint) => {
+    const stays = { ...seen(NOW), address: '10.0.0.2', userAgent: 'stale/2' };
+    const shut = { ...usedAt(NOW, { inFlight: 1 }), client };
+    const moved = await wait(script([usedAt(NOW), shut]));
+    expect(moved.code).toBe(0);
+    expect(moved.stderr).toContain(`\nsidecar: master-2 is refused: its client ${why}\n`);
+    expect(moved.stderr).toContain(hint);
+    const { code, stderr } = await wait(script([{ ...shut, callers: [seen(NOW), stays] }]));
+    expect(code).toBe(0);
+    expect(stderr).toContain(`its client ${why}, and these had not moved: 10.0.0.2  stale/2\n`);
+    expect(stderr).toContain(hint);
+  },
+);
 
 test('where every older key has ended, there is nobody to wait for', async () => {
   const previous = [retiring({ state: 'revoked', validUntil: ago(0) })];
@@ -261,5 +285,5 @@ test.each([
   ['never used', { lastUsedAt: null, ...NOT_YET }, 0, 'free'],
   ['a use ahead of the clock', { lastUsedAt: ago(-MINUTE) }, DAY, 'used'],
 ] as const)('%s', (_name, over, rotatedMs, expected) => {
-  expect(useOf(retiring(over), NOW - rotatedMs, NOW)).toBe(expected);
+  expect(useOf({ ...whoView(), generation: retiring(over) }, NOW - rotatedMs, NOW)).toBe(expected);
 });

@@ -47,6 +47,19 @@ describe('the head of a request', () => {
 });
 
 describe('the body of a request', () => {
+  it('that nobody wants is read to its end, so that its sender sees the refusal', async () => {
+    const on = await stage({ script: sayLine });
+    const caller = await callRaw(on.sidecar.port);
+    const size = 32 * 1024 * 1024;
+    const fields = [`content-length: ${size}`];
+    // As nginx does, which writes all of a body, and takes a reset for the end of the upstream.
+    caller.send(requestBytes({ key: 'sk-no-key-of-ours' }, CHAT, { fields }));
+    caller.send('x'.repeat(size));
+    expect(await caller.ended).toBe('end');
+    expect(caller.received).toContain('x-sidecar-refusal: malformed_key');
+    expect(caller.socket.writableLength).toBe(0);
+  });
+
   it('that stops coming ends in 408 (SIDECAR_UPLOAD_IDLE)', async () => {
     const on = await stage({ settings: { SIDECAR_UPLOAD_IDLE: '100ms' } });
     const caller = await callRaw(on.sidecar.port);

@@ -159,4 +159,18 @@ describe('a LiteLLM that refuses the key of the sidecar', () => {
     expect(sidecar.logText()).toContain("LiteLLM refuses the sidecar's key (401)");
     expect(await sidecar.metrics()).toMatch(/^litellm_sidecar_upstream_key_accepted 0$/m);
   });
+
+  it('is noticed as soon as it is back with another key', async () => {
+    const { sidecar, upstream } = await stage({ script: sayLine });
+    const accepted = async () => /_key_accepted (\d)$/m.exec(await sidecar.metrics())?.[1];
+    // At the start, and once the settings were read again: from then on it is asked rarely.
+    await expect.poll(upstream.keyQuestions, { timeout: 5000 }).toBe(2);
+    await expect.poll(accepted).toBe('1');
+    await upstream.stop();
+    upstream.takesKey(false);
+    await get(sidecar, '/v1/models');
+    await eventually(() => (sidecar.logText().includes('LiteLLM is away') ? true : undefined));
+    await upstream.start();
+    await expect.poll(accepted, { timeout: 5000 }).toBe('0');
+  });
 });

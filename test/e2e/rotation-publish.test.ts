@@ -37,6 +37,16 @@ describe('a new key', () => {
     expect(await readFile(`${at}/master`, 'utf8')).toBe(`${key}\n`);
   });
 
+  it('could not be published: that is said at the start, before there is one', async () => {
+    const at = await folder();
+    const settings = { SIDECAR_PUBLISH: `ci=file:${at}/not-yet/ci` };
+    const { sidecar } = await stage({ script: answering, settings });
+    await vi.waitFor(async () => {
+      const codes = (await status(sidecar)).warnings.map(({ code }) => code);
+      expect(codes).toEqual(['publish_target_unwritable']);
+    });
+  });
+
   it('that a target lacks: it is said, tried again, and no older clock starts before', async () => {
     const at = await folder();
     const settings = { SIDECAR_PUBLISH: `file:${at}/not-yet/master` };

@@ -119,6 +119,19 @@ it('says that LiteLLM refuses its key, and where that came from, until another i
   expect(codes(it)).toEqual([]);
 });
 
+it('asks again when a LiteLLM that was away answers, maybe with another key', async () => {
+  const key = generateKey();
+  writeFileSync(join(cwd, 'up.key'), key);
+  let isOther = false;
+  const said = (): Verdict =>
+    isOther ? { kind: 'refuses_key', status: 401 } : { kind: 'no_models' };
+  const it = await open(key, { SIDECAR_UPSTREAM_KEY_FILE: 'up.key' }, { said });
+  await soon(() => expect(it.isKeyTaken()).toBe(true));
+  isOther = true;
+  it.onBack();
+  await soon(() => expect(codes(it)).toEqual(['upstream_key_refused']));
+});
+
 it('says nothing of its key where LiteLLM takes it, or has not said', async () => {
   const key = generateKey();
   writeFileSync(join(cwd, 'up.key'), key);

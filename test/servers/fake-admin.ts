@@ -67,7 +67,11 @@ export const STATUS: StatusView = {
   warnings: [],
   next: [],
 };
-export const WHO: WhoView = { generation: GENERATION, callers: [] };
+export const WHO: WhoView = {
+  generation: GENERATION,
+  client: { state: 'enabled', expiresAt: null },
+  callers: [],
+};
 export const ROTATED: RotateView = {
   client: 'master',
   generation: GENERATION,

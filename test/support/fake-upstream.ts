@@ -46,6 +46,8 @@ export interface FakeUpstream {
   alive(alive: boolean): void;
   /** Whether it takes the key that the sidecar asks it for its models with; true at first. */
   takesKey(taken: boolean): void;
+  /** How often it was asked whether it takes that key. */
+  keyQuestions(): number;
   /** Stops listening and resets what is open. */
   stop(): Promise<void>;
   /** Listens again on the port it had. */
@@ -68,10 +70,14 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
   let connections = 0;
   let isAlive = true;
   let keyTaken = true;
+  let keyQuestions = 0;
 
   /** What it says to a question of the sidecar's own. */
   const answerToSidecar = (rawHead: string): string | undefined => {
-    if (OWN_QUESTION.test(rawHead)) return keyTaken ? NO_MODELS : KEY_REFUSED;
+    if (OWN_QUESTION.test(rawHead)) {
+      keyQuestions += 1;
+      return keyTaken ? NO_MODELS : KEY_REFUSED;
+    }
     if (PROBE.test(rawHead)) return isAlive ? OK_AND_CLOSE : UNAVAILABLE;
     return undefined;
   };
@@ -113,6 +119,7 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
     takesKey(taken) {
       keyTaken = taken;
     },
+    keyQuestions: () => keyQuestions,
     async stop() {
       const closed = server.listening ? once(server, 'close') : undefined;
       server.close();

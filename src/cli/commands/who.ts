@@ -2,7 +2,7 @@ import type { WhoView } from '../../rotation/admin.ts';
 import type { CommandDefinition } from '../command.ts';
 import { renderCallers } from '../key-report.ts';
 import { JSON_FLAG, type JsonFlag, parseGeneration } from '../options.ts';
-import { goodUntil, showCount } from '../phrases.ts';
+import { goodUntilOf, showCount } from '../phrases.ts';
 import type { Terminal } from '../terminal.ts';
 
 const HELP = `
@@ -32,7 +32,8 @@ export const whoCommand: CommandDefinition = (program, { show }) => {
 async function renderWho(view: WhoView, terminal: Terminal, now: number): Promise<string> {
   const { generation, callers } = view;
   const { id, uses, inFlight } = generation;
-  const title = `${id}: ${goodUntil(generation, now)}; ${showCount(uses, 'request')} in all`;
+  const until = goodUntilOf(view.client, generation, now);
+  const title = `${id}: ${until}; ${showCount(uses, 'request')} in all`;
   const open = inFlight === 0 ? '' : `, ${inFlight} under way`;
   if (callers.length === 0) return `${title}${open}\nnobody has used it\n`;
   return `${title}${open}\n\n${await renderCallers(terminal, terminal.stdout, view, now)}`;

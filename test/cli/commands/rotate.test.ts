@@ -167,5 +167,6 @@ test.each([
 
 test('rotate says that a client stays disabled', async () => {
   const { stdout } = await runAgainst([200, rotateView({ clientState: 'disabled' })], 'rotate');
+  expect(stdout).toContain('master-2: refused: its client is disabled\n');
   expect(stdout).toContain('master stays disabled: sidecar clients enable master lets it in');
 });

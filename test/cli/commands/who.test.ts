@@ -19,6 +19,16 @@ test('who: nobody', async () => {
   expect(stdout).toMatch(/^master-2: good until .*\nnobody has used it\n$/);
 });
 
+test.each([
+  [{ state: 'disabled', expiresAt: null }, 'is disabled'],
+  [{ state: 'expired', expiresAt: ago(2 * SECOND) }, 'expired 2026-11-24 14:03 UTC (2 s ago)'],
+] as const)('who: a key of a client that is shut out is not good: %j', async (client, why) => {
+  for (const generation of [retiring(), { ...retiring(), state: 'active' } as const]) {
+    const { stdout } = await runAgainst([200, whoView({ generation, client })], 'who master-2');
+    expect(stdout).toContain(`master-2: refused: its client ${why}; `);
+  }
+});
+
 const CONTROLS = ['\u001b]', '\u0007', '\u009b'] as const;
 
 test('what a caller calls itself reaches no terminal as a control sequence', async () => {
