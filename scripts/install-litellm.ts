@@ -1,5 +1,5 @@
-// Installs LiteLLM where `npm run local` and `npm run test:litellm` look for it, and Anthropic's
-// SDK for Python beside it; what is there already is left as it is.
+// Installs LiteLLM where `npm run local` and `npm run test:litellm` look for it, and what the tests
+// want beside it; what is there already is left as it is.
 // npm run install:litellm [-- 1.104.9, which goes into .local/litellm-1.104.9]
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -8,8 +8,11 @@ import { join } from 'node:path';
 import { installSteps, isInstalled } from '../src/local/install.ts';
 import { layoutOf } from '../src/local/prepare.ts';
 
-/** The SDK that the tests run; OpenAI's comes with LiteLLM, which needs it. */
-const ANTHROPIC = 'anthropic==2.12.0';
+/**
+ * What the tests want beside LiteLLM: Anthropic's SDK (OpenAI's comes with LiteLLM, which needs it),
+ * and what LiteLLM's own metrics need, which its image has.
+ */
+const BESIDE = { anthropic: 'anthropic==2.12.0', prometheus_client: 'prometheus-client==0.23.1' };
 
 /**
  * The other releases that are supported, by what pip is told. Not every index has the
@@ -44,9 +47,10 @@ if (!(await isInstalled(litellm, runs))) {
   }
 }
 const python = join(litellm, 'bin', 'python');
-if (spawnSync(python, ['-c', 'import anthropic']).status !== 0) {
-  console.error(`install ${ANTHROPIC}`);
+for (const [module, wanted] of Object.entries(BESIDE)) {
+  if (spawnSync(python, ['-c', `import ${module}`]).status === 0) continue;
+  console.error(`install ${wanted}`);
   const args = ['-m', 'pip', 'install', '--no-input', '--quiet', '--disable-pip-version-check'];
-  execFileSync(python, [...args, ANTHROPIC], { stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync(python, [...args, wanted], { stdio: ['ignore', 'inherit', 'inherit'] });
 }
 console.log(join(litellm, 'bin', 'litellm'));

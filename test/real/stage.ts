@@ -1,6 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { generateKey } from '../../src/keyring/key.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
 import { createLitellm, findLitellm, type Litellm } from '../support/litellm.ts';
@@ -36,6 +37,11 @@ export const MODELS = {
 
 export const MOCK_ANSWER = "Hello from LiteLLM's mock.";
 
+/** Whether this LiteLLM can have metrics of its own: the package is not among what it requires. */
+export const HAS_METRICS =
+  spawnSync(join(dirname(findLitellm()), 'python'), ['-c', 'import prometheus_client']).status ===
+  0;
+
 const configFor = (provider: string, api_key: string): object => {
   const at = { api_base: `${provider}/v1`, api_key };
   const mock = (model: string, mock_response: string) => ({ model, ...at, mock_response });
@@ -51,6 +57,7 @@ const configFor = (provider: string, api_key: string): object => {
   return {
     model_list: rows.map(([model_name, litellm_params]) => ({ model_name, litellm_params })),
     litellm_settings: {
+      ...(HAS_METRICS && { callbacks: ['prometheus'] }),
       include_cost_in_streaming_usage: true,
       // A subscription's token goes on to the provider, where the sidecar leaves it.
       model_group_settings: { forward_client_headers_to_llm_api: [MODELS.claude] },
@@ -114,6 +121,7 @@ async function startAll(endings: (() => Promise<unknown>)[]): Promise<Omit<Stage
     SIDECAR_UPSTREAM_KEY: upstreamKey,
     LITELLM_MASTER_KEY: key,
     SIDECAR_LOG_LEVEL: 'trace',
+    SIDECAR_LITELLM_METRICS: 'true',
     // A busy machine starts LiteLLM slowly, and all wrong keys come from one address.
     SIDECAR_HOLD: '2m',
     SIDECAR_FAILURES_PER_MINUTE: '0',

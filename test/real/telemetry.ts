@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { chat, type Given, STRANGER } from './ask.ts';
 import { isThere, runProgram } from './run-program.ts';
-import { MODELS } from './stage.ts';
+import { HAS_METRICS, MODELS } from './stage.ts';
 
 export const accessLog = (given: Given) =>
   describe('the access log', () => {
@@ -53,9 +53,36 @@ export const afterAllTraffic = (given: Given) =>
       });
     });
 
+    test.skipIf(!HAS_METRICS)('LiteLLM’s own metrics come without a key', async () => {
+      const { sidecar, litellm } = given();
+      expect((await fetch(`${litellm.url}/metrics/`)).status).toBe(401);
+      const answer = await fetch(`${sidecar.opsUrl}/litellm/metrics`);
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([
+        200,
+        expect.stringMatching(/^text\/plain; version=/),
+      ]);
+      const text = await answer.text();
+      expect(text).toMatch(/^litellm_proxy_total_requests_metric_total\{.*\} [1-9]/m);
+      const accept = 'application/openmetrics-text';
+      const open = await fetch(`${sidecar.opsUrl}/litellm/metrics`, { headers: { accept } });
+      expect(await open.text()).toMatch(/# EOF\n$/);
+    });
+
+    test.skipIf(HAS_METRICS)(
+      'LiteLLM has no metrics of its own, and the sidecar says so',
+      async () => {
+        const answer = await fetch(`${given().sidecar.opsUrl}/litellm/metrics`);
+        expect([answer.status, await answer.text()]).toEqual([
+          502,
+          expect.stringContaining('LiteLLM has no metrics'),
+        ]);
+      },
+    );
+
     test('no key stands in the sidecar’s log or metrics', async () => {
       const { sidecar, key, upstreamKey, providerKey } = given();
-      const told = sidecar.log() + (await scrape());
+      const own = await (await fetch(`${sidecar.opsUrl}/litellm/metrics`)).text();
+      const told = sidecar.log() + (await scrape()) + own;
       expect(told).toContain(MODELS.slashes);
       for (const secret of [key, upstreamKey, providerKey, STRANGER]) {
         expect(told.includes(secret)).toBe(false);
