@@ -184,13 +184,16 @@ export function createUsageDatabase(options: UsageDatabaseOptions) {
   };
   /** A damaged file is moved away once, and a new one begun. */
   const attempt = <T>(work: (sql: Sql) => T): T => {
+    const wasOpen = open !== undefined;
     try {
       return work(opened());
     } catch (error) {
       close();
-      const fault = usageErrorOf(error, options.path);
-      if (fault.fault !== 'damaged' || options.isReader) throw fault;
-      options.onMoved?.(moveAway(options.path));
+      const failure = usageErrorOf(error, options.path);
+      // A file that was opened for reading alone may be writable by now.
+      const isStale = failure.fault === 'readonly' && wasOpen;
+      if (!isStale && (failure.fault !== 'damaged' || options.isReader)) throw failure;
+      if (!isStale) options.onMoved?.(moveAway(options.path));
     }
     try {
       return work(opened());
@@ -308,7 +311,7 @@ function openFile({ path, isReader = false, busyMs = BUSY_MS }: UsageDatabaseOpt
     throw new UsageStoreError('failed', `there is no ${path}: nothing was written so far`);
   }
   // SQLite itself would make it readable for others.
-  if (!isReader) closeSync(openSync(path, 'a', 0o600));
+  if (!isReader && !existsSync(path)) closeSync(openSync(path, 'a', 0o600));
   const sql = new Database(path, { timeout: busyMs });
   try {
     checkFormat(sql, path, isReader);
@@ -373,5 +376,7 @@ export function usageErrorOf(error: unknown, path: string): UsageStoreError {
   const { code, message } = error as { readonly code?: unknown; readonly message: string };
   const [, fault, words] = FAULTS.find(([pattern]) => pattern.test(String(code))) ?? [];
   if (fault !== undefined) return new UsageStoreError(fault, `${path} ${words}`);
-  return new UsageStoreError('failed', `${path} cannot be used: ${String(code ?? message)}`);
+  // libsql says so without a code, and in words of Rust.
+  const why = /^ConnectionFailed/.test(message) ? 'it cannot be opened' : String(code ?? message);
+  return new UsageStoreError('failed', `${path} cannot be used: ${why}`);
 }
