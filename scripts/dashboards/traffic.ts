@@ -149,8 +149,8 @@ export const traffic = dashboardJson({
         queries: [[quantile(0.95, 'time_to_first_byte_seconds', 'route'), '{{route}}']],
       },
       {
-        title: "Beside LiteLLM's own time, p95",
-        help: 'First byte less what LiteLLM says that it took: network, queue, and the wait for a LiteLLM that was away.',
+        title: "Beside the model's time, p95",
+        help: "First byte less what LiteLLM says its model took: upload, network, LiteLLM's own share, and the wait for one that was away.",
         kind: 'lines',
         unit: 's',
         queries: [[quantile(0.95, 'upstream_wait_seconds', 'route'), '{{route}}']],
