@@ -15,7 +15,7 @@ export interface Panel {
   readonly since?: 'now/d' | 'now/M';
   /** From here on it is red. */
   readonly alarm?: number;
-  /** What a stat shows in place of numbers. */
+  /** What a stat shows in place of numbers; 1 is good, and 0 is red. */
   readonly words?: Readonly<Record<number, string>>;
   /** A stat shows the names of its series. */
   readonly named?: true;
@@ -159,14 +159,16 @@ const defaultsOf = ({ kind, unit, alarm, words }: Panel): object => ({
   ...(kind === 'stacked' && { custom: STACKED }),
   ...(words !== undefined && { mappings: [mappingOf(words)] }),
   color: { mode: kind === 'stat' ? 'thresholds' : 'palette-classic' },
-  thresholds: {
-    mode: 'absolute',
-    steps: [
-      { color: 'green', value: null },
-      ...(alarm === undefined ? [] : [{ color: 'red', value: alarm }]),
-    ],
-  },
+  thresholds: { mode: 'absolute', steps: stepsOf(alarm, words !== undefined) },
 });
+
+/** Colours from a value on, the first from below all. Where 1 is good, 0 is not. */
+const stepsOf = (alarm: number | undefined, isOneGood: boolean) => {
+  const [first, second] = isOneGood ? ['red', 'green'] : ['green', 'red'];
+  const from = isOneGood ? 1 : alarm;
+  const above = from === undefined ? [] : [{ color: second, value: from }];
+  return [{ color: first, value: null }, ...above];
+};
 
 const LINES = { lineWidth: 1, fillOpacity: 5, showPoints: 'never' };
 const STACKED = { ...LINES, fillOpacity: 40, stacking: { mode: 'normal', group: 'A' } };
@@ -207,7 +209,11 @@ const joined = (queries: readonly Query[]) => [
     options: {
       excludeByName: { Time: true },
       renameByName: Object.fromEntries(
-        queries.map(([, legend = ''], at) => [`Value #${refOf(at)}`, legend]),
+        // As Grafana calls a column: with the query's letter where there are several.
+        queries.map(([, legend = ''], at) => [
+          queries.length > 1 ? `Value #${refOf(at)}` : 'Value',
+          legend,
+        ]),
       ),
     },
   },
