@@ -17,12 +17,13 @@ export const chat = (
     readonly content?: string;
     readonly stream?: boolean;
     readonly signal?: AbortSignal;
+    readonly headers?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<Response> => {
-  const { content = 'hi', stream = false, signal } = more;
+  const { content = 'hi', stream = false, signal, headers } = more;
   return fetch(`${sidecar.url}/v1/chat/completions`, {
     method: 'POST',
-    headers: { ...bearer(key), 'content-type': 'application/json' },
+    headers: { ...bearer(key), 'content-type': 'application/json', ...headers },
     body: JSON.stringify({ model, stream, messages: [{ role: 'user', content }] }),
     ...(signal && { signal }),
   });

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { chat, type Given, STRANGER } from './ask.ts';
@@ -23,6 +24,20 @@ export const accessLog = (given: Given) =>
         model,
         address: '127.0.0.1',
       });
+    });
+
+    test('leads to LiteLLM’s own line, where a call fails, and to the client’s trace', async () => {
+      const { sidecar, litellm } = given();
+      const traceId = randomBytes(16).toString('hex');
+      const next = sidecar.nextLine(({ msg }) => msg === 'request');
+      const answer = await chat(given(), MODELS.broken, {
+        headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+      });
+      await answer.text();
+      const line = await next;
+      const callId = answer.headers.get('x-litellm-call-id');
+      expect(line).toMatchObject({ traceId, callId, status: answer.status });
+      await expect.poll(() => litellm.log()).toContain(`litellm_call_id=${String(callId)}`);
     });
   });
 
