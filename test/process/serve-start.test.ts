@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { generateKey } from '../../src/keyring/key.ts';
 import { get } from '../support/ask.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { DECLARED, serveProcess } from '../support/serve-process.ts';
@@ -38,6 +39,18 @@ describe('npm start', () => {
     const ops = await fetch(`http://127.0.0.1:${sidecar.opsPort}/livez`);
     expect(await ops.text()).toBe('ok\n');
     expect(process.stderr()).not.toContain(DECLARED);
+    process.signal('SIGKILL');
+  });
+
+  it('writes the share of access lines that it is told to, and every refusal', async () => {
+    const upstream = await startUpstream();
+    const sampled = { SIDECAR_LOG_SAMPLE: '0%', SIDECAR_LOG_SLOW: '24d' };
+    const process = await serve({ SIDECAR_UPSTREAM: upstream.url, ...sampled });
+    const sidecar = await process.ready();
+    expect((await get(sidecar)).text).toBe('served');
+    await get({ ...sidecar, key: generateKey() });
+    await process.says(/"refusal":"unknown_key"/);
+    expect(process.stderr().match(/"msg":"request"/g)).toHaveLength(1);
     process.signal('SIGKILL');
   });
 
