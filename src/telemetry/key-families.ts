@@ -97,8 +97,9 @@ const STATES = Object.keys(PLACE_OF) as GenerationState[];
 const FIRST_TOMBSTONE = PLACE_OF.retired;
 
 /**
- * Counts requests by the state of their key. Once a client is met, at a scrape at the latest, all of
- * its states stand at 0, so that the first use of a revoked key is an increase that `rate()` sees.
+ * Counts requests by the state of their key. Once a client is met, at a scrape at the latest, all
+ * of its states stand at 0, so that the first use of a revoked key is an increase that `rate()`
+ * sees.
  */
 const createKeyRequests = (registry: Registry, clients: LabelSet) => {
   const rows: (readonly Sample[] | undefined)[] = [];
