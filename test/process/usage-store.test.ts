@@ -2,13 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createUsageThread } from '../../src/store/usage-thread.ts';
-import { post } from '../support/ask.ts';
-import { startFakeUpstream } from '../support/fake-upstream.ts';
-import { serveProcess } from '../support/serve-process.ts';
-import { saveUsage, sayUsage } from '../support/usage.ts';
 import { HOUR, usageRow } from '../usage/rows.ts';
 
 const PROGRAM = new URL('../../dist/parts/usage-worker.js', import.meta.url);
@@ -127,81 +122,3 @@ describe.runIf(await findMount())('usage.db on a disk', () => {
     expect(await thread.requests()).toBe(2);
   });
 });
-
-/** Asks again and again until an answer breaks off: then the sidecar is dead. */
-async function untilItDies(work: () => Promise<void>): Promise<void> {
-  try {
-    for (;;) await work();
-  } catch {}
-}
-
-/**
- * Four clients ask and a fifth has the sidecar write, again and again, until it is killed: at some
- * moment, with the thread and the file not there yet, or with both at work.
- *
- * @returns how many requests were sent, and how many were in the file for certain
- */
-async function killUnderLoad(
-  settings: { SIDECAR_UPSTREAM: string; SIDECAR_STATE: string },
-  when: 'while it begins' | 'between two writes',
-) {
-  const place = { state: settings.SIDECAR_STATE };
-  const sidecar = await serveProcess(settings);
-  const { port, key } = await sidecar.ready();
-  let [sent, answered, written] = [0, 0, 0];
-  let hasWritten = (): void => undefined;
-  const firstWrite = new Promise<void>((resolve) => {
-    hasWritten = resolve;
-  });
-  const clients = Array.from({ length: 4 }, () =>
-    untilItDies(async () => {
-      sent += 1;
-      await post({ port, key });
-      answered += 1;
-    }),
-  );
-  const writer = untilItDies(async () => {
-    // A request is counted a moment after its client has the answer.
-    const before = answered - clients.length;
-    if ((await saveUsage(place)).up) written = Math.max(written, before);
-    hasWritten();
-  });
-  if (when === 'between two writes') await firstWrite;
-  await sleep(Math.random() * 300);
-  sidecar.signal('SIGKILL');
-  await Promise.all([...clients, writer]);
-  await sidecar.clear();
-  return { sent, written };
-}
-
-const KILLS = 12;
-const A_WHILE_MS = 120_000;
-
-it(
-  'a sidecar that is killed while it writes has nothing twice, and all that it said it had written',
-  async () => {
-    const upstream = await startFakeUpstream(sayUsage);
-    onTestFinished(upstream.stop);
-    const settings = {
-      SIDECAR_UPSTREAM: upstream.url,
-      SIDECAR_STATE: join(await temporaryFolder(), 'state'),
-    };
-    let stored = 0;
-    for (let nth = 0; nth < KILLS; nth += 1) {
-      const { sent, written } = await killUnderLoad(
-        settings,
-        nth % 3 === 0 ? 'while it begins' : 'between two writes',
-      );
-      const thread = threadOn(join(settings.SIDECAR_STATE, 'usage.db'));
-      const { groups } = await thread.ask('read', { by: 'client', from: 0 });
-      thread.close();
-      const [{ requests = 0, metered = 0, input = 0, output = 0 } = {}] = groups;
-      expect(requests).toBeGreaterThanOrEqual(stored + written);
-      expect(requests).toBeLessThanOrEqual(stored + sent);
-      expect([input, output]).toEqual([metered * 10, metered * 20]);
-      stored = requests;
-    }
-    expect(stored).toBeGreaterThan(0);
-  },
-  A_WHILE_MS,
-);
