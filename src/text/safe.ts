@@ -40,11 +40,17 @@ const PREFIXES = [
 /** Behind a digit, too: of `%22` in a URL, for one. */
 const PREFIXED = new RegExp(`(?<![A-Za-z])(?:${PREFIXES.join('|')})[\\w.-]{12,}`, 'g');
 
+/** `task-42`, `/mnt/disk-storage` are none, unless what follows is as long as a key. */
+const LITELLMS = /sk-(?:(?<!\b(?:ta|di|ri|de|ma|fla)sk-)[\w-]{8,}|\w{20}[\w-]*)/;
+
 /**
  * What may be a key, wherever it stands: LiteLLM's and OpenAI's form, a Bearer credential, Google's
  * `?key=`. No pattern crosses a quote or a backslash, so that a JSON line stays one.
  */
-const SUSPECT = /sk-[\w-]{8,}|(bearer\s+)[^\s"\\]+|([?&]key=)[^\s"\\&#]+/gi;
+const SUSPECT = new RegExp(
+  `${LITELLMS.source}|(bearer\\s+)[^\\s"\\\\]+|([?&]key=)[^\\s"\\\\&#]+`,
+  'gi',
+);
 
 /** Whether something in a text may be a key. */
 export const mayHoldKey = (text: string): boolean =>

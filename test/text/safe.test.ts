@@ -59,16 +59,24 @@ describe('redact', () => {
     ],
     ['?alt=sse&KEY=AIzaXyz', '?alt=sse&KEY=[redacted]'],
     ['openai-insecure-api-key.sk-12345678', 'openai-insecure-api-key.[redacted]'],
+    [`task-${KEY} and disk-${KEY.slice(3)}`, 'task-[redacted] and di[redacted]'],
+    ['\\ndesk sk-12345678, xsk-12345678', '\\ndesk [redacted], x[redacted]'],
+    ['%22AIza0123456789abcdef, gsk_0123456789abcdef', '%22[redacted], [redacted]'],
   ])('%s', (text, expected) => {
     expect(redact(text)).toBe(expected);
   });
 
-  it.each(['', 'sk-1234', 'a task', 'monkey=5', 'bearer', '{"status":200}'])(
-    'leaves %j as it is',
-    (text) => {
-      expect(redact(text)).toBe(text);
-    },
-  );
+  it.each([
+    ...['', 'sk-1234', 'a task', 'monkey=5', 'bearer', '{"status":200}', 'hf_short'],
+    ...[
+      '/mnt/disk-storage/state',
+      'task-0a1b2c3d4e5f',
+      'Task-550e8400-e29b-41d4-a716-446655440000',
+    ],
+    'a-risk-assessment-v2, flask-application',
+  ])('leaves %j as it is', (text) => {
+    expect(redact(text)).toBe(text);
+  });
 
   it('leaves no key in any text, and a JSON line a JSON line', () => {
     const text = fc
