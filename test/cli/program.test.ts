@@ -51,6 +51,8 @@ test.each([
   ['clients-add-help', ['clients', 'add', '--help'], 0, 'stdout'],
   ['clients-disable-help', ['clients', 'disable', '--help'], 0, 'stdout'],
   ['clients-remove-help', ['clients', 'remove', '--help'], 0, 'stdout'],
+  ['usage-help', ['usage', '--help'], 0, 'stdout'],
+  ['usage-export-help', ['usage', 'export', '--help'], 0, 'stdout'],
   ['audit-help', ['audit', '--help'], 0, 'stdout'],
   ['audit-verify-help', ['audit', 'verify', '--help'], 0, 'stdout'],
   ['upstream-help', ['upstream', '--help'], 0, 'stdout'],

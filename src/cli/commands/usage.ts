@@ -52,7 +52,8 @@ Examples:
   $ sidecar usage --by key --csv > usage.csv
   $ sidecar usage --json | jq .total.costUsd
 
-Exit codes: 0 done, 2 unknown flag or value, 69 no sidecar runs, and there is no usage.db
+Exit codes: 0 done, 1 usage.db cannot be read, 2 unknown flag or value, 69 no sidecar runs, and
+there is no usage.db
 `;
 
 const EXPORT_HELP = `
