@@ -61,7 +61,8 @@ export class Tap {
     this.#cost = cost;
     this.#isExpected = isExpected;
     this.#reader = eventStream ? new EventUsage() : new JsonUsage();
-    if (encoding !== '') this.#decoding = new Decoding(this.#reader, encoding);
+    const isEncoded = encoding !== '' && encoding !== 'identity';
+    if (isEncoded) this.#decoding = new Decoding(this.#reader, encoding);
   }
 
   /** Returns whether an event with data began in these bytes; of encoded ones nobody knows. */
