@@ -79,14 +79,20 @@ describe('endpoints', () => {
     expect(JSON.parse(after.body)).toEqual({ ready: true, waitingFor: [] });
   });
 
-  it('/metrics is what the renderer gives, under its type', async () => {
-    const { port } = await start();
+  it('/metrics is what it is answered with, under its type, in the format that is asked for', async () => {
+    const metrics = vi.fn((accept: string | undefined) =>
+      Promise.resolve({ type: accept ?? 'text/plain; version=0.0.4', body: 'up 1\n' }),
+    );
+    const { port } = await start({ metrics });
     const { status, headers, body } = await ask(port, 'GET', '/metrics');
     expect([status, headers['content-type'], body]).toEqual([
       200,
       'text/plain; version=0.0.4',
       'up 1\n',
     ]);
+    const get = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n';
+    const open = await exchangeRaw(port, `${get}Accept: application/openmetrics-text\r\n\r\n`);
+    expect(open).toMatch(/^content-type: application\/openmetrics-text$/im);
   });
 
   it('HEAD has the head of GET and no body', async () => {

@@ -15,6 +15,13 @@ const fill = ({ events }: ReturnType<typeof startMetrics>): void => {
       }
     }
   }
+  for (let model = 0; model < 120; model += 1) {
+    const stream = { firstChunkMs: 90, lastChunkMs: 900, chunks: 9, upstreamMs: 60 };
+    const tokens = { input: 9, output: 9, cached: 1, cacheWrite: 1, reasoning: 1 };
+    const used = { usage: { tokens, costUsd: 1e-7 }, model: `a "model" of ${model}` };
+    events.onExchangeEnd(exchange({ ...stream, ...used }));
+    events.onExchangeEnd(exchange({ usageFault: 'absent' }));
+  }
   events.onExchangeEnd(exchange({ refusal: 'unknown_key', outcome: 'client_aborted' }));
   events.onRetry('reused_connection');
   events.onUpstreamError('connect');
