@@ -175,6 +175,7 @@ export function buildTraffic(options: AppOptions, base: Base, parts: TrafficPart
     isTrustedProxy: inBlocks(trustedProxies(config, log)),
     noteUnbelieved: createUnbelievedNote((peer) => log.warn({ peer }, UNBELIEVED)),
     upload: uploadRules(config, watched),
+    beginsTraces: config.beginTraces,
     isReady: () => !phase.isStopping && upstreams.active.isUp() && start.isKeyTaken() !== false,
     isDraining: () => phase.isDraining,
   });

@@ -356,6 +356,12 @@ export const SETTINGS = {
       default: '30s',
       help: 'a request that waited as long for its first byte is slow; 0: none is',
     },
+    beginTraces: {
+      name: 'SIDECAR_BEGIN_TRACES',
+      kind: flag,
+      default: 'true',
+      help: 'a request without a traceparent gets a new one; false: LiteLLM begins its own trace',
+    },
   }),
 };
 

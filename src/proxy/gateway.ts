@@ -36,6 +36,8 @@ interface GatewayOptions {
   readonly isTrustedProxy: InBlocks;
   readonly noteUnbelieved: (head: Head, from: Peer) => void;
   readonly upload: UploadRules;
+  /** A request without a trace gets a new one. */
+  readonly beginsTraces: boolean;
   /** LiteLLM answers, and the sidecar is not about to stop. */
   readonly isReady: () => boolean;
   /** New requests are no longer served. */
@@ -152,7 +154,7 @@ function forward(
         tooLarge: () => exchange.abandon(bodyTooLarge(rules.limit)),
       })
     : undefined;
-  const trace = traceOf(head);
+  const trace = traceOf(head, options.beginsTraces);
   const exchange: Exchange = new Exchange(options.exchange, {
     request,
     response,
@@ -177,7 +179,7 @@ function openTunnel(
   { request, socket }: { request: IncomingMessage; socket: Socket },
   options: GatewayOptions,
 ): void {
-  const trace = traceOf(judged.head);
+  const trace = traceOf(judged.head, options.beginsTraces);
   const tunnel = new Tunnel(options.exchange, {
     request,
     socket,

@@ -146,7 +146,7 @@ function pushForwarded(out: string[], head: Head, rules: RequestRules, facts: Fo
 
 /** W3C Trace Context §3.3: without a valid `traceparent` nobody may read the `tracestate`. */
 function pushTrace(out: string[], head: Head, trace: Trace): void {
-  out.push('traceparent', trace.parent);
+  if (trace.parent !== '') out.push('traceparent', trace.parent);
   if (!trace.isClients || !head.names.includes('tracestate')) return;
   if (head.connectionOptions.includes('tracestate')) return;
   for (const [at, name] of head.names.entries()) {

@@ -8,9 +8,9 @@ import type { Head } from './head.ts';
  * is the child of the client's own span.
  */
 export interface Trace {
-  /** 32 hex digits. */
+  /** 32 hex digits; '': there is no trace. */
   readonly id: string;
-  /** What LiteLLM gets as `traceparent`. */
+  /** What LiteLLM gets as `traceparent`; '': nothing. */
   readonly parent: string;
   /** Whether the client said it; then its `tracestate` belongs to it. */
   readonly isClients: boolean;
@@ -29,10 +29,18 @@ export function clientTraceId({ traceparent, repeated, connectionOptions }: Head
   return TRACEPARENT.exec(traceparent)?.[1] ?? '';
 }
 
-/** The trace of a request that is sent on: its client's, or else a new one. */
-export function traceOf(head: Head): Trace {
+/** No trace: LiteLLM begins one by itself where it traces. */
+const NO_TRACE: Trace = { id: '', parent: '', isClients: false };
+
+/**
+ * The trace of a request that is sent on: its client's, or else a new one.
+ *
+ * @param begins whether the sidecar begins one where the client has none
+ */
+export function traceOf(head: Head, begins: boolean): Trace {
   const id = clientTraceId(head);
-  return id === '' ? newTrace() : { id, parent: head.traceparent ?? '', isClients: true };
+  if (id !== '') return { id, parent: head.traceparent ?? '', isClients: true };
+  return begins ? newTrace() : NO_TRACE;
 }
 
 /** Bytes of a trace id and of a span id. */

@@ -80,6 +80,7 @@ describe('a configuration', () => {
       logFormat: 'auto',
       logSample: 1,
       logSlowMs: 30_000,
+      beginTraces: true,
     });
     expect(origins).toMatchObject({ upstreams: 'environment', port: 'default' });
     expect(warnings).toEqual([]);

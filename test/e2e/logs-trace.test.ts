@@ -30,6 +30,17 @@ describe('the trace of a request', () => {
     ]);
   });
 
+  it('is none where LiteLLM shall begin its own', async () => {
+    const settings = { SIDECAR_BEGIN_TRACES: 'false' };
+    const { sidecar, upstream } = await stage({ script: sayLine, settings });
+    const headers = { traceparent: 'not valid', tracestate: 'a=1' };
+    await get(sidecar, '/v1/models', { headers });
+    expect(upstream.requests[0]?.rawHead).not.toMatch(/^trace/im);
+    expect(await accessLine(sidecar)).not.toHaveProperty('traceId');
+    await get(sidecar, '/v1/models', { headers: { traceparent: PARENT } });
+    expect(upstream.requests[1]?.values('traceparent')).toEqual([PARENT]);
+  });
+
   it('stays the same at a second try', async () => {
     const { sidecar, upstream } = await stage({
       script(peer) {

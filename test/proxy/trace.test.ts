@@ -15,7 +15,7 @@ const passed = (...fields: string[]): string[] => {
     { publicUrl: undefined, keyHeader: undefined },
     {
       ...{ requestId: 'id-1', peer: '192.0.2.9', peerTrusted: false, endUser: undefined },
-      ...{ keepAuthorization: false, trace: traceOf(head) },
+      ...{ keepAuthorization: false, trace: traceOf(head, true) },
     },
   );
   return flat.flatMap((name, at) =>
@@ -62,9 +62,15 @@ describe('a traceparent', () => {
     expect(passed(...fields)).toEqual([`traceparent: ${PARENT}`]);
   });
 
+  it('is not made where the sidecar begins no traces', () => {
+    const begun = (fields: string[]) => traceOf(headOf('POST /', fields), false);
+    expect(begun([])).toEqual({ id: '', parent: '', isClients: false });
+    expect(begun([`traceparent: ${PARENT}`])).toMatchObject({ id: ID, isClients: true });
+  });
+
   it('that is made is another each time, through refills of the pool', () => {
     const none = headOf('POST /', []);
-    const made = Array.from({ length: 1000 }, () => traceOf(none));
+    const made = Array.from({ length: 1000 }, () => traceOf(none, true));
     expect(new Set(made.map(({ id }) => id)).size).toBe(1000);
     expect(new Set(made.map(({ parent }) => parent.slice(36, 52))).size).toBe(1000);
     for (const { id, parent } of made) expect(parent.slice(3, 35)).toBe(id);
@@ -93,7 +99,7 @@ describe('a traceparent', () => {
           !/^0+$/.test(parent) &&
           version !== 'ff' &&
           (version !== '00' || more.length === 0);
-        expect(traceOf(head)).toEqual(
+        expect(traceOf(head, true)).toEqual(
           valid
             ? { id, parent: text, isClients: true }
             : {

@@ -78,6 +78,7 @@ async function startGateway(ends: (() => unknown)[]) {
     failures: createFailureLimiter(0, () => 0),
     isTrustedProxy: inBlocks([]),
     noteUnbelieved: () => undefined,
+    beginsTraces: true,
     upload: { replayBytes: 1024, budget: createReplayBudget(65_536), limit: 0, elapsed },
     isReady: () => true,
     isDraining: () => false,
