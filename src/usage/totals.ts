@@ -136,12 +136,11 @@ function count(row: OpenRow, event: UsageEvent): void {
   row.requests += 1;
   if (refusal !== undefined && status < 500) row.refusals += 1;
   else if (isError(status, outcome)) row.errors += 1;
-  if (usage === undefined) {
-    if (event.usageFault !== undefined) row.unmetered += 1;
-    return;
-  }
+  // Beside a fault a usage is a price without tokens.
+  if (event.usageFault !== undefined) row.unmetered += 1;
+  else if (usage !== undefined) row.metered += 1;
+  if (usage === undefined) return;
   const { input, output, cached, cacheWrite, reasoning } = usage.tokens;
-  row.metered += 1;
   row.input += input;
   row.output += output;
   row.cached += cached;

@@ -48,6 +48,17 @@ describe('a request is counted', () => {
     ['without usage where it needs none', { usage, model: '' }, { ...uncounted, model: '' }],
     ['without usage', { usage, usageFault: 'absent' }, { ...uncounted, unmetered: 1 }],
     [
+      'without tokens, and with a price all the same',
+      {
+        usage: {
+          tokens: { input: 0, output: 0, cached: 0, cacheWrite: 0, reasoning: 0 },
+          costUsd: 0.25,
+        },
+        usageFault: 'absent',
+      },
+      { ...uncounted, unmetered: 1, costUsd: 0.25 },
+    ],
+    [
       'without a price',
       {
         usage: {
