@@ -72,97 +72,104 @@ interface Wanted {
   readonly model: string;
 }
 
-describe.skipIf(!existsSync('/proc/self/clear_refs'))('reading what answers use', () => {
-  let upstream: Server;
-  let sidecar: ServeProcess;
+describe.skipIf(!existsSync('/proc/self/clear_refs'))(
+  'reading what answers use',
+  {
+    // Of a busy machine; a quiet one takes a tenth.
+    timeout: 180_000,
+  },
+  () => {
+    let upstream: Server;
+    let sidecar: ServeProcess;
 
-  beforeEach(async () => {
-    upstream = createServer((request, answer) => {
-      request.resume();
-      const asked = request.headers['x-wanted'];
-      if (typeof asked !== 'string') {
-        answer.end('{"data":[]}');
-        return;
-      }
-      const { name, bytes, long, model } = JSON.parse(asked) as Wanted;
-      const [, , type, generate] = BODIES.find(([each]) => each === name) ?? BODIES[0];
-      answer.writeHead(200, { 'content-type': type, 'x-litellm-model-group': model });
-      pipeline(Readable.from(generate(bytes, long)), answer).catch(() => undefined);
-    }).listen(0, '127.0.0.1');
-    await once(upstream, 'listening');
-    const { port } = upstream.address() as AddressInfo;
-    sidecar = await serveProcess({
-      SIDECAR_UPSTREAM: `http://127.0.0.1:${port}`,
-      SIDECAR_LOG_FORMAT: 'json',
-    });
-  });
-  afterEach(async () => {
-    await sidecar?.clear();
-    upstream?.closeAllConnections();
-    upstream?.close();
-  });
-
-  /** Resolves to the most that the sidecar had resident while this was done, in bytes. */
-  async function mostDuring(deed: () => Promise<unknown>): Promise<number> {
-    // From here on VmHWM is of what follows (proc(5)).
-    writeFileSync(`/proc/${sidecar.pid}/clear_refs`, '5');
-    await deed();
-    const status = readFileSync(`/proc/${sidecar.pid}/status`, 'utf8');
-    return Number(/VmHWM:\s*(\d+)/.exec(status)?.[1]) * KiB;
-  }
-  const asker = async (agent = new Agent()) => {
-    const { port, key } = await sidecar.ready();
-    return async (path: string, wanted: Wanted): Promise<IncomingMessage> => {
-      const headers = { authorization: `Bearer ${key}`, 'x-wanted': JSON.stringify(wanted) };
-      const asked = request({ agent, port, method: 'POST', path, headers });
-      const [answer] = (await once(asked.end('{}'), 'response')) as [IncomingMessage];
-      return answer;
-    };
-  };
-
-  test.each(BODIES)(
-    '%s of 500 MB takes no more memory than one of 50 MB',
-    async (name, path, _, generate) => {
-      const ask = await asker();
-      const pass = (bytes: number, long: number): Promise<number> =>
-        mostDuring(async () => {
-          const [sent, received] = [createHash('sha1'), createHash('sha1')];
-          for (const chunk of generate(bytes, long)) sent.update(chunk);
-          const model = `of ${bytes}`;
-          for await (const chunk of await ask(path, { name, bytes, long, model })) {
-            received.update(chunk);
-          }
-          expect(received.digest('hex')).toBe(sent.digest('hex'));
-          const [line] = await sidecar.says(new RegExp(`^.*"model":"${model}".*$`, 'm'));
-          expect(JSON.parse(line)).toMatchObject({ inputTokens: 120, outputTokens: 30 });
-        });
-      // The first pass makes the heap as large as it likes.
-      await pass(49 * MiB, CHUNK.length);
-      const small = await pass(50 * MiB, CHUNK.length);
-      const large = await pass(500 * MiB, EVENT);
-      expect(large - small).toBeLessThan(NOISE);
-    },
-  );
-
-  test('load takes no more memory the longer it goes on, though each answer names another model', async () => {
-    const ask = await asker(new Agent({ keepAlive: true }));
-    let asked = 0;
-    const load = (requests: number): Promise<number> =>
-      mostDuring(async () => {
-        const end = asked + requests;
-        const loops = Array.from({ length: 32 }, async () => {
-          while (asked < end) {
-            const [name, path] = BODIES[asked % BODIES.length] ?? BODIES[0];
-            asked += 1;
-            const answer = await ask(path, { name, bytes: 1, long: 1, model: `m-${asked}` });
-            await once(answer.resume(), 'end');
-          }
-        });
-        await Promise.all(loops);
+    beforeEach(async () => {
+      upstream = createServer((request, answer) => {
+        request.resume();
+        const asked = request.headers['x-wanted'];
+        if (typeof asked !== 'string') {
+          answer.end('{"data":[]}');
+          return;
+        }
+        const { name, bytes, long, model } = JSON.parse(asked) as Wanted;
+        const [, , type, generate] = BODIES.find(([each]) => each === name) ?? BODIES[0];
+        answer.writeHead(200, { 'content-type': type, 'x-litellm-model-group': model });
+        pipeline(Readable.from(generate(bytes, long)), answer).catch(() => undefined);
+      }).listen(0, '127.0.0.1');
+      await once(upstream, 'listening');
+      const { port } = upstream.address() as AddressInfo;
+      sidecar = await serveProcess({
+        SIDECAR_UPSTREAM: `http://127.0.0.1:${port}`,
+        SIDECAR_LOG_FORMAT: 'json',
       });
-    await load(4000);
-    const first = await load(2000);
-    const last = await load(6000);
-    expect(last - first).toBeLessThan(NOISE);
-  });
-});
+    });
+    afterEach(async () => {
+      await sidecar?.clear();
+      upstream?.closeAllConnections();
+      upstream?.close();
+    });
+
+    /** Resolves to the most that the sidecar had resident while this was done, in bytes. */
+    async function mostDuring(deed: () => Promise<unknown>): Promise<number> {
+      // From here on VmHWM is of what follows (proc(5)).
+      writeFileSync(`/proc/${sidecar.pid}/clear_refs`, '5');
+      await deed();
+      const status = readFileSync(`/proc/${sidecar.pid}/status`, 'utf8');
+      return Number(/VmHWM:\s*(\d+)/.exec(status)?.[1]) * KiB;
+    }
+    const asker = async (agent = new Agent()) => {
+      const { port, key } = await sidecar.ready();
+      return async (path: string, wanted: Wanted): Promise<IncomingMessage> => {
+        const headers = { authorization: `Bearer ${key}`, 'x-wanted': JSON.stringify(wanted) };
+        const asked = request({ agent, port, method: 'POST', path, headers });
+        const [answer] = (await once(asked.end('{}'), 'response')) as [IncomingMessage];
+        return answer;
+      };
+    };
+
+    test.each(BODIES)(
+      '%s of 500 MB takes no more memory than one of 50 MB',
+      async (name, path, _, generate) => {
+        const ask = await asker();
+        const pass = (bytes: number, long: number): Promise<number> =>
+          mostDuring(async () => {
+            const [sent, received] = [createHash('sha1'), createHash('sha1')];
+            for (const chunk of generate(bytes, long)) sent.update(chunk);
+            const model = `of ${bytes}`;
+            for await (const chunk of await ask(path, { name, bytes, long, model })) {
+              received.update(chunk);
+            }
+            expect(received.digest('hex')).toBe(sent.digest('hex'));
+            const [line] = await sidecar.says(new RegExp(`^.*"model":"${model}".*$`, 'm'));
+            expect(JSON.parse(line)).toMatchObject({ inputTokens: 120, outputTokens: 30 });
+          });
+        // The first pass makes the heap as large as it likes.
+        await pass(49 * MiB, CHUNK.length);
+        const small = await pass(50 * MiB, CHUNK.length);
+        const large = await pass(500 * MiB, EVENT);
+        expect(large - small).toBeLessThan(NOISE);
+      },
+    );
+
+    test('load takes no more memory the longer it goes on, though each answer names another model', async () => {
+      const ask = await asker(new Agent({ keepAlive: true }));
+      let asked = 0;
+      const load = (requests: number): Promise<number> =>
+        mostDuring(async () => {
+          const end = asked + requests;
+          const loops = Array.from({ length: 32 }, async () => {
+            while (asked < end) {
+              const [name, path] = BODIES[asked % BODIES.length] ?? BODIES[0];
+              asked += 1;
+              const answer = await ask(path, { name, bytes: 1, long: 1, model: `m-${asked}` });
+              await once(answer.resume(), 'end');
+            }
+          });
+          await Promise.all(loops);
+        });
+      await load(3000);
+      const first = await load(1500);
+      const last = await load(4500);
+      expect(last - first).toBeLessThan(NOISE);
+    });
+  },
+);
