@@ -219,6 +219,17 @@ describe('usage.db that fails', () => {
       },
     ],
   ];
+  it('damaged where nobody writes is found at a start, and not months later', () => {
+    const rows = Array.from({ length: 2000 }, (_, at) => usageRow({ model: `model-${at}` }));
+    write(open(), ...rows);
+    const bytes = readFileSync(path);
+    writeFileSync(path, bytes.fill(7, 20 * 4096, 21 * 4096));
+    const database = open();
+    write(database, usageRow({ client: 'zoe' }));
+    expect(database.moved).toEqual([`${path}.damaged-1`]);
+    expect(requestsIn(database)).toBe(1);
+  });
+
   it.each(damage)('%s is moved away at a start, and a new one begun', (_, spoil) => {
     write(open(), usageRow());
     spoil(path);
@@ -260,6 +271,7 @@ describe('usage.db that fails', () => {
     const database = open();
     write(database, usageRow());
     rmSync(path);
+    expect(requestsIn(database)).toBe(0);
     write(database, usageRow({ model: 'mock' }));
     expect(open().page(undefined, 9)).toEqual([usageRow({ model: 'mock' })]);
   });
