@@ -104,6 +104,8 @@ describe.skipIf(!isThere)('fail2ban (fail2ban-regex is on PATH)', () => {
     expect(addresses(log)).toEqual(wrong);
     expect(addresses(wrapped(log))).toEqual(wrong);
     expect(inJournal(log)).toEqual(wrong);
+    const withoutHost = eachLine(log, (line) => `litellm-sidecar[77]: ${line}`);
+    expect(addresses(withoutHost, '-d', '{NONE}')).toEqual(wrong);
   });
 
   it('knows when it was', () => {
