@@ -35,7 +35,8 @@ export default defineConfig({
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
       // A disk that others write to takes seconds for an fsync.
       project('process', ['test/process/**/*.test.ts'], 60),
-      project('monitoring', ['test/monitoring/**/*.test.ts'], 60),
+      // Half a minute; on a machine that does other things too, longer.
+      project('monitoring', ['test/monitoring/**/*.test.ts'], 120),
       // Each file of these two has a LiteLLM of its own, which is all that a small machine can start
       // at a time.
       { test: { ...project('litellm', ['test/real/**/*.test.ts'], 180).test, ...ONE_BY_ONE } },

@@ -24,7 +24,7 @@ export interface Prometheus {
 }
 
 /** How long what is on its way may take to be seen. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 40_000;
 
 /** @param targets `host:port` of each ops port */
 export async function startPrometheus(targets: readonly string[]): Promise<Prometheus> {
