@@ -156,16 +156,21 @@ function inChat(said: Said): Tokens {
  * (translate_openai_usage_to_anthropic_usage_delta in llms/anthropic/pass_through/adapters).
  */
 function inResponses(said: Said): Tokens {
-  const fromCache = said['cache_read_input_tokens'];
-  const intoCache = said['cache_creation_input_tokens'];
+  const { cache_read_input_tokens: fromCache, cache_creation_input_tokens: intoCache } = said;
   const read = detailsOf(said['input_tokens_details']);
   const written = detailsOf(said['output_tokens_details']);
-  const beside = count(fromCache) + count(intoCache);
+  // Where Anthropic took several steps, to make a long talk short, its sums leave out those.
+  const { iterations } = said;
+  const steps = Array.isArray(iterations) && iterations.length > 0 ? iterations : [said];
+  const sumOf = (name: string): number =>
+    steps.reduce((sum: number, step: unknown) => sum + count(detailsOf(step)[name]), 0);
+  const cached = sumOf('cache_read_input_tokens');
+  const cacheWrite = sumOf('cache_creation_input_tokens');
   return {
-    input: count(said['input_tokens']) + beside,
-    output: count(said['output_tokens']),
-    cached: count(fromCache ?? read['cached_tokens']),
-    cacheWrite: count(intoCache ?? read['cache_write_tokens']),
+    input: sumOf('input_tokens') + cached + cacheWrite,
+    output: sumOf('output_tokens'),
+    cached: fromCache === undefined ? count(read['cached_tokens']) : cached,
+    cacheWrite: intoCache === undefined ? count(read['cache_write_tokens']) : cacheWrite,
     reasoning: count(written['reasoning_tokens'] ?? written['thinking_tokens']),
   };
 }

@@ -81,6 +81,17 @@ describe('a usage', () => {
       { input: 3210, output: 9, cached: 3000, cacheWrite: 200, reasoning: 4 },
     ],
     [
+      "of Anthropic's messages in two steps, of which it sums up one",
+      {
+        ...{ input_tokens: 23, output_tokens: 9, cache_read_input_tokens: 4 },
+        iterations: [
+          { type: 'compaction', input_tokens: 180, output_tokens: 3, cache_read_input_tokens: 5 },
+          { type: 'message', input_tokens: 23, output_tokens: 9, cache_read_input_tokens: 4 },
+        ],
+      },
+      { input: 212, output: 12, cached: 9 },
+    ],
+    [
       "of Google's, whose output leaves out the thoughts",
       {
         ...{ promptTokenCount: 20, cachedContentTokenCount: 6, toolUsePromptTokenCount: 5 },
