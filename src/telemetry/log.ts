@@ -180,7 +180,7 @@ const accessLine = (record: ExchangeRecord, time: string, mark: string): string 
   if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
   if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
   if (record.abortReason !== undefined) line += `,"abortReason":${quoted(record.abortReason)}`;
-  if (record.model !== '') line += `,"model":${quoted(record.model)}`;
+  if (record.model !== '') line += `,"model":${quotedModel(record.model)}`;
   if (record.usage !== undefined) line += usageFields(record.usage);
   if (record.usageFault !== undefined) line += `,"usageFault":"${record.usageFault}"`;
   line += `,"durationMs":${round(record.durationMs)}`;
@@ -214,6 +214,19 @@ const quoted = (text: string): string =>
   text.length <= MOST_TEXT && (HARMLESS.test(text) || (PLAIN.test(text) && !mayHoldKey(text)))
     ? `"${text}"`
     : JSON.stringify(cut(redact(text), MOST_TEXT));
+
+/** Models are few and repeat: what stands for one is looked up, not made again. */
+const quotedModels = new Map<string, string>();
+const MOST_MODELS = 1000;
+
+const quotedModel = (model: string): string => {
+  const known = quotedModels.get(model);
+  if (known !== undefined) return known;
+  const made = quoted(model);
+  // Names that somebody invents must not fill the memory.
+  if (quotedModels.size < MOST_MODELS && model.length <= MOST_TEXT) quotedModels.set(model, made);
+  return made;
+};
 
 /** The access line for a person at a terminal: what one looks for first, and the rest behind it. */
 const withSentence = (line: string): string => {
