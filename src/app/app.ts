@@ -58,7 +58,12 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   begun.push(keys.close);
   const litellm = await openLitellm({
     ...options,
-    ...{ metrics: base.metrics, keys, checks: checksOf(config), mayWrite: state.mayWrite },
+    ...{
+      metrics: base.metrics,
+      keys,
+      checks: checksOf(config, base.metrics.onModels),
+      mayWrite: state.mayWrite,
+    },
     shutdown: shutdownCheckOf(config),
     missedMs: base.watched.missedMs,
   });

@@ -14,7 +14,13 @@ import { createConfigWatch } from '../litellm/config-watch.ts';
 import { readReport } from '../litellm/report.ts';
 import { lookAtShutdown, type Shutdown, shutdownWarning } from '../litellm/shutdown.ts';
 import type { SlotName } from '../litellm/slots.ts';
-import { askReadiness, tryKey, type Verification, verifyLitellm } from '../litellm/verify.ts';
+import {
+  askReadiness,
+  tryKey,
+  type Verdict,
+  type Verification,
+  verifyLitellm,
+} from '../litellm/verify.ts';
 import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
@@ -78,8 +84,15 @@ async function statusOf(admin: UpstreamAdmin, options: LitellmOptions): Promise<
   return warning === undefined ? view : { ...view, warnings: [...view.warnings, warning] };
 }
 
-/** How a handover checks the LiteLLMs of this configuration. */
-export function checksOf(config: Config): LitellmChecks {
+/**
+ * How a handover checks the LiteLLMs of this configuration.
+ *
+ * @param onModels told of the models that one of them lists
+ */
+export function checksOf(
+  config: Config,
+  onModels: (models: readonly string[]) => void,
+): LitellmChecks {
   const { rootPath, keyHeader, publicUrl, reports, state } = config;
   const [a, b = a] = config.upstreams;
   const originOf = (slot: SlotName): URL => (slot === 'a' ? a : b);
@@ -87,9 +100,13 @@ export function checksOf(config: Config): LitellmChecks {
   const verification = (slot: SlotName, key: Secret): Verification => ({
     ...{ origin: originOf(slot), rootPath, key, keyHeader, ...host },
   });
+  const told = (verdict: Verdict): Verdict => {
+    if (verdict.kind === 'good') onModels(verdict.models);
+    return verdict;
+  };
   return {
-    verify: (slot, key) => verifyLitellm(verification(slot, key)),
-    tryKey: (slot, key) => tryKey(verification(slot, key)),
+    verify: async (slot, key) => told(await verifyLitellm(verification(slot, key))),
+    tryKey: async (slot, key) => told(await tryKey(verification(slot, key))),
     async readReport(slot) {
       if (reports === undefined) return undefined;
       // LiteLLM may write its key into the report, where `readReport` hides that key.

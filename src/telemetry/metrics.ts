@@ -45,12 +45,12 @@ export const createMetrics = (options: MetricsOptions) => {
   const registry = new Registry();
   const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
   const traffic = createTrafficFamilies(registry, clients, options.routeGroups);
-  const countUsage = createUsageFamilies(registry, clients, options.modelGroups);
+  const usage = createUsageFamilies(registry, clients, options.modelGroups);
   const events: typeof traffic = {
     ...traffic,
     onExchangeEnd(record) {
       traffic.onExchangeEnd(record);
-      countUsage(record);
+      usage.onExchangeEnd(record);
     },
   };
   const { onClient, ...keyEvents } = createKeyFamilies(registry, clients);
@@ -58,13 +58,18 @@ export const createMetrics = (options: MetricsOptions) => {
   registerRuntime(registry, options);
   return {
     ...{ events, keyEvents, handoverEvents },
+    /** LiteLLM lists these models. */
+    onModels: usage.onModels,
     /**
      * Adds what is read at each scrape; to be called once, when all that is read is there. What it
      * returns answers a scrape with all families, at most a second old.
      */
     expose(readings: TrafficReadings & KeyReadings & UsageReadings) {
       registerTrafficReadings(registry, readings);
-      registerKeyReadings(registry, clients, readings, onClient);
+      registerKeyReadings(registry, clients, readings, (client) => {
+        onClient(client);
+        usage.onClient(client);
+      });
       registerUsageReadings(registry, readings);
       return createExposition(registry, options.clock);
     },

@@ -17,7 +17,7 @@ const MAX_MODELS = 100;
 const MAX_PAIRS = 100;
 /** Models with histograms of their own, 26 series each, the first that stream; then `other`. */
 const MAX_HISTOGRAM_MODELS = 20;
-/** Until there are so many pairs, each client that is met has one with each model that is met. */
+/** Until there are so many pairs, each client that is there has one with each model that is. */
 const PREPARED_PAIRS = 25;
 
 /** Stands for the model where LiteLLM names none, as in an answer that failed. */
@@ -51,7 +51,6 @@ export const registerUsageReadings = (registry: Registry, { usageStore }: UsageR
  *
  * @param clients at most 63 values
  * @param modelGroups the route groups at which a model answers
- * @returns what counts an exchange that ended
  */
 export const createUsageFamilies = (
   registry: Registry,
@@ -60,25 +59,35 @@ export const createUsageFamilies = (
 ) => {
   const routes = createLabelSet(modelGroups);
   const models = createLabelSet([UNNAMED], MAX_MODELS, isName);
-  const pairOf = createPairs(registry, clients, models);
+  const pairs = createPairs(registry, clients, models);
   const countMissing = createMissing(registry, routes);
   const observeStream = createStreamTimes(registry);
 
-  return (record: ExchangeRecord): void => {
-    // Without this LiteLLM never had the request.
-    if (record.overheadMs < 0) return;
-    const { usage, usageFault, model } = record;
-    const route = routes.indexOf(record.group);
-    const isAsked = route !== 0 && (record.asksModel || record.websocket);
-    if (!isAsked && usage === undefined && usageFault === undefined) return;
+  return {
+    onExchangeEnd(record: ExchangeRecord): void {
+      // Without this LiteLLM never had the request.
+      if (record.overheadMs < 0) return;
+      const { usage, usageFault, model } = record;
+      const route = routes.indexOf(record.group);
+      const isAsked = route !== 0 && (record.asksModel || record.websocket);
+      if (!isAsked && usage === undefined && usageFault === undefined) return;
 
-    const named = models.indexOf(model === '' ? UNNAMED : model);
-    const pair = pairOf(clients.indexOf(record.client), named);
-    const asked = pair.requests[outcomeOf(record)];
-    if (asked) asked.value += 1;
-    if (usage !== undefined) add(pair, usage);
-    countMissing(route, usageFault, record.status);
-    if (record.lastChunkMs >= 0) observeStream(record, models.valueAt(named));
+      const named = models.indexOf(model === '' ? UNNAMED : model);
+      const pair = pairs.of(clients.indexOf(record.client), named);
+      const asked = pair.requests[outcomeOf(record)];
+      if (asked) asked.value += 1;
+      if (usage !== undefined) add(pair, usage);
+      countMissing(route, usageFault, record.status);
+      if (record.lastChunkMs >= 0) observeStream(record, models.valueAt(named));
+    },
+    /** LiteLLM lists these models, which nobody may have asked for yet. */
+    onModels(listed: readonly string[]): void {
+      // With wildcards it lists thousands, of which nobody knows the few that count.
+      if (listed.length > PREPARED_PAIRS) return;
+      for (const model of listed) pairs.meetModel(models.indexOf(model));
+    },
+    /** There is a client of this number, who may not have asked for anything yet. */
+    onClient: pairs.meetClient,
   };
 };
 
@@ -138,16 +147,59 @@ const createPair = (client: string, model: string): Pair => {
 
 /**
  * Keeps the counters of each client and model, and finds them by their numbers. All of a pair's
- * stand at 0 once it is met, so that what comes next is an increase that `rate()` sees. A
- * client that is met has its failures at 0, too, and with few clients and models each pair of them.
+ * stand at 0 once it is met, so that what comes next is an increase that `rate()` sees. A client
+ * that asks has its failures at 0, too, and with few clients and models each pair of them is there.
  */
 const createPairs = (registry: Registry, clients: LabelSet, models: LabelSet) => {
   const all: Pair[] = [];
-  const pairs: (readonly [client: number, model: number])[] = [];
   /** By client, then by model. */
   const rows: (Pair | undefined)[][] = [];
+  registerPairs(registry, all);
+  const begin = (client: number, model: number): Pair => {
+    const pair = createPair(clients.valueAt(client), models.valueAt(model));
+    all.push(pair);
+    rows[client] ??= [];
+    rows[client][model] = pair;
+    return pair;
+  };
+  const unnamed = models.indexOf(UNNAMED);
+  const met = { clients: new Set<number>(), models: new Set([unnamed]) };
+  const prepare = (): void => {
+    for (const client of met.clients) {
+      for (const model of met.models) {
+        if (all.length >= PREPARED_PAIRS) return;
+        if (rows[client]?.[model] === undefined) begin(client, model);
+      }
+    }
+  };
+  const meet = (ones: Set<number>, one: number): void => {
+    if (one === 0 || ones.has(one)) return;
+    ones.add(one);
+    prepare();
+  };
+  const meetClient = (client: number): void => meet(met.clients, client);
+  const meetModel = (model: number): void => meet(met.models, model);
+
+  return {
+    meetClient,
+    meetModel,
+    of(client: number, model: number): Pair {
+      const known = rows[client]?.[model];
+      if (known !== undefined) return known;
+      if (all.length >= MAX_PAIRS) return rows[0]?.[0] ?? begin(0, 0);
+      const pair = begin(client, model);
+      const hasFailures = rows[client]?.[unnamed] !== undefined;
+      if (!hasFailures && all.length < MAX_PAIRS / 2) begin(client, unnamed);
+      meetClient(client);
+      meetModel(model);
+      return pair;
+    },
+  };
+};
+
+const registerPairs = (registry: Registry, pairs: readonly Pair[]): void => {
   const counter = (name: string, help: string, of: (pair: Pair) => readonly Sample[]): void =>
-    registerFamily(registry, { name, help, type: 'counter' }, () => all.flatMap(of));
+    registerFamily(registry, { name, help, type: 'counter' }, () => pairs.flatMap(of));
   counter(
     'model_requests_total',
     'Requests for a model that were sent on, by what became of them.',
@@ -160,33 +212,6 @@ const createPairs = (registry: Registry, clients: LabelSet, models: LabelSet) =>
     ({ tokens }) => TOKEN_TYPES.map(([, field]) => tokens[field]),
   );
   counter('cost_usd_total', 'What LiteLLM says answers cost, in US dollars.', ({ cost }) => [cost]);
-
-  const begin = (client: number, model: number): Pair => {
-    const pair = createPair(clients.valueAt(client), models.valueAt(model));
-    all.push(pair);
-    pairs.push([client, model]);
-    rows[client] ??= [];
-    rows[client][model] = pair;
-    return pair;
-  };
-  const unnamed = models.indexOf(UNNAMED);
-  const prepare = (client: number, model: number): void => {
-    if (all.length < MAX_PAIRS / 2 && rows[client]?.[unnamed] === undefined) begin(client, unnamed);
-    for (const [otherClient, otherModel] of pairs.slice()) {
-      if (all.length >= PREPARED_PAIRS) return;
-      if (rows[client]?.[otherModel] === undefined) begin(client, otherModel);
-      if (rows[otherClient]?.[model] === undefined) begin(otherClient, model);
-    }
-  };
-
-  return (client: number, model: number): Pair => {
-    const known = rows[client]?.[model];
-    if (known !== undefined) return known;
-    if (all.length >= MAX_PAIRS) return rows[0]?.[0] ?? begin(0, 0);
-    const pair = begin(client, model);
-    prepare(client, model);
-    return pair;
-  };
 };
 
 /** Counts answers that should say what they used and do not, by why. */

@@ -1,10 +1,14 @@
+import { createServer } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { post } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
+import { createServers } from '../support/servers.ts';
+import { startSidecar } from '../support/sidecar.ts';
 import { createStages, settled } from '../support/stage.ts';
 import { parseSeries } from '../telemetry/exposition.ts';
 
 const stage = createStages();
+const { listen } = createServers();
 const NAMED = ['x-litellm-model-group: gpt-4o', 'x-litellm-response-duration-ms: 0.5'];
 const USAGE = {
   prompt_tokens: 12,
@@ -62,5 +66,22 @@ describe('the metrics of a model', () => {
     expect(own('time_per_output_chunk_seconds_count{model="gpt-4o"}')).toBe(1);
     expect(own('upstream_wait_seconds_count{route="chat"}')).toBe(3);
     expect(own('usage_store_up')).toBe(1);
+  });
+
+  it('begin at 0 for what LiteLLM lists, before anybody asks for it', async () => {
+    const models = JSON.stringify({ object: 'list', data: [{ id: 'gpt-4o' }, { id: 'mock' }] });
+    const origin = await listen(
+      createServer(({ url }, response) => {
+        if (url === '/v1/models') response.setHeader('content-type', 'application/json');
+        response.end(url === '/v1/models' ? models : '');
+      }),
+    );
+    const sidecar = await startSidecar(Number(origin.port));
+    try {
+      const shown = '{client="master",model="mock",type="input"} 0';
+      await expect.poll(sidecar.metrics, { timeout: 10_000, interval: 1100 }).toContain(shown);
+    } finally {
+      await sidecar.stop();
+    }
   });
 });

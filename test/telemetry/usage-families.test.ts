@@ -106,6 +106,35 @@ describe('what begins at 0', () => {
     expect(pairs.filter((key) => key.includes('client="two"')).length).toBeLessThan(26);
   });
 
+  it('is each pair of a client and a model that LiteLLM lists, before anybody asks', async () => {
+    const dates = {
+      createdAt: 1,
+      lastUsedAt: undefined,
+      deadline: undefined,
+      clientEndsAt: undefined,
+    };
+    const gauges = { client: 'ci', generation: 'ci-1', ...dates };
+    const { onModels, series } = startMetrics({ keys: () => [gauges] });
+    onModels(['a', 'b', `sk-${'a'.repeat(40)}`]);
+    await series();
+    const at = await series();
+    const costs = [...at.keys()].filter((key) => key.includes('cost_usd_total')).sort();
+    expect(costs.map((key) => key.slice('litellm_sidecar_cost_usd_total'.length))).toEqual([
+      '{client="ci",model="-"}',
+      '{client="ci",model="a"}',
+      '{client="ci",model="b"}',
+    ]);
+  });
+
+  it('is nothing of a list that is long: with wildcards it has every model there is', async () => {
+    const { onModels, end, render } = start();
+    onModels(Array.from({ length: 26 }, (_, index) => `model-${index}`));
+    end();
+    expect(labelValues(await render(), 'litellm_sidecar_cost_usd_total', 'model')).toEqual(
+      new Set(['m', '-']),
+    );
+  });
+
   it('is every reason why an answer may not say its usage, once a route has answered', async () => {
     const { end, own } = start();
     end({ status: 500 });
@@ -212,8 +241,8 @@ describe("a model's name", () => {
         fc.array(fc.oneof(fc.string(), fc.string({ unit: 'binary' })), { maxLength: 20 }),
         async (names) => {
           const registry = new Registry();
-          const count = createUsageFamilies(registry, createLabelSet(['master']), ['chat']);
-          for (const model of names) count(stream({ model }));
+          const { onExchangeEnd } = createUsageFamilies(registry, createLabelSet([]), ['chat']);
+          for (const model of names) onExchangeEnd(stream({ model }));
           const lines = (await registry.metrics()).split('\n').filter((it) => it !== '');
           expect(lines.filter((it) => !line.test(it))).toEqual([]);
         },
