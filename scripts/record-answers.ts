@@ -1,7 +1,7 @@
 // Records LiteLLM's answers of every dialect anew, into test/litellm/answers: a real LiteLLM (the
 // one that LITELLM_BIN names, or that of `npm run install:litellm`) in front of a provider that
 // counts as it is told.
-// npm run record-answers
+// npm run record:answers
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
