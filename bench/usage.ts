@@ -10,7 +10,7 @@ import { createUsageThread } from '../src/store/usage-thread.ts';
 import { createUsageTotals, type UsageEvent } from '../src/usage/totals.ts';
 import { least, median } from './harness/report.ts';
 
-const [ROUNDS, REQUESTS, WRITES] = [60, 20_000, 40];
+const [ROUNDS, REQUESTS, WRITES] = [1000, 1000, 40];
 const MB = 1e6;
 
 const totals = createUsageTotals({ now: Date.now, isActive: (id) => id !== 'ci-1' });
