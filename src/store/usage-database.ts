@@ -324,6 +324,8 @@ function openFile({ path, isReader = false, busyMs = BUSY_MS }: UsageDatabaseOpt
 
 function checkFormat(sql: Sql, path: string, isReader: boolean): void {
   if (isReader) sql.exec('PRAGMA query_only = 1');
+  // In the image there is no other folder that can be written.
+  sql.exec('PRAGMA temp_store = MEMORY');
   const pragma = (name: string): unknown =>
     Reflect.get(sql.prepare(`PRAGMA ${name}`).get() as object, name);
   const { tables } = sql.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as {

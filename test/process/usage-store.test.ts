@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -60,6 +60,15 @@ describe('the thread that writes usage.db', () => {
     await writeFile(program, `import ${JSON.stringify(PROGRAM.href)};`);
     await thread.ask('write', batch('one'));
     expect(await thread.requests()).toBe(1);
+  });
+
+  it('says so where the library is not installed', async () => {
+    const folder = await temporaryFolder();
+    await cp(new URL('../../dist', import.meta.url), join(folder, 'dist'), { recursive: true });
+    const program = new URL(`file://${join(folder, 'dist/parts/usage-worker.js')}`);
+    const thread = threadOn(join(folder, 'usage.db'), program);
+    const missing = { fault: 'missing', message: expect.stringContaining('libsql') };
+    await expect(thread.ask('write', batch('one'))).rejects.toMatchObject(missing);
   });
 
   it('tells who waits that it ends', async () => {
