@@ -130,11 +130,11 @@ export class EventUsage implements UsageReader {
   /** @param mayTell whether there may be a usage in it */
   #onLine(bytes: Buffer, start: number, end: number, mayTell: boolean): void {
     if (start === end) this.#inData = false;
-    else if (this.#hasData(bytes, start)) {
-      const from = start + DATA.length;
-      if (end - start > WINDOW)
-        this.#onLongData(bytes.subarray(from), bytes.subarray(end - WINDOW, end));
-      else if (mayTell || this.#firstModel === '') this.#onData(bytes.subarray(from, end));
+    else if (!this.#hasData(bytes, start)) return;
+    else if (end - start > WINDOW) {
+      this.#onLongData(bytes.subarray(start), bytes.subarray(end - WINDOW, end));
+    } else if (mayTell || this.#firstModel === '') {
+      this.#onData(bytes.subarray(start + DATA.length, end));
     }
   }
 

@@ -373,9 +373,9 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     if (!response.writableFinished && this.outcome === 'answered') {
       this.outcome = 'client_aborted';
     }
-    // LiteLLM had it, and may have used some before the client left.
-    const wasCut = this.outcome !== 'answered' && (this.#attempt?.sentAt ?? -1) >= 0;
-    if (wasCut && saysUsage(decision.route, method) === 'always') this.usageFault = 'cut';
+    // LiteLLM has it, and may have used some by now.
+    const isUnanswered = !response.headersSent && (this.#attempt?.sentAt ?? -1) >= 0;
+    if (isUnanswered && saysUsage(decision.route, method) === 'always') this.usageFault = 'cut';
     // Tokens cost money, and nobody reads them any more.
     this.#attempt?.cancel(new Error('the client left'));
     this.#waitsIn?.leave(this);
