@@ -13,11 +13,13 @@ import { accept, closed, openWebSocket } from '../support/websocket.ts';
 
 const stage = createStages();
 
-/** The last access line, once there are so many. */
+/** The last access line of the sidecar's own client, once there are so many. */
 const lineOf = (sidecar: Sidecar, count = 1) =>
-  eventually(() =>
-    sidecar.accessLines().length >= count ? sidecar.accessLines().at(-1) : undefined,
-  );
+  eventually(() => {
+    // Whoever tried this port by mistake, as one of a LiteLLM that is gone, had no key.
+    const lines = sidecar.accessLines().filter(({ client }) => client !== '-');
+    return lines.length >= count ? lines.at(-1) : undefined;
+  });
 
 /** Says a recorded answer in pieces of any size, as chunks, each in a packet of its own or not. */
 async function say(peer: Peer, { status, headers, body }: Answer): Promise<void> {
