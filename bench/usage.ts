@@ -14,15 +14,22 @@ const [ROUNDS, REQUESTS, WRITES] = [1000, 1000, 40];
 const MB = 1e6;
 
 const totals = createUsageTotals({ now: Date.now, isActive: (id) => id !== 'ci-1' });
-/** A model's name is read anew, as from a socket. */
+const KEYS = Array.from({ length: 10 }, (_, nth) => {
+  return { client: `client-${nth}`, generation: `client-${nth}-2` };
+});
+/** Of one of ten keys; a model's name is read anew, as from a socket. As literal as a record is. */
 const event = (nth: number): UsageEvent => ({
-  ...{ client: `client-${nth % 10}`, generation: `client-${nth % 10}-2`, status: 200 },
-  ...{ refusal: undefined, outcome: 'answered', usageFault: undefined },
+  client: KEYS[nth % KEYS.length]?.client ?? '',
+  generation: KEYS[nth % KEYS.length]?.generation ?? '',
   model: Buffer.from(`provider/model-${nth % 30}`).toString('latin1'),
+  status: 200,
+  refusal: undefined,
+  outcome: 'answered',
   usage: {
     tokens: { input: 900, output: 120, cached: 512, cacheWrite: 0, reasoning: 64 },
     costUsd: 0.0021,
   },
+  usageFault: undefined,
 });
 const adding = Array.from({ length: ROUNDS }, () => {
   const events = Array.from({ length: REQUESTS }, (_, nth) => event(nth));
