@@ -36,7 +36,7 @@ const statusOf = async (port: number, path: string): Promise<number> =>
 describe('SIGTERM', () => {
   it('with ten streams in flight: all end whole, and new ones are served; exit code 0', async () => {
     const { upstream, process, sidecar } = await start({
-      SIDECAR_DRAIN_DELAY: '1s',
+      SIDECAR_DRAIN_DELAY: '3s',
       SIDECAR_DRAIN: '30s',
     });
     const streams: Awaited<ReturnType<typeof beginStream>>[] = [];
@@ -74,14 +74,16 @@ describe('SIGTERM', () => {
       SIDECAR_DRAIN: '30s',
     });
     const { caller, peer } = await beginStream(sidecar, upstream);
-    // Behind its head this one is no idle connection any more.
+    // One whose head keeps coming is no idle connection.
     const halfway = await callRaw(sidecar.port);
-    const bytes = requestBytes(sidecar, 'GET /v1/models');
-    halfway.send(bytes.slice(0, -2));
+    halfway.send(`${requestBytes(sidecar, 'GET /v1/models').slice(0, -2)}x-long: `);
+    const more = setInterval(() => halfway.send('x'), 20);
+    ends.push(() => clearInterval(more));
     await afterARead(sidecar);
     process.signal('SIGTERM');
     await process.says(/those under way are finished/);
-    halfway.send(bytes.slice(-2));
+    clearInterval(more);
+    halfway.send('\r\n\r\n');
     await refusedAsDraining(halfway);
     peer.write('0\r\n\r\n');
     await caller.until('\r\n0\r\n\r\n');
