@@ -283,8 +283,18 @@ const millisecondsOf = (said: string): number => {
   return ms >= 0 && ms < Number.POSITIVE_INFINITY ? ms : -1;
 };
 
-const text = (value: Buffer | string | undefined): string =>
-  typeof value === 'string' ? value : (value?.toString('latin1') ?? '');
+/**
+ * Node's own part of `toString('latin1')`, which its documents do not name: to ask it at once for
+ * the eighty names and values of LiteLLM's head is 3 % of a request's processor time.
+ */
+interface Latin1 {
+  latin1Slice(start: number, end: number): string;
+}
+
+function text(value: Buffer | string | undefined): string {
+  if (value === undefined || typeof value === 'string') return value ?? '';
+  return (value as unknown as Latin1).latin1Slice(0, value.length);
+}
 
 /** LiteLLM's trailers for the client, unchanged (RFC 9110 §6.5). */
 export function answerTrailers(raw: readonly (Buffer | string)[]): [string, string][] {
