@@ -1,12 +1,9 @@
 import { isSaid, readUsage, type Said, type UsageReader, type UsageReading } from './usage.ts';
-import { findUsage, saidAt, WINDOW } from './usage-json.ts';
+import { COLON, findUsage, OPEN, QUOTE, saidAt, WINDOW } from './usage-json.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
-const QUOTE = 0x22;
-const COLON = 0x3a;
-const OPEN = 0x7b;
 const NOWHERE = Number.POSITIVE_INFINITY;
 const EMPTY = Buffer.alloc(0);
 

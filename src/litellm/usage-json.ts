@@ -14,11 +14,11 @@ export const WINDOW = 16 * 1024;
  */
 const VERIFIED = 4 * 1024;
 
-const QUOTE = 0x22;
+export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const COLON = 0x3a;
+export const COLON = 0x3a;
 const COMMA = 0x2c;
-const OPEN = 0x7b;
+export const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;

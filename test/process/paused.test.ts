@@ -1,25 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
-import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { describe, expect, it } from 'vitest';
 import { callRaw, callWith, requestBytes } from '../support/raw-caller.ts';
 import { answerAt } from '../support/raw-client.ts';
-import { type ServeProcess, serveProcess } from '../support/serve-process.ts';
-
-const ends: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-});
-
-async function start(settings: Readonly<Record<string, string>>) {
-  const upstream = await startFakeUpstream();
-  ends.push(upstream.stop);
-  const process = await serveProcess({ SIDECAR_UPSTREAM: upstream.url, ...settings });
-  ends.push(process.clear);
-  const sidecar = await process.ready();
-  await process.says(/LiteLLM answers/);
-  return { upstream, process, sidecar };
-}
+import { type ServeProcess, serveBeforeFake } from '../support/serve-process.ts';
 
 /** Milliseconds: longer than any limit of these tests, and than what counts as a pause. */
 const PAUSE_MS = 3500;
@@ -41,7 +25,7 @@ const POST = 'POST /v1/chat/completions';
 
 describe('a process that was stopped and goes on', () => {
   it('gives the answers that came in the meantime, and those that were not late', async () => {
-    const { upstream, process, sidecar } = await start({ SIDECAR_ANSWER_TIMEOUT: '2s' });
+    const { upstream, process, sidecar } = await serveBeforeFake({ SIDECAR_ANSWER_TIMEOUT: '2s' });
     const [first, second] = [
       await callWith(sidecar, POST, { body: '{}' }),
       await callWith(sidecar, POST, { body: '{}' }),
@@ -55,7 +39,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('goes on with uploads and with heads', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_UPLOAD_IDLE: '2s',
       SIDECAR_HEADERS_TIMEOUT: '2s',
     });
@@ -78,7 +62,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('still has limits: a head that stops coming is refused', async () => {
-    const { process, sidecar } = await start({ SIDECAR_HEADERS_TIMEOUT: '1s' });
+    const { process, sidecar } = await serveBeforeFake({ SIDECAR_HEADERS_TIMEOUT: '1s' });
     const caller = await callRaw(sidecar.port);
     caller.send('GET / HTTP/1.1\r\n');
     await pause(process, () => undefined);
@@ -91,7 +75,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('answers a request that came on an idle connection', async () => {
-    const { process, sidecar } = await start({ SIDECAR_KEEP_ALIVE: '2s' });
+    const { process, sidecar } = await serveBeforeFake({ SIDECAR_KEEP_ALIVE: '2s' });
     const caller = await callWith(sidecar, 'GET /health/liveliness');
     await caller.until('alive');
     await pause(process, () => caller.send(requestBytes(sidecar, 'GET /health/liveliness')));
@@ -101,7 +85,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('goes on with the heads of probes at the ops port', async () => {
-    const { process, sidecar } = await start({});
+    const { process, sidecar } = await serveBeforeFake({});
     const bytes = 'GET /livez HTTP/1.1\r\nhost: a\r\n\r\n';
     const [silent, half] = [await callRaw(sidecar.opsPort), await callRaw(sidecar.opsPort)];
     half.send(bytes.slice(0, 30));
@@ -116,7 +100,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('finishes what is under way when it stops', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '0',
       SIDECAR_DRAIN: '3s',
     });
@@ -132,7 +116,7 @@ describe('a process that was stopped and goes on', () => {
   });
 
   it('does not give up what waits for LiteLLM, nor takes LiteLLM for away', async () => {
-    const { upstream, process, sidecar } = await start({ SIDECAR_HOLD: '3s' });
+    const { upstream, process, sidecar } = await serveBeforeFake({ SIDECAR_HOLD: '3s' });
     await upstream.stop();
     const held = await callWith(sidecar, 'GET /v1/models');
     await process.says(/LiteLLM is away/);

@@ -1,23 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { ask, get } from '../support/ask.ts';
-import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import type { FakeUpstream } from '../support/fake-upstream.ts';
 import { callRaw, callWith, type RawCaller, requestBytes } from '../support/raw-caller.ts';
-import { serveProcess } from '../support/serve-process.ts';
-
-const ends: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-});
-
-async function start(settings: Readonly<Record<string, string>>) {
-  const upstream = await startFakeUpstream();
-  ends.push(upstream.stop);
-  const process = await serveProcess({ SIDECAR_UPSTREAM: upstream.url, ...settings });
-  ends.push(process.clear);
-  const sidecar = await process.ready();
-  await process.says(/LiteLLM answers/);
-  return { upstream, process, sidecar };
-}
+import { serveBeforeFake } from '../support/serve-process.ts';
 
 /** An event stream that has begun. */
 async function beginStream(sidecar: { port: number; key: string }, upstream: FakeUpstream) {
@@ -35,7 +20,7 @@ const statusOf = async (port: number, path: string): Promise<number> =>
 
 describe('SIGTERM', () => {
   it('with ten streams in flight: all end whole, and new ones are served; exit code 0', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '3s',
       SIDECAR_DRAIN: '30s',
     });
@@ -69,7 +54,7 @@ describe('SIGTERM', () => {
   });
 
   it('refuses a request on a connection that was there, as draining, and closes it', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '0',
       SIDECAR_DRAIN: '30s',
     });
@@ -78,7 +63,7 @@ describe('SIGTERM', () => {
     const halfway = await callRaw(sidecar.port);
     halfway.send(`${requestBytes(sidecar, 'GET /v1/models').slice(0, -2)}x-long: `);
     const more = setInterval(() => halfway.send('x'), 20);
-    ends.push(() => clearInterval(more));
+    onTestFinished(() => clearInterval(more));
     await afterARead(sidecar);
     process.signal('SIGTERM');
     await process.says(/those under way are finished/);
@@ -91,7 +76,7 @@ describe('SIGTERM', () => {
   });
 
   it('and what is not over at the deadline is cut, visibly; exit code 0', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '0',
       SIDECAR_DRAIN: '50ms',
     });
@@ -105,7 +90,7 @@ describe('SIGTERM', () => {
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)('and then %s: it ends at once', async (second) => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '0',
       SIDECAR_DRAIN: '30s',
     });
@@ -119,7 +104,7 @@ describe('SIGTERM', () => {
   });
 
   it('and then another: no client of HTTP/1.0 takes its part for the whole', async () => {
-    const { upstream, process, sidecar } = await start({
+    const { upstream, process, sidecar } = await serveBeforeFake({
       SIDECAR_DRAIN_DELAY: '0',
       SIDECAR_DRAIN: '30s',
     });
@@ -138,7 +123,7 @@ describe('SIGTERM', () => {
   });
 
   it('in the delay, and then another: it ends at once', async () => {
-    const { process } = await start({ SIDECAR_DRAIN_DELAY: '30s' });
+    const { process } = await serveBeforeFake({ SIDECAR_DRAIN_DELAY: '30s' });
     process.signal('SIGTERM');
     await process.says(/serving on until load balancers/);
     process.signal('SIGTERM');
@@ -146,7 +131,7 @@ describe('SIGTERM', () => {
   });
 
   it('with nothing to do: exit code 0, and every line is written', async () => {
-    const { upstream, process, sidecar } = await start({ SIDECAR_DRAIN_DELAY: '0' });
+    const { upstream, process, sidecar } = await serveBeforeFake({ SIDECAR_DRAIN_DELAY: '0' });
     const asked = ask(sidecar);
     asked.request.end();
     (await upstream.next()).answer('200 OK', 'served');

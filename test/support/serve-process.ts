@@ -4,6 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { startFakeUpstream } from './fake-upstream.ts';
 import { recordArtefact, recordSettings, recordState } from './key-ledger.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -95,4 +97,15 @@ export async function serveProcess(
       await rm(cwd, { recursive: true, force: true });
     },
   };
+}
+
+/** A process that serves, before a fake LiteLLM that it knows to be there; both end with the test. */
+export async function serveBeforeFake(settings: Readonly<Record<string, string>>) {
+  const upstream = await startFakeUpstream();
+  onTestFinished(upstream.stop);
+  const process = await serveProcess({ SIDECAR_UPSTREAM: upstream.url, ...settings });
+  onTestFinished(process.clear);
+  const sidecar = await process.ready();
+  await process.says(/LiteLLM answers/);
+  return { upstream, process, sidecar };
 }
