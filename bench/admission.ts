@@ -33,12 +33,13 @@ function makeKeys(clients: number, generations: number) {
     if (!done.ok) throw new Error(`${command.kind}: ${JSON.stringify(done)}`);
     keyring = done.keyring;
   };
+  const open = { namesEndUsers: false, limits: undefined, models: [] } as const;
   const none = { source: undefined, compromised: false, idempotency: undefined };
   const graces = { graceMs: 86_400_000, maxGraceMs: 86_400_000 };
   const newest = Array.from({ length: clients }, (_, at) => {
     const client = `client-${at}`;
     const about = { scopes: ['inference'], allowFrom: [], expiresAt: undefined } as const;
-    carryOut({ kind: 'addClient', client, namesEndUsers: false, ...about });
+    carryOut({ kind: 'addClient', client, ...open, ...about });
     const keys = Array.from({ length: generations }, generateKey);
     for (const key of keys) {
       const digest = digestOf(key);

@@ -11,6 +11,7 @@ const STATUS_OF = {
   route_denied: 403,
   scope_denied: 403,
   address_denied: 403,
+  model_denied: 403,
   bad_target: 400,
   bad_request: 400,
   // RFC 9110 §15.5.9 and RFC 6585 §5: SDKs send a 408 again, and a 431 says what to shorten.
@@ -18,6 +19,7 @@ const STATUS_OF = {
   headers_too_large: 431,
   body_too_large: 413,
   too_many_failures: 429,
+  rate_limited: 429,
   sidecar_failed: 500,
   upstream_unavailable: 503,
   draining: 503,
@@ -41,6 +43,8 @@ export interface Refusal {
   readonly message: string;
   /** Seconds, for `Retry-After` (RFC 9110 §10.2.3); set on 429 and 503. */
   readonly retryAfter?: number;
+  /** `x-should-retry: false`, which SDKs heed: until then nothing changes. */
+  readonly final?: true;
   /** What happened, for the log only. */
   readonly cause?: unknown;
 }
@@ -49,7 +53,7 @@ export interface Refusal {
 export const refusal = (
   code: RefusalCode,
   message: string,
-  extra: Pick<Refusal, 'retryAfter' | 'cause'> = {},
+  extra: Omit<Refusal, 'code' | 'message'> = {},
 ): Refusal => ({ code, message, ...extra });
 
 /** Whether a value that may be a decision in favour is a refusal. */

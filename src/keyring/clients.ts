@@ -31,7 +31,7 @@ type AddClient = Extract<Command, { kind: 'addClient' }>;
 export function addClient(keyring: Keyring, command: AddClient, now: number): Transition {
   const fault = addingFault(keyring, command, now);
   if (fault !== undefined) return fault;
-  const { client: name, allowFrom, expiresAt, namesEndUsers } = command;
+  const { client: name, allowFrom, expiresAt, namesEndUsers, limits, models } = command;
   const client: Client = {
     name,
     scopes: SCOPES.filter((scope) => command.scopes.includes(scope)),
@@ -39,6 +39,9 @@ export function addClient(keyring: Keyring, command: AddClient, now: number): Tr
     createdAt: now,
     expiresAt,
     namesEndUsers,
+    limits,
+    models,
+    inFile: false,
     disabled: true,
     disabledByHand: false,
     removed: false,

@@ -1,4 +1,5 @@
 import { nearest } from '../text/nearest.ts';
+import type { ClientLimits } from './client-limits.ts';
 import {
   type Client,
   type DeclaredSource,
@@ -26,6 +27,8 @@ export type Command =
       readonly allowFrom: readonly string[];
       readonly expiresAt: number | undefined;
       readonly namesEndUsers: boolean;
+      readonly limits: ClientLimits | undefined;
+      readonly models: readonly string[];
     }
   /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {

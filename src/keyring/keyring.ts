@@ -1,4 +1,5 @@
 import { isClientName } from '../client-name.ts';
+import type { ClientLimits } from './client-limits.ts';
 
 /** The scopes that a client may be given; `full` includes the others. */
 export const SCOPES = ['inference', 'passthrough', 'full'] as const;
@@ -102,6 +103,12 @@ export interface Client {
    * LiteLLM is told their own name as that of the end user.
    */
   readonly namesEndUsers: boolean;
+  /** Undefined: none. */
+  readonly limits: ClientLimits | undefined;
+  /** The models that it may use, with `*` for any characters; empty: all. */
+  readonly models: readonly string[];
+  /** The clients file rules it: it may have several active keys, and no command changes it. */
+  readonly inFile: boolean;
   /** Whether all of its keys are refused as revoked, as they are without an active generation. */
   readonly disabled: boolean;
   /** Whether somebody disabled it: then a new key does not enable it, and only `enable` does. */

@@ -1,4 +1,5 @@
 import { MASTER } from '../client-name.ts';
+import type { ClientLimits } from './client-limits.ts';
 import { digestOf, isWellFormedKey } from './key.ts';
 import {
   activeOf,
@@ -22,6 +23,10 @@ export interface KnownKey {
   readonly allowFrom: readonly string[];
   /** What LiteLLM is told as the end user's name; undefined: what the client says. */
   readonly endUser: string | undefined;
+  /** Undefined: none. The same object until they change. */
+  readonly limits: ClientLimits | undefined;
+  /** Undefined: all. The same array until they change. */
+  readonly models: readonly string[] | undefined;
   /** Why the key is refused at any time; undefined: it is valid until `validUntil`. */
   readonly fault: 'expired_key' | 'revoked_key' | undefined;
   /** Set where not the key is refused, or will be at `validUntil`, but its client. */
@@ -90,12 +95,13 @@ export function snapshotOf({ clients, tombstones }: Keyring): KeyringSnapshot {
 }
 
 function* validOf(client: Client): Generator<readonly [digest: string, key: KnownKey]> {
-  const { name, disabled, allowFrom, generations, staged } = client;
+  const { name, disabled, allowFrom, limits, generations, staged } = client;
   const scopes = new Set(client.scopes);
   const expiresAt = client.expiresAt ?? Infinity;
   const waiting = oldestWaiting(client);
   const endUser = name === MASTER || client.namesEndUsers ? undefined : name;
-  const common = { client: name, scopes, allowFrom, endUser };
+  const models = client.models.length > 0 ? client.models : undefined;
+  const common = { client: name, scopes, allowFrom, endUser, limits, models };
   for (const generation of generations) {
     const { number, digest, state } = generation;
     const end = endOf(generation) ?? Infinity;
@@ -125,7 +131,7 @@ function reasonOf({ disabled }: Client, endsFirst: boolean): Pick<KnownKey, 'ofC
 /** A retired key is told as expired even where its client is disabled: that says more. */
 const keyOfTombstone = ({ client, number, state, endedAt }: Tombstone): KnownKey => ({
   ...{ id: idOf(client, number), client, state, scopes: NO_SCOPES, allowFrom: [] },
-  endUser: client,
+  ...{ endUser: client, limits: undefined, models: undefined },
   fault: state === 'retired' ? 'expired_key' : 'revoked_key',
   ...{ validUntil: endedAt, startsClock: false },
 });

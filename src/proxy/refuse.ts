@@ -67,6 +67,7 @@ export function refusalAnswer(
   // RFC 9110 §11.6.1: a 401 names the scheme.
   if (status === 401) headers.push('www-authenticate', 'Bearer');
   if (refusal.retryAfter !== undefined) headers.push('retry-after', String(refusal.retryAfter));
+  if (refusal.final) headers.push('x-should-retry', 'false');
   if (context.reader !== undefined) {
     headers.push('access-control-allow-origin', context.reader);
     headers.push('access-control-expose-headers', EXPOSED, 'vary', 'Origin');

@@ -22,6 +22,8 @@ const NEW_MASTER = {
   allowFrom: [],
   expiresAt: undefined,
   namesEndUsers: true,
+  limits: undefined,
+  models: [],
 } as const;
 
 /** What became of a declared value. */

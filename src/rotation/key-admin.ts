@@ -149,7 +149,8 @@ async function addClient(
   const fields = [client, [...scopes].sort(), places, expiresInMs ?? null, namesEndUsers];
   const idempotency = idempotencyOf(idempotencyKey, fields);
   const expiresAt = expiresInMs === undefined ? undefined : sources.now() + expiresInMs;
-  const newClient = { scopes, allowFrom, expiresAt, namesEndUsers };
+  const rights = { scopes, allowFrom, expiresAt, namesEndUsers };
+  const newClient = { ...rights, limits: undefined, models: [] };
   const rotation = { client, graceMs, compromised: false, idempotency, newClient };
   return rotateView(options, await rotator.rotate(rotation, by));
 }

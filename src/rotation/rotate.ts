@@ -26,7 +26,7 @@ export interface Rotation {
   readonly idempotency: Idempotency | undefined;
   /** Set: the client is made with the key, as this says. */
   readonly newClient:
-    | Pick<Client, 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers'>
+    | Pick<Client, 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers' | 'limits' | 'models'>
     | undefined;
 }
 

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import * as z from 'zod';
+import { LIMIT_MODES } from '../keyring/client-limits.ts';
 import { checkInvariants, DIGEST } from '../keyring/invariants.ts';
 import { type Client, DECLARED_SOURCES, SCOPES, type Tombstone } from '../keyring/keyring.ts';
 import type { StoredKeyring } from './key-store.ts';
@@ -51,6 +52,19 @@ const staged = z
     idempotency: z.strictObject(idempotency).optional(),
   })
   .transform((read) => ({ source: undefined, idempotency: undefined, ...read }));
+const noAmounts = {
+  ...{ rpm: undefined, parallel: undefined, tokensPerDay: undefined, usdPerDay: undefined },
+};
+const amount = z.number().positive().optional();
+const limits = z
+  .strictObject({
+    rpm: amount,
+    parallel: amount,
+    tokensPerDay: amount,
+    usdPerDay: amount,
+    mode: z.enum(LIMIT_MODES),
+  })
+  .transform((read) => ({ ...noAmounts, ...read }));
 const clientFields = z.strictObject({
   name: z.string().min(1),
   scopes: z.array(z.enum(SCOPES)),
@@ -60,13 +74,21 @@ const clientFields = z.strictObject({
   disabled: z.boolean(),
   disabledByHand: z.boolean().optional(),
   namesEndUsers: z.boolean().default(false),
+  limits: limits.optional(),
+  models: z.array(z.string()).default([]),
+  inFile: z.boolean().default(false),
   removed: z.boolean(),
   lastNumber: z.int().nonnegative(),
   generations: z.array(generation),
   staged: staged.optional(),
   idempotency: z.strictObject({ ...idempotency, number }).optional(),
 });
-const absent = { expiresAt: undefined, staged: undefined, idempotency: undefined };
+const absent = {
+  expiresAt: undefined,
+  limits: undefined,
+  staged: undefined,
+  idempotency: undefined,
+};
 /** Where it is not said who disabled a client: without an active key nobody had to. */
 const wasDisabledByHand = (
   disabled: boolean,
@@ -124,8 +146,9 @@ const oldGeneration = generationFields.extend({
   state: z.enum(['active', 'retiring', 'retired', 'revoked']),
   endedAt: z.number().optional(),
 });
+const newRights = { namesEndUsers: true, limits: true, models: true, inFile: true } as const;
 const oldClient = clientFields
-  .omit({ lastNumber: true, disabledByHand: true, namesEndUsers: true })
+  .omit({ lastNumber: true, disabledByHand: true, ...newRights })
   .extend({ generations: z.array(oldGeneration) });
 const oldDocument = document.extend({
   format: z.literal(1),
@@ -237,7 +260,8 @@ function withoutEnded({ generations, ...rest }: OldClient): Client {
   );
   const lastNumber = generations.at(-1)?.number ?? 0;
   const disabledByHand = wasDisabledByHand(rest.disabled, valid);
-  const more = { disabledByHand, namesEndUsers: false };
+  const rights = { namesEndUsers: false, limits: undefined, models: [], inFile: false };
+  const more = { disabledByHand, ...rights };
   return { ...absent, ...rest, ...more, lastNumber, generations: valid };
 }
 

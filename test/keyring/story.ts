@@ -62,6 +62,8 @@ export const adding = (client: string, changes: Partial<Add> = {}): Add => ({
   scopes: client === MASTER ? ['full'] : ['inference'],
   allowFrom: [],
   namesEndUsers: false,
+  limits: undefined,
+  models: [],
   expiresAt: undefined,
   ...changes,
 });

@@ -56,6 +56,8 @@ function commandOf(op: NaiveOp): Command {
         scopes: ['full'],
         allowFrom: [],
         namesEndUsers: false,
+        limits: undefined,
+        models: [],
         expiresAt: op.expiresAt ?? undefined,
       };
     case 'revoke':

@@ -54,6 +54,8 @@ async function running(everyMs = 0) {
     scopes: ['full'],
     allowFrom: [],
     namesEndUsers: true,
+    limits: undefined,
+    models: [],
   } as const;
   await keeper.change([{ kind: 'addClient', ...master, expiresAt: undefined }], 'cli:a');
   const usage = createUsageTracker({ now: clock.now, initial: new Map() });
@@ -96,6 +98,8 @@ describe('by time alone', () => {
       scopes: ['inference'],
       allowFrom: [],
       namesEndUsers: false,
+      limits: undefined,
+      models: [],
     } as const;
     await keeper.change([{ kind: 'addClient', ...ci, expiresAt }], 'cli:a');
     await vi.advanceTimersByTimeAsync(4900);

@@ -30,7 +30,7 @@ function decoded(bytes: string | Buffer): Keyring {
 /** A keyring as format 1 had it: what ended stands among the other generations of a client. */
 function inFormat1({ clients, tombstones, ...rest }: Keyring): Buffer {
   const rows = [...clients.values()].map(
-    ({ lastNumber: _, disabledByHand: __, namesEndUsers: ___, ...client }) => {
+    ({ lastNumber, disabledByHand, namesEndUsers, limits, models, inFile, ...client }) => {
       const ended = [...tombstones.values()].filter((each) => each.client === client.name);
       const row = [...client.generations, ...ended.map(oldGeneration)];
       return { ...client, generations: row.sort((one, other) => one.number - other.number) };

@@ -31,6 +31,8 @@ export async function keeperWith(mayWrite = () => true) {
         scopes: ['full'],
         allowFrom: [],
         namesEndUsers: false,
+        limits: undefined,
+        models: [],
         expiresAt: undefined,
       },
       stage('first'),

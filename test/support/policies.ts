@@ -32,6 +32,8 @@ export const knownKey = (client: string, changes: Partial<KnownKey> = {}): Known
   scopes: new Set<Scope>(['full']),
   allowFrom: [],
   endUser: undefined,
+  limits: undefined,
+  models: undefined,
   fault: changes.state === undefined ? undefined : FAULTS[changes.state],
   validUntil: Infinity,
   startsClock: false,
