@@ -57,6 +57,12 @@ export const SETTINGS = {
       default: 'false',
       help: 'with a key in x-litellm-api-key, Authorization is passed on, for the provider',
     },
+    /** Of YAML: the clients that no command changes. */
+    clientsFile: {
+      name: 'SIDECAR_CLIENTS',
+      kind: optional(path),
+      help: 'a file with clients, their keys as digests, and what they may do',
+    },
     failuresPerMinute: {
       name: 'SIDECAR_FAILURES_PER_MINUTE',
       kind: integer(0, 1_000_000),

@@ -193,3 +193,63 @@ export const size: Kind<number> = {
   allowed: 'a size with its unit, such as 100B, 512KiB, 1MiB or 10MB, or 0',
   show: showSize,
 };
+
+/** SI, as tokens are counted. */
+const MULTIPLES = { '': 0, k: 3, K: 3, M: 6, G: 9 } as const;
+
+/** The number that digits behind the point and a multiple make; undefined: it is no such number. */
+function readMultiple(text: string, mostPlaces: number): number | undefined {
+  const match = /^(\d{1,16})(?:\.(\d{1,12}))?([kKMG]?)$/.exec(text);
+  if (match === null) return undefined;
+  const [, whole = '', fraction = '', multiple = ''] = match;
+  const power = MULTIPLES[multiple as keyof typeof MULTIPLES];
+  const digits = fraction.replace(/0+$/, '');
+  if (digits.length > power + mostPlaces) return undefined;
+  // By its decimal digits, so that 1.1M is 1,100,000 and nothing beside it.
+  return Number(`${whole}.${digits || '0'}e${power}`);
+}
+
+const MOST_USD = 1e9;
+const NOTHING = '0 lets nobody in: leave it out for no limit, or disable the client';
+
+/** How many of something, above 0: `60`, `1.5k`, `2M` or `1G`. At most 2^53 - 1. */
+export function readCount(text: string): Reading<number> {
+  const count = readMultiple(text, 0);
+  if (count === undefined) return wrong(amountHint(text, readCount));
+  if (count === 0) return wrong(NOTHING);
+  return Number.isSafeInteger(count) ? got(count) : wrong('that is more than can be counted');
+}
+
+/** US dollars, above 0: `5`, `0.50`, `1.5k`. To a millionth, as prices of tokens are. */
+export function readUsd(text: string): Reading<number> {
+  const usd = readMultiple(text, 6);
+  if (usd === undefined) return wrong(amountHint(text, readUsd));
+  if (usd === 0) return wrong(NOTHING);
+  return usd <= MOST_USD ? got(usd) : wrong('that is more than a billion');
+}
+
+/** What was meant: the text without what does not belong in it, where that can be read. */
+function amountHint(text: string, read: Kind<number>['read']): string {
+  if (/^[-\u2212]\s*\d/.test(text)) return 'above 0: leave it out for no limit';
+  const plain = text
+    .replace(/[$_\s]|usd$|(?:tokens|requests|rpm)$|\/(?:min|minute|day|d|m)$/gi, '')
+    .replace(/^(\d+),(\d{1,2})$/, '$1.$2')
+    .replace(/,(?=\d{3}(?:\D|$))/g, '')
+    .replace(/(?<=\d)m$/, 'M')
+    .replace(/(?<=\d)(?:bn?)$/i, 'G');
+  return plain !== text && 'value' in read(plain) ? `did you mean ${plain}?` : '';
+}
+
+/** A number of requests or tokens. */
+export const amount: Kind<number> = {
+  read: readCount,
+  allowed: 'a whole number above 0, such as 60, 1.5k or 2M',
+  show: String,
+};
+
+/** An amount of money. */
+export const dollars: Kind<number> = {
+  read: readUsd,
+  allowed: 'US dollars above 0, such as 5 or 0.50',
+  show: String,
+};

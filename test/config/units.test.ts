@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  readCount,
   readDuration,
   readSpan,
+  readUsd,
   share,
   showDuration,
   showSize,
@@ -194,6 +196,92 @@ describe('a share', () => {
       fc.property(fc.integer({ min: 0, max: 1_000_000 }), (millionths) => {
         const value = millionths / 1_000_000;
         expect(share.read(share.show(value))).toEqual({ value });
+      }),
+    );
+  });
+});
+
+describe('an amount', () => {
+  it.each([
+    ['1', 1],
+    ['60', 60],
+    ['060', 60],
+    ['1.5k', 1500],
+    ['1.5K', 1500],
+    ['2M', 2_000_000],
+    ['1.1M', 1_100_000],
+    ['2.0', 2],
+    ['3G', 3_000_000_000],
+    ['9007199254740991', Number.MAX_SAFE_INTEGER],
+  ])('counts %s', (text, count) => {
+    expect(readCount(text)).toEqual({ value: count });
+  });
+
+  it.each([
+    ['0', '0 lets nobody in: leave it out for no limit, or disable the client'],
+    ['0k', '0 lets nobody in: leave it out for no limit, or disable the client'],
+    ['-5', 'above 0: leave it out for no limit'],
+    ['\u22125', 'above 0: leave it out for no limit'],
+    ['2m', 'did you mean 2M?'],
+    ['2B', 'did you mean 2G?'],
+    ['2 M', 'did you mean 2M?'],
+    ['60/min', 'did you mean 60?'],
+    ['60 rpm', 'did you mean 60?'],
+    ['1_000', 'did you mean 1000?'],
+    ['1,000,000', 'did you mean 1000000?'],
+    ['9007199254740992', 'that is more than can be counted'],
+    ['9999999G', 'that is more than can be counted'],
+    ['1.5', ''],
+    ['1.2345k', ''],
+    ['1e3', ''],
+    ['0x10', ''],
+    ['NaN', ''],
+    ['Infinity', ''],
+    ['-', ''],
+    ['', ''],
+    ['.5k', ''],
+    ['\u0663', ''],
+  ])('refuses to count %j', (text, hint) => {
+    expect(readCount(text)).toEqual({ hint });
+  });
+
+  it.each([
+    ['5', 5],
+    ['0.50', 0.5],
+    ['0.1', 0.1],
+    ['0.000001', 0.000_001],
+    ['1.5k', 1500],
+    ['1G', 1e9],
+  ])('reads %s as dollars', (text, usd) => {
+    expect(readUsd(text)).toEqual({ value: usd });
+  });
+
+  it.each([
+    ['0', '0 lets nobody in: leave it out for no limit, or disable the client'],
+    ['0.00', '0 lets nobody in: leave it out for no limit, or disable the client'],
+    ['-0.5', 'above 0: leave it out for no limit'],
+    ['5$', 'did you mean 5?'],
+    ['$5', 'did you mean 5?'],
+    ['5 USD', 'did you mean 5?'],
+    ['5/day', 'did you mean 5?'],
+    ['0,50', 'did you mean 0.50?'],
+    ['$1,000', 'did you mean 1000?'],
+    ['2G', 'that is more than a billion'],
+    ['0.0000001', ''],
+    ['5\u20ac', ''],
+    ['five', ''],
+    ['NaN', ''],
+    ['1e-3', ''],
+    ['', ''],
+  ])('refuses %j as dollars', (text, hint) => {
+    expect(readUsd(text)).toEqual({ hint });
+  });
+
+  it('is read as it is shown', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000_000_000 }), (count) => {
+        expect(readCount(String(count))).toEqual({ value: count });
+        expect(readUsd((count / 1_000_000).toFixed(6))).toEqual({ value: count / 1_000_000 });
       }),
     );
   });
