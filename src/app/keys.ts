@@ -119,6 +119,7 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
 
 const SENTENCES: Readonly<Record<KeyringEvent['kind'], string>> = {
   clientAdded: 'a client was added',
+  clientChanged: 'what a client may do was changed',
   rotated: 'a key was rotated',
   clockStarted: 'a newer key is in use: the grace of the older one runs',
   published: 'every publish target has the new key',

@@ -17,3 +17,33 @@ export interface ClientLimits {
   readonly usdPerDay: number | undefined;
   readonly mode: LimitMode;
 }
+
+/** The amounts that may be limited, in the order in which they are shown. */
+export const LIMITED = ['rpm', 'parallel', 'tokensPerDay', 'usdPerDay'] as const;
+export type Limited = (typeof LIMITED)[number];
+
+/** What changes in limits: what is not there stays, and an undefined amount is unlimited again. */
+export type LimitChanges = { readonly [Each in Limited]?: number | undefined } & {
+  readonly mode?: LimitMode;
+};
+
+const NO_AMOUNTS = {
+  ...{ rpm: undefined, parallel: undefined, tokensPerDay: undefined, usdPerDay: undefined },
+};
+
+export const limitsNothing = (limits: ClientLimits): boolean =>
+  LIMITED.every((name) => limits[name] === undefined);
+
+/**
+ * The limits after some changes; undefined changes take all of them off. Without an amount nothing
+ * is left of them, unless the changes name a mode: for that there must be something to limit.
+ */
+export function changedLimits(
+  before: ClientLimits | undefined,
+  changes: LimitChanges | undefined,
+): ClientLimits | undefined {
+  if (changes === undefined) return undefined;
+  const mode = changes.mode ?? before?.mode ?? 'refuse';
+  const after: ClientLimits = { ...NO_AMOUNTS, ...before, ...changes, mode };
+  return limitsNothing(after) && changes.mode === undefined ? undefined : after;
+}

@@ -1,4 +1,5 @@
 import { isClientName, MASTER } from '../client-name.ts';
+import { changedLimits, limitsNothing } from './client-limits.ts';
 import {
   type Command,
   changed,
@@ -54,7 +55,7 @@ export function addClient(keyring: Keyring, command: AddClient, now: number): Tr
 }
 
 function addingFault(keyring: Keyring, command: AddClient, now: number): Refused | undefined {
-  const { client, scopes, expiresAt } = command;
+  const { client, scopes } = command;
   if (!isClientName(client)) {
     return refuse(
       'bad_client_name',
@@ -71,14 +72,69 @@ function addingFault(keyring: Keyring, command: AddClient, now: number): Refused
   if (scopes.length === 0 || !scopes.every((scope) => SCOPES.includes(scope))) {
     return refuse('bad_scopes', `a client has one or more of the scopes ${SCOPES.join(', ')}`);
   }
-  if (expiresAt !== undefined && !(Number.isFinite(expiresAt) && expiresAt > now)) {
-    return refuse('bad_expiry', 'a client can expire only in the future', 'such as 90d from now');
-  }
-  if (client !== MASTER) return undefined;
-  if (!scopes.includes('full')) {
+  if (client === MASTER && !scopes.includes('full')) {
     return refuse('bad_scopes', `${MASTER} has the scope full, and cannot do with less`);
   }
-  return expiresAt === undefined ? undefined : refuse('bad_expiry', `${MASTER} does not expire`);
+  return endFault(client, command.expiresAt, now) ?? limitsFault(command.limits);
+}
+
+/** What is wrong with a new end of a client. */
+function endFault(name: string, expiresAt: number | undefined, now: number): Refused | undefined {
+  if (expiresAt === undefined) return undefined;
+  if (!(Number.isFinite(expiresAt) && expiresAt > now)) {
+    return refuse('bad_expiry', 'a client can expire only in the future', 'such as 90d from now');
+  }
+  return name === MASTER ? refuse('bad_expiry', `${MASTER} does not expire`) : undefined;
+}
+
+/** What is wrong with new limits. */
+function limitsFault(limits: Client['limits']): Refused | undefined {
+  if (limits === undefined || !limitsNothing(limits)) return undefined;
+  const hint = 'say a limit with it, such as 60 requests a minute';
+  return refuse('bad_limits', `nothing is limited, so there is nothing to ${limits.mode}`, hint);
+}
+
+type SetClient = Extract<Command, { kind: 'setClient' }>;
+
+/** Changes what a client may do; its scopes stay, and so do its keys. */
+export const setClient = (keyring: Keyring, command: SetClient, now: number): Transition =>
+  withClient(keyring, command.client, (client) => {
+    const { changes } = command;
+    const limits =
+      'limits' in changes ? changedLimits(client.limits, changes.limits) : client.limits;
+    const next = { ...client, ...changes, limits };
+    const fault = endFault(client.name, changes.expiresAt, now) ?? limitsFault(limits);
+    if (fault !== undefined) return fault;
+    const told = changesBetween(client, next);
+    if (Object.keys(told).length === 0) return unchanged(keyring);
+    return changed(keyring, next, [{ kind: 'clientChanged', client: client.name, changes: told }]);
+  });
+
+/** `{ rpm: '60 → 120' }`: what of a client's rights is not as it was. */
+function changesBetween(before: Client, after: Client): Readonly<Record<string, string>> {
+  const [old, now] = [wordsOf(before), wordsOf(after)];
+  return Object.fromEntries(
+    Object.entries(now)
+      .filter(([name, word]) => old[name] !== word)
+      .map(([name, word]) => [name, `${old[name] ?? ''} → ${word}`]),
+  );
+}
+
+/** What a client may do, each right in words. */
+function wordsOf({ limits, models, allowFrom, expiresAt, namesEndUsers }: Client) {
+  const amount = (value: number | undefined): string => String(value ?? 'none');
+  const words: Readonly<Record<string, string>> = {
+    rpm: amount(limits?.rpm),
+    parallel: amount(limits?.parallel),
+    tokensPerDay: amount(limits?.tokensPerDay),
+    usdPerDay: amount(limits?.usdPerDay),
+    limitMode: limits?.mode ?? 'refuse',
+    models: models.join(', ') || 'all',
+    allowFrom: allowFrom.join(', ') || 'anywhere',
+    expiresAt: expiresAt === undefined ? 'never' : new Date(expiresAt).toISOString(),
+    namesEndUsers: namesEndUsers ? 'yes' : 'no',
+  };
+  return words;
 }
 
 /** Whether a client has had no key since it was added, or was added again. */

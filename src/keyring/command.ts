@@ -1,5 +1,5 @@
 import { nearest } from '../text/nearest.ts';
-import type { ClientLimits } from './client-limits.ts';
+import type { ClientLimits, LimitChanges } from './client-limits.ts';
 import {
   type Client,
   type DeclaredSource,
@@ -14,6 +14,17 @@ import {
   type Staged,
   type Tombstone,
 } from './keyring.ts';
+
+/** What changes in what a client may do; what is not there stays. */
+export interface ClientChanges {
+  readonly allowFrom?: readonly string[];
+  /** Undefined: it does not expire any more. */
+  readonly expiresAt?: number | undefined;
+  readonly namesEndUsers?: boolean;
+  /** Undefined: none any more. */
+  readonly limits?: LimitChanges | undefined;
+  readonly models?: readonly string[];
+}
 
 /** What may be done to a keyring. Before each command the generations that are due are retired. */
 export type Command =
@@ -30,6 +41,7 @@ export type Command =
       readonly limits: ClientLimits | undefined;
       readonly models: readonly string[];
     }
+  | { readonly kind: 'setClient'; readonly client: string; readonly changes: ClientChanges }
   /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {
       readonly kind: 'stage';
@@ -60,6 +72,8 @@ export type Command =
 /** What a command did, for the audit, the log and the metrics, and for whoever cuts requests. */
 export type KeyringEvent = { readonly client: string } & (
   | { readonly kind: 'clientAdded' | 'clientDisabled' | 'clientEnabled' | 'clientRemoved' }
+  /** What was changed, in words, by its name: `{ rpm: '60 → 120', models: 'all → gpt-4o*' }`. */
+  | { readonly kind: 'clientChanged'; readonly changes: Readonly<Record<string, string>> }
   | {
       readonly kind: 'rotated';
       /** The generation that was active before; undefined: the first one. */
@@ -90,6 +104,7 @@ export const KEYRING_ERRORS = [
   'bad_client_name',
   'bad_scopes',
   'bad_expiry',
+  'bad_limits',
   'bad_grace',
   'client_disabled',
   'client_enabled',

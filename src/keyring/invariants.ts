@@ -1,4 +1,5 @@
 import { isClientName, MASTER } from '../client-name.ts';
+import { type ClientLimits, LIMITED, limitsNothing } from './client-limits.ts';
 import {
   activeOf,
   type Client,
@@ -71,6 +72,10 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
     ({ createdAt, expiresAt }) => expiresAt === undefined || expiresAt > createdAt,
   ],
   [
+    'has limits that are none, or a model without a name',
+    ({ limits, models }) => (limits === undefined || isLimit(limits)) && !models.includes(''),
+  ],
+  [
     'has numbers that are not in order',
     ({ lastNumber, generations, staged }) =>
       isAscending([0, ...generations.map(({ number }) => number)]) &&
@@ -122,6 +127,13 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
       name !== MASTER || (!removed && scopes.includes('full') && expiresAt === undefined),
   ],
 ];
+
+const isLimit = (limits: ClientLimits): boolean =>
+  !limitsNothing(limits) &&
+  LIMITED.every((name) => {
+    const amount = limits[name];
+    return amount === undefined || (Number.isFinite(amount) && amount > 0);
+  });
 
 function latestOf({ createdAt, staged, generations }: Client): number {
   let latest = Math.max(createdAt, staged?.stagedAt ?? 0);

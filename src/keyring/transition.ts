@@ -1,4 +1,13 @@
-import { addClient, disable, enable, firstUse, published, remove, revoke } from './clients.ts';
+import {
+  addClient,
+  disable,
+  enable,
+  firstUse,
+  published,
+  remove,
+  revoke,
+  setClient,
+} from './clients.ts';
 import {
   type Command,
   changed,
@@ -72,6 +81,8 @@ function carryOut(keyring: Keyring, command: Command, now: number): Transition {
       return unchanged(keyring);
     case 'addClient':
       return addClient(keyring, command, now);
+    case 'setClient':
+      return setClient(keyring, command, now);
     case 'stage':
       return stage(keyring, command, now);
     case 'commit':

@@ -207,6 +207,8 @@ function auditEntryOf(event: KeyringEvent, by: string, at: number): AuditEntry {
     }
     case 'revoked':
       return { ...common, from: event.generation, detail: { compromised: event.compromised } };
+    case 'clientChanged':
+      return { ...common, detail: event.changes };
     case 'published':
     case 'retired':
       return { ...common, from: event.generation };

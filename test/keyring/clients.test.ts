@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
+import { changedLimits } from '../../src/keyring/client-limits.ts';
+import type { ClientChanges, Command } from '../../src/keyring/command.ts';
 import { findKey, snapshotOf } from '../../src/keyring/snapshot.ts';
 import { adding, createMaster, createStory, DAY, HOUR, START, staging } from './story.ts';
 
@@ -71,6 +73,98 @@ describe('a client that is added', () => {
     expect(story.refused(adding(MASTER, { scopes })).code).toBe('bad_scopes');
     expect(story.refused(adding(MASTER, { expiresAt: START + 1 })).code).toBe('bad_expiry');
     expect(story.keyring.clients.size).toBe(0);
+  });
+});
+
+const setting = (client: string, changes: ClientChanges): Command => ({
+  ...{ kind: 'setClient', client, changes },
+});
+
+describe('a client that is changed', () => {
+  it('is what was said, and otherwise as it was; the event has old and new', () => {
+    const story = createStory();
+    const limits = changedLimits(undefined, { rpm: 60, usdPerDay: 5 });
+    story.add('ci', { allowFrom: ['10.0.0.0/8'], expiresAt: START + DAY, limits });
+    story.rotate('ci', 'c1');
+    const before = story.client('ci');
+    const changes = { limits: { rpm: 120, tokensPerDay: 2e6, mode: 'record' }, models: ['gpt-*'] };
+    expect(story.do(setting('ci', changes as ClientChanges))).toEqual([
+      {
+        ...{ kind: 'clientChanged', client: 'ci' },
+        changes: {
+          rpm: '60 → 120',
+          tokensPerDay: 'none → 2000000',
+          limitMode: 'refuse → record',
+          models: 'all → gpt-*',
+        },
+      },
+    ]);
+    expect(story.client('ci')).toEqual({
+      ...before,
+      limits: {
+        ...{ rpm: 120, parallel: undefined, tokensPerDay: 2e6, usdPerDay: 5, mode: 'record' },
+      },
+      models: ['gpt-*'],
+    });
+    const { generation } = findKey(snapshotOf(story.keyring), 'c1', () => story.now);
+    expect([generation?.limits, generation?.models]).toEqual([
+      story.client('ci').limits,
+      ['gpt-*'],
+    ]);
+  });
+
+  it('loses what is taken off it', () => {
+    const story = createStory();
+    const limits = changedLimits(undefined, { rpm: 60, parallel: 4, mode: 'record' });
+    const places = { allowFrom: ['10.0.0.0/8'], models: ['mock'], namesEndUsers: true };
+    story.add('ci', { ...places, expiresAt: START + DAY, limits });
+    story.do(setting('ci', { limits: { rpm: undefined } }));
+    expect(story.client('ci').limits).toMatchObject({ rpm: undefined, parallel: 4 });
+    story.do(setting('ci', { limits: { parallel: undefined } }));
+    expect(story.client('ci').limits).toBeUndefined();
+    story.do(setting('ci', { limits: { rpm: 1 } }));
+    const all = { limits: undefined, expiresAt: undefined, allowFrom: [], models: [] };
+    expect(story.do(setting('ci', { ...all, namesEndUsers: false }))).toMatchObject([
+      {
+        changes: {
+          rpm: '1 → none',
+          models: 'mock → all',
+          allowFrom: '10.0.0.0/8 → anywhere',
+          expiresAt: '2026-01-02T00:00:00.000Z → never',
+          namesEndUsers: 'yes → no',
+        },
+      },
+    ]);
+    expect(story.client('ci')).toMatchObject({ ...all, namesEndUsers: false });
+  });
+
+  it('is the same keyring, without an event, where nothing changes', () => {
+    const story = createStory();
+    story.add('ci', { limits: changedLimits(undefined, { rpm: 60 }) });
+    const before = story.keyring;
+    expect(story.do(setting('ci', { limits: { rpm: 60 }, models: [] }))).toEqual([]);
+    expect(story.do(setting('ci', {}))).toEqual([]);
+    expect(story.keyring).toBe(before);
+  });
+
+  it('has no end in the past, and no mode without a limit', () => {
+    const story = createStory();
+    story.add('ci');
+    expect(story.refused(setting('ci', { expiresAt: START })).code).toBe('bad_expiry');
+    const mode = { limits: { mode: 'record' } } as const;
+    expect(story.refused(setting('ci', mode)).code).toBe('bad_limits');
+    const limits = changedLimits(undefined, mode.limits);
+    expect(story.refused(adding('qa', { limits })).message).toContain('nothing to record');
+    expect(story.refused(setting('ic', mode)).code).toBe('unknown_client');
+  });
+
+  it('that is master may be limited, has no end, and keeps its scope', () => {
+    const story = createMaster();
+    story.do(setting(MASTER, { limits: { usdPerDay: 5 }, models: ['mock'] }));
+    expect(story.client(MASTER)).toMatchObject({ scopes: ['full'], limits: { usdPerDay: 5 } });
+    expect(story.refused(setting(MASTER, { expiresAt: START + DAY }))).toMatchObject({
+      ...{ code: 'bad_expiry', message: 'master does not expire' },
+    });
   });
 });
 

@@ -37,6 +37,8 @@ const COMMANDS: readonly Command[] = [
     ],
   ]),
   ...[adding(MASTER), adding('ci', { scopes: [] }), adding('ci', { expiresAt: 1 })],
+  { kind: 'setClient', client: 'old', changes: { limits: { mode: 'record' } } },
+  { kind: 'setClient', client: MASTER, changes: { expiresAt: 9e15 } },
   ...[adding('-'), staging('ends', 'new'), staging(MASTER, 'new', { graceMs: -1 })],
   ...[
     verb('disable', 'off'),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
+import { changedLimits, type LimitChanges } from '../../src/keyring/client-limits.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import {
@@ -75,6 +76,11 @@ const staged = (changes: Partial<NonNullable<Client['staged']>>): Keyring => {
   return withMaster({ staged: { ...before, ...changes } });
 };
 
+const limited = (changes: LimitChanges): Keyring => {
+  const limits = changedLimits(undefined, { mode: 'refuse', ...changes });
+  return withMaster({ limits });
+};
+
 describe('a keyring is sound', () => {
   it('with keys of every state', () => {
     const valid = clientOf(full, MASTER).generations.map(({ state }) => state);
@@ -135,6 +141,10 @@ describe('a keyring is broken', () => {
     ['with a staging before its client', staged({ stagedAt: 1 }), /a date that is not valid/],
     ['with a staging of tomorrow', staged({ stagedAt: LATE }), /after the last change/],
     ['with a client that ended first', put(full, { ...ci, expiresAt: 1 }), /expires before/],
+    ['with limits of nothing', limited({}), /limits that are none/],
+    ['with a limit of 0', limited({ rpm: 0 }), /limits that are none/],
+    ['with a limit without an end', limited({ usdPerDay: Infinity }), /limits that are none/],
+    ['with a model of no name', withMaster({ models: ['mock', ''] }), /a model without a name/],
     ['with numbers in disorder', withNumber(3, { number: 5 }), /in order/],
     ['with a number twice', withNumber(3, { number: 2 }), /^master-2 is the name of two keys$/],
     ['with a number of two tombstones', withTombstone(1, { number: 2 }), /^master-2 is the name/],

@@ -28,6 +28,7 @@ interface NaiveClient {
   count: number;
   addedAt: number;
   expiresAt: number | null;
+  rpm: number | null;
 }
 
 export interface NaiveState {
@@ -40,6 +41,7 @@ export interface NaiveState {
 export type NaiveOp =
   | { kind: 'pass' }
   | { kind: 'addClient'; client: string; expiresAt: number | null }
+  | { kind: 'setClient'; client: string; expiresAt?: number | null; rpm?: number | null }
   | { kind: 'stage'; client: string; value: number; grace: number; leaked: boolean; file: boolean }
   | { kind: 'commit'; client: string; published: boolean }
   | { kind: 'revoke' | 'published' | 'firstUse'; client: string; number: number }
@@ -133,7 +135,7 @@ function add(
     gone: false,
     staged: null,
   };
-  clients[name] = { ...client, count: old?.count ?? 0, addedAt: now, expiresAt };
+  clients[name] = { ...client, count: old?.count ?? 0, addedAt: now, expiresAt, rpm: null };
   return undefined;
 }
 
@@ -176,6 +178,8 @@ function ofClient(
   say: Say,
 ): string | undefined {
   switch (op.kind) {
+    case 'setClient':
+      return set(client, op, now);
     case 'stage':
       return stage(state, client, op, now);
     case 'commit':
@@ -196,6 +200,18 @@ function ofClient(
     default:
       return remove(state, client, say);
   }
+}
+
+function set(
+  client: NaiveClient,
+  { expiresAt, rpm }: Extract<NaiveOp, { kind: 'setClient' }>,
+  now: number,
+): string | undefined {
+  const ends = expiresAt !== undefined && expiresAt !== null;
+  if (ends && (expiresAt <= now || client.name === 'master')) return 'bad_expiry';
+  if (expiresAt !== undefined) client.expiresAt = expiresAt;
+  if (rpm !== undefined) client.rpm = rpm;
+  return undefined;
 }
 
 function unstage(state: NaiveState, client: NaiveClient): string | undefined {
@@ -303,6 +319,14 @@ export function answerTo(state: NaiveState, value: number, now: number): string 
   const isShut = key.fate === 'stacked' ? client.off : client.shut;
   if (key.fate === 'revoked' || isShut) return 'revoked_key';
   return now >= Math.min(endOf(key), client.expiresAt ?? Infinity) ? 'expired_key' : null;
+}
+
+/** How many requests a minute a valid key may make; null: as many as it likes. */
+export function rpmOf({ keys, clients }: NaiveState, value: number): number | null {
+  const key = keys.find(
+    (each) => each.value === value && ['staged', 'stacked'].includes(each.fate),
+  );
+  return (key && clients[key.client]?.rpm) ?? null;
 }
 
 /** Whether the use of this key is worth telling. */

@@ -14,6 +14,7 @@ import {
   type NaiveOp,
   type NaiveState,
   naively,
+  rpmOf,
   startsClock,
 } from './naive-keyring.ts';
 
@@ -60,6 +61,14 @@ function commandOf(op: NaiveOp): Command {
         models: [],
         expiresAt: op.expiresAt ?? undefined,
       };
+    case 'setClient': {
+      const { expiresAt, rpm } = op;
+      const changes = {
+        ...(expiresAt !== undefined && { expiresAt: expiresAt ?? undefined }),
+        ...(rpm !== undefined && { limits: { rpm: rpm ?? undefined } }),
+      };
+      return { kind: 'setClient', client: op.client, changes };
+    }
     case 'revoke':
       return { kind: 'revoke', generation: idOf(op.client, op.number), compromised: false };
     case 'remember':
@@ -107,11 +116,13 @@ function look(model: Model, real: Real, now: number): void {
   const values = [...model.state.keys.map((key) => key.value), KEYS.length - 1];
   const answers = values.map((value) => {
     const { generation, fault } = findKey(snapshot, keyOf(value), () => now);
-    return `${value} ${fault ?? null} ${generation?.startsClock ?? false}`;
+    const { startsClock: starts = false, limits } = generation ?? {};
+    return `${value} ${fault ?? null} ${starts} ${limits?.rpm ?? null}`;
   });
   const { state } = model;
   const expected = values.map(
-    (value) => `${value} ${answerTo(state, value, now)} ${startsClock(state, value)}`,
+    (value) =>
+      `${value} ${answerTo(state, value, now)} ${startsClock(state, value)} ${rpmOf(state, value)}`,
   );
   const { file = '', dotenv = '' } = real.keyring.declared;
   const remembered = ['file', 'dotenv'].map((source) => digestAt(state.declared[source] ?? -1));
@@ -199,9 +210,21 @@ const adding = fc
   })
   .map(doing);
 
+const setting = fc
+  .record(
+    {
+      kind: fc.constant('setClient' as const),
+      client,
+      expiresAt: fc.oneof(fc.constant(null), fc.integer({ min: 90, max: 300 })),
+      rpm: fc.constantFrom(null, 1, 60),
+    },
+    { requiredKeys: ['kind', 'client'] },
+  )
+  .map(doing);
+
 const acts = [
   ...[rotating, rotating, rotating, rotating, rotating, numbered, numbered, numbered],
-  ...[numbered, plain, plain, plain, adding],
+  ...[numbered, plain, plain, plain, adding, setting],
   ...[moving, stopping, staging.map(doing)],
   fc.record({ kind: fc.constant('commit' as const), client, published }).map(doing),
   fc.record({ kind: fc.constant('remember' as const), value }).map(doing),

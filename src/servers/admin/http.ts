@@ -11,6 +11,7 @@ const STATUS_OF = {
   bad_client_name: 400,
   bad_scopes: 400,
   bad_expiry: 400,
+  bad_limits: 400,
   bad_grace: 400,
   unauthorized: 401,
   origin_refused: 403,
