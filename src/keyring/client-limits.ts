@@ -47,3 +47,33 @@ export function changedLimits(
   const after: ClientLimits = { ...NO_AMOUNTS, ...before, ...changes, mode };
   return limitsNothing(after) && changes.mode === undefined ? undefined : after;
 }
+
+/** What a client uses of its limits now; `today` is since midnight in UTC. */
+export interface LimitUse {
+  readonly requestsLastMinute: number;
+  /** Requests and tunnels. */
+  readonly inFlight: number;
+  readonly tokensToday: number;
+  readonly usdToday: number;
+  /** For what is in flight, in expectation. */
+  readonly reservedTokens: number;
+  readonly reservedUsd: number;
+}
+
+const USE_OF: { readonly [Each in Limited]: keyof LimitUse } = {
+  ...{ rpm: 'requestsLastMinute', parallel: 'inFlight' },
+  ...{ tokensPerDay: 'tokensToday', usdPerDay: 'usdToday' },
+};
+
+/** How much of each limit is used, 1 being all of it; what is not limited is not there. */
+export function limitShares(
+  limits: { readonly [Each in Limited]: number | null | undefined },
+  use: LimitUse,
+): { readonly [Each in Limited]?: number } {
+  return Object.fromEntries(
+    LIMITED.flatMap((name) => {
+      const amount = limits[name] ?? undefined;
+      return amount === undefined ? [] : [[name, use[USE_OF[name]] / amount]];
+    }),
+  );
+}
