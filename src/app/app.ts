@@ -60,9 +60,8 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     ...options,
     ...{
       metrics: base.metrics,
-      keys,
+      ...{ keys, state },
       checks: checksOf(config, base.metrics.onModels),
-      mayWrite: state.mayWrite,
     },
     shutdown: shutdownCheckOf(config),
     missedMs: base.watched.missedMs,
@@ -73,7 +72,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const traffic = buildTraffic(options, base, { keys, usage, start: litellm });
   begun.push(traffic.close);
   const api = createAdminApi({
-    ...{ admin: keys.admin, audit: state.audit, usage },
+    ...{ admin: state.verbs(keys.admin), audit: state.audit, usage },
     upstream: {
       ...litellm.admin,
       status: async () => traffic.withDownSince(await litellm.status()),

@@ -30,12 +30,12 @@ export async function buildKeys(
       cut: (id) => exchanges.cut(({ generation }) => generation === id),
     },
   }).catch((cause: unknown) => {
-    throw explained(cause, config.state);
+    throw explained(cause);
   });
   state.onRepair((message) =>
     keys.note({ by: 'sidecar', action: 'audit-repaired', detail: { message } }),
   );
-  sayWhichKey(config, keys, log);
+  sayWhichKey(config.state, keys, log);
   return keys;
 }
 
@@ -46,20 +46,24 @@ export function refuseWeakKey({ config, log }: AppOptions): void {
   if (warning !== undefined) log.warn({}, warning);
 }
 
-function explained(cause: unknown, state: string): unknown {
+function explained(cause: unknown): unknown {
   if (cause instanceof StoreError) {
     return new StartupError('state', cause.message, { hint: cause.hint, cause });
   }
   if (cause instanceof AdminError) {
-    const [hint = `let the user that the sidecar runs as write ${state}`] = cause.hints;
+    const [hint = 'let the user that the sidecar runs as write its state folder'] = cause.hints;
     return new StartupError('state', `no key can be made: ${cause.message}`, { hint, cause });
   }
   return cause;
 }
 
 /** Says which key clients present, and how to read one that was made; never the key. */
-function sayWhichKey({ state }: Config, { from, admin }: Keys, log: Log): void {
-  if (from === 'declared') {
+function sayWhichKey(state: Config['state'], { from, admin }: Keys, log: Log): void {
+  if (from === 'nobody') {
+    log.info({}, 'nobody is master: no key is declared, and none is kept');
+    return;
+  }
+  if (from === 'declared' || state === undefined) {
     log.info({}, 'clients present the declared LITELLM_MASTER_KEY');
     return;
   }

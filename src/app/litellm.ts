@@ -25,6 +25,7 @@ import { type Keys, triggerOf } from '../rotation/keys.ts';
 import type { Secret } from '../secret.ts';
 import { readKeyFile, readUpstreamKey, slotKeyPath, stateError } from '../store/key-files.ts';
 import type { AppOptions, Base } from './base.ts';
+import type { State } from './state.ts';
 
 interface LitellmOptions
   extends Pick<AppOptions, 'config' | 'log' | 'places' | 'upstreamKeyPlaces'> {
@@ -33,8 +34,7 @@ interface LitellmOptions
   readonly checks: LitellmChecks;
   /** How the LiteLLM of a slot ends; undefined: nobody can know. */
   readonly shutdown?: ((slot: SlotName) => Promise<Shutdown | undefined>) | undefined;
-  /** Whether this process may still write the state folder. */
-  readonly mayWrite: () => boolean;
+  readonly state: Pick<State, 'mayWrite' | 'acceptedKey'>;
   /** How long this process did not look, in milliseconds in all. */
   readonly missedMs: () => number;
 }
@@ -67,10 +67,10 @@ export interface Litellm {
  * @throws StartupError where its key or its slot cannot be used
  */
 export async function openLitellm(options: LitellmOptions): Promise<Litellm> {
-  const { slots } = options.config;
-  const litellm = await (slots === undefined
+  const { slots, state } = options.config;
+  const litellm = await (slots === undefined || state === undefined
     ? openSomebodyElses(options)
-    : openInSlots(options, slots));
+    : openInSlots(options, { slots, state }));
   const admin = countRotations(litellm.admin, options.metrics.keyEvents);
   return { ...litellm, admin, status: () => statusOf(admin, options) };
 }
@@ -108,7 +108,7 @@ export function checksOf(
     verify: async (slot, key) => told(await verifyLitellm(verification(slot, key))),
     tryKey: async (slot, key) => told(await tryKey(verification(slot, key))),
     async readReport(slot) {
-      if (reports === undefined) return undefined;
+      if (reports === undefined || state === undefined) return undefined;
       // LiteLLM may write its key into the report, where `readReport` hides that key.
       const key = await readKeyFile(slotKeyPath(state, slot)).catch(() => undefined);
       return await readReport(reports, slot, key);
@@ -123,7 +123,7 @@ const SHUTDOWN_LOOK_MS = 1000;
 /** How LiteLLM ends, where a launcher says what it gives to it; undefined: nobody says. */
 export function shutdownCheckOf(config: Config): LitellmOptions['shutdown'] {
   const { rootPath, keyHeader, publicUrl, reports, state, slots } = config;
-  if (slots === undefined || reports === undefined) return undefined;
+  if (slots === undefined || reports === undefined || state === undefined) return undefined;
   const [a, b = a] = config.upstreams;
   const host = publicUrl && { host: publicUrl.host };
   return async (slot) => {
@@ -136,11 +136,14 @@ export function shutdownCheckOf(config: Config): LitellmOptions['shutdown'] {
 
 type Opened = Omit<Litellm, 'status'>;
 
-async function openInSlots(options: LitellmOptions, slots: string): Promise<Opened> {
-  const { config, checks, keys, mayWrite, missedMs } = options;
+async function openInSlots(
+  options: LitellmOptions,
+  folders: { readonly slots: string; readonly state: string },
+): Promise<Opened> {
+  const { config, checks, keys, missedMs } = options;
   const { onHandoverState, onConfigChange } = options.metrics.handoverEvents;
   const { admin, runner, active, key } = await openSlots({
-    ...{ config: { ...config, slots }, checks, mayWrite, missedMs },
+    ...{ config: { ...config, ...folders }, checks, mayWrite: options.state.mayWrite, missedMs },
     ...{ now: keys.onward, sure: keys.sure },
     events: slotEvents(options),
   });
@@ -175,14 +178,16 @@ async function openInSlots(options: LitellmOptions, slots: string): Promise<Open
 
 async function openSomebodyElses(options: LitellmOptions): Promise<Opened> {
   const { config, log, checks, keys, places, upstreamKeyPlaces, missedMs } = options;
+  const { acceptedKey } = options.state;
   const { key, warnings } = await readUpstreamKey(config);
   for (const warning of warnings) log.warn({}, warning);
   const unmanaged = await openUnmanaged({
-    ...{ config, checks, key, isShared: warnings.length > 0, now: keys.onward, missedMs },
+    ...{ config, acceptedKey, checks, key, now: keys.onward, missedMs },
+    isShared: warnings.length > 0,
     places: { upstreamKey: upstreamKeyPlaces, declaredKey: places },
     events: keyChangeEvents(options),
   }).catch((cause: unknown) => {
-    throw stateError(config.state, cause);
+    throw stateError(acceptedKey.place, cause);
   });
   return { ...unmanaged, slot: 'a', key: unmanaged.keys().first };
 }

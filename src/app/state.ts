@@ -1,23 +1,38 @@
 import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
+import { parseLine } from '../keyring/audit.ts';
+import type { KeyAdmin } from '../rotation/admin.ts';
+import { noAudit, withoutChanges } from '../rotation/no-state.ts';
 import { lockedState, openAdminSocket } from '../servers/admin/socket.ts';
 import { readAudit, verifyAudit } from '../store/audit-reader.ts';
 import { sweepLeftovers } from '../store/durable-file.ts';
 import { createFileStore } from '../store/file-store.ts';
-import { clientKeyPath, createKeyFiles, makeStateFolder } from '../store/key-files.ts';
+import {
+  clientKeyPath,
+  createAcceptedKey,
+  createKeyFiles,
+  makeStateFolder,
+} from '../store/key-files.ts';
+import { createPassingStore, NO_ACCEPTED_KEY, NO_KEY_FILES } from '../store/no-state.ts';
 import { behindLinks } from '../store/publish.ts';
+import { createUsageThread } from '../store/usage-thread.ts';
+import { createUsageMemory } from '../usage/memory.ts';
 import type { AppOptions } from './base.ts';
 
-/** The state folder, which this process has locked for itself, and the stores in it. */
-export type State = Awaited<ReturnType<typeof openState>>;
-
 /**
- * Takes the state folder for this process: the admin socket in it is the lock.
- *
- * @throws StartupError where another sidecar has the folder, or it cannot be used
+ * All that is kept, and who may change it: a folder that this process has locked for itself, or
+ * nothing. Only this file asks which.
  */
-export async function openState({ config, log }: AppOptions) {
-  const { state } = config;
+export type State = Awaited<ReturnType<typeof openFolder>>;
+
+/** @throws StartupError where another sidecar has the state folder, or it cannot be used */
+export const openState = (options: AppOptions): Promise<State> => {
+  const { state } = options.config;
+  return state === undefined ? Promise.resolve(keepNothing(options)) : openFolder(options, state);
+};
+
+/** Takes the state folder for this process: the admin socket in it is the lock. */
+async function openFolder({ config, log, usageProgram: program }: AppOptions, state: string) {
   await makeStateFolder(state);
   const path = join(state, 'admin.sock');
   const socket = await openAdminSocket({
@@ -25,7 +40,7 @@ export async function openState({ config, log }: AppOptions) {
     onError: (err) => log.error({ err }, 'the admin socket failed'),
   });
   try {
-    await sweepAll(config);
+    await sweepAll(config, state);
   } catch (error) {
     await socket.close();
     throw error;
@@ -36,10 +51,18 @@ export async function openState({ config, log }: AppOptions) {
   return {
     store: createFileStore({ folder: state, onRepair: (message) => tellRepair(message) }),
     keyFiles: createKeyFiles(state),
+    acceptedKey: createAcceptedKey(state),
     audit: {
       read: (after: number, limit: number) => readAudit(state, { after, limit }),
       verify: () => verifyAudit(state),
     },
+    usage: {
+      ...usageFile(join(state, 'usage.db'), program, log),
+      /** Why a report never has all; undefined: it has. */
+      lacks: undefined as string | undefined,
+    },
+    /** What operators may ask of keys. */
+    verbs: (admin: KeyAdmin): KeyAdmin => admin,
     /** Calls the listener with each repair of the audit, those before this call included. */
     onRepair(listener: (message: string) => void): void {
       tellRepair = listener;
@@ -60,11 +83,45 @@ export async function openState({ config, log }: AppOptions) {
   };
 }
 
+const usageFile = (path: string, program: URL, log: AppOptions['log']) =>
+  createUsageThread({
+    ...{ path, program },
+    onMoved: (where) =>
+      log.error({ where }, `${path} was damaged: it was moved away, and a new one begun`),
+  });
+
 /** Removes the half-written files that a process leaves which is killed while it writes a key. */
-async function sweepAll({ state, publish }: Config): Promise<void> {
+async function sweepAll({ publish }: Config, state: string): Promise<void> {
   await sweepLeftovers(dirname(clientKeyPath(state, 'master')));
   for (const { path } of publish) {
     const target = await behindLinks(path).catch(() => path);
     await sweepLeftovers(dirname(target), basename(target));
   }
+}
+
+/** Nothing is written, and what is in memory goes with the process. */
+function keepNothing({ log }: AppOptions): State {
+  const nothing = () => Promise.resolve();
+  return {
+    store: createPassingStore((text) => {
+      const { seq: _seq, prev: _prev, ...audit } = parseLine(text) ?? {};
+      log.info({ audit }, 'audit');
+    }),
+    ...{ keyFiles: NO_KEY_FILES, acceptedKey: NO_ACCEPTED_KEY },
+    audit: {
+      read: () => Promise.reject(noAudit()),
+      verify: () => Promise.reject(noAudit()),
+    },
+    usage: {
+      ...createUsageMemory(),
+      lacks: 'nothing is kept (SIDECAR_STATE=none), so it began with this process',
+    },
+    verbs: withoutChanges,
+    onRepair: () => undefined,
+    mayWrite: () => true,
+    checkLock: () => undefined,
+    // The ops port has the admin API, where a token opens it.
+    serveAdmin: () => undefined,
+    ...{ drainAdmin: nothing, close: nothing },
+  };
 }

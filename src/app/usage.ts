@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { activeOf, idOf, type Keyring } from '../keyring/keyring.ts';
 import type { Keys } from '../rotation/keys.ts';
 import type { UsageTeller } from '../servers/admin/api.ts';
-import { createUsageThread } from '../store/usage-thread.ts';
 import { createUsageLedger } from '../usage/ledger.ts';
 import { reportOf, secondsOf, type UsageStoreView } from '../usage/report.ts';
 import { createUsageTotals, type UsageEvent } from '../usage/totals.ts';
@@ -16,21 +14,18 @@ const SINCE = { ms: 7 * 86_400_000 };
 export type HourlyUsage = ReturnType<typeof openUsage>;
 
 export function openUsage(
-  { config, log, usageProgram }: AppOptions,
+  { config, log }: AppOptions,
   keys: Keys,
-  { mayWrite }: Pick<State, 'mayWrite'>,
+  { mayWrite, usage }: Pick<State, 'mayWrite' | 'usage'>,
 ) {
-  const { state, usageKeepMs: keepMs } = config;
+  const { usageKeepMs: keepMs } = config;
   const { now, sure } = keys;
-  const path = join(state, 'usage.db');
-  const thread = createUsageThread({
-    ...{ path, program: usageProgram },
-    onMoved: (where) =>
-      log.error({ where }, `${path} was damaged: it was moved away, and a new one begun`),
-  });
+  const { lacks } = usage;
+  const told = (store: UsageStoreView): UsageStoreView =>
+    lacks === undefined ? store : { ...store, up: false, error: lacks, lastWrittenAt: null };
   const totals = createUsageTotals({ now, isActive: activeKeys(keys.keyring) });
   const ledger = createUsageLedger({
-    ...{ totals, ask: thread.ask, now, sure, newId: randomUUID, keepMs, mayWrite },
+    ...{ totals, ask: usage.ask, now, sure, newId: randomUUID, keepMs, mayWrite },
     onStore(error) {
       if (error === undefined) log.info({}, 'usage is written again, all of it');
       else log.error({ fault: error.fault }, `usage is kept in memory: ${error.message}`);
@@ -40,10 +35,10 @@ export function openUsage(
   const reader: UsageTeller = {
     report({ by = 'client', since = SINCE, client, model }) {
       const query = { by, from: secondsOf(since, now()), client, model };
-      if (isOn) return ledger.report(query);
+      if (isOn) return ledger.report(query).then((all) => ({ ...all, store: told(all.store) }));
       return Promise.resolve(reportOf(query, [], { now: now(), store: SWITCHED_OFF }));
     },
-    save: () => (isOn ? ledger.save() : Promise.resolve(SWITCHED_OFF)),
+    save: () => (isOn ? ledger.save().then(told) : Promise.resolve(SWITCHED_OFF)),
   };
   return {
     ...reader,
@@ -52,12 +47,12 @@ export function openUsage(
     /** Writes each minute from now on. */
     start: isOn ? ledger.start : (): void => undefined,
     /** For the gauges: how far the file is behind, where there is one. */
-    readings: isOn ? { usageStore: ledger.reading } : {},
+    readings: isOn && lacks === undefined ? { usageStore: ledger.reading } : {},
     ...{ open: ledger.open, today: ledger.today },
     /** Writes what is left. */
     async close(): Promise<void> {
       const lost = await ledger.close();
-      thread.close();
+      usage.close();
       if (lost > 0) log.error({ rows: lost }, 'usage that could not be written is lost');
     },
   };

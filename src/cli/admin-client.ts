@@ -10,7 +10,8 @@ import {
   type SentOf,
 } from '../servers/admin/endpoints.ts';
 import { fieldOf, oneLine } from '../text/safe.ts';
-import type { SocketReply, SocketRequest } from './admin-socket.ts';
+import type { AdminQuestion, AdminReply } from './admin-door.ts';
+import type { Door } from './settings.ts';
 import { CommandError, EXIT, type ExitCode, type Time } from './terminal.ts';
 
 /** What fills the place in a path: `{ name }` for `/api/clients/{name}`. */
@@ -32,7 +33,7 @@ type Question<R extends AdminRoute> = Names<R> &
   Part<R, 'query'> & { readonly signal?: AbortSignal };
 
 /**
- * Asks the sidecar that runs with a state folder; routes, bodies and answers are those of the table
+ * Asks the running sidecar; routes, bodies and answers are those of the table
  * of its admin API, `servers/admin/endpoints.ts`. Throws `CommandError`.
  */
 export type AdminClient = <R extends AdminRoute>(
@@ -41,8 +42,7 @@ export type AdminClient = <R extends AdminRoute>(
 ) => Promise<AnswerOf<R>>;
 
 interface AdminClientOptions {
-  /** The state folder, absolute. */
-  readonly state: string;
+  readonly door: Door;
   /** The user at the keyboard, for the audit. */
   readonly actor: string;
   readonly time: Time;
@@ -60,14 +60,14 @@ const LOOK_AGAIN_MS = 250;
 const RETRY_AFTER_MS = 500;
 
 export function createAdminClient(options: AdminClientOptions): AdminClient {
-  const { state, time, timeoutMs = ANSWER_WITHIN_MS } = options;
+  const { door, time, timeoutMs = ANSWER_WITHIN_MS } = options;
   const actor = options.actor.replaceAll(/[^\x21-\x7e]/g, '?');
 
-  const answered = async (request: SocketRequest, again: boolean): Promise<SocketReply> => {
+  const answered = async (request: AdminQuestion, again: boolean): Promise<AdminReply> => {
     // Loaded with the first question: `sidecar --help` needs no HTTP.
-    const { BrokenConnection, callSocket } = await import('./admin-socket.ts');
+    const { BrokenConnection, callSidecar } = await import('./admin-door.ts');
     try {
-      return await callSocket(state, request, timeoutMs);
+      return await callSidecar(door, request, timeoutMs);
     } catch (error) {
       if (!(error instanceof BrokenConnection) || !again || request.signal?.aborted) throw error;
       await time.sleep(RETRY_AFTER_MS);
@@ -95,7 +95,7 @@ interface AnyQuestion {
   readonly signal?: AbortSignal;
 }
 
-interface AnyRequest extends SocketRequest {
+interface AnyRequest extends AdminQuestion {
   /**
    * Whether it may be sent a second time where the connection broke before the answer: the first
    * one may have been carried out, and most changes must not be made twice.
@@ -173,7 +173,7 @@ const textsIn = (document: object, name: string): readonly string[] => {
 };
 
 /** The refusal that an answer tells of: a problem (RFC 9457). */
-function refusalOf({ status, body }: SocketReply): AdminRefusal {
+function refusalOf({ status, body }: AdminReply): AdminRefusal {
   const code = textIn(body, 'code') ?? '';
   const detail = textIn(body, 'detail') ?? textIn(body, 'title') ?? `it answered ${status}`;
   const hints = [...textsIn(body, 'hints')];

@@ -3,8 +3,9 @@ import { type AdminClient, AdminRefusal, createAdminClient } from './admin-clien
 import { renderCallers } from './key-report.ts';
 import type { JsonFlag } from './options.ts';
 import { handoverName, stepWords } from './phrases.ts';
-import { findStateFolder } from './settings.ts';
+import { findDoor, findStateFolder } from './settings.ts';
 import {
+  CommandError,
   EXIT,
   type ExitCode,
   personOf,
@@ -22,8 +23,11 @@ export interface CommandContext {
   interrupts(): AbortSignal;
   /** Who asks, as `--as` says; undefined: the user of this process. */
   as(): string | undefined;
-  /** The state folder by the settings, absolute. Throws `CommandError` where they have mistakes. */
-  state(): string;
+  /**
+   * The state folder by the settings, absolute. Throws `CommandError` where they have mistakes, or
+   * there is none: then `instead` says where to look.
+   */
+  state(instead: string): string;
   /** The exit code of the command line; undefined: the process goes on, and sets its own. */
   end(code: ExitCode | undefined): void;
   /** Carries out a command that asks the running sidecar, and ends with its exit code. */
@@ -55,12 +59,16 @@ export function createCommandContext(
   base: Pick<CommandContext, 'terminal' | 'time' | 'interrupts' | 'end' | 'as'>,
 ): CommandContext {
   const { terminal, time, interrupts, end } = base;
-  const state = (): string => findStateFolder(terminal);
+  const state = (instead: string): string => {
+    const folder = findStateFolder(terminal);
+    if (folder !== undefined) return folder;
+    throw new CommandError('nothing is kept here (SIDECAR_STATE=none)', EXIT.failed, [instead]);
+  };
   const onStarting = (waitMs: number): void =>
     say(terminal, `the sidecar is starting; waiting for it, ${waitMs / 1000} s at most`);
   const ask: CommandContext['ask'] = async (flags, command) => {
     const actor = personOf(terminal, base.as());
-    const api = createAdminClient({ state: state(), actor, time, onStarting });
+    const api = createAdminClient({ door: findDoor(terminal), actor, time, onStarting });
     try {
       end(await command({ terminal, time, interrupts, api }));
     } catch (error) {

@@ -8,7 +8,7 @@ import type { Secret } from '../secret.ts';
 import { clientKeyPath } from '../store/key-files.ts';
 import { keyringPath } from '../store/keyring-file.ts';
 import { nearest } from '../text/nearest.ts';
-import { type SettingsInForce, stateFolder } from './settings.ts';
+import type { SettingsInForce } from './settings.ts';
 import { CommandError, EXIT } from './terminal.ts';
 
 /** Where the client key `master` stands. */
@@ -17,20 +17,21 @@ export type MasterKeyPlace =
   | { readonly kind: 'declared'; readonly where: string; readonly key: Secret }
   /** The newest key of `master`, as the sidecar keeps it in `file`: made or declared. */
   | { readonly kind: 'made'; readonly where: string; readonly file: string; readonly key: Secret }
-  /** No sidecar has started with this state folder so far. */
-  | { readonly kind: 'absent'; readonly file: string };
+  /** No sidecar has started with this state folder so far; undefined: there is no such folder. */
+  | { readonly kind: 'absent'; readonly file: string | undefined };
 
 /**
  * What the state folder holds rules: a declared value may be older than the last rotation. Before
  * the first start there is only the declared one. Throws `CommandError`.
  */
 export function findMasterKey(settings: SettingsInForce): MasterKeyPlace {
-  const { config, origins, envFile } = settings;
-  const state = stateFolder(settings);
-  const kept = findKeptKey(state);
+  const { config, origins, envFile, state } = settings;
+  const kept = state === undefined ? undefined : findKeptKey(state);
   if (kept !== undefined) return { kind: 'made', where: kept.file, ...kept };
   const { declaredKey: key } = config;
-  if (key === undefined) return { kind: 'absent', file: clientKeyPath(state, 'master') };
+  if (key === undefined) {
+    return { kind: 'absent', file: state && clientKeyPath(state, 'master') };
+  }
   const where = placeInWords(SETTINGS.declaredKey, origins.declaredKey, envFile);
   return { kind: 'declared', where, key };
 }
@@ -45,7 +46,13 @@ export function findKeptKey(
 }
 
 /** What to tell where `findMasterKey` finds no key. */
-export function noKeyYet(file: string): CommandError {
+export function noKeyYet(file: string | undefined): CommandError {
+  if (file === undefined) {
+    const message = 'no key is declared, and none is kept (SIDECAR_STATE=none)';
+    return new CommandError(message, EXIT.failed, [
+      'present the key of a client, in a file: sidecar check --key-file ./ci.key',
+    ]);
+  }
   // Where a sidecar has run, a rollback alone leaves no key: what it brings back is a digest.
   if (existsSync(keyringPath(dirname(dirname(file))))) {
     return new CommandError(`the sidecar does not keep the key of master (${file})`, EXIT.failed, [

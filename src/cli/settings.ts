@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import { type ConfigPlaces, loadConfig } from '../config/load.ts';
 import { formatMistakes, type Mistake } from '../config/sources.ts';
+import type { Secret } from '../secret.ts';
 import { CommandError, EXIT, say, type Terminal } from './terminal.ts';
 
 /**
@@ -39,14 +40,39 @@ function clientPlaces({ env, cwd }: ConfigPlaces): ConfigPlaces {
   return { env: { ...env, SIDECAR_UPSTREAM: upstream }, cwd };
 }
 
+/** How a command reaches the running sidecar: by its socket, or by its ops port with the token. */
+export type Door =
+  | { readonly kind: 'folder'; readonly state: string }
+  | { readonly kind: 'port'; readonly url: URL; readonly token: Secret };
+
+/** Throws `CommandError` as `findStateFolder` does, or where nothing opens the ops port. */
+export function findDoor(terminal: Terminal): Door {
+  const state = findStateFolder(terminal);
+  if (state !== undefined) return { kind: 'folder', state };
+  const { adminToken: token, opsHost, opsPort } = readClientSettings(terminal).config;
+  if (token !== undefined && opsPort !== 0) {
+    return { kind: 'port', url: new URL(localUrl(opsHost, opsPort)), token };
+  }
+  const why = token === undefined ? 'SIDECAR_ADMIN_TOKEN is not set' : 'SIDECAR_OPS_PORT is 0';
+  throw new CommandError(
+    `a sidecar without a state folder (SIDECAR_STATE=none) is asked on its ops port, and ${why}`,
+    EXIT.configuration,
+    [
+      'set it for the sidecar and for this command',
+      'without it, the ops port has /readyz and /metrics, and the log says the rest',
+    ],
+  );
+}
+
 /**
  * The state folder, absolute: all that a command needs which asks the running sidecar. Whoever must
- * revoke a key at once is not kept from it by a typo somewhere else, but told of that. Throws
- * `CommandError` where no sidecar was started with the folder: it may be another than was meant.
+ * revoke a key at once is not kept from it by a typo somewhere else, but told of that. Undefined:
+ * there is none, by SIDECAR_STATE=none. Throws `CommandError` where no sidecar was started with the
+ * folder: it may be another than was meant.
  */
-export function findStateFolder(terminal: Terminal): string {
+export function findStateFolder(terminal: Terminal): string | undefined {
   const loaded = loadConfig(clientPlaces(terminal));
-  if (loaded.ok) return resolve(terminal.cwd, loaded.config.state);
+  if (loaded.ok) return loaded.state;
   const { mistakes, state } = loaded;
   if (state === undefined || !existsSync(join(state, 'admin.sock'))) throw mistaken(mistakes);
   const names = [...new Set(mistakes.map(({ name }) => name))].join(', ');
@@ -58,6 +84,3 @@ export function findStateFolder(terminal: Terminal): string {
 
 const mistaken = (mistakes: readonly Mistake[]): CommandError =>
   new CommandError(formatMistakes(mistakes).trimEnd(), EXIT.configuration);
-
-/** The state folder, absolute. */
-export const stateFolder = ({ config, cwd }: SettingsInForce): string => resolve(cwd, config.state);

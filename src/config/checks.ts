@@ -1,5 +1,6 @@
 import { relative, resolve } from 'node:path';
 import { type PublishTarget, showPlace } from './kinds.ts';
+import type { AnySetting } from './setting.ts';
 import { type Config, SETTINGS } from './settings.ts';
 import type { Mistake } from './sources.ts';
 import { showDuration, showSize } from './units.ts';
@@ -9,8 +10,14 @@ import { showDuration, showSize } from './units.ts';
  * by itself, which is told already: nothing is said of it here. Relative paths start at `cwd`.
  */
 export function contradictions(config: Partial<Config>, cwd = '/'): Mistake[] {
+  const stateless = withoutState(config);
+  // What is not possible at all is not told a second time for what it lacks.
+  const told = new Set(stateless.map(({ name }) => name));
   const single = RULES.map((rule) => rule(config)).filter((mistake) => mistake !== undefined);
-  return [...single, ...publishMistakes(config, cwd)];
+  return [
+    ...stateless,
+    ...[...single, ...publishMistakes(config, cwd)].filter(({ name }) => !told.has(name)),
+  ];
 }
 
 /** A rule that is asked only where each of the fields that it looks at is there. */
@@ -110,6 +117,44 @@ const RULES = [
     };
   }),
 ];
+
+const NO_STATE = `${SETTINGS.state.name}=none`;
+
+/** What wants a state folder; where there is none, a field is told of unless it is its default. */
+const WANTS_STATE = {
+  publish: 'a new key is published once the keyring is saved, and here no key is made',
+  rotateEveryMs: 'the dates of a schedule are computed from what is stored',
+  slots: "the keys of LiteLLM's slots, and how far a handover is, are stored",
+  reports: 'it is the launcher of SIDECAR_SLOTS that writes them',
+  upstreamRotateEveryMs: 'it wants slots, whose keys are stored',
+  autoReload: 'it wants slots, whose keys are stored',
+} as const satisfies Partial<Record<keyof Config, string>>;
+
+/** All that a sidecar cannot do which keeps nothing. */
+function withoutState(config: Partial<Config>): readonly Mistake[] {
+  if (!('state' in config) || config.state !== undefined) return [];
+  const wanting = Object.entries(WANTS_STATE).flatMap(([field, why]): Mistake[] => {
+    const { name, kind, default: fallback }: AnySetting = SETTINGS[field as keyof Config];
+    const shown = kind.show(config[field as keyof Config]);
+    if (!(field in config) || shown === '' || shown === fallback) return [];
+    return [{ name, found: `${shown}, beside ${NO_STATE}`, allowed: 'nothing there', hint: why }];
+  });
+  const nobody = 'declaredKey' in config && 'clientsFile' in config && !hasClients(config);
+  if (!nobody) return wanting;
+  const { declaredKey, clientsFile } = SETTINGS;
+  return [
+    ...wanting,
+    {
+      name: SETTINGS.state.name,
+      found: `none, and no client: neither ${declaredKey.name} nor ${clientsFile.name} is set`,
+      allowed: 'none together with one of the two, or the path of a folder',
+      hint: 'a key that is made would be kept nowhere: name a file with clients, or declare a key',
+    },
+  ];
+}
+
+const hasClients = ({ declaredKey, clientsFile }: Partial<Config>): boolean =>
+  declaredKey !== undefined || clientsFile !== undefined;
 
 /** Publish targets that cannot stand beside each other, or where they are. */
 function publishMistakes(

@@ -57,6 +57,13 @@ export const path: Kind<string> = {
   show: String,
 };
 
+/** A folder for what is kept; undefined: nothing is kept. A folder of that name is `./none`. */
+export const stateOrNone: Kind<string | undefined> = {
+  read: (text) => (text === 'none' ? got(undefined) : path.read(text)),
+  allowed: 'the path of a folder, or none',
+  show: (folder) => folder ?? 'none',
+};
+
 /** `NAME=…` as in a dotenv file or a compose file; another word only where a key follows it. */
 const NAME_FIRST = new RegExp(
   String.raw`^(?:(?:export|set|setenv|declare -x)\s+|- *|\$env:)?` +

@@ -31,7 +31,7 @@ export interface ConfigPlaces {
 /** A configuration, or its mistakes; and the `.env` that was looked for, absolute, there or not. */
 export type LoadedConfig = ParsedConfig & {
   readonly envFile: string;
-  /** The state folder, absolute, where at least that can be read. */
+  /** The state folder, absolute, where there is one, and at least that can be read. */
   readonly state: string | undefined;
 };
 
@@ -48,7 +48,8 @@ export function loadConfig(places: ConfigPlaces): LoadedConfig {
   const parsed = parseConfig([...keys.sources, ...said], places.cwd);
   const faults = [...dotenv.mistakes, ...keys.mistakes];
   if (parsed.ok && faults.length === 0) {
-    const state = resolve(places.cwd, parsed.config.state);
+    const { state: folder } = parsed.config;
+    const state = folder === undefined ? undefined : resolve(places.cwd, folder);
     return { ...parsed, warnings: [...dotenv.warnings, ...parsed.warnings], envFile, state };
   }
   // A name whose line or file is at fault is told once: the parser finds no value there.
@@ -62,7 +63,9 @@ function stateIn(said: readonly Source[], cwd: string): string | undefined {
   const setting = SETTINGS.state;
   const found = findValue(said, setting);
   if (found === undefined) return resolve(cwd, setting.default);
-  return 'hint' in readFound(setting, found) ? undefined : resolve(cwd, found.text);
+  const reading = readFound(setting, found);
+  const isFolder = 'value' in reading && reading.value !== undefined;
+  return isFolder ? resolve(cwd, found.text) : undefined;
 }
 
 const environmentOf = ({ env }: ConfigPlaces): Source => ({

@@ -16,6 +16,7 @@ import {
   publicUrl,
   publishTargets,
   rootPath,
+  stateOrNone,
   tokenSecret,
   upstreams,
   wordSet,
@@ -213,11 +214,12 @@ export const SETTINGS = {
       kind: proxies,
       help: "proxies whose X-Forwarded-* are believed, gateway for Docker's; not set: nobody",
     },
+    /** Undefined: nothing is kept, and nothing is written anywhere. */
     state: {
       name: 'SIDECAR_STATE',
-      kind: path,
+      kind: stateOrNone,
       default: './state',
-      help: 'the folder of the keyring and of keys that were made',
+      help: 'the folder of the keyring and of keys that were made; none: nothing is written',
     },
   }),
   ...section('Routes', {

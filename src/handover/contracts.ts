@@ -9,7 +9,6 @@ import type { HandoverView, SaltKeyView, UpstreamView } from './views.ts';
 /** The settings of LiteLLM in slots. */
 export type SlotsConfig = Pick<
   Config,
-  | 'state'
   | 'upstreams'
   | 'litellmConfig'
   | 'autoReload'
@@ -18,7 +17,7 @@ export type SlotsConfig = Pick<
   | 'probationMs'
   | 'drainMs'
   | 'saltKeySet'
-> & { readonly slots: string };
+> & { readonly slots: string; readonly state: string };
 
 /**
  * What an operator may ask about LiteLLM. A verb that rejects with a `HandoverError` did nothing.

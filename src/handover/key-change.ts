@@ -1,9 +1,7 @@
-import { basename, dirname } from 'node:path';
 import { isoOrNull } from '../config/units.ts';
 import type { Verdict } from '../litellm/verify.ts';
 import type { Secret } from '../secret.ts';
-import { sweepLeftovers } from '../store/durable-file.ts';
-import { readKeyFile, writeKeyFile } from '../store/key-files.ts';
+import type { AcceptedKey } from '../store/key-files.ts';
 import { createTurns, createWakes } from '../turns.ts';
 import type { KeyTraffic } from './contracts.ts';
 
@@ -97,8 +95,8 @@ function excusePauses({ now, missedMs = () => 0 }: KeyChangeOptions) {
 interface KeyChangeOptions {
   /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
-  /** The file that keeps the key which LiteLLM accepted last. */
-  readonly path: string;
+  /** Keeps the key which LiteLLM accepted last. */
+  readonly kept: AcceptedKey;
   /** Checks LiteLLM with this key; never throws. */
   readonly verify: (key: Secret) => Promise<Verdict>;
   /** Milliseconds since the epoch. */
@@ -236,11 +234,11 @@ function answerOf({ kind }: Verdict, which: 'new' | 'old'): KeyAnswer {
 const isSame = (one: Secret, other: Secret): boolean => one.reveal() === other.reveal();
 
 /** Stores the accepted key; resolves to whether that succeeded, and tells once where not. */
-function createKeeper({ path, events }: KeyChangeOptions) {
+function createKeeper({ kept, events }: KeyChangeOptions) {
   let failed: string | undefined;
   return async (key: Secret): Promise<boolean> => {
     try {
-      await writeKeyFile(path, key);
+      await kept.write(key);
       failed = undefined;
       return true;
     } catch (error) {
@@ -253,11 +251,10 @@ function createKeeper({ path, events }: KeyChangeOptions) {
 }
 
 async function firstKnown(
-  { key, path, now, events }: KeyChangeOptions,
+  { key, kept, now, events }: KeyChangeOptions,
   keep: (key: Secret) => Promise<boolean>,
 ): Promise<Known> {
-  await sweepLeftovers(dirname(path), basename(path));
-  const accepted = await readKeyFile(path);
+  const accepted = await kept.read();
   if (accepted === undefined) await keep(key);
   if (accepted === undefined || isSame(accepted, key)) return { newest: key, change: undefined };
   events.onChange();

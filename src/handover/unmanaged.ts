@@ -1,7 +1,7 @@
 import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import type { Secret } from '../secret.ts';
-import { acceptedKeyPath, SHARED_KEY } from '../store/key-files.ts';
+import { type AcceptedKey, SHARED_KEY } from '../store/key-files.ts';
 import { createKeyWatch } from '../store/key-watch.ts';
 import {
   type KeyTraffic,
@@ -18,10 +18,9 @@ import { createSaltKeyGuard } from './salt-key.ts';
 import type { UpstreamView, UpstreamWarning } from './views.ts';
 
 interface UnmanagedOptions {
-  readonly config: Pick<
-    Config,
-    'state' | 'upstreams' | 'upstreamKey' | 'handoverTimeoutMs' | 'saltKeySet'
-  >;
+  readonly config: Pick<Config, 'upstreams' | 'upstreamKey' | 'handoverTimeoutMs' | 'saltKeySet'>;
+  /** Keeps the key that LiteLLM accepted last. */
+  readonly acceptedKey: AcceptedKey;
   /** The key that LiteLLM runs with, by the settings at the start. */
   readonly key: Secret;
   /** Whether clients hold the same key. */
@@ -53,7 +52,7 @@ export async function openUnmanaged(options: UnmanagedOptions) {
   let traffic: UnmanagedTraffic | undefined;
   let unreadable: UpstreamWarning | undefined;
   const keyChange = await openKeyChange({
-    ...{ key, now, events, path: acceptedKeyPath(config.state) },
+    ...{ key, now, events, kept: options.acceptedKey },
     quietMs: config.handoverTimeoutMs,
     ...(options.missedMs && { missedMs: options.missedMs }),
     verify: (each) => checks.verify('a', each),
@@ -165,13 +164,13 @@ interface UnmanagedParts {
 }
 
 function adminOf(
-  { config, checks, now }: UnmanagedOptions,
+  { config, acceptedKey, checks, now }: UnmanagedOptions,
   { keyChange, warnings, traffic }: UnmanagedParts,
 ): UpstreamAdmin {
   const saltKey = createSaltKeyGuard({
     isSet: config.saltKeySet,
     readiness: checks.readiness,
-    keyFile: () => acceptedKeyPath(config.state),
+    keyFile: () => acceptedKey.place,
   });
   const [{ origin }] = config.upstreams;
   const refuse = () =>

@@ -175,7 +175,9 @@ export type AdminErrorCode =
   | 'in_use'
   | 'publish_failed'
   | 'store_unavailable'
-  | 'idempotency_mismatch';
+  | 'idempotency_mismatch'
+  /** Nothing is kept, so that nothing is changed by command. */
+  | 'no_state';
 
 /** Why a verb did nothing. Holds no key. */
 export class AdminError extends Error {

@@ -193,8 +193,8 @@ interface FirstKeyOptions extends DeclaredOptions {
   readonly places: DeclaredPlaces;
 }
 
-/** Where the key that clients present came from, at this start. */
-type FirstKey = 'declared' | 'made' | 'found';
+/** Where the key of `master` came from, at this start; `nobody`: it has none. */
+type FirstKey = 'declared' | 'made' | 'found' | 'nobody';
 
 /**
  * Sees to it that `master` has a key when requests come: the declared one, the one that an older
@@ -220,6 +220,8 @@ async function originOf(
 ): Promise<FirstKey> {
   const master = keeper.keyring().clients.get(MASTER);
   if (master === undefined) {
+    // Without a place to keep it, a key that is made here would be known to nobody.
+    if (!keyFiles.keeps) return 'nobody';
     const kept = await keyFiles.read(MASTER);
     if (kept === undefined && (await keyFiles.isThere(MASTER))) throw emptyFile();
     const fault = kept && keptFault(kept.reveal());

@@ -1,11 +1,11 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Config } from '../config/settings.ts';
 import { readKey } from '../config/text-file.ts';
 import { checkDeclaredKey, generateKey } from '../keyring/key.ts';
 import { Secret } from '../secret.ts';
 import { StartupError } from '../startup-error.ts';
-import { readStamp, replaceFile } from './durable-file.ts';
+import { readStamp, replaceFile, sweepLeftovers } from './durable-file.ts';
 
 /**
  * Puts a key alone into a file, for its owner alone, and its folder (0700) where there is none. It
@@ -54,19 +54,51 @@ export async function readOrMakeKey(
   return { key, made: true };
 }
 
-/** Where the newest key of each client stands in the state folder. */
-export function createKeyFiles(state: string) {
+/** Where the newest key of each client stands. */
+export interface KeyFiles {
+  /** Whether what is written is there to be read: only then may a key be made. */
+  readonly keeps: boolean;
+  write(client: string, key: Secret): Promise<void>;
+  read(client: string): Promise<Secret | undefined>;
+  /** Whether there is a file, an empty one too. */
+  isThere(client: string): Promise<boolean>;
+  remove(client: string): Promise<void>;
+}
+
+/** The key files of a state folder. */
+export function createKeyFiles(state: string): KeyFiles {
   const pathOf = (client: string): string => clientKeyPath(state, client);
   return {
-    write: (client: string, key: Secret) => writeKeyFile(pathOf(client), key),
-    read: (client: string) => readKeyFile(pathOf(client)),
-    /** Whether there is a file, an empty one too. */
-    isThere: async (client: string) => (await readStamp(pathOf(client))) !== undefined,
-    remove: (client: string) => rm(pathOf(client), { force: true }),
+    keeps: true,
+    write: (client, key) => writeKeyFile(pathOf(client), key),
+    read: (client) => readKeyFile(pathOf(client)),
+    isThere: async (client) => (await readStamp(pathOf(client))) !== undefined,
+    remove: (client) => rm(pathOf(client), { force: true }),
   };
 }
 
-export type KeyFiles = ReturnType<typeof createKeyFiles>;
+/** The key that somebody else's LiteLLM accepted last, as it is kept over restarts. */
+export interface AcceptedKey {
+  /** For people: where it stands. */
+  readonly place: string;
+  /** To be called once, at the start. Throws Error of Node's fs. */
+  read(): Promise<Secret | undefined>;
+  /** Throws Error of Node's fs. */
+  write(key: Secret): Promise<void>;
+}
+
+/** The accepted key in a state folder. */
+export function createAcceptedKey(state: string): AcceptedKey {
+  const path = join(state, 'upstream', 'accepted.key');
+  return {
+    place: path,
+    async read() {
+      await sweepLeftovers(dirname(path), basename(path));
+      return await readKeyFile(path);
+    },
+    write: (key) => writeKeyFile(path, key),
+  };
+}
 
 /** Where the newest key of a client stands. */
 export const clientKeyPath = (state: string, client: string): string => join(state, 'keys', client);
@@ -75,8 +107,6 @@ export const madeKeyPath = (state: string): string => clientKeyPath(state, 'mast
 /** Where the key stands that LiteLLM runs with in a slot. */
 export const slotKeyPath = (state: string, slot: 'a' | 'b'): string =>
   join(state, 'upstream', `${slot}.key`);
-/** Where the key stands that somebody else's LiteLLM accepted last. */
-export const acceptedKeyPath = (state: string): string => join(state, 'upstream', 'accepted.key');
 
 /**
  * Whether the declared client key may guard the gateway; `warning` where it should be a better one.
@@ -110,7 +140,7 @@ export const SHARED_KEY = {
 export async function readUpstreamKey(
   config: Pick<Config, 'state' | 'slots' | 'upstreamKey' | 'declaredKey'>,
 ): Promise<{ readonly key: Secret; readonly warnings: readonly string[] }> {
-  if (config.slots !== undefined) {
+  if (config.slots !== undefined && config.state !== undefined) {
     const path = slotKeyPath(config.state, 'a');
     const { key } = await readOrMakeKey(path).catch((cause: unknown) => {
       throw stateError(path, cause);

@@ -6,6 +6,7 @@ import { type Litellm, openLitellm } from '../../src/app/litellm.ts';
 import { systemClock } from '../../src/clock.ts';
 import { loadConfig, openDeclaredPlaces, openUpstreamKeyPlaces } from '../../src/config/load.ts';
 import { generateKey } from '../../src/keyring/key.ts';
+import { NO_ACCEPTED_KEY } from '../../src/store/no-state.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createFakeLauncher, type FakeLauncher } from '../handover/fake-launcher.ts';
 import { recordArtefact } from '../support/key-ledger.ts';
@@ -58,7 +59,7 @@ async function open(env: Record<string, string>) {
       sure: systemClock.now,
       note: ({ action }) => tell(`audit ${action}`),
     },
-    mayWrite: () => true,
+    state: { mayWrite: () => true, acceptedKey: NO_ACCEPTED_KEY },
   });
   litellm.start({
     switchTo: (slot) => moves.push(`to ${slot}`),

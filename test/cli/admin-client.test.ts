@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createAdminClient } from '../../src/cli/admin-client.ts';
-import { explainUnanswered } from '../../src/cli/admin-socket.ts';
+import { explainUnanswered } from '../../src/cli/admin-door.ts';
 import {
   changeView,
   fakeTime,
@@ -191,7 +191,7 @@ test('a sidecar that does not answer in time', async () => {
   const silent: Reply = () => undefined;
   await using admin = await startFakeAdmin(() => silent);
   const api = createAdminClient({
-    state: admin.state,
+    door: { kind: 'folder', state: admin.state },
     actor: 'alice',
     time: fakeTime().time,
     onStarting: () => undefined,
@@ -209,7 +209,7 @@ test('a sidecar that does not answer in time', async () => {
 test('a user with a name that no header can carry', async () => {
   await using admin = await startFakeAdmin(() => [200, whoView()]);
   const api = createAdminClient({
-    state: admin.state,
+    door: { kind: 'folder', state: admin.state },
     actor: 'jürgen k\n',
     time: fakeTime().time,
     onStarting: () => undefined,

@@ -17,6 +17,7 @@ import {
 import { generateKey } from '../../src/keyring/key.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
+import { createAcceptedKey } from '../../src/store/key-files.ts';
 import { onDiskSteps } from '../support/disk-steps.ts';
 import { MINUTE, START } from './scene.ts';
 
@@ -101,7 +102,7 @@ async function opened(key: Secret, takes: readonly Secret[]) {
   const used: (readonly (string | undefined)[])[] = [];
   const change = await openKeyChange({
     key,
-    path: join(folder, 'upstream/accepted.key'),
+    kept: createAcceptedKey(folder),
     now: () => now,
     missedMs: () => missed,
     quietMs: QUIET,

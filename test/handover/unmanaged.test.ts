@@ -7,6 +7,7 @@ import { openUnmanaged, type Unmanaged } from '../../src/handover/unmanaged.ts';
 import { generateKey } from '../../src/keyring/key.ts';
 import type { Verdict } from '../../src/litellm/verify.ts';
 import { Secret } from '../../src/secret.ts';
+import { createAcceptedKey } from '../../src/store/key-files.ts';
 import { MINUTE } from './scene.ts';
 
 let cwd = '';
@@ -38,11 +39,11 @@ async function open(
   const isOwn = 'SIDECAR_UPSTREAM_KEY_FILE' in env;
   unmanaged = await openUnmanaged({
     config: {
-      state: join(cwd, 'state'),
       upstreams: [new URL('http://litellm:4000')],
       upstreamKey: isOwn ? new Secret(key) : undefined,
       ...{ handoverTimeoutMs: 5 * MINUTE, saltKeySet: false },
     },
+    acceptedKey: createAcceptedKey(join(cwd, 'state')),
     key: new Secret(key),
     isShared: !isOwn,
     places: {

@@ -99,7 +99,8 @@ export async function startSidecar(
   const loaded = loadConfig({ env, cwd: folder });
   if (!loaded.ok) throw new Error(formatMistakes(loaded.mistakes));
   const { config } = loaded;
-  if (onStep !== undefined) onDiskSteps(config.state, onStep);
+  const state = config.state ?? join(folder, 'no state');
+  if (onStep !== undefined) onDiskSteps(state, onStep);
   const log = createLog({
     level: config.logLevel,
     destination: { write: (text) => lines.push(text) },
@@ -139,9 +140,9 @@ export async function startSidecar(
     port: app.port,
     opsPort: app.opsPort,
     url: `http://${LOOPBACK}:${app.port}`,
-    key: env['LITELLM_MASTER_KEY'] ?? (await readFile(madeKeyPath(config.state), 'utf8')).trim(),
+    key: env['LITELLM_MASTER_KEY'] ?? (await madeKey(config.state)),
     upstreamKey,
-    state: config.state,
+    state,
     cwd: folder,
     logLines,
     logText,
@@ -154,8 +155,12 @@ export async function startSidecar(
       await metrics().catch(() => undefined);
       await drain();
       recordArtefact('log', 'the log', logText());
-      await recordState(config.state);
+      await recordState(state);
       await rm(folder, { recursive: true, force: true });
     },
   };
 }
+
+/** '' where nothing is kept: nobody is master. */
+const madeKey = async (state: string | undefined): Promise<string> =>
+  state === undefined ? '' : (await readFile(madeKeyPath(state), 'utf8')).trim();

@@ -39,6 +39,8 @@ is named.
 Exit codes: 0 where the audit is whole, 1 where it is not, or cannot be read
 `;
 
+const IN_LOG = 'the audit is in the log: the field `audit` of the lines that say "audit"';
+
 interface AuditFlags extends JsonFlag {
   readonly follow?: boolean;
   /** The last so many lines. */
@@ -59,7 +61,7 @@ export const auditCommand: CommandDefinition = (program, context) => {
     .option(...JSON_FLAG)
     .addHelpText('after', HELP)
     .action(async (flags: AuditFlags) =>
-      context.end(await showAudit(context, context.state(), flags)),
+      context.end(await showAudit(context, context.state(IN_LOG), flags)),
     );
   audit
     .command('verify')
@@ -69,7 +71,7 @@ export const auditCommand: CommandDefinition = (program, context) => {
     .action(async (_flags: object, command: Command) => {
       // A --json before `verify` is one of `audit`.
       const { json = false } = command.optsWithGlobals<JsonFlag>();
-      context.end(await verify(context.terminal, context.state(), json));
+      context.end(await verify(context.terminal, context.state(IN_LOG), json));
     });
 };
 

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadConfig } from '../../config/load.ts';
+import { type LoadedConfig, loadConfig } from '../../config/load.ts';
 import { DEFAULT } from '../../config/sources.ts';
 import { type ConfigInForce, type ConfigView, configView } from '../../config/view.ts';
 import { createAdminClient } from '../admin-client.ts';
 import type { CommandContext, CommandDefinition } from '../command.ts';
 import type { JsonFlag } from '../options.ts';
-import { readSettings } from '../settings.ts';
+import { findDoor, readSettings } from '../settings.ts';
 import { alignColumns } from '../table.ts';
 import { CommandError, EXIT, paint, say, type Terminal } from '../terminal.ts';
 
@@ -36,11 +36,10 @@ export const configCommand: CommandDefinition = (program, context) => {
 
 /** What the running sidecar says; undefined where none does. */
 async function askRunning({ terminal, time }: CommandContext): Promise<ConfigView | undefined> {
-  const { state } = loadConfig(terminal);
-  if (state === undefined || !existsSync(join(state, 'admin.sock'))) return undefined;
+  if (!mayAsk(loadConfig(terminal))) return undefined;
   try {
     const onStarting = (): void => say(terminal, 'the sidecar is starting; waiting for it');
-    const api = createAdminClient({ state, actor: 'config', time, onStarting });
+    const api = createAdminClient({ door: findDoor(terminal), actor: 'config', time, onStarting });
     return await api('GET /api/config');
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
@@ -50,6 +49,12 @@ async function askRunning({ terminal, time }: CommandContext): Promise<ConfigVie
     return undefined;
   }
 }
+
+/** Whether there is a way to a sidecar that may run: its socket, or without a state its token. */
+const mayAsk = (loaded: LoadedConfig): boolean =>
+  loaded.state === undefined
+    ? loaded.ok && loaded.config.adminToken !== undefined
+    : existsSync(join(loaded.state, 'admin.sock'));
 
 function viewOfStart(terminal: Terminal): ConfigView {
   const settings = readSettings(terminal);

@@ -17,6 +17,9 @@ It is the newest one, declared or made, of master or of the named client. Before
 started with a key that you declared (LITELLM_MASTER_KEY), nothing is shown: the exit code is 1.
 `;
 
+const NOT_KEPT =
+  'master presents the declared LITELLM_MASTER_KEY; whoever made the keys of others has those';
+
 /** `sidecar key`: a fresh key, or the newest one of a client. */
 export const keyCommand: CommandDefinition = (program, { terminal, state, end }) => {
   const key = program.command('key').description('make a key, or show the newest one of a client');
@@ -31,7 +34,7 @@ export const keyCommand: CommandDefinition = (program, { terminal, state, end })
     .description("print a client's newest key")
     .argument('[client]', 'whose key', parseClient, MASTER)
     .addHelpText('after', SHOW_HELP)
-    .action((client: string) => end(showKey(terminal, state(), client)));
+    .action((client: string) => end(showKey(terminal, state(NOT_KEPT), client)));
 };
 
 /**

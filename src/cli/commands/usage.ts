@@ -25,6 +25,7 @@ import { AdminRefusal } from '../admin-client.ts';
 import type { AdminSession, CommandContext, CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, wants } from '../options.ts';
 import { showClock, showCount, showInstant } from '../phrases.ts';
+import { findStateFolder } from '../settings.ts';
 import { alignColumns } from '../table.ts';
 import {
   CommandError,
@@ -130,8 +131,9 @@ async function reportFor(
   try {
     return await api('GET /api/usage', { query: { by, since, client, model } });
   } catch (error) {
-    const path = pathOf(context);
-    if (!isNoSidecar(error) || !existsSync(path)) throw error;
+    const state = findStateFolder(context.terminal);
+    const path = join(state ?? '', 'usage.db');
+    if (!isNoSidecar(error) || state === undefined || !existsSync(path)) throw error;
     const now = time.now();
     const { value } = readSince(since) as { readonly value: UsageSince };
     const query = { by, from: secondsOf(value, now), client, model };
@@ -143,7 +145,8 @@ async function reportFor(
   }
 }
 
-const pathOf = (context: CommandContext): string => join(context.state(), 'usage.db');
+const pathOf = (context: CommandContext): string =>
+  join(context.state('what it counted goes with the process: `sidecar usage` asks it'), 'usage.db');
 
 const isNoSidecar = (error: unknown): boolean =>
   error instanceof CommandError &&

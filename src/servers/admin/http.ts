@@ -38,6 +38,7 @@ const STATUS_OF = {
   in_use: 409,
   handover_under_way: 409,
   no_slots: 409,
+  no_state: 409,
   salt_key_unknown: 409,
   salt_key_not_new: 409,
   nothing_to_reload: 409,

@@ -5,10 +5,11 @@ import { text as readText } from 'node:stream/consumers';
 import type { Method } from '../servers/admin/endpoints.ts';
 import { reachSocket } from '../store/socket-folder.ts';
 import { parseJson } from '../text/safe.ts';
+import type { Door } from './settings.ts';
 import { CommandError, currentUser, EXIT } from './terminal.ts';
 
-/** One request to the admin API, over its socket. */
-export interface SocketRequest {
+/** One request to the admin API. */
+export interface AdminQuestion {
   readonly method: Method;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -17,7 +18,7 @@ export interface SocketRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface SocketReply {
+export interface AdminReply {
   readonly status: number;
   /** The parsed JSON, always an object. */
   readonly body: object;
@@ -26,19 +27,55 @@ export interface SocketReply {
 /** The connection ended before the answer: the request may have been carried out, or not. */
 export class BrokenConnection extends CommandError {}
 
-/** Sends one request to the sidecar that runs with a state folder. Throws `CommandError`. */
-export async function callSocket(
-  state: string,
-  call: SocketRequest,
+/** Sends one request to the sidecar behind a door. Throws `CommandError`. */
+export async function callSidecar(
+  door: Door,
+  call: AdminQuestion,
   timeoutMs: number,
-): Promise<SocketReply> {
+): Promise<AdminReply> {
+  if (door.kind === 'folder') return await callSocket(door.state, call, timeoutMs);
+  const { url, token } = door;
+  const { hostname: host, port, origin } = url;
+  const headers = { ...call.headers, authorization: `Bearer ${token.reveal()}` };
+  const place = { host: host.replace(/^\[|\]$/g, ''), port };
+  const answered = exchange(place, { ...call, headers }, timeoutMs).then(replyOf);
+  const reply = await answered.catch((error: unknown) => {
+    if (error instanceof CommandError) throw error;
+    throw explainNoPort(error as NodeJS.ErrnoException, origin);
+  });
+  if (reply === undefined) throw unusable(origin, NO_SIDECAR);
+  return reply;
+}
+
+/** Why no sidecar answered at its ops port, and what to do. */
+function explainNoPort({ code = '', message }: NodeJS.ErrnoException, at: string): CommandError {
+  if (code !== 'ECONNREFUSED') return broken(code || message);
+  return new CommandError(`no sidecar answers at ${at}`, EXIT.unavailable, [
+    'in Docker, ask inside its container: docker compose exec sidecar sidecar …',
+    'it is at SIDECAR_OPS_HOST and SIDECAR_OPS_PORT, where the sidecar has them too',
+  ]);
+}
+
+/** The answer of a sidecar; undefined: it is not from one. */
+function replyOf({ status, text }: { readonly status: number; readonly text: string }) {
+  const body = parseJson(text);
+  return typeof body === 'object' && body !== null ? { status, body } : undefined;
+}
+
+/** Without the text, which may hold anything. */
+const NO_SIDECAR = 'what listens there is no sidecar: it does not answer in json';
+
+async function callSocket(
+  state: string,
+  call: AdminQuestion,
+  timeoutMs: number,
+): Promise<AdminReply> {
   const socket = join(state, 'admin.sock');
   try {
     const reached = await reachSocket(socket);
     try {
-      const { status, text } = await exchange(reached.path, call, timeoutMs);
-      const body = parseJson(text);
-      if (typeof body === 'object' && body !== null) return { status, body };
+      const reply = replyOf(await exchange({ socketPath: reached.path }, call, timeoutMs));
+      if (reply !== undefined) return reply;
     } finally {
       await reached.close();
     }
@@ -46,13 +83,12 @@ export async function callSocket(
     if (error instanceof CommandError) throw error;
     throw explainUnanswered(error as NodeJS.ErrnoException, state, socket);
   }
-  // Without the text, which may hold anything.
-  throw unusable(socket, 'what listens there is no sidecar: it does not answer in json');
+  throw unusable(socket, NO_SIDECAR);
 }
 
 function exchange(
-  socketPath: string,
-  call: SocketRequest,
+  place: { readonly socketPath: string } | { readonly host: string; readonly port: string },
+  call: AdminQuestion,
   timeoutMs: number,
 ): Promise<{ readonly status: number; readonly text: string }> {
   const { method, path, signal } = call;
@@ -63,7 +99,7 @@ function exchange(
     ...(body !== undefined && { 'content-type': 'application/json', 'content-length': length }),
   };
   return new Promise((resolve, reject) => {
-    const options = { socketPath, method, path, headers, agent: false, signal } as const;
+    const options = { ...place, method, path, headers, agent: false, signal } as const;
     const sent = request(options, (response) => {
       const { statusCode: status = 0 } = response;
       readText(response).then((text) => resolve({ status, text }), reject);
@@ -101,13 +137,16 @@ export function explainUnanswered(
     case 'EINVAL':
       return unusable(socket, code);
     default:
-      return new BrokenConnection(
-        `the connection ended before the sidecar answered (${code || message})`,
-        EXIT.unavailable,
-        ['sidecar status shows whether it was done'],
-      );
+      return broken(code || message);
   }
 }
+
+const broken = (why: string): BrokenConnection =>
+  new BrokenConnection(
+    `the connection ended before the sidecar answered (${why})`,
+    EXIT.unavailable,
+    ['sidecar status shows whether it was done'],
+  );
 
 const unusable = (socket: string, why: string): CommandError =>
   new CommandError(`cannot talk to the sidecar at ${socket}: ${why}`, EXIT.failed);
