@@ -1,4 +1,5 @@
 import { configView } from '../config/view.ts';
+import { type LimitUse, NO_USE } from '../keyring/client-limits.ts';
 import { digestOf } from '../keyring/key.ts';
 import { openOwnMetrics } from '../litellm/own-metrics.ts';
 import type { Keys } from '../rotation/keys.ts';
@@ -54,7 +55,8 @@ async function build(options: AppOptions, begun: Ends): Promise<App> {
 
 async function buildOn(options: AppOptions, base: Base, state: State, begun: Ends) {
   const { config, log } = options;
-  const keys = await buildKeys(options, base, state);
+  const limitUse = (_client: string): LimitUse => NO_USE;
+  const keys = await buildKeys(options, base, state, (client) => limitUse(client));
   begun.push(keys.close);
   const litellm = await openLitellm({
     ...options,

@@ -1,4 +1,5 @@
 import type { Config } from '../config/settings.ts';
+import type { LimitUse } from '../keyring/client-limits.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { AdminError } from '../rotation/admin.ts';
 import { clockWords } from '../rotation/describe.ts';
@@ -19,6 +20,7 @@ export async function buildKeys(
   options: AppOptions,
   { exchanges, metrics }: Base,
   state: State,
+  limitUse: (client: string) => LimitUse,
 ): Promise<Keys> {
   const { config, log } = options;
   const keys = await openKeys({
@@ -28,6 +30,7 @@ export async function buildKeys(
     traffic: {
       inFlight: exchanges.countOf,
       cut: (id) => exchanges.cut(({ generation }) => generation === id),
+      limitUse,
     },
   }).catch((cause: unknown) => {
     throw explained(cause);

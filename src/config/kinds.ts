@@ -3,6 +3,7 @@ import ipaddr from 'ipaddr.js';
 import { isClientName, MASTER } from '../client-name.ts';
 import { Secret } from '../secret.ts';
 import { nearest } from '../text/nearest.ts';
+import { mayHoldKey } from '../text/safe.ts';
 import { got, type Kind, listOf, type Reading, readEach, splitList, wrong } from './units.ts';
 
 /** A whole number from `least` to `most`. */
@@ -48,6 +49,23 @@ export const wordSet: Kind<boolean> = {
   allowed: 'set: the word alone, and not the salt key itself',
   hidden: true,
   show: (isSet) => (isSet ? 'set' : ''),
+};
+
+/** The longest name that LiteLLM's own lists have is a third of it. */
+const LONGEST_MODEL = 256;
+
+function readModel(text: string): Reading<string> {
+  if (mayHoldKey(text)) return wrong('that is a key');
+  if (/[,|{}]/.test(text)) return wrong('one by one: say it again for each');
+  if (/[?[\]^$!]/.test(text)) return wrong('* alone stands for something, for any characters');
+  return text !== '' && text.length <= LONGEST_MODEL && !/\p{C}/u.test(text) ? got(text) : wrong();
+}
+
+/** The models that a client may use, by their name. */
+export const modelGlob: Kind<string> = {
+  read: readModel,
+  allowed: 'the name of a model, in which * stands for any characters, such as gpt-4o*',
+  show: String,
 };
 
 /** A file or a folder; relative ones start where the sidecar was started. */

@@ -24,7 +24,7 @@ export type Limited = (typeof LIMITED)[number];
 
 /** What changes in limits: what is not there stays, and an undefined amount is unlimited again. */
 export type LimitChanges = { readonly [Each in Limited]?: number | undefined } & {
-  readonly mode?: LimitMode;
+  readonly mode?: LimitMode | undefined;
 };
 
 const NO_AMOUNTS = {
@@ -59,6 +59,11 @@ export interface LimitUse {
   readonly reservedTokens: number;
   readonly reservedUsd: number;
 }
+
+export const NO_USE: LimitUse = {
+  ...{ requestsLastMinute: 0, inFlight: 0, tokensToday: 0, usdToday: 0 },
+  ...{ reservedTokens: 0, reservedUsd: 0 },
+};
 
 const USE_OF: { readonly [Each in Limited]: keyof LimitUse } = {
   ...{ rpm: 'requestsLastMinute', parallel: 'inFlight' },

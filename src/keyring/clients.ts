@@ -100,11 +100,14 @@ type SetClient = Extract<Command, { kind: 'setClient' }>;
 export const setClient = (keyring: Keyring, command: SetClient, now: number): Transition =>
   withClient(keyring, command.client, (client) => {
     const { changes } = command;
+    const { allowFrom = client.allowFrom, models = client.models } = changes;
+    const { namesEndUsers = client.namesEndUsers } = changes;
+    const expiresAt = 'expiresAt' in changes ? changes.expiresAt : client.expiresAt;
     const limits =
       'limits' in changes ? changedLimits(client.limits, changes.limits) : client.limits;
-    const next = { ...client, ...changes, limits };
     const fault = endFault(client.name, changes.expiresAt, now) ?? limitsFault(limits);
     if (fault !== undefined) return fault;
+    const next = { ...client, allowFrom, models, namesEndUsers, expiresAt, limits };
     const told = changesBetween(client, next);
     if (Object.keys(told).length === 0) return unchanged(keyring);
     return changed(keyring, next, [{ kind: 'clientChanged', client: client.name, changes: told }]);

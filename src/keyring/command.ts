@@ -17,13 +17,13 @@ import {
 
 /** What changes in what a client may do; what is not there stays. */
 export interface ClientChanges {
-  readonly allowFrom?: readonly string[];
-  /** Undefined: it does not expire any more. */
+  readonly allowFrom?: readonly string[] | undefined;
+  readonly namesEndUsers?: boolean | undefined;
+  readonly models?: readonly string[] | undefined;
+  /** There and undefined: it does not expire any more. */
   readonly expiresAt?: number | undefined;
-  readonly namesEndUsers?: boolean;
-  /** Undefined: none any more. */
+  /** There and undefined: none any more. */
   readonly limits?: LimitChanges | undefined;
-  readonly models?: readonly string[];
 }
 
 /** What may be done to a keyring. Before each command the generations that are due are retired. */

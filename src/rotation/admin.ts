@@ -1,4 +1,5 @@
-import type { KeyringErrorCode, KeyringFault } from '../keyring/command.ts';
+import type { LimitChanges, Limited, LimitMode, LimitUse } from '../keyring/client-limits.ts';
+import type { ClientChanges, KeyringErrorCode, KeyringFault } from '../keyring/command.ts';
 import type { GenerationState, KeyOrigin, Scope } from '../keyring/keyring.ts';
 
 /**
@@ -28,6 +29,11 @@ export interface GenerationView {
   readonly inFlight: number;
 }
 
+/** What a client may use; null: as much as it likes. */
+export type LimitsView = { readonly [Each in Limited]: number | null } & {
+  readonly mode: LimitMode;
+};
+
 export interface ClientView {
   readonly name: string;
   readonly scopes: readonly Scope[];
@@ -35,6 +41,13 @@ export interface ClientView {
   readonly allowFrom: readonly string[];
   /** It names its end users to LiteLLM; of other clients LiteLLM is told their own name. */
   readonly namesEndUsers: boolean;
+  readonly limits: LimitsView | null;
+  /** What it uses of its limits; null: it has none. */
+  readonly use: LimitUse | null;
+  /** Names of models, with `*` for any characters; empty: all. */
+  readonly models: readonly string[];
+  /** The clients file rules it, and no command changes it. */
+  readonly inFile: boolean;
   readonly createdAt: string;
   readonly expiresAt: string | null;
   /** `expired`: past `expiresAt`. */
@@ -111,7 +124,7 @@ export interface RotateView {
   readonly cut: number;
 }
 
-/** What `revoke`, `rollback`, and the verbs for clients answer. */
+/** What `revoke`, `rollback`, and the verbs for clients answer; `setClient` notes what it did. */
 export interface ChangeView {
   readonly client: ClientView;
   readonly cut: number;
@@ -144,7 +157,16 @@ export interface AddClientRequest {
   readonly expiresInMs: number | undefined;
   readonly allowFrom: readonly string[];
   readonly namesEndUsers: boolean;
+  readonly limits: LimitChanges;
+  readonly models: readonly string[];
   readonly idempotencyKey: string | undefined;
+}
+
+/** What is not there stays as it is. */
+export interface SetClientRequest extends Omit<ClientChanges, 'expiresAt'> {
+  readonly name: string;
+  /** Milliseconds from now; undefined: it does not expire any more. */
+  readonly expiresInMs?: number | undefined;
 }
 
 interface RevokeRequest {
@@ -163,6 +185,7 @@ export interface KeyAdmin {
   rollback(client: string, by: Actor): Promise<ChangeView>;
   revoke(request: RevokeRequest, by: Actor): Promise<ChangeView>;
   addClient(request: AddClientRequest, by: Actor): Promise<RotateView>;
+  setClient(request: SetClientRequest, by: Actor): Promise<ChangeView>;
   disable(client: string, by: Actor): Promise<ChangeView>;
   enable(client: string, by: Actor): Promise<ChangeView>;
   /** Ends all keys of the client and takes it off every list; `force` as in `revoke`. */

@@ -1,4 +1,5 @@
 import { isoOrNull } from '../config/units.ts';
+import { LIMITED, type LimitUse, limitShares } from '../keyring/client-limits.ts';
 import {
   type Client,
   endOf,
@@ -29,6 +30,7 @@ export interface ViewSources {
   /** Requests and WebSockets under way with a generation. */
   readonly inFlight: (id: string) => number;
   readonly targets: (client: string) => readonly TargetView[];
+  readonly limitUse: (client: string) => LimitUse;
   readonly schedule: Schedule;
 }
 
@@ -77,6 +79,8 @@ export function clientView(
     scopes: client.scopes,
     allowFrom: client.allowFrom,
     namesEndUsers: client.namesEndUsers,
+    ...limitsOf(client, sources),
+    ...{ models: client.models, inFile: client.inFile },
     createdAt: new Date(client.createdAt).toISOString(),
     ...endOfClient(client, sources.now()),
     generations: shown
@@ -86,6 +90,12 @@ export function clientView(
     publish: sources.targets(client.name),
     nextRotationAt: isoOrNull(nextRotationAt(client, sources.schedule)),
   };
+}
+
+function limitsOf({ name, limits }: Client, { limitUse }: ViewSources) {
+  if (limits === undefined) return { limits: null, use: null };
+  const { rpm = null, parallel = null, tokensPerDay = null, usdPerDay = null, mode } = limits;
+  return { limits: { rpm, parallel, tokensPerDay, usdPerDay, mode }, use: limitUse(name) };
 }
 
 function endOfClient({ disabled, expiresAt }: Client, now: number) {
@@ -145,6 +155,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
       ...storeDown(failed),
       ...facts.store.warnings.map(storeWarning),
       ...clockWarnings(clock),
+      ...clients.flatMap(limitWarnings),
       ...facts.warnings(),
     ],
     next: nextSteps(clients),
@@ -169,6 +180,34 @@ function nextSteps(clients: readonly ClientView[]): readonly string[] {
     }
     return steps;
   });
+}
+
+/** From this share of a limit on, an operator should know. */
+const NEARLY_USED = 0.8;
+
+const LIMIT_WORDS = {
+  rpm: 'requests of the last minute',
+  parallel: 'requests in flight',
+  tokensPerDay: 'tokens of today',
+  usdPerDay: 'dollars of today',
+} as const;
+
+function limitWarnings({ name, limits, use, inFile }: ClientView): readonly WarningView[] {
+  if (limits === null || use === null) return [];
+  const shares = limitShares(limits, use);
+  const near = LIMITED.flatMap((limit) => {
+    const share = shares[limit] ?? 0;
+    return share < NEARLY_USED ? [] : [`${Math.floor(share * 100)} % of its ${LIMIT_WORDS[limit]}`];
+  });
+  if (near.length === 0) return [];
+  const raise = inFile ? 'the clients file raises them' : `sidecar clients set ${name} raises them`;
+  return [
+    {
+      code: 'limit_nearly_used',
+      message: `${name} has used ${near.join(' and ')}`,
+      hint: `sidecar clients show ${name} tells of its limits, and ${raise}`,
+    },
+  ];
 }
 
 const callerCount = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);

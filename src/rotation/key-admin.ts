@@ -1,5 +1,6 @@
 import { MASTER } from '../client-name.ts';
 import type { DeclaredPlaces } from '../config/load.ts';
+import { changedLimits } from '../keyring/client-limits.ts';
 import { type Command, unknownClient, unknownGeneration } from '../keyring/command.ts';
 import { digestOf } from '../keyring/key.ts';
 import {
@@ -27,6 +28,7 @@ import {
   type RotateRequest,
   type RotateView,
   type RotationOutcome,
+  type SetClientRequest,
 } from './admin.ts';
 import {
   clientView,
@@ -92,6 +94,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
       if (mayBreakCallers) refuseInUse(options, client, [generation]);
       return await change(options, { kind: 'revoke', generation: id, compromised }, client, by);
     },
+    setClient: (request, by) => setClient(options, request, by),
     disable: verb('disable'),
     enable: verb('enable'),
     async remove(name, force, by) {
@@ -144,15 +147,33 @@ async function addClient(
   by: Actor,
 ): Promise<RotateView> {
   const { sources, rotator, graceMs } = options;
-  const { name: client, scopes, allowFrom, expiresInMs, namesEndUsers, idempotencyKey } = request;
-  const places = [...allowFrom].sort();
-  const fields = [client, [...scopes].sort(), places, expiresInMs ?? null, namesEndUsers];
+  const { name: client, idempotencyKey, expiresInMs, ...rights } = request;
+  const { scopes, allowFrom, namesEndUsers, limits, models } = rights;
+  const sorted = [[...scopes].sort(), [...allowFrom].sort()];
+  const fields = [client, ...sorted, expiresInMs ?? null, namesEndUsers, limits, models];
   const idempotency = idempotencyOf(idempotencyKey, fields);
   const expiresAt = expiresInMs === undefined ? undefined : sources.now() + expiresInMs;
-  const rights = { scopes, allowFrom, expiresAt, namesEndUsers };
-  const newClient = { ...rights, limits: undefined, models: [] };
+  const newClient = { ...rights, expiresAt, limits: changedLimits(undefined, limits) };
   const rotation = { client, graceMs, compromised: false, idempotency, newClient };
   return rotateView(options, await rotator.rotate(rotation, by));
+}
+
+async function setClient(
+  options: KeyAdminOptions,
+  { name, ...request }: SetClientRequest,
+  by: Actor,
+): Promise<ChangeView> {
+  const { keeper, sources } = options;
+  const { expiresInMs, ...rest } = request;
+  const expiresAt = expiresInMs === undefined ? undefined : sources.now() + expiresInMs;
+  const changes = { ...rest, ...('expiresInMs' in request && { expiresAt }) };
+  const events = await keeper.change([{ kind: 'setClient', client: name, changes }], by);
+  const told = events.flatMap((event) =>
+    event.kind === 'clientChanged' ? Object.entries(event.changes) : [],
+  );
+  const notes = told.map(([field, words]) => `${field}: ${words}`);
+  const client = viewOf(options, clientNamed(keeper, name));
+  return { client, cut: 0, notes: notes.length > 0 ? notes : ['it was so before'] };
 }
 
 function idempotencyOf(key: string | undefined, request: unknown): Idempotency | undefined {

@@ -3,6 +3,7 @@ import type { PublishTarget } from '../config/kinds.ts';
 import type { DeclaredPlaces, DeclaredReading } from '../config/load.ts';
 import type { Config } from '../config/settings.ts';
 import type { AuditEntry } from '../keyring/audit.ts';
+import type { LimitUse } from '../keyring/client-limits.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { EMPTY_KEYRING, idOf, type Keyring, readId } from '../keyring/keyring.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
@@ -76,6 +77,8 @@ interface KeysOptions {
     inFlight(generation: string): number;
     /** Ends it now; returns how many exchanges and tunnels there were. */
     cut(generation: string): number;
+    /** What a client uses of its limits. */
+    limitUse(client: string): LimitUse;
   };
   /** Whether the state folder is still this process's. */
   readonly mayWrite: () => boolean;
@@ -117,7 +120,7 @@ export async function openKeys(options: KeysOptions) {
   const admin = createKeyAdmin({
     ...{ keeper, rotator, keyFiles, places, graceMs, takeCut },
     onNotRotated: (by, outcome) => events.onRotation(triggerOf(by), outcome),
-    sources: { now, use: usage.of, inFlight: options.traffic.inFlight, targets, schedule },
+    sources: { ...options.traffic, now, use: usage.of, targets, schedule },
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
       ...{ storeError: keeper.storeError, store },

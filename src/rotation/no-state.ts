@@ -26,6 +26,7 @@ const REFUSED: Readonly<Record<ChangingVerb, () => Promise<never>>> = {
   rollback: refuse,
   revoke: refuse,
   addClient: refuse,
+  setClient: refuse,
   disable: refuse,
   enable: refuse,
   remove: refuse,

@@ -8,6 +8,7 @@ import {
   host,
   integer,
   keyHeader,
+  modelGlob,
   oneOf,
   path,
   pathPatterns,
@@ -52,6 +53,28 @@ describe('a whole number', () => {
       ...[wrong(), 2, 10, wrong()],
     ]);
     expect(kind.show(7)).toBe('7');
+  });
+});
+
+describe('a model', () => {
+  it.each(['mock', 'gpt-4o*', '*', 'openai/gpt-4.*', 'ft:gpt-4o:my-org::x1', 'Claude 3.5'])(
+    'may be %s',
+    (text) => expect(read(modelGlob, text)).toBe(text),
+  );
+  it.each([
+    ['', ''],
+    ['a\u0007b', ''],
+    ['m'.repeat(257), ''],
+    ['mock,gpt-4o', 'one by one: say it again for each'],
+    ['gpt-{4,5}', 'one by one: say it again for each'],
+    ['mock|gpt-4o', 'one by one: say it again for each'],
+    ['gpt-4?', '* alone stands for something, for any characters'],
+    ['gpt-[45]', '* alone stands for something, for any characters'],
+    ['^gpt', '* alone stands for something, for any characters'],
+    ['!mock', '* alone stands for something, for any characters'],
+    ['sk-0123456789abcdef', 'that is a key'],
+  ])('may not be %j', (text, hint) => {
+    expect(read(modelGlob, text)).toEqual(wrong(hint));
   });
 });
 

@@ -6,6 +6,7 @@
  */
 
 import type { Config } from '../../src/config/settings.ts';
+import { NO_USE } from '../../src/keyring/client-limits.ts';
 import { type KeyEvents, openKeys } from '../../src/rotation/keys.ts';
 import { createFileStore } from '../../src/store/file-store.ts';
 import { createKeyFiles } from '../../src/store/key-files.ts';
@@ -35,7 +36,7 @@ const keys = await openKeys({
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',
   events: new Proxy({}, { get: () => quiet }) as KeyEvents,
-  traffic: { inFlight: () => 0, cut: () => 0 },
+  traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE },
   mayWrite: () => true,
 });
 const asked = { client: 'master', graceMs: undefined, force: true, idempotencyKey: undefined };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { Config } from '../../src/config/settings.ts';
+import { NO_USE } from '../../src/keyring/client-limits.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { activeOf } from '../../src/keyring/keyring.ts';
 import { findKey } from '../../src/keyring/snapshot.ts';
@@ -74,7 +75,7 @@ async function reopen(state: string): Promise<Keys> {
     clock: systemClock,
     version: '0.0.0-test',
     events,
-    traffic: { inFlight: () => 0, cut: () => 0 },
+    traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE },
     mayWrite: () => true,
   });
 }

@@ -72,11 +72,16 @@ const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
     const { name, scopes = ['inference'], expires, allowFrom = [], namesEndUsers = false } = body;
-    const about = { scopes, allowFrom, expiresInMs: expires, namesEndUsers };
-    const request = { name, ...about, idempotencyKey };
-    return admin.addClient(request, by);
+    const { limits = {}, models = [] } = body;
+    const about = { scopes, allowFrom, expiresInMs: expires, namesEndUsers, limits, models };
+    return admin.addClient({ name, ...about, idempotencyKey }, by);
   },
   'GET /api/clients/{name}': ({ admin }, { target }) => admin.client(target),
+  'PATCH /api/clients/{name}': ({ admin }, { target: name, body, by }) => {
+    const { expires, ...changes } = body;
+    const end = 'expires' in body && { expiresInMs: expires };
+    return admin.setClient({ name, ...changes, ...end }, by);
+  },
   'DELETE /api/clients/{name}': ({ admin }, { target, query, by }) =>
     admin.remove(target, query.force ?? false, by),
   'POST /api/clients/{name}/rotate': ({ admin }, { target, body, idempotencyKey, by }) => {

@@ -12,7 +12,7 @@ import type {
 import type { UsageReport, UsageStoreView } from '../../usage/report.ts';
 import type { FIELDS } from './fields.ts';
 
-export type Method = 'GET' | 'POST' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 
 /** What a request may hold, by the names of `fields.ts`. */
 type FieldSet = keyof typeof FIELDS;
@@ -57,13 +57,22 @@ export const ENDPOINTS = {
     answers: shape<{ readonly clients: readonly ClientView[] }>(),
   },
   'POST /api/clients': {
-    about: 'a new client with a key: name, scopes (inference), expires, allowFrom, namesEndUsers',
+    about:
+      'a new client with a key: name, scopes (inference), expires, allowFrom, namesEndUsers, ' +
+      'limits, models',
     body: 'newClient',
     idempotencyKey: true,
     status: 201,
     answers: shape<RotateView>(),
   },
   'GET /api/clients/{name}': { about: 'one client', answers: shape<ClientView>() },
+  'PATCH /api/clients/{name}': {
+    about:
+      'changes what a client may do, null taking a limit off: expires, allowFrom, ' +
+      'namesEndUsers, limits, models',
+    body: 'clientChanges',
+    answers: shape<ChangeView>(),
+  },
   'DELETE /api/clients/{name}': {
     about: 'ends the keys of a client and removes it: ?force=true',
     query: 'removal',

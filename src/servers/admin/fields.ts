@@ -1,6 +1,7 @@
 import * as z from 'zod';
-import { blocks } from '../../config/kinds.ts';
-import { type Reading, readSpan } from '../../config/units.ts';
+import { blocks, modelGlob } from '../../config/kinds.ts';
+import { amount, dollars, type Kind, type Reading, readSpan } from '../../config/units.ts';
+import { LIMIT_MODES } from '../../keyring/client-limits.ts';
 import { SCOPES } from '../../keyring/keyring.ts';
 import { USAGE_GROUPS } from '../../store/usage-database.ts';
 import { nearest } from '../../text/nearest.ts';
@@ -55,6 +56,52 @@ const scopes = z
   })
   .min(1, { error: `must name one at least of ${SCOPES.join(', ')}` });
 
+/** An amount as a number or as people write it, `2M`; null: no limit. */
+const limit = (kind: Kind<number>) =>
+  z
+    .union([z.string(), z.number().transform(String), z.null()], {
+      error: `must be ${kind.allowed}, or null`,
+    })
+    .pipe(read(`must be ${kind.allowed}, or null`, kind.read).nullable())
+    .transform((value) => value ?? undefined)
+    .optional();
+
+const limits = z.strictObject(
+  {
+    rpm: limit(amount),
+    parallel: limit(amount),
+    tokensPerDay: limit(amount),
+    usdPerDay: limit(dollars),
+    mode: z.enum(LIMIT_MODES, { error: `must be one of ${LIMIT_MODES.join(', ')}` }).optional(),
+  },
+  { error: 'must be an object, such as {"rpm": 60}; or null' },
+);
+
+const model = read(`must be ${modelGlob.allowed}`, (name) => modelGlob.read(name.trim()));
+
+/** What a client may do; null is as if nobody had ever said anything of it. */
+const rights = {
+  expires: span
+    .nullable()
+    .transform((ms) => ms ?? undefined)
+    .optional(),
+  allowFrom: z
+    .array(block, { error: 'must be a list, such as ["10.0.0.0/8"]' })
+    .nullable()
+    .transform((list) => list ?? [])
+    .optional(),
+  namesEndUsers: flag.optional(),
+  limits: limits
+    .nullable()
+    .transform((changes) => changes ?? undefined)
+    .optional(),
+  models: z
+    .array(model, { error: 'must be a list, such as ["gpt-4o*"]' })
+    .nullable()
+    .transform((list) => list ?? [])
+    .optional(),
+};
+
 const queryFlag = z.enum(['true', 'false'], { error: 'must be true or false' });
 
 const wholeNumber = (least: number, most: number) =>
@@ -69,10 +116,9 @@ export const FIELDS = {
   newClient: z.strictObject({
     name: text,
     scopes: scopes.optional(),
-    expires: span.optional(),
-    allowFrom: z.array(block, { error: 'must be a list, such as ["10.0.0.0/8"]' }).optional(),
-    namesEndUsers: flag.optional(),
+    ...rights,
   }),
+  clientChanges: z.strictObject(rights),
   rotation: z.strictObject({
     grace: span.optional(),
     compromised: flag.optional(),
@@ -104,11 +150,16 @@ export function readFields(
 ): unknown {
   const result = schema.safeParse(fields);
   if (result.success) return result.data;
-  const known = Object.keys(schema.shape);
   for (const issue of result.error.issues) {
-    if (issue.code !== 'unrecognized_keys')
-      mistakes.push(`${placeOf(issue.path)}: ${issue.message}`);
-    else mistakes.push(...issue.keys.map((name) => unknownName(name, known, word)));
+    const place = placeOf(issue.path);
+    const before = place === '' ? '' : `${place}: `;
+    if (issue.code !== 'unrecognized_keys') {
+      mistakes.push(`${before}${issue.message}`);
+      continue;
+    }
+    // The one object that stands within another is that of the limits.
+    const known = Object.keys(place === '' ? schema.shape : limits.shape);
+    mistakes.push(...issue.keys.map((name) => `${before}${unknownName(name, known, word)}`));
   }
   return undefined;
 }
@@ -123,9 +174,12 @@ export function readQuery(schema: z.ZodObject, query: string, mistakes: string[]
   return undefined;
 }
 
-/** Where a mistake stands: `allowFrom[2]`. */
+/** Where a mistake stands: `allowFrom[2]`, `limits.rpm`. */
 const placeOf = (path: readonly PropertyKey[]): string =>
-  path.map((part, at) => (at === 0 ? String(part) : `[${String(part)}]`)).join('');
+  path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .slice(1);
 
 function unknownName(name: string, known: readonly string[], word: string): string {
   // A long name is not repeated: it may be a key that somebody put in the wrong place.

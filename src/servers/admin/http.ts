@@ -196,8 +196,9 @@ export async function readBody(
   return Buffer.isBuffer(bytes) ? parse(bytes) : bytes;
 }
 
+/** JSON, or what RFC 7396 calls the changes of a PATCH. */
 const isJson = (type: string): boolean =>
-  type.split(';', 1)[0]?.trim().toLowerCase() === 'application/json';
+  /^application\/(?:json|merge-patch\+json)$/i.test(type.split(';', 1)[0]?.trim() ?? '');
 
 function readBytes(request: IncomingMessage): Promise<Buffer | Problem | undefined> {
   const tooLarge: Problem = {

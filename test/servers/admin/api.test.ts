@@ -112,6 +112,8 @@ describe('each endpoint', () => {
           allowFrom: [],
           expiresInMs: undefined,
           namesEndUsers: false,
+          limits: {},
+          models: [],
           idempotencyKey: undefined,
         },
         BY,
@@ -125,6 +127,8 @@ describe('each endpoint', () => {
         expires: '90d',
         allowFrom: ['10.0.0.0/8', '192.0.2.7', 'fd00::/8'],
         namesEndUsers: true,
+        limits: { rpm: 60, parallel: '4', tokensPerDay: '2M', usdPerDay: 0.5, mode: 'record' },
+        models: ['gpt-4o*', ' mock '],
       },
       201,
       ROTATED,
@@ -136,6 +140,8 @@ describe('each endpoint', () => {
           allowFrom: ['10.0.0.0/8', '192.0.2.7/32', 'fd00::/8'],
           expiresInMs: 90 * 86_400_000,
           namesEndUsers: true,
+          limits: { rpm: 60, parallel: 4, tokensPerDay: 2e6, usdPerDay: 0.5, mode: 'record' },
+          models: ['gpt-4o*', 'mock'],
           idempotencyKey: undefined,
         },
         BY,
@@ -153,6 +159,30 @@ describe('each endpoint', () => {
       'content-length': String(reply.text.length),
     });
     expect(Object.keys(reply.headers).join()).not.toContain('access-control');
+  });
+
+  it.each<[object, object]>([
+    [{}, {}],
+    [{ limits: {} }, { limits: {} }],
+    [{ limits: { rpm: '1.5k', parallel: null } }, { limits: { rpm: 1500, parallel: undefined } }],
+    [
+      { limits: null, models: null, allowFrom: null, expires: null },
+      { limits: undefined, models: [], allowFrom: [], expiresInMs: undefined },
+    ],
+    [
+      { expires: '90d', allowFrom: ['10.0.0.7'], namesEndUsers: true, models: ['*'] },
+      {
+        ...{ expiresInMs: 90 * 86_400_000, allowFrom: ['10.0.0.7/32'] },
+        ...{ namesEndUsers: true, models: ['*'] },
+      },
+    ],
+  ])('PATCH /api/clients/ci %j changes what is there', async (body, changes) => {
+    const { admin, port } = await start();
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    const reply = await ask({ port }, 'PATCH /api/clients/ci', { body, headers });
+    expect([reply.status, reply.json]).toEqual([200, CHANGED]);
+    // What is there and undefined is taken off, and what is not there stays.
+    expect(admin.calls).toStrictEqual([['setClient', { name: 'ci', ...changes }, BY]]);
   });
 
   it.each([
@@ -288,6 +318,7 @@ describe('an Idempotency-Key', () => {
 describe('mistakes', () => {
   const spanOf = 'must be text: a number and its unit, such as 30s, 5m, 24h or 7d, or 0';
   const rotate = 'POST /api/clients/ci/rotate';
+  const patch = 'PATCH /api/clients/ci';
   it.each([
     [rotate, { grace: '5' }, `grace: ${spanOf}; at most 3650d; did you mean 5s?`],
     [rotate, { grace: 5 }, `grace: ${spanOf}; at most 3650d; did you mean 5s?`],
@@ -318,6 +349,19 @@ describe('mistakes', () => {
     ['GET /api/usage?since=2026-02-30', {}, /^since: must be .*; there is no such day$/],
     ['GET /api/usage?client=', {}, 'client: must not be empty'],
     ['GET /api/usage?models=x', {}, 'unknown parameter models; did you mean model?'],
+    [patch, { limits: { rpm: 0 } }, /^limits\.rpm: must be a whole number above 0, .*, or null; /],
+    [patch, { limits: { rpm: -1 } }, /^limits\.rpm: .*; above 0: leave it out for no limit$/],
+    [patch, { limits: { usdPerDay: '5$' } }, /^limits\.usdPerDay: .*; did you mean 5\?$/],
+    [patch, { limits: { tokensPerDay: 1.5 } }, /^limits\.tokensPerDay: must be a whole number/],
+    [patch, { limits: { parallel: true } }, /^limits\.parallel: must be .*, or null$/],
+    [patch, { limits: { mode: 'reject' } }, 'limits.mode: must be one of refuse, record'],
+    [patch, { limits: { rmp: 60 } }, 'limits: unknown field rmp; did you mean rpm?'],
+    [patch, { limits: 60 }, /^limits: must be an object, such as /],
+    [patch, { models: 'mock' }, /^models: must be a list, such as /],
+    [patch, { models: ['mock', 'gpt-4o?'] }, /^models\[1\]: .*; \* alone stands for something/],
+    [patch, { models: ['mock,gpt-4o'] }, /^models\[0\]: must be the name .*; one by one/],
+    [patch, { models: [''] }, /^models\[0\]: must be the name of a model/],
+    [patch, { scopes: ['full'] }, /^unknown field scopes; known: expires, allowFrom, /],
     ['POST /api/clients', {}, 'name: must be text'],
     ['POST /api/clients', { name: '' }, 'name: must not be empty'],
     ['POST /api/clients', { name: 'ci', scopes: [] }, /^scopes: must name one at least of/],
@@ -486,7 +530,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 22);
+    expect(hints).toHaveLength(1 + 23);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -496,14 +540,14 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(22);
+    expect(json['hints']).toHaveLength(23);
   });
 
   it.each([
     ['POST /api/status', 'GET, HEAD'],
     ['OPTIONS /api/status', 'GET, HEAD'],
     ['DELETE /api/clients', 'GET, HEAD, POST'],
-    ['PUT /api/clients/ci', 'GET, HEAD, DELETE'],
+    ['PUT /api/clients/ci', 'GET, HEAD, PATCH, DELETE'],
     ['GET /api/clients/ci/rotate', 'POST'],
     ['PATCH /api/generations/ci-1/revoke', 'POST'],
     ['GET /api/upstream/rotate', 'POST'],
