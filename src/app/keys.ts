@@ -127,6 +127,8 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
 const SENTENCES: Readonly<Record<KeyringEvent['kind'], string>> = {
   clientAdded: 'a client was added',
   clientChanged: 'what a client may do was changed',
+  fileRules: 'the clients file rules a client that was made by command',
+  keyAdded: 'the clients file has a new key for a client',
   rotated: 'a key was rotated',
   clockStarted: 'a newer key is in use: the grace of the older one runs',
   published: 'every publish target has the new key',

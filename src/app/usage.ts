@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { activeOf, idOf, type Keyring } from '../keyring/keyring.ts';
+import { idOf, type Keyring } from '../keyring/keyring.ts';
 import type { Keys } from '../rotation/keys.ts';
 import type { UsageTeller } from '../servers/admin/api.ts';
 import { createUsageLedger } from '../usage/ledger.ts';
@@ -71,10 +71,11 @@ function activeKeys(keyring: () => Keyring): (id: string) => boolean {
     if (known !== keyring()) {
       known = keyring();
       ids = new Set(
-        [...known.clients.values()].flatMap((client) => {
-          const active = activeOf(client);
-          return active === undefined ? [] : [idOf(client.name, active.number)];
-        }),
+        [...known.clients.values()].flatMap(({ name, generations }) =>
+          generations
+            .filter(({ state }) => state === 'active')
+            .map(({ number }) => idOf(name, number)),
+        ),
       );
     }
     return ids.has(id);

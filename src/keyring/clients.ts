@@ -4,6 +4,7 @@ import {
   type Command,
   changed,
   generationOf,
+  inFile,
   type KeyringEvent,
   type Refused,
   refuse,
@@ -65,6 +66,7 @@ function addingFault(keyring: Keyring, command: AddClient, now: number): Refused
     );
   }
   const there = keyring.clients.get(client);
+  if (there?.inFile === true) return inFile(there);
   if (there !== undefined && !there.removed) {
     const hint = `\`sidecar rotate ${client}\` gives it a new key`;
     return refuse('client_exists', `there is a client ${client} already`, hint);
@@ -114,7 +116,7 @@ export const setClient = (keyring: Keyring, command: SetClient, now: number): Tr
   });
 
 /** `{ rpm: '60 → 120' }`: what of a client's rights is not as it was. */
-function changesBetween(before: Client, after: Client): Readonly<Record<string, string>> {
+export function changesBetween(before: Client, after: Client): Readonly<Record<string, string>> {
   const [old, now] = [wordsOf(before), wordsOf(after)];
   return Object.fromEntries(
     Object.entries(now)
@@ -124,9 +126,10 @@ function changesBetween(before: Client, after: Client): Readonly<Record<string, 
 }
 
 /** What a client may do, each right in words. */
-function wordsOf({ limits, models, allowFrom, expiresAt, namesEndUsers }: Client) {
+function wordsOf({ scopes, limits, models, allowFrom, expiresAt, namesEndUsers }: Client) {
   const amount = (value: number | undefined): string => String(value ?? 'none');
   const words: Readonly<Record<string, string>> = {
+    scopes: scopes.join(', '),
     rpm: amount(limits?.rpm),
     parallel: amount(limits?.parallel),
     tokensPerDay: amount(limits?.tokensPerDay),
@@ -220,6 +223,7 @@ export function revoke(keyring: Keyring, command: Revoke, now: number): Transiti
   if ('endedAt' in generation) {
     return refuse('already_ended', `${id} was ${generation.state} before, and opens nothing`);
   }
+  if (client.inFile) return inFile(client);
   const events: KeyringEvent[] = [{ kind: 'revoked', client: name, generation: id, compromised }];
   const disabled = client.disabled || generation.state === 'active';
   if (disabled !== client.disabled) events.push({ kind: 'clientDisabled', client: name });

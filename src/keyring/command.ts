@@ -3,6 +3,7 @@ import type { ClientLimits, LimitChanges } from './client-limits.ts';
 import {
   type Client,
   type DeclaredSource,
+  type FileClient,
   findGeneration,
   type Generation,
   type Idempotency,
@@ -41,6 +42,8 @@ export type Command =
       readonly limits: ClientLimits | undefined;
       readonly models: readonly string[];
     }
+  /** What the clients file says now: all of it. */
+  | { readonly kind: 'fileClients'; readonly clients: readonly FileClient[] }
   | { readonly kind: 'setClient'; readonly client: string; readonly changes: ClientChanges }
   /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {
@@ -72,6 +75,10 @@ export type Command =
 /** What a command did, for the audit, the log and the metrics, and for whoever cuts requests. */
 export type KeyringEvent = { readonly client: string } & (
   | { readonly kind: 'clientAdded' | 'clientDisabled' | 'clientEnabled' | 'clientRemoved' }
+  /** The clients file rules a client that was made by command. */
+  | { readonly kind: 'fileRules' }
+  /** The clients file has a new key for a client. */
+  | { readonly kind: 'keyAdded'; readonly generation: string }
   /** What was changed, in words, by its name: `{ rpm: '60 → 120', models: 'all → gpt-4o*' }`. */
   | { readonly kind: 'clientChanged'; readonly changes: Readonly<Record<string, string>> }
   | {
@@ -101,6 +108,7 @@ export const KEYRING_ERRORS = [
   'unknown_client',
   'unknown_generation',
   'client_exists',
+  'client_in_file',
   'bad_client_name',
   'bad_scopes',
   'bad_expiry',
@@ -170,15 +178,24 @@ export const refuse = (
   ...hints: readonly string[]
 ): Refused => ({ ok: false, fault: { code, message, hints } });
 
-/** Calls `next` with a client that was not removed; refuses where there is no such client. */
+/** Calls `next` with a client that is there, and that commands may change; refuses otherwise. */
 export function withClient(
   keyring: Keyring,
   name: string,
   next: (client: Client) => Transition,
 ): Transition {
   const client = keyring.clients.get(name);
-  return client === undefined || client.removed ? unknownClient(keyring, name) : next(client);
+  if (client === undefined || client.removed) return unknownClient(keyring, name);
+  return client.inFile ? inFile(client) : next(client);
 }
+
+/** No command changes what the clients file rules. */
+export const inFile = ({ name }: Client): Refused =>
+  refuse(
+    'client_in_file',
+    `the clients file alone rules ${name}`,
+    'change it there: in the file that SIDECAR_CLIENTS names',
+  );
 
 /** The message does not repeat the name that was asked for: it may be a key in the wrong place. */
 export function unknownClient(keyring: Keyring, name: string): Refused {

@@ -69,7 +69,9 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
   ],
   [
     'expires before it was made',
-    ({ createdAt, expiresAt }) => expiresAt === undefined || expiresAt > createdAt,
+    // A file may name an end that is past.
+    ({ createdAt, expiresAt, inFile, removed }) =>
+      expiresAt === undefined || inFile || removed || expiresAt > createdAt,
   ],
   [
     'has limits that are none, or a model without a name',
@@ -85,24 +87,35 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
   ],
   [
     'has more than one active key',
-    ({ generations }) => generations.filter(({ state }) => state === 'active').length <= 1,
+    ({ generations, inFile }) =>
+      inFile || generations.filter(({ state }) => state === 'active').length <= 1,
   ],
   [
     'is enabled without an active key',
     (client) => client.disabled || activeOf(client) !== undefined,
+  ],
+  [
+    'is of the clients file, and is disabled, is removed, or has a key that is not active',
+    ({ inFile, disabled, removed, staged, generations }) =>
+      !inFile ||
+      (!disabled &&
+        !removed &&
+        staged === undefined &&
+        generations.every(({ state }) => state === 'active')),
   ],
   ['is enabled although somebody disabled it', (each) => each.disabled || !each.disabledByHand],
   [
     'has a retiring key that is newer than the active one',
     (client) => {
       const active = activeOf(client);
-      return active === undefined || client.generations.at(-1) === active;
+      return active === undefined || client.inFile || client.generations.at(-1) === active;
     },
   ],
   [`has more than ${MOST_VALID} valid keys`, ({ generations }) => generations.length <= MOST_VALID],
   [
     'has a valid key from before a compromise',
-    ({ generations }) => !generations.slice(1).some(({ afterCompromise }) => afterCompromise),
+    ({ generations, inFile }) =>
+      inFile || !generations.slice(1).some(({ afterCompromise }) => afterCompromise),
   ],
   [
     'has a rotation under way that cannot end',
@@ -122,9 +135,10 @@ const CLIENT_RULES: readonly Rule<[Client, Keyring]>[] = [
     ({ idempotency, lastNumber }) => idempotency === undefined || idempotency.number <= lastNumber,
   ],
   [
-    'must exist, with the scope full and without an end',
-    ({ name, removed, scopes, expiresAt }) =>
-      name !== MASTER || (!removed && scopes.includes('full') && expiresAt === undefined),
+    'must exist, with the scope full and without an end, and is in no file',
+    ({ name, removed, scopes, expiresAt, inFile }) =>
+      name !== MASTER ||
+      (!removed && !inFile && scopes.includes('full') && expiresAt === undefined),
   ],
 ];
 

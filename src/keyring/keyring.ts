@@ -124,6 +124,16 @@ export interface Client {
   readonly idempotency: (Idempotency & { readonly number: number }) | undefined;
 }
 
+/** A client as the clients file has it: what of a client a file may say, and its keys. */
+export interface FileClient
+  extends Pick<
+    Client,
+    'name' | 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers' | 'limits' | 'models'
+  > {
+  /** Those of its keys, one at least, each once. */
+  readonly digests: readonly string[];
+}
+
 /** The number of the audit's lines, the digest of the last, and those its file may not have yet. */
 export interface AuditHead {
   readonly count: number;

@@ -17,6 +17,7 @@ import {
   tombstoneOf,
   unchanged,
 } from './command.ts';
+import { fileClients } from './file-clients.ts';
 import { activeOf, type Client, endOf, type Generation, idOf, type Keyring } from './keyring.ts';
 import { commit, rollback, stage, unstage } from './rotation.ts';
 
@@ -81,6 +82,8 @@ function carryOut(keyring: Keyring, command: Command, now: number): Transition {
       return unchanged(keyring);
     case 'addClient':
       return addClient(keyring, command, now);
+    case 'fileClients':
+      return fileClients(keyring, command, now);
     case 'setClient':
       return setClient(keyring, command, now);
     case 'stage':

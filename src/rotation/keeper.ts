@@ -210,6 +210,7 @@ function auditEntryOf(event: KeyringEvent, by: string, at: number): AuditEntry {
     case 'clientChanged':
       return { ...common, detail: event.changes };
     case 'published':
+    case 'keyAdded':
     case 'retired':
       return { ...common, from: event.generation };
     default:

@@ -24,6 +24,10 @@ function createAll(): Story {
   story.do(staging('busy', 'busy 2'));
   for (let number = 2; number <= 8; number++) story.rotate('full', `full ${number}`);
   story.add('bare');
+  const rights = { scopes: ['inference' as const], allowFrom: [], expiresAt: undefined };
+  const free = { namesEndUsers: false, limits: undefined, models: [] };
+  const filed = { name: 'filed', digests: [digestOf('filed 1')], ...rights, ...free };
+  story.do({ kind: 'fileClients', clients: [filed] });
   story.now += DAY;
   return story;
 }
@@ -49,6 +53,7 @@ const COMMANDS: readonly Command[] = [
   ...[staging('full', 'new'), staging('busy', 'new'), { kind: 'unstage', client: 'old' } as const],
   ...[staging(MASTER, 'm2'), staging('old', 'old 1'), staging(MASTER, 'm1')],
   ...[staging(MASTER, 'busy 2'), staging('old', 'off 1'), revoke('master-1'), revoke('master-9')],
+  ...[verb('disable', 'filed'), adding('filed'), revoke('filed-1'), staging('filed', 'new')],
   ...[verb('rollback', MASTER), verb('rollback', 'ends'), verb('rollback', 'off')],
 ];
 

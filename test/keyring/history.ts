@@ -90,7 +90,10 @@ function generationBroken(name: string, before: Either, keyring: Keyring): strin
   return rule && `${id} ${rule[0]}`;
 }
 
-/** A generation that was not stored as staged could be lost by a crash after its key was read. */
+/**
+ * A generation that was not stored as staged could be lost by a crash after its key was read; those
+ * of a file are read anew by each start.
+ */
 function madeFromNothing(before: Keyring, after: Keyring): string | undefined {
   const valid = [...after.clients.values()].flatMap(({ name, generations }) =>
     generations.map((each): readonly [string, Either] => [name, each]),
@@ -99,6 +102,7 @@ function madeFromNothing(before: Keyring, after: Keyring): string | undefined {
   for (const [name, { number, digest }] of [...valid, ...ended]) {
     const client = before.clients.get(name);
     if (number <= (client?.lastNumber ?? 0)) continue;
+    if (after.clients.get(name)?.inFile === true) continue;
     if (client?.staged?.digest !== digest) return `${idOf(name, number)} was never staged`;
   }
   return undefined;

@@ -24,6 +24,8 @@ interface NaiveClient {
   /** Somebody turned it off, and a new key does not turn it on. */
   shut: boolean;
   gone: boolean;
+  /** The file rules it: each key of its stack is as good as the top. */
+  filed: boolean;
   staged: NaiveKey | null;
   count: number;
   addedAt: number;
@@ -46,7 +48,15 @@ export type NaiveOp =
   | { kind: 'commit'; client: string; published: boolean }
   | { kind: 'revoke' | 'published' | 'firstUse'; client: string; number: number }
   | { kind: 'unstage' | 'rollback' | 'disable' | 'enable' | 'remove'; client: string }
-  | { kind: 'remember'; value: number };
+  | { kind: 'remember'; value: number }
+  | { kind: 'fileClients'; clients: readonly NaiveFileClient[] };
+
+export interface NaiveFileClient {
+  readonly client: string;
+  readonly values: readonly number[];
+  readonly expiresAt: number | null;
+  readonly rpm: number | null;
+}
 
 export const LONGEST_GRACE = 150;
 
@@ -104,6 +114,7 @@ function apply(state: NaiveState, op: NaiveOp, now: number, say: Say): string | 
     return undefined;
   }
   if (op.kind === 'addClient') return add(state, op, now);
+  if (op.kind === 'fileClients') return file(state, op.clients, now, say);
   const client = state.clients[op.client];
   if (op.kind === 'published' || op.kind === 'firstUse' || op.kind === 'revoke') {
     const key = state.keys.findLast(
@@ -115,6 +126,7 @@ function apply(state: NaiveState, op: NaiveOp, now: number, say: Say): string | 
     return ofKey(client, key, op.kind, now, say);
   }
   if (client === undefined || client.gone) return 'unknown_client';
+  if (client.filed) return 'client_in_file';
   return ofClient(state, client, op, now, say);
 }
 
@@ -124,6 +136,7 @@ function add(
   now: number,
 ): string | undefined {
   const old = clients[name];
+  if (old?.filed === true) return 'client_in_file';
   if (old?.gone === false) return 'client_exists';
   if (expiresAt !== null && (expiresAt <= now || name === 'master')) return 'bad_expiry';
   const client = {
@@ -133,10 +146,82 @@ function add(
     off: true,
     shut: false,
     gone: false,
+    filed: false,
     staged: null,
   };
   clients[name] = { ...client, count: old?.count ?? 0, addedAt: now, expiresAt, rpm: null };
   return undefined;
+}
+
+function file(
+  state: NaiveState,
+  wanted: readonly NaiveFileClient[],
+  now: number,
+  say: Say,
+): string | undefined {
+  const taken = new Map<number, string>();
+  for (const each of wanted) {
+    const fault = fileFault(state, each, taken);
+    if (fault !== undefined) return fault;
+  }
+  for (const client of Object.values(state.clients)) {
+    if (!client.filed || wanted.some((each) => each.client === client.name)) continue;
+    for (const key of client.stack.splice(0)) kill(key, say);
+    Object.assign(client, { headed: false, off: true, gone: true, filed: false });
+  }
+  for (const each of wanted) takeFromFile(state, each, now, say);
+  return undefined;
+}
+
+function fileFault(
+  { keys }: NaiveState,
+  { client, values }: NaiveFileClient,
+  taken: Map<number, string>,
+): string | undefined {
+  if (client === 'master') return 'bad_client_name';
+  if (values.length > 8) return 'too_many_generations';
+  for (const value of values) {
+    const same = keys.find((key) => key.value === value && key.fate !== 'never');
+    if (same?.fate === 'expired' || same?.fate === 'revoked') return 'key_is_tombstone';
+    if ((same?.client ?? taken.get(value) ?? client) !== client) return 'key_of_another_client';
+    taken.set(value, client);
+  }
+  return undefined;
+}
+
+function takeFromFile(
+  state: NaiveState,
+  { client: name, values, expiresAt, rpm }: NaiveFileClient,
+  now: number,
+  say: Say,
+): void {
+  if (state.clients[name]?.gone !== false) {
+    const count = state.clients[name]?.count ?? 0;
+    const empty = { stack: [], gone: false, staged: null, addedAt: now };
+    state.clients[name] = { name, ...empty, count } as unknown as NaiveClient;
+  }
+  const client = state.clients[name] as NaiveClient;
+  if (client.staged) {
+    client.count++;
+    client.stack.push(client.staged);
+  }
+  Object.assign(client, { headed: true, off: false, shut: false, filed: true, staged: null });
+  Object.assign(client, { expiresAt, rpm });
+  for (const key of client.stack.filter((each) => !values.includes(each.value))) kill(key, say);
+  client.stack = client.stack.filter(({ fate }) => fate !== 'revoked');
+  for (const key of client.stack)
+    Object.assign(key, { fate: 'stacked', waits: null, published: true });
+  for (const value of values) {
+    if (client.stack.some((key) => key.value === value)) continue;
+    client.count++;
+    const key: NaiveKey = {
+      ...{ value, client: name, number: client.count, born: now, fate: 'stacked', grace: 0 },
+      ...{ leaked: false, published: true, waits: null },
+    };
+    client.stack.push(key);
+    state.keys.push(key);
+    say('keyAdded', key);
+  }
 }
 
 function ofKey(
@@ -148,6 +233,7 @@ function ofKey(
 ): string | undefined {
   if (key.fate === 'staged') return kind === 'revoke' ? 'rotation_under_way' : undefined;
   const place = client.stack.indexOf(key);
+  if (kind === 'revoke' && client.filed && place >= 0) return 'client_in_file';
   if (kind === 'revoke') return revoke(client, key, place, say);
   if (kind === 'published') key.published ||= place >= 0;
   else if (client.headed && client.stack.at(-1)?.published === true) {

@@ -69,6 +69,14 @@ function commandOf(op: NaiveOp): Command {
       };
       return { kind: 'setClient', client: op.client, changes };
     }
+    case 'fileClients': {
+      const clients = op.clients.map(({ client: name, values, expiresAt, rpm }) => ({
+        ...{ name, digests: values.map(digestAt), scopes: ['full' as const], allowFrom: [] },
+        ...{ namesEndUsers: false, models: [], limits: limitsOf(rpm) },
+        expiresAt: expiresAt ?? undefined,
+      }));
+      return { kind: 'fileClients', clients };
+    }
     case 'revoke':
       return { kind: 'revoke', generation: idOf(op.client, op.number), compromised: false };
     case 'remember':
@@ -78,7 +86,21 @@ function commandOf(op: NaiveOp): Command {
   }
 }
 
-const LOGGED = new Set<KeyringEvent['kind']>(['retired', 'revoked', 'clockStarted', 'rotated']);
+const limitsOf = (rpm: number | null) =>
+  rpm === null
+    ? undefined
+    : {
+        ...{ rpm, parallel: undefined, tokensPerDay: undefined, usdPerDay: undefined },
+        mode: 'refuse' as const,
+      };
+
+const LOGGED = new Set<KeyringEvent['kind']>([
+  'retired',
+  'revoked',
+  'clockStarted',
+  'rotated',
+  'keyAdded',
+]);
 
 const logOf = (events: readonly KeyringEvent[]): string[] =>
   events
@@ -222,7 +244,39 @@ const setting = fc
   )
   .map(doing);
 
+const inFile = fc.record({
+  client: fc.constantFrom('ci', 'ci', 'ops-2', 'dev', 'master'),
+  picks: fc.uniqueArray(fc.nat({ max: 9 }), { minLength: 1, maxLength: 9 }),
+  expiresAt: fc.oneof(fc.constant(null), fc.integer({ min: 90, max: 300 })),
+  rpm: fc.constantFrom(null, 1, 60),
+});
+
+/** A file as people edit it: mostly the keys that a client has, some gone, and some of nobody. */
+const filing = fc
+  .tuple(
+    fc.uniqueArray(inFile, { maxLength: 3, selector: ({ client: name }) => name }),
+    fc.integer({ min: 0, max: 9 }),
+    value,
+  )
+  .map(([wanted, roll, odd]) =>
+    act(`the file ${JSON.stringify({ wanted, roll, odd })}`, (model, real) => {
+      const { keys } = model.state;
+      const free = KEYS.flatMap((_, at) => (keys.some((key) => key.value === at) ? [] : [at]));
+      const clients = wanted.map(({ client: name, picks, ...rest }, place) => {
+        const own = keys.filter((key) => key.client === name && key.fate === 'stacked');
+        const unused = free.slice(place * 3);
+        const some = [...own.map((key) => key.value), ...unused.slice(0, 3)];
+        const values = picks.flatMap((pick) => some[pick] ?? []);
+        const more = roll === 0 ? [odd] : values.length === 0 ? unused.slice(0, 1) : [];
+        return { client: name, values: [...new Set([...values, ...more])], ...rest };
+      });
+      if (clients.some(({ values }) => values.length === 0)) return;
+      both(model, real, { kind: 'fileClients', clients });
+    }),
+  );
+
 const acts = [
+  ...[filing, filing, filing],
   ...[rotating, rotating, rotating, rotating, rotating, numbered, numbered, numbered],
   ...[numbered, plain, plain, plain, adding, setting],
   ...[moving, stopping, staging.map(doing)],

@@ -21,6 +21,7 @@ const STATUS_OF = {
   unknown_handover: 404,
   method_not_allowed: 405,
   client_exists: 409,
+  client_in_file: 409,
   client_disabled: 409,
   client_enabled: 409,
   master_stays: 409,
