@@ -134,9 +134,10 @@ const WANTS_STATE = {
 function withoutState(config: Partial<Config>): readonly Mistake[] {
   if (!('state' in config) || config.state !== undefined) return [];
   const wanting = Object.entries(WANTS_STATE).flatMap(([field, why]): Mistake[] => {
+    if (!(field in config)) return [];
     const { name, kind, default: fallback }: AnySetting = SETTINGS[field as keyof Config];
     const shown = kind.show(config[field as keyof Config]);
-    if (!(field in config) || shown === '' || shown === fallback) return [];
+    if (shown === '' || shown === fallback) return [];
     return [{ name, found: `${shown}, beside ${NO_STATE}`, allowed: 'nothing there', hint: why }];
   });
   const nobody = 'declaredKey' in config && 'clientsFile' in config && !hasClients(config);

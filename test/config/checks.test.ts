@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { contradictions } from '../../src/config/checks.ts';
 import { publishTargets } from '../../src/config/kinds.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { Secret } from '../../src/secret.ts';
 
 const names = (config: Parameters<typeof contradictions>[0]): string[] =>
   contradictions(config).map(({ name }) => name);
@@ -127,6 +129,52 @@ describe('one LiteLLM after the other', () => {
     ).toEqual(['SIDECAR_AUTO_RELOAD']);
     expect(names({ ...config, litellmConfig: '/config/config.yaml' })).toEqual([]);
     expect(names({ ...config, autoReload: false, litellmConfig: undefined })).toEqual([]);
+  });
+});
+
+describe('no state', () => {
+  const none = { state: undefined, declaredKey: undefined, clientsFile: '/config/clients.yaml' };
+
+  it('is right with a file of clients, or a declared key', () => {
+    expect(names(none)).toEqual([]);
+    const declared = { declaredKey: new Secret('sk-declared-by-these-tests-0123456789') };
+    expect(names({ ...none, ...declared, clientsFile: undefined })).toEqual([]);
+  });
+
+  it('wants one of the two: a key that is made would be kept nowhere', () => {
+    expect(contradictions({ ...none, clientsFile: undefined })).toMatchObject([
+      {
+        name: 'SIDECAR_STATE',
+        found: 'none, and no client: neither LITELLM_MASTER_KEY nor SIDECAR_CLIENTS is set',
+      },
+    ]);
+  });
+
+  it('tells at once of all that wants a state, of each with the reason', () => {
+    const publish = publishTargets.read('file:/run/master');
+    if (!('value' in publish)) throw new Error('no target');
+    const mistakes = contradictions({
+      ...{ ...none, publish: publish.value, rotateEveryMs: 86_400_000 },
+      ...{ upstreams: [new URL('http://a:4000')], slots: '/slots', reports: '/reports' },
+      ...{ litellmConfig: '/config', upstreamRotateEveryMs: 86_400_000, autoReload: true },
+    });
+    expect(mistakes.map(({ name, found }) => `${name}: ${found}`)).toEqual([
+      'SIDECAR_PUBLISH: file:/run/master, beside SIDECAR_STATE=none',
+      'SIDECAR_ROTATE_EVERY: 1d, beside SIDECAR_STATE=none',
+      'SIDECAR_SLOTS: /slots, beside SIDECAR_STATE=none',
+      'SIDECAR_REPORTS: /reports, beside SIDECAR_STATE=none',
+      'SIDECAR_UPSTREAM_ROTATE_EVERY: 1d, beside SIDECAR_STATE=none',
+      'SIDECAR_AUTO_RELOAD: true, beside SIDECAR_STATE=none',
+    ]);
+    expect(mistakes.every(({ hint = '' }) => hint.length > 20)).toBe(true);
+  });
+
+  it('is fine with the defaults of all of these', () => {
+    const loaded = loadConfig({
+      env: { SIDECAR_UPSTREAM: 'http://a:4000', SIDECAR_STATE: 'none', SIDECAR_CLIENTS: './c' },
+      cwd: '/srv',
+    });
+    expect(loaded).toMatchObject({ ok: true, state: undefined, config: { state: undefined } });
   });
 });
 
