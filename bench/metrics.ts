@@ -29,6 +29,7 @@ const answer = metrics.expose({
   isUpstreamKeyTaken: () => true,
   keys: () => [],
   publishPending: () => 0,
+  limits: () => [],
 });
 
 /** A stream that said what it used; its model's name is read anew, as from a socket. */

@@ -36,6 +36,10 @@ export const REFUSAL_CODES = Object.keys(STATUS_OF) as readonly RefusalCode[];
 /** The HTTP status of a refusal. */
 export const statusOf = (code: RefusalCode): number => STATUS_OF[code];
 
+/** What a client's use is limited by, as its limits are named wherever they are read or shown. */
+export const LIMIT_NAMES = ['rpm', 'parallel', 'tokens_per_day', 'usd_per_day'] as const;
+export type LimitName = (typeof LIMIT_NAMES)[number];
+
 /** A decision against a request; a value, never thrown. */
 export interface Refusal {
   readonly code: RefusalCode;
@@ -45,6 +49,10 @@ export interface Refusal {
   readonly retryAfter?: number;
   /** `x-should-retry: false`, which SDKs heed: until then nothing changes. */
   readonly final?: true;
+  /** Of `rate_limited`: which limit was reached. */
+  readonly limit?: LimitName;
+  /** More fields of the answer: name, value, name, value. */
+  readonly fields?: readonly string[];
   /** What happened, for the log only. */
   readonly cause?: unknown;
 }

@@ -1,5 +1,5 @@
 import { configView } from '../config/view.ts';
-import { type LimitUse, NO_USE } from '../keyring/client-limits.ts';
+import type { LimitUse } from '../keyring/client-limits.ts';
 import { digestOf } from '../keyring/key.ts';
 import { openOwnMetrics } from '../litellm/own-metrics.ts';
 import type { Keys } from '../rotation/keys.ts';
@@ -10,6 +10,7 @@ import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
 import { buildKeys, refuseWeakKey } from './keys.ts';
+import { buildLimits, type ClientLimitsHere } from './limits.ts';
 import { checksOf, type Litellm, openLitellm, shutdownCheckOf } from './litellm.ts';
 import { openState, type State } from './state.ts';
 import { buildTraffic, type Traffic } from './traffic.ts';
@@ -55,23 +56,22 @@ async function build(options: AppOptions, begun: Ends): Promise<App> {
 
 async function buildOn(options: AppOptions, base: Base, state: State, begun: Ends) {
   const { config, log } = options;
-  const limitUse = (_client: string): LimitUse => NO_USE;
-  const keys = await buildKeys(options, base, state, (client) => limitUse(client));
+  // Nobody asks before the admin socket is served.
+  const useOf = (client: string): LimitUse => limits.limits.useOf(client);
+  const keys = await buildKeys(options, base, state, useOf);
   begun.push(keys.close);
   const litellm = await openLitellm({
     ...options,
-    ...{
-      metrics: base.metrics,
-      ...{ keys, state },
-      checks: checksOf(config, base.metrics.onModels),
-    },
+    ...{ metrics: base.metrics, keys, state },
+    checks: checksOf(config, base.metrics.onModels),
     shutdown: shutdownCheckOf(config),
     missedMs: base.watched.missedMs,
   });
   begun.push(litellm.close);
   const usage = openUsage(options, keys, state);
   begun.push(usage.close);
-  const traffic = buildTraffic(options, base, { keys, usage, start: litellm });
+  const limits = buildLimits(options, base, { keys, usage });
+  const traffic = buildTraffic(options, base, { keys, usage, limits, start: litellm });
   begun.push(traffic.close);
   const api = createAdminApi({
     ...{ admin: state.verbs(keys.admin), audit: state.audit, usage },
@@ -82,13 +82,14 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     settings: () => configView(options.settings, options.settings.load()),
     onError: (err) => log.error({ err }, 'an admin request failed'),
   });
-  const ops = buildOps(options, base, { keys, litellm, usage, traffic, api });
+  const ops = buildOps(options, base, { keys, litellm, usage, limits, traffic, api });
   begun.push(ops.close);
 
   state.checkLock();
   if (options.handover !== 'by-hand') litellm.start(traffic.upstreams);
   state.serveAdmin(api);
   usage.start();
+  await limits.open();
   const [{ port: opsPort }, { port }] = await listenOnBoth(
     listenOrExplain(ops, config.opsHost, config.opsPort, 'OPS_'),
     listenOrExplain(traffic.server, config.host, config.port, ''),
@@ -118,6 +119,7 @@ interface OpsParts {
   readonly keys: Keys;
   readonly litellm: Litellm;
   readonly usage: HourlyUsage;
+  readonly limits: ClientLimitsHere;
   readonly traffic: Traffic;
   readonly api: AdminApi;
 }
@@ -126,7 +128,7 @@ interface OpsParts {
 function buildOps(
   { config, log }: AppOptions,
   { exchanges, metrics }: Base,
-  { keys, litellm, usage, traffic, api }: OpsParts,
+  { keys, litellm, usage, limits, traffic, api }: OpsParts,
 ) {
   const { upstreams } = traffic;
   const exposition = metrics.expose({
@@ -140,6 +142,7 @@ function buildOps(
     isUpstreamKeyTaken: litellm.isKeyTaken,
     keys: () => keyGauges(keys.keyring(), keys.lastUsedAt),
     publishPending: keys.publishPending,
+    limits: limits.readings,
     ...usage.readings,
   });
   const tokenDigest = config.adminToken && digestOf(config.adminToken.reveal());

@@ -25,6 +25,7 @@ import { createUpstreams, type Upstreams } from '../proxy/upstreams.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { createTrafficServer, type TrafficServer } from '../servers/traffic.ts';
 import type { AppOptions, Base } from './base.ts';
+import type { ClientLimitsHere } from './limits.ts';
 import type { Litellm } from './litellm.ts';
 import type { HourlyUsage } from './usage.ts';
 
@@ -76,7 +77,8 @@ function buildUpstreams(
   });
 }
 
-function policyOf(config: Config, keys: Keys): () => Policy {
+/** @param follow told that the keyring has changed */
+function policyOf(config: Config, keys: Keys, follow: () => void): () => Policy {
   const { managementAllowFrom } = config;
   const rules = {
     now: keys.now,
@@ -93,7 +95,10 @@ function policyOf(config: Config, keys: Keys): () => Policy {
   const withKeys = (): Policy => ({ ...rest, admission: { ...rules, keyring: keys.snapshot() } });
   let policy = withKeys();
   return () => {
-    if (policy.admission.keyring !== keys.snapshot()) policy = withKeys();
+    if (policy.admission.keyring !== keys.snapshot()) {
+      policy = withKeys();
+      follow();
+    }
     return policy;
   };
 }
@@ -147,6 +152,7 @@ function trafficEvents(
 interface TrafficParts {
   readonly keys: Keys;
   readonly usage: HourlyUsage;
+  readonly limits: ClientLimitsHere;
   readonly start: UpstreamStart;
 }
 
@@ -154,7 +160,7 @@ interface TrafficParts {
 export type Traffic = ReturnType<typeof buildTraffic>;
 
 export function buildTraffic(options: AppOptions, base: Base, parts: TrafficParts) {
-  const { keys, usage, start } = parts;
+  const { keys, usage, limits, start } = parts;
   const { config, log, clock } = options;
   const { answerTimeoutMs, uploadIdleMs, publicUrl, keyHeader } = config;
   const { exchanges, watched } = base;
@@ -165,7 +171,7 @@ export function buildTraffic(options: AppOptions, base: Base, parts: TrafficPart
   const upstreams = buildUpstreams(options, base, start, downSince);
   const events = trafficEvents(base, keys, log, usage);
   const gateway = createGateway({
-    policy: policyOf(config, keys),
+    ...{ policy: policyOf(config, keys, limits.follow), limits: limits.limits },
     rules: { publicUrl, keyHeader },
     exchange: {
       ...{ upstreams, exchanges, events, elapsed: clock.elapsed, watched },

@@ -4,7 +4,7 @@ import type { Keys } from '../rotation/keys.ts';
 import type { UsageTeller } from '../servers/admin/api.ts';
 import { createUsageLedger } from '../usage/ledger.ts';
 import { reportOf, secondsOf, type UsageStoreView } from '../usage/report.ts';
-import { createUsageTotals, type UsageEvent } from '../usage/totals.ts';
+import { createUsageTotals } from '../usage/totals.ts';
 import type { AppOptions } from './base.ts';
 import type { State } from './state.ts';
 
@@ -43,12 +43,15 @@ export function openUsage(
   return {
     ...reader,
     /** Called with each request that is over; neither waits nor throws. */
-    add: isOn ? totals.add : (_event: UsageEvent): void => undefined,
+    add: isOn ? totals.add : totals.addToday,
     /** Writes each minute from now on. */
     start: isOn ? ledger.start : (): void => undefined,
     /** For the gauges: how far the file is behind, where there is one. */
     readings: isOn && lacks === undefined ? { usageStore: ledger.reading } : {},
-    ...{ open: ledger.open, today: ledger.today },
+    /** Reads what was used today before this process; true once that is known. */
+    open: isOn ? ledger.open : (): Promise<boolean> => Promise.resolve(true),
+    /** What a client used today (UTC). */
+    today: ledger.today,
     /** Writes what is left. */
     async close(): Promise<void> {
       const lost = await ledger.close();

@@ -11,6 +11,7 @@ import type { Decision } from './decide.ts';
 import type { Exchanges, Live } from './exchanges.ts';
 import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
+import type { Lease } from './limits.ts';
 import { McpAnswer } from './mcp-sessions.ts';
 import {
   type CallerRecord,
@@ -61,6 +62,8 @@ interface ExchangeRequest {
   readonly caller: CallerRecord;
   /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
+  /** What it holds of its client's limits; undefined: the client has none. */
+  readonly lease: Lease | undefined;
 }
 
 /** A LiteLLM that dies may take connections for some milliseconds more, only to reset them. */
@@ -214,11 +217,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
 
   onAnswerHead(status: number, statusText: string, raw: readonly Buffer[]): void {
     if (this.#closed) return;
-    const { response, upload, caller, decision, startedAt, reader, method } = this.#admitted;
+    const { response, upload, caller, decision, startedAt, reader, method, lease } = this.#admitted;
     tellFirstAnswer(this.#context.events, status, decision.generation, caller);
     upload?.release();
-    const { rules } = this.#upstream as Upstream;
-    const head = answerHeaders(raw, rules, caller.id);
+    const head = answerHeaders(raw, (this.#upstream as Upstream).rules, caller.id);
     this.model = head.model;
     this.eventStream = head.eventStream;
     this.callId = head.callId;
@@ -226,6 +228,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     this.upstreamMs = head.upstreamMs;
     if (isSuccess(status)) this.#tap = createTap(saysUsage(decision.route, method), head);
     this.#context.cors.narrow(head.headers, reader);
+    lease?.stamp(head.headers, decision.route.dialect, reader);
     writeAnswerHead(response, status, statusText, head.headers);
     this.firstByteMs = this.#context.elapsed() - startedAt;
     // What came in the same packet goes in the same write; a head that came alone goes alone.
@@ -384,14 +387,11 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   }
 
   #finish(durationMs: number): void {
-    const { response, upload, caller } = this.#admitted;
+    const { response, upload, caller, lease } = this.#admitted;
     this.#unregister();
-    this.#context.events.onExchangeEnd(
-      recordOf(caller, this, {
-        status: response.headersSent ? response.statusCode : 0,
-        durationMs,
-        requestBytes: upload?.bytes ?? 0,
-      }),
-    );
+    const status = response.headersSent ? response.statusCode : 0;
+    const seen = { status, durationMs, requestBytes: upload?.bytes ?? 0 };
+    this.#context.events.onExchangeEnd(recordOf(caller, this, seen));
+    lease?.end(this);
   }
 }

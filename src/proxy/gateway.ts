@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import { type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
+import { isRefusal, type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
 import { type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
 import { isServedNoMore, serveNoMore } from './client-connection.ts';
 import { preflightFields } from './cors.ts';
@@ -10,6 +10,7 @@ import { Exchange, type ExchangeContext } from './exchange.ts';
 import type { FailureLimiter } from './failure-limiter.ts';
 import { type Head, hasBody, readHead } from './head.ts';
 import { forwardHeaders, type RequestRules } from './headers.ts';
+import type { Lease, Limiter } from './limits.ts';
 import { SESSION_HEADER, sessionOf } from './mcp-sessions.ts';
 import {
   type CallerRecord,
@@ -33,6 +34,7 @@ interface GatewayOptions {
   /** For exchanges and tunnels. */
   readonly exchange: ExchangeContext;
   readonly failures: FailureLimiter;
+  readonly limits: Limiter;
   readonly isTrustedProxy: InBlocks;
   readonly noteUnbelieved: (head: Head, from: Peer) => void;
   readonly upload: UploadRules;
@@ -56,7 +58,7 @@ export function createGateway(options: GatewayOptions) {
       if (isServedNoMore(request.socket)) return;
       const judged = judge(request, false, options);
       const { decision } = judged;
-      const reason = reasonToRefuse(decision, options.isDraining(), expect);
+      const reason = reasonToRefuse(judged, expect, options);
       if (reason !== undefined) {
         refuseJudged(judged, reason, { request, response }, options);
       } else if (decision.kind === 'forward') {
@@ -73,7 +75,7 @@ export function createGateway(options: GatewayOptions) {
     onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
       const judged = judge(request, true, options);
       const { decision } = judged;
-      const reason = reasonToRefuse(decision, options.isDraining(), 'none');
+      const reason = reasonToRefuse(judged, 'none', options);
       if (reason === undefined && decision.kind === 'forward') {
         if (head.length > 0) socket.unshift(head);
         openTunnel(judged, decision, { request, socket }, options);
@@ -85,8 +87,9 @@ export function createGateway(options: GatewayOptions) {
 
     onConnect(request: IncomingMessage, socket: Socket): void {
       const judged = judge(request, false, options);
-      const reason = reasonToRefuse(judged.decision, false, 'none');
-      refuseJudgedSocket(judged, reason ?? refusals.unknownExpectation(), socket, options);
+      const { decision } = judged;
+      const reason = decision.kind === 'refuse' ? decision.refusal : refusals.unknownExpectation();
+      refuseJudgedSocket(judged, reason, socket, options);
     },
 
     /** What came could not be read as HTTP; `code` is Node's word for why. */
@@ -104,6 +107,10 @@ interface Judged {
   readonly reader: string | undefined;
   /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
+  /** Whether it may use tokens and money: what only reads, such as a list of models, does not. */
+  readonly spends: boolean;
+  /** What it holds of its client's limits; undefined: it was not let in, or there are none. */
+  lease: Lease | undefined;
 }
 
 /** The use of a known key is told now and not at the request's end: a stream may take minutes. */
@@ -117,19 +124,30 @@ function judge(request: IncomingMessage, websocket: boolean, options: GatewayOpt
   const caller = callerRecord(requestIdOf(head), head, from.address, decision);
   const key = 'generation' in decision ? decision.generation : undefined;
   if (key !== undefined) tellKeyUse(events, key, caller);
-  return { head, from, decision, caller, reader: cors.reader(head.origin), startedAt };
+  const spends = websocket || (head.method !== 'GET' && head.method !== 'HEAD');
+  const reader = cors.reader(head.origin);
+  return { head, from, decision, caller, reader, startedAt, spends, lease: undefined };
 }
 
-/** Why a request is not forwarded; undefined: it is forwarded, or answered here. */
+/**
+ * Why a request is not forwarded; undefined: it is, with its lease, or it is answered here. The
+ * client's limits are asked last: what is refused before takes nothing of them.
+ */
 function reasonToRefuse(
-  decision: Decision,
-  isDraining: boolean,
+  judged: Judged,
   expect: Expectation,
+  { isDraining, limits }: GatewayOptions,
 ): Refusal | undefined {
+  const { decision } = judged;
   if (decision.kind === 'refuse') return decision.refusal;
   if (decision.kind !== 'forward') return undefined;
-  if (isDraining) return refusals.draining();
-  return expect === 'unknown' ? refusals.unknownExpectation() : undefined;
+  if (isDraining()) return refusals.draining();
+  if (expect === 'unknown') return refusals.unknownExpectation();
+  if (decision.generation.limits === undefined) return undefined;
+  const entered = limits.enter(decision.generation, decision.route.dialect, judged.spends);
+  if (entered !== undefined && isRefusal(entered)) return entered;
+  judged.lease = entered;
+  return undefined;
 }
 
 /** A request's two ends at Node's server. */
@@ -146,7 +164,7 @@ function forward(
   { request, response }: RequestEnds,
   options: GatewayOptions,
 ): void {
-  const { head, caller, reader, startedAt } = judged;
+  const { head, caller, reader, startedAt, lease } = judged;
   const { upload: rules } = options;
   const upload = hasBody(head)
     ? new Upload(request, head.contentLength, rules, {
@@ -167,6 +185,7 @@ function forward(
     reader,
     caller,
     startedAt,
+    lease,
   });
   // A body that came in the same packet as the head is there when this turn of the parser ends.
   if (upload === undefined) exchange.start();
@@ -191,7 +210,7 @@ function openTunnel(
     route: decision.route,
     keepAuthorization: decision.keepAuthorization,
     caller: judged.caller,
-    startedAt: judged.startedAt,
+    ...{ startedAt: judged.startedAt, lease: judged.lease },
   });
   tunnel.start();
 }
@@ -325,11 +344,11 @@ function sayRefusal(
 ): void {
   const finish = (final: Refusal): void => {
     say(final);
-    const { code, cause } = final;
+    const { code, cause, limit } = final;
     exchange.events.onExchangeEnd(
       recordOfOwnAnswer(judged.caller, {
         status: statusOf(code),
-        refusal: code,
+        ...{ refusal: code, limit },
         durationMs: exchange.elapsed() - judged.startedAt,
         traceId: clientTraceId(judged.head),
         abortReason: cause === undefined ? undefined : reasonOf(cause),

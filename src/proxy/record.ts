@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import type { LimitMode } from '../keyring/client-limits.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
-import type { RefusalCode } from '../refusal.ts';
+import type { LimitName, RefusalCode } from '../refusal.ts';
 import { mayHoldKey, oneLine, withoutKeys } from '../text/safe.ts';
 import type { Decision } from './decide.ts';
 import type { Head } from './head.ts';
@@ -77,6 +78,8 @@ export interface ExchangeEnd {
 
 /** One finished exchange, as the access log and the metrics read it. Holds no key and no query. */
 export interface ExchangeRecord extends CallerRecord, ExchangeEnd {
+  /** Which limit refused it. */
+  readonly limit: LimitName | undefined;
   /** 0: nothing was answered. */
   readonly status: number;
   /** Milliseconds, from the head of the request to the end of the answer. */
@@ -91,6 +94,8 @@ export interface TrafficEvents {
   /** LiteLLM answered with 2xx, or 101, to a key whose `startsClock` is set. */
   onFirstAnswer(key: KnownKey, caller: CallerRecord): void;
   onExchangeEnd(record: ExchangeRecord): void;
+  /** A request reached a limit of its client: it was refused, or that was only noted. */
+  onLimit(client: string, limit: LimitName, mode: LimitMode): void;
   /** A request was sent again, and why. */
   onRetry(kind: RetryKind): void;
   /** LiteLLM could not be asked, or broke off. */
@@ -132,6 +137,8 @@ export const recordOf = (
   slot: ended.slot === '' ? '-' : ended.slot,
   status: seen.status,
   refusal: ended.refusal,
+  // A limit refuses before there is an exchange.
+  limit: undefined,
   outcome: ended.outcome,
   websocket: ended.websocket,
   model: ended.model,
@@ -166,12 +173,12 @@ export const NOTHING_USED = {
 
 /** What is said of a request that was answered here at once. */
 type OwnAnswer = Pick<ExchangeRecord, 'status' | 'refusal' | 'durationMs' | 'traceId'> &
-  Partial<Pick<ExchangeRecord, 'abortReason'>>;
+  Partial<Pick<ExchangeRecord, 'abortReason' | 'limit'>>;
 
 /** The record of a request that was answered here at once, and never reached LiteLLM. */
 export const recordOfOwnAnswer = (caller: CallerRecord, answer: OwnAnswer): ExchangeRecord => ({
   ...caller,
-  abortReason: undefined,
+  ...{ abortReason: undefined, limit: undefined },
   ...answer,
   slot: '-',
   outcome: 'answered',

@@ -4,6 +4,7 @@ import { errorBody } from '../litellm/error-body.ts';
 import type { Dialect } from '../litellm/routes-table.ts';
 import { type Refusal, refusal, statusOf } from '../refusal.ts';
 import { discardRest, lingerThenDestroy, serveNoMore } from './client-connection.ts';
+import { LIMIT_FIELDS } from './limit-fields.ts';
 
 /** `Retry-After` in seconds: about how long LiteLLM takes to start. */
 const LITELLM_STARTS_WITHIN = 5;
@@ -46,7 +47,7 @@ export interface RefusalContext {
   readonly reader: string | undefined;
 }
 
-const EXPOSED = 'x-request-id, x-sidecar-refusal, retry-after';
+const EXPOSED = `x-request-id, x-sidecar-refusal, retry-after, x-should-retry, ${LIMIT_FIELDS}`;
 
 /** The answer that a refusal makes: its status, its fields (name, value, …) and its body. */
 export function refusalAnswer(
@@ -67,6 +68,7 @@ export function refusalAnswer(
   // RFC 9110 §11.6.1: a 401 names the scheme.
   if (status === 401) headers.push('www-authenticate', 'Bearer');
   if (refusal.retryAfter !== undefined) headers.push('retry-after', String(refusal.retryAfter));
+  if (refusal.fields !== undefined) headers.push(...refusal.fields);
   if (refusal.final) headers.push('x-should-retry', 'false');
   if (context.reader !== undefined) {
     headers.push('access-control-allow-origin', context.reader);

@@ -7,6 +7,7 @@ import type { ExchangeContext } from './exchange.ts';
 import type { Live } from './exchanges.ts';
 import { addressTo } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
+import type { Lease } from './limits.ts';
 import {
   type CallerRecord,
   type ExchangeEnd,
@@ -35,6 +36,8 @@ interface TunnelRequest extends UpgradeRequest {
   readonly caller: CallerRecord;
   /** When the request's head was there, on the monotonic clock. */
   readonly startedAt: number;
+  /** What it holds of its client's limits; undefined: the client has none. */
+  readonly lease: Lease | undefined;
 }
 
 /** One WebSocket from its admission to the end of both sockets. */
@@ -223,7 +226,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   }
 
   #onClose(): void {
-    const { caller, route, startedAt } = this.#admitted;
+    const { caller, route, startedAt, lease } = this.#admitted;
     const { events, elapsed } = this.#context;
     if (this.#status === 101 && route.saysUsage !== 'never') this.usageFault = 'websocket';
     if (this.#status === 0 && this.outcome === 'answered') this.outcome = 'client_aborted';
@@ -237,5 +240,6 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
         requestBytes: this.#attempt?.gate.bytesUp ?? 0,
       }),
     );
+    lease?.end(this);
   }
 }

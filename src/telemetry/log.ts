@@ -178,6 +178,7 @@ const accessLine = (record: ExchangeRecord, time: string, mark: string): string 
   line += `,"generation":"${generation}","method":"${method}","route":"${template}"`;
   line += `,"slot":"${slot}","status":${status}`;
   if (refusal !== undefined) line += `,"refusal":"${refusal}"`;
+  if (record.limit !== undefined) line += `,"limit":"${record.limit}"`;
   if (outcome !== 'answered') line += `,"outcome":"${outcome}"`;
   if (record.abortReason !== undefined) line += `,"abortReason":${quoted(record.abortReason)}`;
   if (record.model !== '') line += `,"model":${quotedModel(record.model)}`;

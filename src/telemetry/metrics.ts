@@ -2,9 +2,11 @@ import { readdir, stat } from 'node:fs/promises';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { MASTER } from '../client-name.ts';
 import type { Clock } from '../clock.ts';
+import type { TrafficEvents } from '../proxy/record.ts';
 import { createExposition } from './exposition.ts';
 import { createHandoverFamilies } from './handover-families.ts';
 import { createKeyFamilies, type KeyReadings, registerKeyReadings } from './key-families.ts';
+import { createLimitFamilies, type LimitReadings } from './limit-families.ts';
 import { createLabelSet, registerFamily } from './series.ts';
 import {
   createTrafficFamilies,
@@ -46,8 +48,10 @@ export const createMetrics = (options: MetricsOptions) => {
   const clients = createLabelSet([NOBODY, MASTER], MAX_CLIENTS - 1);
   const traffic = createTrafficFamilies(registry, clients, options.routeGroups);
   const usage = createUsageFamilies(registry, clients, options.modelGroups);
-  const events: typeof traffic = {
+  const { onLimit, registerReadings: registerLimitReadings } = createLimitFamilies(registry);
+  const events: Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'> = {
     ...traffic,
+    onLimit,
     onExchangeEnd(record) {
       traffic.onExchangeEnd(record);
       usage.onExchangeEnd(record);
@@ -64,12 +68,13 @@ export const createMetrics = (options: MetricsOptions) => {
      * Adds what is read at each scrape; to be called once, when all that is read is there. What it
      * returns answers a scrape with all families, at most a second old.
      */
-    expose(readings: TrafficReadings & KeyReadings & UsageReadings) {
+    expose(readings: TrafficReadings & KeyReadings & UsageReadings & LimitReadings) {
       registerTrafficReadings(registry, readings);
       registerKeyReadings(registry, clients, readings, (client) => {
         onClient(client);
         usage.onClient(client);
       });
+      registerLimitReadings(readings);
       registerUsageReadings(registry, readings);
       return createExposition(registry, options.clock);
     },

@@ -44,7 +44,7 @@ export const createTrafficFamilies = (
   registry: Registry,
   clients: LabelSet,
   routeGroups: readonly string[],
-): Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer'> => {
+): Omit<TrafficEvents, 'onKeyUse' | 'onFirstAnswer' | 'onLimit'> => {
   const routes = createLabelSet(routeGroups.slice(0, MAX_ROUTE_GROUPS));
   const countRequest = createRequestCounters(registry, routes, clients);
   const observeDurations = createDurations(registry);

@@ -86,6 +86,10 @@ export function createUsageTotals({ now, isActive }: UsageTotalsOptions) {
       count(ofKey.get(event.model) ?? newRow(event, active, ofKey), event);
       if (event.usage !== undefined) days.add(dayOf(hour.start), event.client, event.usage);
     },
+    /** Counts what a request used for `today` alone: for where nothing is kept. */
+    addToday({ client, usage }: UsageEvent): void {
+      if (usage !== undefined) days.add(dayOf(now() / 1000), client, usage);
+    },
     /** What was added up since the last `take`. */
     pending: (): readonly UsageRow[] => rows,
     /** The same, to be written: what comes afterwards is not in it. */

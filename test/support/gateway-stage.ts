@@ -8,6 +8,7 @@ import type { Policy } from '../../src/proxy/decide.ts';
 import { createExchanges } from '../../src/proxy/exchanges.ts';
 import { createFailureLimiter } from '../../src/proxy/failure-limiter.ts';
 import { createGateway } from '../../src/proxy/gateway.ts';
+import { createLimits } from '../../src/proxy/limits.ts';
 import type { CallerRecord, ExchangeRecord, TrafficEvents } from '../../src/proxy/record.ts';
 import { createReplayBudget } from '../../src/proxy/upload.ts';
 import type { KeyRank } from '../../src/proxy/upstream-keys.ts';
@@ -47,6 +48,7 @@ async function startGateway(ends: (() => unknown)[]) {
     onExchangeEnd: (record) => void told.records.push(record),
     onRetry: () => undefined,
     onUpstreamError: () => undefined,
+    onLimit: () => undefined,
   };
   const { elapsed } = systemClock;
   const watched = createWatchedClock(elapsed);
@@ -76,6 +78,10 @@ async function startGateway(ends: (() => unknown)[]) {
       ...{ answerTimeoutMs: 0, uploadIdleMs: 0 },
     },
     failures: createFailureLimiter(0, () => 0),
+    limits: createLimits({
+      ...{ now: Date.now, elapsed, onReached: events.onLimit },
+      spentToday: () => ({ tokens: 0, costUsd: 0 }),
+    }),
     isTrustedProxy: inBlocks([]),
     noteUnbelieved: () => undefined,
     beginsTraces: true,

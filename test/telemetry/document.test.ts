@@ -21,6 +21,11 @@ const rowsOf = (heading: string): string[][] => {
 };
 const bare = (cell: string | undefined): string => cell?.replaceAll('`', '') ?? '';
 
+const NO_AMOUNTS = { parallel: undefined, tokensPerDay: undefined, usdPerDay: undefined };
+const UNUSED = {
+  ...{ inFlight: 0, tokensToday: 0, usdToday: 0, reservedTokens: 0, reservedUsd: 0 },
+};
+
 /** All that is shown once each family has a series. */
 const render = async (): Promise<string> => {
   const { events, keyEvents, render } = startMetrics({
@@ -29,6 +34,13 @@ const render = async (): Promise<string> => {
       {
         ...{ client: 'master', generation: 'master-1', createdAt: 1, lastUsedAt: 2 },
         ...{ deadline: 3, clientEndsAt: 4 },
+      },
+    ],
+    limits: () => [
+      {
+        client: 'ci',
+        limits: { ...NO_AMOUNTS, rpm: 1, mode: 'refuse' },
+        use: { ...UNUSED, requestsLastMinute: 1 },
       },
     ],
   });

@@ -11,7 +11,7 @@ export const exchange = (changes: Partial<ExchangeRecord> = {}): ExchangeRecord 
   asksModel: true,
   slot: 'a',
   status: 200,
-  refusal: undefined,
+  ...{ refusal: undefined, limit: undefined },
   outcome: 'answered',
   websocket: false,
   model: 'nvidia-llama-3-1-405b',

@@ -107,7 +107,7 @@ describe('access line', () => {
     const times = { firstByteMs: 1, firstChunkMs: 1, chunks: 1, upstreamMs: 1 };
     access(exchange({ ...ids, ...times, usage: { tokens, costUsd: 1 }, usageFault: 'cut' }));
     const ended = { outcome: 'upstream_aborted', refusal: 'upstream_failed' } as const;
-    access(exchange({ ...ended, abortReason: 'it died' }));
+    access(exchange({ ...ended, abortReason: 'it died', limit: 'rpm' }));
     const page = readFileSync(new URL('../../docs/logs.md', import.meta.url), 'utf8');
     const rows = page.split('\n').filter((line) => line.startsWith('| `'));
     const named = rows

@@ -4,6 +4,11 @@ import { exchange } from './exchange.ts';
 import { labelValues, parseSeries } from './exposition.ts';
 import { startMetrics } from './start-metrics.ts';
 
+const ALL_USED = {
+  ...{ requestsLastMinute: 1, inFlight: 1, tokensToday: 1, usdToday: 1 },
+  ...{ reservedTokens: 0, reservedUsd: 0 },
+};
+
 describe('closed sets', () => {
   it('a scanner of 100,000 paths, methods and statuses adds no series beyond them', async () => {
     const { events, render } = startMetrics();
@@ -60,6 +65,17 @@ describe('closed sets', () => {
             ...{ createdAt: 1, lastUsedAt: 2, deadline: 3, clientEndsAt: 4 },
           })),
         ),
+      limits: () =>
+        names.map((client) => {
+          const limits = {
+            rpm: 1,
+            parallel: 1,
+            tokensPerDay: 1,
+            usdPerDay: 1,
+            mode: 'refuse',
+          } as const;
+          return { client, limits, use: { ...ALL_USED, usdToday: Number(client.slice(1)) } };
+        }),
       routeGroups: Array.from({ length: 90 }, (_, index) => `g${index}`),
       // More than there are, so that whoever adds some is warned by the test of those.
       modelGroups: Array.from({ length: 20 }, (_, index) => `g${index}`),
@@ -83,8 +99,7 @@ describe('closed sets', () => {
       }
     }
     const at = await metrics.series();
-    // Some hundreds of the 5,000 are left for limits.
-    expect(at.size).toBeLessThan(4600);
+    expect(at.size).toBeLessThan(5000);
     expect(at.size).toBeGreaterThan(4000);
     const gauges = [...at.keys()].filter((key) => key.includes('key_created_timestamp'));
     expect(gauges.filter((key) => key.includes('-1"'))).toEqual([]);
@@ -93,6 +108,12 @@ describe('closed sets', () => {
     const keyRequests = [...at].filter(([key]) => key.includes('key_requests_total'));
     expect(keyRequests).toHaveLength(4 * 50);
     expect(keyRequests.reduce((sum, [, value]) => sum + value, 0)).toBe(1000);
+    const used = [...at.keys()].filter((key) => key.includes('limit_used_ratio'));
+    expect(used).toHaveLength(190 + 4);
+    // Of those that share a series, it shows the one that has used most.
+    expect(at.get('litellm_sidecar_limit_used_ratio{client="other",limit="usd_per_day"}')).toBe(
+      999,
+    );
     const requests = [...at].filter(([key]) => key.startsWith('litellm_sidecar_requests_total'));
     expect(requests.reduce((sum, [, value]) => sum + value, 0)).toBe(count);
     const folded = (status: string) =>

@@ -66,6 +66,8 @@ describe('exposition', () => {
         "key_deadline_timestamp_seconds gauge",
         "key_last_used_timestamp_seconds gauge",
         "key_requests_total counter",
+        "limit_reached_total counter",
+        "limit_used_ratio gauge",
         "model_requests_total counter",
         "overhead_seconds histogram",
         "publish_failures_total counter",

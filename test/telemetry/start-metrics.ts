@@ -22,6 +22,7 @@ export const startMetrics = (changes: Partial<MetricsOptions & Readings> = {}) =
     isUpstreamKeyTaken: () => undefined,
     keys: () => [],
     publishPending: () => 0,
+    limits: () => [],
     usageStore: () => ({ isBehind: false, pendingRows: 0 }),
     ...changes,
   });
