@@ -24,20 +24,23 @@ export const LIMIT_FIELDS = [OPENAI, ANTHROPIC]
   .flatMap(({ requests, tokens }) => [...requests, ...tokens])
   .join(', ');
 
-/** Whose a field is; by its length it is known of most of them that they are nobody's. */
 const THING_OF = new Map<string, CountedThing>();
-const LENGTHS = new Uint8Array(64);
 for (const { requests, tokens } of [OPENAI, ANTHROPIC]) {
   for (const name of requests) THING_OF.set(name, 'requests');
   for (const name of tokens) THING_OF.set(name, 'tokens');
 }
-for (const name of THING_OF.keys()) LENGTHS[name.length] = 1;
+
+/** The bit by which ASCII's small letters differ from its capitals. */
+const LOWER_CASE = 0x20;
+const [R, T] = [0x72, 0x74];
 
 /** Takes out what LiteLLM or a provider says of the same: of a limit that is not this client's. */
 export function removeLimitFields(fields: string[], things: ReadonlySet<CountedThing>): void {
   for (let at = fields.length - 2; at >= 0; at -= 2) {
     const name = fields[at] ?? '';
-    if (LENGTHS[name.length] !== 1) continue;
+    // `x-r…` or `ant…`: of LiteLLM's forty fields, `x-litellm-…`, no more is looked at.
+    const third = name.charCodeAt(2) | LOWER_CASE;
+    if (third !== R && third !== T) continue;
     const thing = THING_OF.get(name.toLowerCase());
     if (thing !== undefined && things.has(thing)) fields.splice(at, 2);
   }
@@ -69,7 +72,9 @@ export function pushLimitFields(
 /** As OpenAI writes durations ("Rate limits" in its guides): `1s`, `6m0s`; whole seconds, up. */
 export function durationOf(ms: number): string {
   const all = Math.ceil(ms / 1000);
-  const [seconds, minutes, hours] = [all % 60, Math.floor(all / 60) % 60, Math.floor(all / 3600)];
+  const seconds = all % 60;
+  const minutes = Math.floor(all / 60) % 60;
+  const hours = Math.floor(all / 3600);
   if (hours > 0) return `${hours}h${minutes}m${seconds}s`;
   return minutes > 0 ? `${minutes}m${seconds}s` : `${seconds}s`;
 }

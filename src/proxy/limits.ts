@@ -261,9 +261,10 @@ class LimitedClient {
     const end = dayOf(time) + DAY_MS;
     const unsaid = unsaidOf(isTokens ? this.meter.tokens : this.meter.usd, dayOf(time));
     const counted =
-      unsaid === 0 ? '' : ` (${unsaid} answers did not say theirs: each counts a mean)`;
+      unsaid === 0 ? '' : ` (${unsaid} answers did not say theirs, and count a mean each)`;
+    const message = `the ${whole} of this client for today are used${counted}`;
     return {
-      message: `the ${whole} of this client for today are used${counted}: more from ${instantOf(end)}`,
+      message: `${message}: more from ${instantOf(end)} on`,
       retryAfter: Math.max(1, Math.ceil((end - time) / 1000)),
       final: true,
     };
