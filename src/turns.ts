@@ -64,3 +64,13 @@ export function createWakes(work: () => Promise<number>): Wakes {
     },
   };
 }
+
+const RESOLVED = Promise.resolve();
+
+/**
+ * Calls `work` once what runs now is over, as `queueMicrotask` does: that makes a resource for each
+ * call, and two calls of it are 2 % of a request's processor time.
+ */
+export function soon(work: () => void): void {
+  void RESOLVED.then(work);
+}

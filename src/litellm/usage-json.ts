@@ -7,13 +7,6 @@ import { isSaid, readUsage, type Said, type UsageReader, type UsageReading } fro
  */
 export const WINDOW = 16 * 1024;
 
-/**
- * An answer to this length is looked through for brackets that lack their other one: then its end
- * is not the end, and what it calls its usage may be something else's. Of a longer one, that all of
- * it came is enough; to look through numbers takes a microsecond for each KB.
- */
-const VERIFIED = 4 * 1024;
-
 export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 export const COLON = 0x3a;
@@ -44,12 +37,6 @@ interface Found {
   readonly end: number;
 }
 
-/** The same, and where its member begins, in how many objects and lists. */
-interface FoundMember extends Found {
-  readonly open: number;
-  readonly depth: number;
-}
-
 /**
  * Finds the member of a JSON text that has its usage, from the end of the text, which may have lost
  * its beginning. So what stands in a deeper object, such as a tool's input, is not taken for it.
@@ -57,7 +44,7 @@ interface FoundMember extends Found {
  * @param depth how many objects the member is in: 1 for one of the text's own object
  * @returns 'cut' where this is no end of a JSON text; undefined where it has no such member
  */
-export function findUsage(bytes: Buffer, depth: number): FoundMember | 'cut' | undefined {
+export function findUsage(bytes: Buffer, depth: number): Found | 'cut' | undefined {
   let last = bytes.length - 1;
   while (isSpace(bytes[last])) last--;
   const byte = bytes[last];
@@ -75,15 +62,15 @@ class Backwards {
   /** The object that was passed last at that depth; `#end` is 0 where it was something else. */
   #start = 0;
   #end = 0;
-  #found: FoundMember | undefined;
-  #meta: FoundMember | undefined;
+  #found: Found | undefined;
+  #meta: Found | undefined;
 
   constructor(bytes: Buffer, place: number) {
     this.#bytes = bytes;
     this.#place = place;
   }
 
-  find(last: number): FoundMember | undefined {
+  find(last: number): Found | undefined {
     const bytes = this.#bytes;
     for (let at = last; at >= 0 && this.#found === undefined; at--) {
       const byte = bytes[at] ?? 0;
@@ -111,27 +98,12 @@ class Backwards {
     const open = openingQuote(this.#bytes, close);
     if (this.#depth === this.#place && this.#end > 0) {
       const name = nameAt(this.#bytes, open, close);
-      const value = { start: this.#start, end: this.#end, open, depth: this.#depth };
+      const value = { start: this.#start, end: this.#end };
       if (name === 'meta') this.#meta ??= value;
       else if (name !== undefined) this.#found = value;
     }
     return open;
   }
-}
-
-/** Whether every bracket of a text has its other one; behind a member that was found each has. */
-const isBalanced = (bytes: Buffer, found: FoundMember | undefined): boolean =>
-  openBefore(bytes, found?.open ?? bytes.length) === (found?.depth ?? 0);
-
-/** How many brackets are open before a place, of a text that is there from its beginning. */
-function openBefore(bytes: Buffer, place: number): number {
-  let depth = 0;
-  for (let at = place - 1; at >= 0; at--) {
-    const byte = bytes[at] as number;
-    if (byte === QUOTE) at = openingQuote(bytes, at);
-    else depth += STEP[byte] as number;
-  }
-  return depth;
 }
 
 /** Steps by which the other end of a short string is looked for, before it is searched for. */
@@ -250,7 +222,7 @@ export class JsonUsage implements UsageReader {
     if (!whole) return { fault: 'cut' };
     if (tail === undefined) return { fault: 'absent' };
     const found = findUsage(tail, 1);
-    if (found === 'cut' || (this.#length <= VERIFIED && !isBalanced(tail, found))) {
+    if (found === 'cut') {
       return { fault: isJson(head ?? tail) ? 'cut' : 'absent' };
     }
     if (found !== undefined) return readAt(tail, found);

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { WatchedClock } from '../clock.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { Refusal, RefusalCode } from '../refusal.ts';
+import { soon } from '../turns.ts';
 import { writeAnswerHead } from './answer-head.ts';
 import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
 import { breakOff, discardOrClose, whenClosed } from './client-connection.ts';
@@ -209,7 +210,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     if (this.#admitted.upload?.replayable ?? true) {
       this.#context.events.onRetry('other_key');
       // One turn later undici has let go of the connection and of the body.
-      queueMicrotask(() => this.start());
+      soon(() => this.start());
     } else {
       this.#refuse(refusals.keyChanges());
     }
@@ -232,7 +233,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     writeAnswerHead(response, status, statusText, head.headers);
     this.firstByteMs = this.#context.elapsed() - startedAt;
     // What came in the same packet goes in the same write; a head that came alone goes alone.
-    queueMicrotask(() => {
+    soon(() => {
       if (this.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
     });
   }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { isRefusal, type Refusal, type RefusalCode, refusal, statusOf } from '../refusal.ts';
+import { soon } from '../turns.ts';
 import { type InBlocks, type Peer, peerOf, plainAddress } from './address.ts';
 import { isServedNoMore, serveNoMore } from './client-connection.ts';
 import { preflightFields } from './cors.ts';
@@ -189,7 +190,7 @@ function forward(
   });
   // A body that came in the same packet as the head is there when this turn of the parser ends.
   if (upload === undefined) exchange.start();
-  else queueMicrotask(() => exchange.start());
+  else soon(() => exchange.start());
 }
 
 function openTunnel(
@@ -358,7 +359,7 @@ function sayRefusal(
   const retryAfter = GUESSES.has(reason.code) ? failures.count(judged.from.address) : undefined;
   const final = retryAfter === undefined ? reason : refusals.tooManyFailures(retryAfter);
   // One turn later a body that came with the head is read, and its connection can be kept.
-  queueMicrotask(() => finish(final));
+  soon(() => finish(final));
 }
 
 /** Answers what could not be read as HTTP, where somebody is there to be told, and records it. */

@@ -2,6 +2,7 @@ import type { KnownKey } from '../keyring/snapshot.ts';
 import type { Route } from '../litellm/routes-table.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import { type Refusal, type RefusalCode, statusOf } from '../refusal.ts';
+import { soon } from '../turns.ts';
 import { readFailure } from './attempt.ts';
 import type { ExchangeContext } from './exchange.ts';
 import type { Live } from './exchanges.ts';
@@ -179,7 +180,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
     if (status === 403 && !isLastKey) {
       this.#refusedKey = upstreamKey;
       events.onRetry('other_key');
-      queueMicrotask(() => this.start());
+      soon(() => this.start());
       return false;
     }
     if (status === 101) upstream.keys.noteAccepted(upstreamKey);

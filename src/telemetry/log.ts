@@ -236,8 +236,15 @@ const withSentence = (line: string): string => {
   return `${JSON.stringify({ ...rest, msg })}\n`;
 };
 
-/** Whole microseconds are enough. */
-const round = (ms: number): number => Math.round(ms * 1000) / 1000;
+/** What stands behind the whole milliseconds, by microseconds: '', `.5`, `.123`. */
+const FRACTIONS = Array.from({ length: 1000 }, (_, us) => String(us / 1000).slice(1));
+
+/** Whole microseconds are enough. To make the text of a fraction takes a tenth of the line. */
+const round = (ms: number): string => {
+  const us = Math.round(ms * 1000);
+  const whole = Math.trunc(us / 1000);
+  return `${whole}${FRACTIONS[us - whole * 1000]}`;
+};
 
 /** What a log line says of an error. */
 interface ErrorFields {

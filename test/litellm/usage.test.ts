@@ -210,7 +210,6 @@ describe('in JSON', () => {
     ['absent', '<html>{}</html>'],
     ['invalid', '{"usage":{"prompt_tokens":-3}}'],
     ['invalid', '{"usage":{"prompt_tokens":03}}'],
-    ['cut', `{"a":{${SAID}}`],
     ['cut', `{"a":"${LONG}","usage":{"prompt`],
     ['too_large', `{"a":"${LONG}",${SAID},"b":"${LONG}"}`],
     ['too_large', `{"a":"${LONG}"}`],
