@@ -83,7 +83,12 @@ export interface StatusView {
   readonly version: string;
   readonly startedAt: string;
   readonly clients: readonly ClientView[];
-  readonly store: { readonly up: boolean; readonly error: string | null };
+  /** `kept`: whether anything outlives the process. */
+  readonly store: {
+    readonly kept: boolean;
+    readonly up: boolean;
+    readonly error: string | null;
+  };
   /** Null where there is no schedule. */
   readonly rotateEveryMs: number | null;
   readonly warnings: readonly WarningView[];

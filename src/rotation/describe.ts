@@ -134,6 +134,8 @@ export interface StatusFacts {
   readonly storeError: () => StoreError | undefined;
   /** Its warnings are what it found, and could not mend so far. */
   readonly store: Pick<KeyStore, 'warnings'>;
+  /** Whether anything outlives the process. */
+  readonly kept: boolean;
   /** Milliseconds; 0: no schedule. */
   readonly rotateEveryMs: number;
   /** What else an operator should look at. */
@@ -149,7 +151,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
     version: facts.version,
     startedAt: new Date(facts.startedAt).toISOString(),
     clients,
-    store: { up: failed === undefined, error: failed?.message ?? null },
+    store: { kept: facts.kept, up: failed === undefined, error: failed?.message ?? null },
     rotateEveryMs: rotateEveryMs === 0 ? null : rotateEveryMs,
     warnings: [
       ...storeDown(failed),

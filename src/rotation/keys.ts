@@ -123,7 +123,7 @@ export async function openKeys(options: KeysOptions) {
     sources: { ...options.traffic, now, use: usage.of, targets, schedule },
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
-      ...{ storeError: keeper.storeError, store },
+      ...{ storeError: keeper.storeError, store, kept: keyFiles.keeps },
       warnings: () => [...declared.warnings(), ...publisher.warnings()],
     },
   });

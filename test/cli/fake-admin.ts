@@ -181,7 +181,7 @@ export const statusView = (over: Partial<StatusView> = {}): StatusView => ({
   version: '0.2.0',
   startedAt: ago(5 * DAY),
   clients: [client()],
-  store: { up: true, error: null },
+  store: { kept: true, up: true, error: null },
   rotateEveryMs: null,
   warnings: [],
   next: [],

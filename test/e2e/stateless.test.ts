@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
@@ -131,6 +131,8 @@ describe('a command for a sidecar without a state', () => {
     const { code, stdout } = await command(sidecar, 'status');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^master +master-1 +active /m);
+    expect(stdout).toMatch(/^store: nothing is kept \(SIDECAR_STATE=none\)/m);
+    expect(stdout).not.toMatch(/^schedule:/m);
     const config = await command(sidecar, 'config --json');
     expect(config.code).toBe(0);
     expect(config.stdout).toMatch(/"SIDECAR_STATE"[^}]*"value": "none"/s);
@@ -163,5 +165,10 @@ describe('a command for a sidecar without a state', () => {
     const { code, stdout, stderr } = await command(sidecar, 'key show');
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain('nothing is kept here (SIDECAR_STATE=none)');
+    await rm(join(sidecar.cwd, '.env'));
+    const env = { SIDECAR_STATE: 'none', SIDECAR_CLIENTS: './clients.yaml' };
+    const checked = await runIn(sidecar.cwd, 'check', { env });
+    expect(checked.code).toBe(1);
+    expect(checked.stderr).toContain('sidecar check --key-file ./ci.key');
   });
 });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -122,6 +122,19 @@ describe('npm start that cannot', () => {
     const code = await process.ended;
     return { code, stderr: process.stderr(), cwd: process.cwd };
   }
+
+  it('for nothing to begin with: no state, no declared key and no clients, exit code 64', async () => {
+    const { code, stderr, cwd } = await fails({
+      SIDECAR_UPSTREAM: NOWHERE,
+      SIDECAR_UPSTREAM_KEY: 'sk-of-litellm-itself-0123456789',
+      LITELLM_MASTER_KEY: '',
+      SIDECAR_STATE: 'none',
+    });
+    expect(code).toBe(64);
+    expect(stderr).toContain('neither LITELLM_MASTER_KEY nor SIDECAR_CLIENTS is set');
+    expect(stderr).toContain('name a file with clients, or declare a key');
+    expect(await readdir(cwd)).toEqual([]);
+  });
 
   it('for its configuration: every mistake at once, the nearest name, exit code 64', async () => {
     const { code, stderr } = await fails({

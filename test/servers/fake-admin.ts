@@ -66,7 +66,7 @@ export const STATUS: StatusView = {
   version: '0.1.0',
   startedAt: AT,
   clients: [CLIENT],
-  store: { up: true, error: null },
+  store: { kept: true, up: true, error: null },
   rotateEveryMs: null,
   warnings: [],
   next: [],

@@ -115,12 +115,16 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
     ...warningLines(view),
     ...(isAway(upstream) ? [] : [upstreamLine(upstream, now)]),
     store.up
-      ? { label: 'store', style: 'dim', text: 'ok' }
+      ? { label: 'store', style: 'dim', text: store.kept ? 'ok' : NOTHING_KEPT }
       : { label: 'store', style: 'red', text: `${error}; keys rule as they are, nothing is saved` },
-    { label: 'schedule', style: 'dim', text: scheduleOf(view, now) },
+    ...(store.kept
+      ? [{ label: 'schedule', style: 'dim', text: scheduleOf(view, now) } as const]
+      : []),
     ...nextLines(view),
   ];
 }
+
+const NOTHING_KEPT = 'nothing is kept (SIDECAR_STATE=none): a restart begins with the settings';
 
 const isAway = (view: UpstreamView): boolean => activeOf(view)?.up !== true;
 

@@ -50,7 +50,7 @@ const FULL = statusView({
     }),
     client({ name: 'old', state: 'disabled', generations: [] }),
   ],
-  store: { up: false, error: 'ENOSPC: no space left on device' },
+  store: { kept: true, up: false, error: 'ENOSPC: no space left on device' },
   rotateEveryMs: 30 * DAY,
   warnings: [{ code: 'short', message: 'the declared key is short', hint: 'sidecar rotate' }],
   next: ['sidecar who master-2: it retires, and 1 caller used it this hour'],
