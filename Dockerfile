@@ -5,6 +5,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY scripts/build.js ./scripts/
 COPY src ./src
+COPY console ./console
 RUN npm run build
 
 # The one package that is not bundled, as it is native: SQLite, for usage.db. Its part for Alpine is

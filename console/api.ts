@@ -1,0 +1,163 @@
+import type { AdminRoute, AnswerOf, SentOf } from '../src/servers/admin/endpoints.ts';
+import type { Problem } from '../src/servers/admin/http.ts';
+
+/** What a request to a route says, as a client writes it: `24h`. */
+export interface Sent<R extends AdminRoute> {
+  /** What `{name}` or `{id}` stands for. */
+  readonly target?: string;
+  readonly body?: SentOf<R, 'body'>;
+  readonly query?: SentOf<R, 'query'>;
+  readonly idempotencyKey?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** The sidecar's own no, as RFC 9457 writes it. Its texts may quote strangers: text, never HTML. */
+export class ApiProblem extends Error {
+  override readonly name = 'ApiProblem';
+  readonly status: number;
+  readonly problem: Problem;
+
+  constructor(status: number, problem: Problem) {
+    super(problem.detail);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+/** Nobody answered: the sidecar is away, or the way to it. Whether it did anything is unknown. */
+export class ServerLost extends Error {
+  override readonly name = 'ServerLost';
+  constructor() {
+    super('the sidecar does not answer');
+  }
+}
+
+export interface ApiOptions {
+  readonly token: string;
+  /** The token is not taken (any more), for the reason that the sidecar gives. */
+  readonly onRefused: (problem: ApiProblem) => void;
+  /** The server was lost, or is there again. Told of changes alone. */
+  readonly onThere: (there: boolean) => void;
+}
+
+export type Api = ReturnType<typeof createApi>;
+
+/** How often a lost server is looked for. Milliseconds. */
+const LOOK_EVERY_MS = 1000;
+/** The disk of a rotation may be slow; beyond this nobody answers. Milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/**
+ * Asks the admin API of the server that this page came from. It ends by `close`; nothing is stored
+ * but the token that it was given.
+ */
+export function createApi({ token, onRefused, onThere }: ApiOptions) {
+  const clock = createServerClock();
+  let isThere = true;
+  let isClosed = false;
+
+  const look = async (): Promise<void> => {
+    const signal = AbortSignal.timeout(LOOK_EVERY_MS * 3);
+    const found = await fetch('livez', { signal, cache: 'no-store' }).catch(() => undefined);
+    if (isClosed) return;
+    if (found?.ok) tellThere(true);
+    else setTimeout(look, LOOK_EVERY_MS);
+  };
+  const tellThere = (there: boolean): void => {
+    if (isClosed || isThere === there) return;
+    isThere = there;
+    onThere(there);
+    if (!there) setTimeout(look, LOOK_EVERY_MS);
+  };
+
+  /**
+   * The answer to a request, once its head is there; its body may go on for ever.
+   *
+   * @throws ApiProblem where the sidecar refuses, ServerLost where nobody answers
+   */
+  const open = async (path: string, init: RequestInit = {}): Promise<Response> => {
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${token}`);
+    const asked = { cache: 'no-store', ...init, headers } as const;
+    const answer = await fetch(path, asked).catch(() => undefined);
+    if (init.signal?.aborted && answer === undefined) throw init.signal.reason;
+    if (answer === undefined) {
+      tellThere(false);
+      throw new ServerLost();
+    }
+    tellThere(true);
+    clock.noteDate(answer.headers.get('date'));
+    if (answer.ok) return answer;
+    const problem = await problemIn(answer);
+    if (answer.status === 401 || problem.problem.code === 'too_many_failures') onRefused(problem);
+    throw problem;
+  };
+
+  return {
+    open,
+    /** A request to a route of the admin API; rejects as `open` does. */
+    async call<R extends AdminRoute>(route: R, sent: Sent<R> = {}): Promise<AnswerOf<R>> {
+      const { method, path } = addressOf(route, sent);
+      const headers: Record<string, string> = {};
+      if (sent.idempotencyKey !== undefined) headers['idempotency-key'] = sent.idempotencyKey;
+      if (sent.body !== undefined) headers['content-type'] = 'application/json';
+      const body = sent.body === undefined ? null : JSON.stringify(sent.body);
+      const patience = AbortSignal.timeout(PATIENCE_MS);
+      const signal = sent.signal ? AbortSignal.any([sent.signal, patience]) : patience;
+      const answer = await open(path, { method, headers, body, signal });
+      const document = (await answer.json().catch(() => {
+        throw new ServerLost();
+      })) as AnswerOf<R> & { now?: unknown };
+      clock.noteNow(document.now);
+      return document;
+    },
+    /** The sidecar's time, whatever the clock of this browser says. Milliseconds since the epoch. */
+    now: clock.now,
+    /** Tells what time it is at the sidecar: an instant in ISO 8601 that has just come. */
+    noteNow: clock.noteNow,
+    /** How far this browser's clock is behind the sidecar's. Milliseconds. */
+    behindMs: (): number => clock.now() - Date.now(),
+    /** Looks for the server no more, and tells nothing any more. */
+    close(): void {
+      isClosed = true;
+    },
+  };
+}
+
+/** Counts on from the last instant that the sidecar named. */
+function createServerClock() {
+  let noted: { readonly at: number; readonly when: number } | undefined;
+  const note = (at: number): void => {
+    if (!Number.isNaN(at)) noted = { at, when: performance.now() };
+  };
+  return {
+    now: (): number =>
+      noted === undefined ? Date.now() : noted.at + performance.now() - noted.when,
+    /** The field of that name is of whole seconds, and only better than nothing. */
+    noteDate(date: string | null): void {
+      if (noted === undefined && date !== null) note(Date.parse(date));
+    },
+    noteNow(now: unknown): void {
+      if (typeof now === 'string') note(Date.parse(now));
+    },
+  };
+}
+
+function addressOf<R extends AdminRoute>(
+  route: R,
+  { target = '', query }: Sent<R>,
+): { readonly method: string; readonly path: string } {
+  const [method = '', pattern = ''] = route.split(' ');
+  const path = pattern.slice(1).replace(/\{\w+\}/, encodeURIComponent(target));
+  const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
+  const search = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]));
+  return { method, path: pairs.length === 0 ? path : `${path}?${search}` };
+}
+
+/** What stands in a refusal; one that is no problem document comes from somebody else. */
+async function problemIn(answer: Response): Promise<ApiProblem> {
+  const isProblem = answer.headers.get('content-type')?.startsWith('application/problem+json');
+  const problem = isProblem ? ((await answer.json().catch(() => null)) as Problem | null) : null;
+  const fallback = { code: 'failed', detail: `the answer was ${answer.status}` } as const;
+  return new ApiProblem(answer.status, problem ?? fallback);
+}
