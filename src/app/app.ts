@@ -4,6 +4,7 @@ import { digestOf } from '../keyring/key.ts';
 import { openOwnMetrics } from '../litellm/own-metrics.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
+import { createLiveStream } from '../servers/admin/live.ts';
 import type { Listener } from '../servers/listener.ts';
 import { createOpsServer, type OpenOwnMetrics } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
@@ -55,7 +56,7 @@ async function build(options: AppOptions, begun: Ends): Promise<App> {
 }
 
 async function buildOn(options: AppOptions, base: Base, state: State, begun: Ends) {
-  const { config, log } = options;
+  const { config } = options;
   // Nobody asks before the admin socket is served.
   const useOf = (client: string): LimitUse => limits.limits.useOf(client);
   const keys = await buildKeys(options, base, state, useOf);
@@ -73,15 +74,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const limits = buildLimits(options, base, { keys, usage });
   const traffic = buildTraffic(options, base, { keys, usage, limits, start: litellm });
   begun.push(traffic.close);
-  const api = createAdminApi({
-    ...{ admin: state.verbs(keys.admin), audit: state.audit, usage },
-    upstream: {
-      ...litellm.admin,
-      status: async () => traffic.withDownSince(await litellm.status()),
-    },
-    settings: () => configView(options.settings, options.settings.load()),
-    onError: (err) => log.error({ err }, 'an admin request failed'),
-  });
+  const api = buildApi(options, base, state, { keys, litellm, usage, traffic });
   const ops = buildOps(options, base, { keys, litellm, usage, limits, traffic, api });
   begun.push(ops.close);
 
@@ -104,6 +97,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
     // The next process goes on with a handover; the requests under way are finished by this one.
     await litellm.close();
     await traffic.drain();
+    api.stop();
     // The folder is let go when nothing is written to it any more.
     await state.drainAdmin();
     await usage.close();
@@ -122,6 +116,52 @@ interface OpsParts {
   readonly limits: ClientLimitsHere;
   readonly traffic: Traffic;
   readonly api: AdminApi;
+}
+
+/** What operators may ask, on the socket and on the ops port. */
+function buildApi(
+  options: AppOptions,
+  base: Base,
+  state: State,
+  { keys, litellm, usage, traffic }: Pick<OpsParts, 'keys' | 'litellm' | 'usage' | 'traffic'>,
+): AdminApi {
+  return createAdminApi({
+    ...{ admin: state.verbs(keys.admin), audit: state.audit, usage },
+    live: buildLive(options, base, { keys, litellm, traffic }),
+    upstream: {
+      ...litellm.admin,
+      status: async () => traffic.withDownSince(await litellm.status()),
+    },
+    settings: () => configView(options.settings, options.settings.load()),
+    onError: (err) => options.log.error({ err }, 'an admin request failed'),
+  });
+}
+
+/** The live figures, of traffic and of what is under way. */
+function buildLive(
+  { clock }: AppOptions,
+  { exchanges, live }: Base,
+  { keys, litellm, traffic }: Pick<OpsParts, 'keys' | 'litellm' | 'traffic'>,
+) {
+  return createLiveStream({
+    ...live,
+    read() {
+      const view = traffic.withDownSince(litellm.admin.status());
+      const { mode, slots, handover, waiting, verified, config } = view;
+      return {
+        at: new Date(clock.now()).toISOString(),
+        now: {
+          inFlight: exchanges.count('all'),
+          streams: exchanges.count('streams'),
+          websockets: exchanges.count('websockets'),
+          held: traffic.upstreams.held(),
+        },
+        readiness: traffic.readiness(),
+        upstream: { mode, slots, handover, waiting, verified, config },
+        changes: keys.keyring().audit.count,
+      };
+    },
+  });
 }
 
 /** The ops port: health, metrics, and the admin API where a token opens it. */

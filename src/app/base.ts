@@ -6,6 +6,7 @@ import { MODEL_GROUPS, ROUTE_GROUPS } from '../litellm/routes.ts';
 import { createExchanges } from '../proxy/exchanges.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import { createLiveRecorder } from '../usage/live.ts';
 
 export interface AppOptions {
   readonly config: Config;
@@ -41,5 +42,7 @@ export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => {
       ...{ version, node: nodeVersion, clock },
       ...{ routeGroups: ROUTE_GROUPS, modelGroups: MODEL_GROUPS },
     }),
+    /** The last 15 minutes, for whoever looks. */
+    live: createLiveRecorder(clock.now),
   };
 };

@@ -129,7 +129,7 @@ function uploadRules(config: Config, { elapsed }: WatchedClock): UploadRules {
 }
 
 function trafficEvents(
-  { metrics }: Base,
+  { metrics, live }: Base,
   keys: Keys,
   log: AppOptions['log'],
   usage: HourlyUsage,
@@ -144,6 +144,7 @@ function trafficEvents(
     onExchangeEnd(record) {
       metrics.events.onExchangeEnd(record);
       usage.add(record);
+      live.add(record);
       log.access(record);
     },
   };

@@ -186,6 +186,8 @@ export interface KeyAdmin {
   clients(): readonly ClientView[];
   client(name: string): ClientView;
   who(generation: string): WhoView;
+  /** Ended keys that were presented since, with those callers alone; the latest first. */
+  comebacks(): readonly WhoView[];
   rotate(request: RotateRequest, by: Actor): Promise<RotateView>;
   rollback(client: string, by: Actor): Promise<ChangeView>;
   revoke(request: RevokeRequest, by: Actor): Promise<ChangeView>;

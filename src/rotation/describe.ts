@@ -125,6 +125,25 @@ export function whoView(
   };
 }
 
+/**
+ * The tombstones that came back, the latest first, each with those callers that presented it after
+ * its end. What a caller's `count` says may have begun before.
+ */
+export function comebacksOf(keyring: Keyring, sources: ViewSources): readonly WhoView[] {
+  const since = ({ client, number, endedAt }: Tombstone): number =>
+    Math.max(0, (sources.use(idOf(client, number))?.lastAt ?? 0) - endedAt);
+  return [...keyring.tombstones.values()]
+    .filter((each) => since(each) > 0)
+    .map((each) => {
+      const view = whoView(keyring, each.client, each, sources);
+      const ended = new Date(each.endedAt).toISOString();
+      return { ...view, callers: view.callers.filter(({ lastSeenAt }) => lastSeenAt > ended) };
+    })
+    .sort((one, other) => lastUse(other).localeCompare(lastUse(one)));
+}
+
+const lastUse = ({ generation }: WhoView): string => generation.lastUsedAt ?? '';
+
 /** What the status is made from, beside the clients. */
 export interface StatusFacts {
   readonly version: string;

@@ -32,6 +32,7 @@ import {
 } from './admin.ts';
 import {
   clientView,
+  comebacksOf,
   generationView,
   type StatusFacts,
   statusView,
@@ -81,6 +82,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
       const { client, generation } = generationNamed(keeper, id);
       return whoView(keeper.keyring(), client, generation, sources);
     },
+    comebacks: () => comebacksOf(keeper.keyring(), sources),
     rotate: (request, by) => tellUnlessDone(onNotRotated, by, () => rotate(options, request, by)),
     addClient: (request, by) =>
       tellUnlessDone(onNotRotated, by, () => addClient(options, request, by)),

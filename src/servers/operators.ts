@@ -1,4 +1,9 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type RequestListener,
+  type Server,
+} from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import { createWatchedClock, systemClock } from '../clock.ts';
 import { networksOf, plainAddress } from '../proxy/address.ts';
@@ -79,4 +84,19 @@ export function isOurHost(field: string | undefined, names: readonly string[]): 
   const host = field.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
   const isAddress = isIP(host) !== 0 || (/^\[.*\]$/.test(host) && isIP(host.slice(1, -1)) !== 0);
   return isAddress || !host.includes('.') || PRIVATE.test(host) || names.includes(host);
+}
+
+/**
+ * Whether no page in a browser sent a request, or one that came from the same place. Browsers say
+ * `Origin` with whatever changes something, and newer ones `Sec-Fetch-Site` with every request to
+ * an address of this machine or over TLS. Whoever ends TLS before this port leaves `Host` as it is.
+ */
+export function isFromOwnPage(headers: IncomingHttpHeaders): boolean {
+  const { origin, host = '', 'sec-fetch-site': site = 'none' } = headers;
+  if (site !== 'same-origin' && site !== 'none') return false;
+  if (origin === undefined) return true;
+  const [scheme = ''] = /^https?:\/\//.exec(origin) ?? [];
+  if (scheme === '' || !URL.canParse(origin) || !URL.canParse(scheme + host)) return false;
+  // Both without the port that the scheme has anyway.
+  return new URL(origin).host === new URL(scheme + host).host;
 }

@@ -6,7 +6,7 @@ import { HandoverError, type UpstreamAdmin } from '../../src/handover/contracts.
 import { AdminError, type KeyAdmin } from '../../src/rotation/admin.ts';
 import { createAdminApi } from '../../src/servers/admin/api.ts';
 import { type AdminSocket, openAdminSocket } from '../../src/servers/admin/socket.ts';
-import { CONFIG, fakeUsage } from '../servers/fake-admin.ts';
+import { CONFIG, fakeLive, fakeUsage } from '../servers/fake-admin.ts';
 import {
   changeView,
   client,
@@ -57,6 +57,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
     clients: noting('clients', [client()]),
     client: noting('client', client()),
     who: noting('who', whoView()),
+    comebacks: noting('comebacks', []),
     rotate: noting('rotate', Promise.resolve(rotateView())),
     rollback: noting('rollback', Promise.resolve(changeView())),
     revoke: noting('revoke', Promise.resolve(changeView())),
@@ -77,6 +78,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
       upstream: { ...scriptedUpstream(STEPS, calls), ...upstreamOver },
       audit,
       usage: fakeUsage(),
+      live: fakeLive(),
       settings: () => CONFIG,
       onError: (error) => calls.push(['error', error]),
     }),

@@ -14,6 +14,12 @@ import type {
   WhoView,
 } from '../../src/rotation/admin.ts';
 import type { AuditReader, UsageTeller } from '../../src/servers/admin/api.ts';
+import {
+  createLiveStream,
+  type LiveEvent,
+  type LiveSources,
+} from '../../src/servers/admin/live.ts';
+import { createLiveRecorder } from '../../src/usage/live.ts';
 import type { UsageReport } from '../../src/usage/report.ts';
 
 const AT = '2026-11-24T10:00:00.000Z';
@@ -110,6 +116,7 @@ export function fakeAdmin(changes: Partial<KeyAdmin> = {}): FakeAdmin {
     clients: () => note('clients', [], [CLIENT]),
     client: (name) => note('client', [name], CLIENT),
     who: (generation) => note('who', [generation], WHO),
+    comebacks: () => note('comebacks', [], [WHO]),
     rotate: (request, by) => Promise.resolve(note('rotate', [request, by], ROTATED)),
     addClient: (request, by) => Promise.resolve(note('addClient', [request, by], ROTATED)),
     revoke: (request, by) => Promise.resolve(note('revoke', [request, by], CHANGED)),
@@ -158,6 +165,21 @@ export const UPSTREAM: UpstreamView = {
   warnings: [],
   next: [],
 };
+export const LIVE: Omit<LiveEvent, 'history' | 'second'> = {
+  at: AT,
+  now: { inFlight: 3, streams: 2, websockets: 1, held: 0 },
+  readiness: { ready: true, waitingFor: [] },
+  upstream: {
+    ...{ mode: UPSTREAM.mode, slots: [], handover: HANDOVER, waiting: null },
+    ...{ verified: true, config: 'current' },
+  },
+  changes: 7,
+};
+
+/** The stream as it is, of a recorder that nobody feeds. */
+export const fakeLive = (changes: Partial<LiveSources> = {}) =>
+  createLiveStream({ ...createLiveRecorder(() => Date.parse(AT)), read: () => LIVE, ...changes });
+
 export const SALT: SaltKeyView = { saltKey: 'the-salt-key-of-the-fake' };
 
 export interface FakeUpstream extends UpstreamAdmin {

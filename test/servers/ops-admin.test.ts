@@ -9,6 +9,7 @@ import {
   CONFIG,
   fakeAdmin,
   fakeAudit,
+  fakeLive,
   fakeUpstream,
   fakeUsage,
   ROTATED,
@@ -26,7 +27,7 @@ const start = async (changes: Partial<KeyAdmin> = {}, opened = true) => {
   const onError = vi.fn();
   const api = createAdminApi({
     ...{ admin, upstream: fakeUpstream(), audit: fakeAudit(), usage: fakeUsage() },
-    ...{ settings: () => CONFIG, onError },
+    ...{ live: fakeLive(), settings: () => CONFIG, onError },
   });
   const server = createOpsServer({
     metrics: () => Promise.resolve({ type: 'text/plain', body: 'up 1\n' }),

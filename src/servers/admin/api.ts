@@ -4,6 +4,7 @@ import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
 import type { UpstreamView } from '../../handover/views.ts';
 import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
+import { isFromOwnPage } from '../operators.ts';
 import {
   type AdminRoute,
   type AnswerOf,
@@ -11,6 +12,7 @@ import {
   type Endpoint,
   type Method,
   type ReadOf,
+  type StreamRoute,
 } from './endpoints.ts';
 import { FIELDS, readFields, readIdempotencyKey, readQuery } from './fields.ts';
 import {
@@ -23,6 +25,7 @@ import {
   readBody,
   sendAnswer,
 } from './http.ts';
+import type { LiveStream } from './live.ts';
 
 /** The audit, as far as it is read from outside. */
 export interface AuditReader {
@@ -45,6 +48,7 @@ interface AdminParts {
   };
   readonly audit: AuditReader;
   readonly usage: UsageTeller;
+  readonly live: LiveStream;
   /** The settings in force, beside those that stand there now. */
   readonly settings: () => ConfigView;
 }
@@ -66,7 +70,9 @@ type Handler<R extends AdminRoute> = (
   call: AdminCall<R>,
 ) => AnswerOf<R> | Promise<AnswerOf<R>>;
 
-const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
+type PlainRoute = Exclude<AdminRoute, StreamRoute>;
+
+const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
   'GET /api/config': ({ settings }) => settings(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
@@ -108,6 +114,8 @@ const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/usage': ({ usage }, { query }) => usage.report(query),
   'POST /api/usage/save': ({ usage }) => usage.save(),
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
+  'GET /api/refusals': ({ live }) => ({ refusals: live.refused() }),
+  'GET /api/tombstones': ({ admin }) => ({ tombstones: admin.comebacks() }),
 };
 
 interface AdminApiOptions extends AdminParts {
@@ -117,10 +125,11 @@ interface AdminApiOptions extends AdminParts {
 
 const FAILED: Problem = { code: 'failed', detail: 'this request failed; the log says why' };
 
-/** A page in a browser has no business here, and would act with its reader's rights. */
-const FROM_A_PAGE: Problem = {
+/** Any other page would act with its reader's rights. */
+const FROM_ELSEWHERE: Problem = {
   code: 'origin_refused',
-  detail: 'a request with an Origin comes from a web page, and none may use this API',
+  detail:
+    'a request of a web page that this port did not serve: its console alone may use this API',
 };
 
 export type AdminApi = ReturnType<typeof createAdminApi>;
@@ -130,20 +139,31 @@ export type AdminApi = ReturnType<typeof createAdminApi>;
  * to say.
  */
 export function createAdminApi(options: AdminApiOptions) {
+  let stopping = false;
+  const watch = (request: IncomingMessage, response: ServerResponse, query: string) => {
+    const mistakes: string[] = [];
+    readQuery(FIELDS.nothing, query, mistakes);
+    return mistakes.length > 0 ? mistaken(mistakes) : options.live.watch(request, response);
+  };
+  /** Undefined: the client left in the middle of its body, or is being told what goes on. */
   const answerTo = async (
     request: IncomingMessage,
+    response: ServerResponse,
     by: Actor,
   ): Promise<AdminAnswer | Problem | undefined> => {
     const { headers, method = '', url = '' } = request;
-    if (headers.origin !== undefined) return FROM_A_PAGE;
+    if (!isFromOwnPage(headers)) return FROM_ELSEWHERE;
+    if (stopping) return STOPPING;
     const mark = url.indexOf('?');
     const found = findRoute(method, mark < 0 ? url : url.slice(0, mark));
     if (isProblem(found)) return found;
     const body = await readBody(request);
     if (body === undefined || isProblem(body)) return body;
     const query = mark < 0 ? '' : url.slice(mark + 1);
-    return carryOut(options, found.route, {
-      ...{ target: found.target, fields: body.fields, query, by },
+    const { route, target } = found;
+    if (isStream(route)) return watch(request, response, query);
+    return carryOut(options, route, {
+      ...{ target, fields: body.fields, query, by },
       idempotencyKey: headers['idempotency-key']?.toString(),
     });
   };
@@ -160,10 +180,9 @@ export function createAdminApi(options: AdminApiOptions) {
      * if the caller leaves.
      */
     handle(request: IncomingMessage, response: ServerResponse, actor: Actor): void {
-      void answerTo(request, actor)
+      void answerTo(request, response, actor)
         .catch(problemIn)
         .then((answer) => {
-          // Undefined: the client left in the middle of its body.
           if (answer === undefined) return;
           sendAnswer(request, response, isProblem(answer) ? problemAnswer(answer) : answer);
         })
@@ -172,11 +191,20 @@ export function createAdminApi(options: AdminApiOptions) {
           response.destroy();
         });
     },
+    /** Ends the live figures, and refuses each request from now on. */
+    stop(): void {
+      stopping = true;
+      options.live.end();
+    },
   };
 }
 
+const STOPPING: Problem = { code: 'stopping', detail: 'the sidecar is stopping' };
+
+const isStream = (route: AdminRoute): route is StreamRoute => 'stream' in ENDPOINTS[route];
+
 /** Calls the handler of a route, unless a part of the request is a mistake. */
-async function carryOut<R extends AdminRoute>(
+async function carryOut<R extends PlainRoute>(
   parts: AdminParts,
   route: R,
   {

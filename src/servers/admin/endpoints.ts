@@ -9,8 +9,10 @@ import type {
   StatusView,
   WhoView,
 } from '../../rotation/admin.ts';
+import type { RefusedView } from '../../usage/live.ts';
 import type { UsageReport, UsageStoreView } from '../../usage/report.ts';
 import type { FIELDS } from './fields.ts';
+import type { LiveEvent } from './live.ts';
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 
@@ -39,12 +41,15 @@ export interface Endpoint {
   readonly idempotencyKey?: true;
   /** A POST that changes nothing that is kept, so that a client may send it again. */
   readonly repeatable?: true;
+  /** It answers with server-sent events, each with one document, until its reader leaves. */
+  readonly stream?: true;
 }
 
 /**
  * The admin API: method and path of each endpoint, with one `{name}` or `{id}` at most, what it
- * takes and what it answers. The server answers by this table and the command line asks by it. HEAD
- * is answered wherever GET is. Every answer is JSON: that of the row, or a problem (`http.ts`).
+ * takes and what it answers. The server answers by this table, and the command line and the console
+ * ask by it. HEAD is answered wherever GET is. Every answer is JSON: that of the row, or a problem
+ * (`http.ts`).
  */
 export const ENDPOINTS = {
   'GET /api/status': { about: 'everything on one page', answers: shape<StatusView>() },
@@ -143,12 +148,30 @@ export const ENDPOINTS = {
     answers: shape<UsageStoreView>(),
   },
   'GET /api/audit/verify': { about: 'whether the audit is whole', answers: shape<AuditVerdict>() },
+  'GET /api/live': {
+    about: 'traffic as it goes, an event each second',
+    stream: true,
+    answers: shape<LiveEvent>(),
+  },
+  'GET /api/refusals': {
+    about: 'the last 100 requests that were refused, the latest first',
+    answers: shape<{ readonly refusals: readonly RefusedView[] }>(),
+  },
+  'GET /api/tombstones': {
+    about: 'ended keys that came back, and who presented them since',
+    answers: shape<{ readonly tombstones: readonly WhoView[] }>(),
+  },
 } as const satisfies Readonly<Record<`${Method} /api/${string}`, Endpoint>>;
 
 /** `POST /api/clients` */
 export type AdminRoute = keyof typeof ENDPOINTS;
 
-/** The document that a route answers. */
+/** The routes that answer with a stream of events. */
+export type StreamRoute = {
+  [R in AdminRoute]: (typeof ENDPOINTS)[R] extends { readonly stream: true } ? R : never;
+}[AdminRoute];
+
+/** The document that a route answers, or of a stream each event. */
 export type AnswerOf<R extends AdminRoute> =
   (typeof ENDPOINTS)[R]['answers'] extends Shape<infer T> ? T : never;
 

@@ -47,6 +47,7 @@ const STATUS_OF = {
   unsupported_media_type: 415,
   idempotency_mismatch: 422,
   too_many_failures: 429,
+  too_many_watchers: 429,
   failed: 500,
   publish_failed: 500,
   store_unavailable: 503,

@@ -13,6 +13,7 @@ import {
   CONFIG,
   fakeAdmin,
   fakeAudit,
+  fakeLive,
   fakeUpstream,
   fakeUsage,
   HANDOVER,
@@ -39,7 +40,9 @@ const start = async (
   const audit = fakeAudit();
   const usage = fakeUsage();
   const onError = vi.fn();
-  const api = createAdminApi({ admin, upstream, audit, usage, settings: () => CONFIG, onError });
+  const live = fakeLive();
+  const parts = { admin, upstream, audit, usage, live };
+  const api = createAdminApi({ ...parts, settings: () => CONFIG, onError });
   const server = createServer((request, response) => api.handle(request, response, 'cli:alice'));
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -530,7 +533,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 23);
+    expect(hints).toHaveLength(1 + 26);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -540,7 +543,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(23);
+    expect(json['hints']).toHaveLength(26);
   });
 
   it.each([

@@ -24,6 +24,7 @@ import {
   CONFIG,
   fakeAdmin,
   fakeAudit,
+  fakeLive,
   fakeUpstream,
   fakeUsage,
   ROTATED,
@@ -65,6 +66,7 @@ const serve = (socket: AdminSocket, changes = {}) => {
       upstream: fakeUpstream(),
       audit: fakeAudit(),
       usage: fakeUsage(),
+      live: fakeLive(),
       onError: () => undefined,
     }),
   );
