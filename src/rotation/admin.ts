@@ -20,6 +20,8 @@ export interface GenerationView {
   readonly validUntil: string | null;
   /** Retiring: whether a newer key was used, so that `validUntil` does not move any more. */
   readonly clockStarted: boolean;
+  /** As far as its most recent callers tell, at most 100. */
+  readonly firstUsedAt: string | null;
   readonly lastUsedAt: string | null;
   /** Requests with this key, refused ones included. */
   readonly uses: number;

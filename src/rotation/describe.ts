@@ -60,12 +60,17 @@ export function generationView(
     graceMs: retirement?.graceMs ?? null,
     validUntil: isoOrNull(endOf(generation)),
     clockStarted: isEnded ? generation.clockStarted : retirement?.deadline !== undefined,
+    firstUsedAt: isoOrNull(firstOf(use)),
     lastUsedAt: isoOrNull(use?.lastAt),
     uses: use?.count ?? 0,
     recentCallers: use?.callers.filter(({ lastAt }) => lastAt > recent).length ?? 0,
     inFlight: sources.inFlight(id),
   };
 }
+
+/** Undefined: it was never used, or nobody knows by whom. */
+const firstOf = (use: GenerationUse | undefined): number | undefined =>
+  use?.callers.map(({ firstAt }) => firstAt).sort((one, other) => one - other)[0];
 
 /** @param ended the client's tombstones, the newest first */
 export function clientView(

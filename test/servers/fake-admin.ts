@@ -35,6 +35,7 @@ export const GENERATION: GenerationView = {
   graceMs: null,
   validUntil: null,
   clockStarted: false,
+  firstUsedAt: null,
   lastUsedAt: null,
   uses: 0,
   recentCallers: 0,
