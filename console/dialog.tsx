@@ -1,0 +1,113 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { RotateView } from '../src/rotation/admin.ts';
+import { CopyButton, Refused } from './parts.tsx';
+
+interface ActDialogProps<T> {
+  readonly title: string;
+  /** What will happen, and what is asked. */
+  readonly children: ComponentChildren;
+  /** The word on the button. */
+  readonly confirm: string;
+  readonly danger?: boolean;
+  /** Whether all is there that the verb wants. */
+  readonly ready?: boolean;
+  readonly act: () => Promise<T>;
+  /** What was done. It is kept for as long as the dialog is open, and nowhere else. */
+  readonly done: (result: T) => ComponentChildren;
+  /** Told at once when something was done, or was not. */
+  readonly onActed: () => void;
+  readonly onClose: () => void;
+}
+
+/** Asks before something is done, does it, and shows what was done or why not. */
+export function ActDialog<T>(props: ActDialogProps<T>) {
+  const { title, children, confirm, danger = false, ready = true } = props;
+  const [state, setState] = useState<{ result?: { value: T }; error?: Error; acting?: true }>({});
+  const dialog = useRef<HTMLDialogElement>(null);
+  const outcome = useRef<HTMLDivElement>(null);
+  const id = useId();
+  const isDone = state.result !== undefined;
+  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    if (isDone) outcome.current?.focus();
+  }, [isDone]);
+
+  const act = async (): Promise<void> => {
+    setState({ acting: true });
+    try {
+      setState({ result: { value: await props.act() } });
+    } catch (error) {
+      setState({ error: error as Error });
+    }
+    props.onActed();
+  };
+  // By its own way of closing the focus goes back to what opened it.
+  const close = (): void => dialog.current?.close();
+
+  return (
+    <dialog ref={dialog} onClose={props.onClose} aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
+      {state.result === undefined ? (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (!state.acting) void act();
+          }}
+        >
+          {children}
+          <Refused error={state.error} />
+          <div class="buttons">
+            <button
+              type="submit"
+              class={danger ? 'main danger' : 'main'}
+              disabled={!ready || state.acting === true}
+            >
+              {state.acting ? 'Working …' : confirm}
+            </button>
+            <button type="button" onClick={close}>
+              Cancel
+            </button>
+          </div>
+        </form>
+      ) : (
+        <div ref={outcome} tabIndex={-1} role="status">
+          {props.done(state.result.value)}
+          <div class="buttons">
+            <button type="button" class="main" onClick={close}>
+              Close
+            </button>
+          </div>
+        </div>
+      )}
+    </dialog>
+  );
+}
+
+/** The new key of a rotation or of a new client, this once. */
+export function NewKey({ made }: { made: RotateView }) {
+  const { key, generation, replayed, client } = made;
+  return (
+    <>
+      <p class="notice good">
+        {replayed
+          ? `This was done before: ${generation.id} is what was made then, and nothing was made now.`
+          : `${generation.id} is the key of ${client} now.`}
+      </p>
+      {key === null ? (
+        <p>A newer key has come since: this one is not shown any more.</p>
+      ) : (
+        <>
+          <div class="key">
+            <code>{key}</code>
+            <CopyButton text={key} label="Copy the key" />
+          </div>
+          <p>
+            It is shown this once: when this is closed, the page does not have it any more. On the
+            machine of the sidecar <code>sidecar key show {client}</code> prints it.
+          </p>
+        </>
+      )}
+    </>
+  );
+}
