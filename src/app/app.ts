@@ -166,7 +166,7 @@ function buildLive(
 
 /** The ops port: health, metrics, and the admin API where a token opens it. */
 function buildOps(
-  { config, log }: AppOptions,
+  { config, log, console }: AppOptions,
   { exchanges, metrics }: Base,
   { keys, litellm, usage, limits, traffic, api }: OpsParts,
 ) {
@@ -193,6 +193,7 @@ function buildOps(
     names: config.opsNames,
     onError: (err) => log.error({ err }, 'an ops endpoint failed'),
     ...(tokenDigest !== undefined && { admin: { tokenDigest, api } }),
+    ...(console && { console }),
   });
 }
 

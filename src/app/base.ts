@@ -23,6 +23,8 @@ export interface AppOptions {
   readonly upstreamKeyPlaces: DeclaredPlaces;
   /** The built program of the thread that writes `usage.db`. */
   readonly usageProgram: URL;
+  /** The built page of the ops port; undefined: there is none. */
+  readonly console?: URL;
   /** For tests that move the traffic themselves: the sidecar begins no handover of its own. */
   readonly handover?: 'by-hand';
 }

@@ -5,14 +5,15 @@ import { isServedNoMore, serveNoMore } from '../proxy/client-connection.ts';
 import type { AdminApi } from './admin/api.ts';
 import { carriesBody, problemAnswer, sendAnswer } from './admin/http.ts';
 import { createTokenGuard } from './admin/token.ts';
+import { type ConsoleOptions, createConsole, isConsolePath } from './console.ts';
 import { createPendingAnswers, listenerOf } from './listener.ts';
 import { createOperatorServer, isOurHost } from './operators.ts';
 import { createPipelineGuard } from './pipelining.ts';
 
 /**
  * The endpoints of the ops port. Each answers GET and HEAD; any other path is 404 with this list.
- * Where a setting opens it, `/litellm/metrics` passes LiteLLM's own metrics on; where a token is
- * set, `/api/` is the admin API (`admin/endpoints.ts`).
+ * `/` is the console (`console.ts`). Where a setting opens it, `/litellm/metrics` passes LiteLLM's
+ * own metrics on; where a token is set, `/api/` is the admin API (`admin/endpoints.ts`).
  */
 const ENDPOINTS = {
   '/livez': 'the process is there',
@@ -41,6 +42,8 @@ export interface OpsOptions {
   readonly names?: readonly string[];
   /** Serves the admin API too, to callers with the token of this digest (`digestOf`). */
   readonly admin?: { readonly tokenDigest: string; readonly api: AdminApi };
+  /** What the build made of the console; undefined: there is none. */
+  readonly console?: ConsoleOptions['folder'];
 }
 
 interface OpsAnswer {
@@ -82,8 +85,9 @@ const createAnswers = (
 
 const OWN_METRICS = '/litellm/metrics';
 
-const notFound = ({ admin, litellmMetrics }: OpsOptions): OpsAnswer => {
+const notFound = ({ admin, console, litellmMetrics }: OpsOptions): OpsAnswer => {
   const rows = Object.entries(ENDPOINTS).map((row) => row.join('  '));
+  if (console) rows.unshift('/  the console, for a browser');
   if (litellmMetrics) rows.push(`${OWN_METRICS}  LiteLLM's own metrics`);
   if (admin) rows.push('/api/  the admin API, for who has its token');
   return text(404, ['not found; this port has', ...rows].join('\n'));
@@ -177,15 +181,19 @@ const createMetricsDoor = (open: OpenOwnMetrics | undefined) => {
   };
 };
 
+const createConsoleDoor = ({ console: folder, admin, onError }: OpsOptions) =>
+  folder && createConsole({ folder, isOpen: admin !== undefined, onError });
+
 /**
- * The ops port: liveness, readiness and metrics, for probes and scrapers inside the network, and
- * with a token the admin API.
+ * The ops port: liveness, readiness and metrics, for probes and scrapers inside the network, the
+ * console, and with a token the admin API.
  */
 export const createOpsServer = (options: OpsOptions) => {
   const answers = createAnswers(options);
   const nothing = notFound(options);
   const admin = options.admin && createAdminDoor(options.admin);
   const passMetricsOn = createMetricsDoor(options.litellmMetrics);
+  const showConsole = createConsoleDoor(options);
   const pending = createPendingAnswers();
 
   const answerTo = async (request: IncomingMessage): Promise<OpsAnswer> => {
@@ -200,7 +208,9 @@ export const createOpsServer = (options: OpsOptions) => {
     }
   };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    if (pathOf(request) === OWN_METRICS) await passMetricsOn(request, response);
+    const path = pathOf(request);
+    if (path === OWN_METRICS) await passMetricsOn(request, response);
+    else if (showConsole && isConsolePath(path)) await showConsole(request, response);
     else send(response, await answerTo(request), carriesBody(request));
   };
   const isServed = createPipelineGuard();

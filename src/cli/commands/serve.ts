@@ -10,7 +10,7 @@ import { formatMistakes } from '../../config/sources.ts';
 import { StartupError } from '../../startup-error.ts';
 import type { LogOptions } from '../../telemetry/log.ts';
 import type { CommandDefinition } from '../command.ts';
-import { VERSION } from '../settings.ts';
+import { localUrl, VERSION } from '../settings.ts';
 import { CommandError, EXIT, type ExitCode } from '../terminal.ts';
 
 /** `sidecar serve` */
@@ -63,7 +63,7 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     nodeVersion: process.versions.node,
     places: openDeclaredPlaces(places),
     upstreamKeyPlaces: openUpstreamKeyPlaces(places),
-    usageProgram: USAGE_PROGRAM,
+    ...{ usageProgram: USAGE_PROGRAM, console: CONSOLE },
   }).catch((error: unknown) => {
     log.flush();
     throw explain(error);
@@ -78,7 +78,9 @@ export async function serve(places: ConfigPlaces): Promise<void> {
     log.info({}, 'stopped');
     log.flush();
   });
-  log.info({ port, opsPort, version: VERSION }, 'ready');
+  const { adminToken, opsHost } = loaded.config;
+  const console = adminToken && { console: `${localUrl(opsHost, opsPort)}/` };
+  log.info({ port, opsPort, ...console, version: VERSION }, 'ready');
   log.flush();
 }
 
@@ -86,6 +88,7 @@ const STDERR = 2;
 
 /** All parts of the built sidecar stand beside each other. */
 const USAGE_PROGRAM = new URL('usage-worker.js', import.meta.url);
+const CONSOLE = new URL('../console/', import.meta.url);
 
 async function logOptions(
   { logLevel, logFormat, logSample, logSlowMs }: Config,
