@@ -49,40 +49,49 @@ const rowsFor = (provider: string): readonly (readonly [string, object])[] => {
   ];
 };
 
+/**
+ * @param provider its origin
+ * @param tellsUsage `include_cost_in_streaming_usage` and `always_include_stream_usage`: both, or
+ *   neither
+ */
+export const meteredConfig = (provider: string, tellsUsage: boolean): object => ({
+  model_list: rowsFor(provider).map(([model_name, litellm_params]) => ({
+    ...{ model_name, litellm_params },
+  })),
+  litellm_settings: {
+    ...(tellsUsage && { include_cost_in_streaming_usage: true }),
+    disable_hf_tokenizer_download: true,
+  },
+  router_settings: {
+    num_retries: 0,
+    disable_cooldowns: true,
+    fallbacks: [{ [METERED.fallsBack]: [METERED.claude] }],
+  },
+  general_settings: {
+    master_key: 'os.environ/LITELLM_MASTER_KEY',
+    ...(tellsUsage && { always_include_stream_usage: true }),
+  },
+});
+
+/** What a LiteLLM with that configuration finds in its environment. */
+export const meteredEnvironment = (provider: string) => ({
+  GEMINI_API_BASE: provider,
+  GEMINI_API_KEY: PROVIDER_KEY,
+  ANTHROPIC_API_BASE: provider,
+  ANTHROPIC_API_KEY: PROVIDER_KEY,
+});
+
 /** A LiteLLM in front of a metered provider. Nothing runs before `start`. */
 export const createMeteredLitellm = (given: {
   readonly folder: string;
   readonly masterKey: string;
   /** The provider's origin. */
   readonly provider: string;
-  /** `include_cost_in_streaming_usage` and `always_include_stream_usage`: both, or neither. */
   readonly tellsUsage: boolean;
 }): Promise<Litellm> =>
   createLitellm({
     folder: given.folder,
     masterKey: given.masterKey,
-    config: {
-      model_list: rowsFor(given.provider).map(([model_name, litellm_params]) => ({
-        ...{ model_name, litellm_params },
-      })),
-      litellm_settings: {
-        ...(given.tellsUsage && { include_cost_in_streaming_usage: true }),
-        disable_hf_tokenizer_download: true,
-      },
-      router_settings: {
-        num_retries: 0,
-        disable_cooldowns: true,
-        fallbacks: [{ [METERED.fallsBack]: [METERED.claude] }],
-      },
-      general_settings: {
-        master_key: 'os.environ/LITELLM_MASTER_KEY',
-        ...(given.tellsUsage && { always_include_stream_usage: true }),
-      },
-    },
-    env: {
-      GEMINI_API_BASE: given.provider,
-      GEMINI_API_KEY: PROVIDER_KEY,
-      ANTHROPIC_API_BASE: given.provider,
-      ANTHROPIC_API_KEY: PROVIDER_KEY,
-    },
+    config: meteredConfig(given.provider, given.tellsUsage),
+    env: meteredEnvironment(given.provider),
   });

@@ -1,0 +1,188 @@
+import { useMemo } from 'preact/hooks';
+import { type Figures, HISTORY_MS, type History, largest, sumSince } from '../history.ts';
+import { showCount, showMs, showTokens, showUsd } from '../numbers.ts';
+import { CopyLine, Instant, Refused, Stranger, TableFrame } from '../parts.tsx';
+import { usePolled } from '../session.tsx';
+import { plainText } from '../words.ts';
+
+// The tables of the view Now: who made the last 15 minutes, what went wrong, who was refused last.
+
+/** `-` is nobody whom the sidecar recognised, or a model that LiteLLM did not name. */
+export const nameWords = (name: string): string => (name === '-' ? '(none)' : name);
+
+/** What a column shows of a row, to the right. */
+type NumberColumn = readonly [title: string, show: (figures: Figures) => string];
+
+const NUMBERS: readonly NumberColumn[] = [
+  ['requests', ({ requests }) => showCount(requests)],
+  ['errors', ({ errors }) => showCount(errors)],
+  ['refused', ({ refusals }) => showCount(refusals)],
+  ['in', ({ tokensIn }) => showTokens(tokensIn)],
+  ['out', ({ tokensOut }) => showTokens(tokensOut)],
+  ['USD', ({ costUsd }) => showUsd(costUsd)],
+];
+const OF_MODELS: readonly NumberColumn[] = [
+  ...NUMBERS.filter(([title]) => title !== 'refused'),
+  ['p50', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showMs(firstChunkMs.p50))],
+  ['p95', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showMs(firstChunkMs.p95))],
+];
+
+export function Shares({ history }: { history: History }) {
+  const sum = useMemo(() => sumSince(history, history.at - HISTORY_MS), [history]);
+  if (sum.requests === 0) return <NothingYet />;
+  return (
+    <div class="cards">
+      <FiguresTable title="Clients, 15 minutes" figures={sum.byClient} columns={NUMBERS} />
+      <FiguresTable title="Models, 15 minutes" figures={sum.byModel} columns={OF_MODELS} />
+      <ReasonsTable title="Errors by reason" counts={sum.errorsByReason} />
+      <ReasonsTable title="Refusals by reason" counts={sum.refusalsByReason} />
+    </div>
+  );
+}
+
+/** The traffic port of an installation that changed nothing; the page is told of no other. */
+const FIRST_REQUEST = `curl ${location.protocol}//${location.hostname}:4000/v1/models \\
+  -H "Authorization: Bearer $KEY"`;
+
+/** What an empty view begins with. */
+export function NothingYet({ when = 'in the last 15 minutes' }: { when?: string }) {
+  return (
+    <section class="card">
+      <h2>Nothing {when}</h2>
+      <p>
+        Ask something through the sidecar, with a client's key from <code>sidecar key</code> or from{' '}
+        <a href="#/keys">Keys</a>:
+      </p>
+      <CopyLine text={FIRST_REQUEST} />
+    </section>
+  );
+}
+
+interface FiguresTableProps {
+  readonly title: string;
+  readonly figures: ReadonlyMap<string, Figures>;
+  readonly columns: readonly NumberColumn[];
+}
+
+function FiguresTable({ title, figures, columns }: FiguresTableProps) {
+  const names = largest(figures, ({ requests }) => requests, figures.size);
+  const rows = names.flatMap((name) => {
+    const each = figures.get(name);
+    return each === undefined ? [] : [[name, each] as const];
+  });
+  return (
+    <section class="card">
+      <h2>{title}</h2>
+      <TableFrame label={title}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">name</th>
+              {columns.map(([head]) => (
+                <th key={head} scope="col" class="number">
+                  {head}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(([name, each]) => (
+              <tr key={name}>
+                <th scope="row">
+                  <Stranger text={nameWords(name)} />
+                </th>
+                {columns.map(([head, show]) => (
+                  <td key={head} class="number">
+                    {show(each)}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </TableFrame>
+    </section>
+  );
+}
+
+function ReasonsTable({ title, counts }: { title: string; counts: ReadonlyMap<string, number> }) {
+  const rows = Array.from(counts).sort(([, one], [, other]) => other - one);
+  return (
+    <section class="card">
+      <h2>{title}</h2>
+      {rows.length === 0 ? (
+        <p class="dim">None in the last 15 minutes.</p>
+      ) : (
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">reason</th>
+              <th scope="col" class="number">
+                count
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(([reason, count]) => (
+              <tr key={reason}>
+                <th scope="row">{plainText(reason)}</th>
+                <td class="number">{showCount(count)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+/** So many of the last refusals are shown. */
+const MOST_REFUSALS = 20;
+const REFUSAL_TITLES = ['when', 'reason', 'client', 'request', 'from', 'agent'];
+
+/** The requests that the sidecar refused last, whoever sent them. */
+export function Refusals() {
+  const { answer, problem } = usePolled('GET /api/refusals');
+  if (answer === undefined) return <Refused error={problem} />;
+  if (answer.refusals.length === 0) return null;
+  return (
+    <section class="card after">
+      <h2>Refused last</h2>
+      <TableFrame label="Requests that were refused last">
+        <table>
+          <thead>
+            <tr>
+              {REFUSAL_TITLES.map((title) => (
+                <th key={title} scope="col">
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {answer.refusals.slice(0, MOST_REFUSALS).map((each) => (
+              <tr key={each.at + each.requestId}>
+                <td>
+                  <Instant at={each.at} />
+                </td>
+                <td>
+                  {each.status} {plainText(each.reason)}
+                </td>
+                <td>
+                  <Stranger text={each.generation ?? each.client ?? ''} />
+                </td>
+                <td>
+                  {plainText(each.method, 20)} <Stranger text={each.route} />
+                </td>
+                <td>{plainText(each.address, 60)}</td>
+                <td>
+                  <Stranger text={each.userAgent} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </TableFrame>
+    </section>
+  );
+}
