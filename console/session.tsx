@@ -57,14 +57,8 @@ export function usePolled<R extends AdminRoute>(
   useEffect(() => {
     if (!isThere) return;
     const asked = JSON.parse(question) as Pick<Sent<R>, 'target' | 'query'>;
-    return whileSeen(everyMs, async (signal) => {
-      try {
-        setAnswer(await api.call(route, { ...asked, signal }));
-        setProblem(undefined);
-      } catch (error) {
-        if (error instanceof ApiProblem) setProblem(error);
-        else if (!(error instanceof ServerLost) && !signal.aborted) throw error;
-      }
+    return whileSeen(everyMs, setProblem, async (signal) => {
+      setAnswer(await api.call(route, { ...asked, signal }));
     });
   }, [api, isThere, route, question, everyMs, round]);
 
@@ -73,11 +67,16 @@ export function usePolled<R extends AdminRoute>(
 }
 
 /**
- * Does something now and again and again, but not while nobody sees the page.
+ * Asks something now and again and again, but not while nobody sees the page.
  *
+ * @param tell told each time why nothing came; undefined: it did
  * @returns ends it
  */
-function whileSeen(everyMs: number, act: (signal: AbortSignal) => Promise<void>): () => void {
+export function whileSeen(
+  everyMs: number,
+  tell: (problem: ApiProblem | undefined) => void,
+  ask: (signal: AbortSignal) => Promise<void>,
+): () => void {
   const ended = new AbortController();
   const { signal } = ended;
   let timer = 0;
@@ -85,7 +84,13 @@ function whileSeen(everyMs: number, act: (signal: AbortSignal) => Promise<void>)
     clearTimeout(timer);
     if (document.hidden) return;
     const began = performance.now();
-    await act(signal);
+    try {
+      await ask(signal);
+      if (!signal.aborted) tell(undefined);
+    } catch (error) {
+      if (error instanceof ApiProblem) tell(error);
+      else if (!(error instanceof ServerLost) && !signal.aborted) throw error;
+    }
     if (signal.aborted) return;
     clearTimeout(timer);
     const took = performance.now() - began;
