@@ -116,6 +116,7 @@ const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
   'GET /api/refusals': ({ live }) => ({ refusals: live.refused() }),
   'GET /api/tombstones': ({ admin }) => ({ tombstones: admin.comebacks() }),
+  'GET /api/openapi.json': async () => (await import('./openapi.ts')).describeApi(),
 };
 
 interface AdminApiOptions extends AdminParts {

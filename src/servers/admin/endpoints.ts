@@ -47,9 +47,9 @@ export interface Endpoint {
 
 /**
  * The admin API: method and path of each endpoint, with one `{name}` or `{id}` at most, what it
- * takes and what it answers. The server answers by this table, and the command line and the console
- * ask by it. HEAD is answered wherever GET is. Every answer is JSON: that of the row, or a problem
- * (`http.ts`).
+ * takes and what it answers. The server answers by this table, the command line and the console ask
+ * by it, and `openapi.ts` describes it. HEAD is answered wherever GET is. Every answer is JSON, that
+ * of the row, or a problem (`http.ts`).
  */
 export const ENDPOINTS = {
   'GET /api/status': { about: 'everything on one page', answers: shape<StatusView>() },
@@ -160,6 +160,10 @@ export const ENDPOINTS = {
   'GET /api/tombstones': {
     about: 'ended keys that came back, and who presented them since',
     answers: shape<{ readonly tombstones: readonly WhoView[] }>(),
+  },
+  'GET /api/openapi.json': {
+    about: 'this API as OpenAPI 3.1',
+    answers: shape<Readonly<Record<string, unknown>>>(),
   },
 } as const satisfies Readonly<Record<`${Method} /api/${string}`, Endpoint>>;
 

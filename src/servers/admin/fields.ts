@@ -20,12 +20,15 @@ const read = <T>(allowed: string, reader: (text: string) => Reading<T>) => {
   // Who sends the number 5 where text is wanted gets the same hint as who sends the text "5".
   const error = ({ input }: { input?: unknown }) =>
     typeof input === 'number' ? mistakeIn(String(input)) : allowed;
-  return z.string({ error }).transform((text, context) => {
-    const reading = reader(text);
-    if ('value' in reading) return reading.value;
-    context.addIssue({ code: 'custom', message: mistakeIn(text) });
-    return z.NEVER;
-  });
+  return z
+    .string({ error })
+    .describe(allowed)
+    .transform((text, context) => {
+      const reading = reader(text);
+      if ('value' in reading) return reading.value;
+      context.addIssue({ code: 'custom', message: mistakeIn(text) });
+      return z.NEVER;
+    });
 };
 
 /** A span with its unit, read as milliseconds. */

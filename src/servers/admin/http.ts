@@ -58,6 +58,7 @@ const STATUS_OF = {
 } as const;
 
 export type ProblemCode = keyof typeof STATUS_OF;
+export const PROBLEM_CODES = Object.keys(STATUS_OF) as readonly ProblemCode[];
 
 /** Why the admin API did nothing; a value, never thrown. It holds no key. */
 export interface Problem {
