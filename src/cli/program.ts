@@ -4,6 +4,7 @@ import { auditCommand } from './commands/audit.ts';
 import { checkCommand } from './commands/check.ts';
 import { clientsCommand } from './commands/clients.ts';
 import { configCommand } from './commands/config.ts';
+import { consoleCommand } from './commands/console.ts';
 import { keyCommand } from './commands/key.ts';
 import { revokeCommand, rollbackCommand, rotateCommand } from './commands/rotate.ts';
 import { serveCommand } from './commands/serve.ts';
@@ -29,6 +30,7 @@ const COMMANDS: readonly CommandDefinition[] = [
   serveCommand,
   keyCommand,
   configCommand,
+  consoleCommand,
   statusCommand,
   rotateCommand,
   rollbackCommand,

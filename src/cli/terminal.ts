@@ -61,6 +61,8 @@ export interface Terminal {
   /** Results, and nothing else: the command may stand in `$(…)` or before a pipe. */
   readonly stdout: Output;
   readonly stderr: Output;
+  /** What a person types; undefined: nobody is there to be asked. */
+  readonly stdin?: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined };
 }
 
 /** Time as a command sees it: `cli.ts` passes the real one, a test its own. */

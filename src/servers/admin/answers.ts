@@ -294,7 +294,7 @@ export const ANSWERS = {
 } as const satisfies { readonly [R in AdminRoute]: z.ZodType<AnswerOf<R>> };
 
 type Nothing<T extends never> = T;
-/** The routes that may answer what their schema does not allow: there is none, or no compilation. */
+/** The routes that may answer what their schema does not allow: with one this does not compile. */
 export type NarrowAnswers = Nothing<
   {
     [R in AdminRoute]: AnswerOf<R> extends Frozen<z.output<(typeof ANSWERS)[R]>> ? never : R;

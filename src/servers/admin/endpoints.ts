@@ -47,9 +47,9 @@ export interface Endpoint {
 
 /**
  * The admin API: method and path of each endpoint, with one `{name}` or `{id}` at most, what it
- * takes and what it answers. The server answers by this table, the command line and the console ask
- * by it, and `openapi.ts` describes it. HEAD is answered wherever GET is. Every answer is JSON, that
- * of the row, or a problem (`http.ts`).
+ * takes and what it answers. The server answers by it, the command line and the console ask by it,
+ * and `openapi.ts` describes it. HEAD is answered wherever GET is. Every answer is JSON, that of a
+ * row or a problem (`http.ts`).
  */
 export const ENDPOINTS = {
   'GET /api/status': { about: 'everything on one page', answers: shape<StatusView>() },

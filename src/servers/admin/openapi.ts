@@ -25,8 +25,8 @@ export function describeApi(): Document {
       title: 'litellm-sidecar admin API',
       version: '1',
       description:
-        'Clients, keys, LiteLLM, usage and the audit, as the command line and the console ask for ' +
-        'them. Instants are ISO 8601 in UTC, spans in answers milliseconds, and in requests text ' +
+        'Clients, keys, LiteLLM, usage and the audit, as the command line and the console ask. ' +
+        'Instants are ISO 8601 in UTC, spans in answers milliseconds, and in requests text ' +
         'with a unit: 24h. null is "none". HEAD is answered wherever GET is.',
     },
     security: [{ token: [] }],
