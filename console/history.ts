@@ -179,7 +179,7 @@ const LEAST_MS = 900;
  */
 export function columnsOf(history: History, startedAt: number, picks: readonly BinValue[]) {
   const known = new Map(history.bins.map((bin) => [bin.at, bin]));
-  const end = startOf(history.at);
+  const end = history.bins.at(-1)?.at ?? startOf(history.at);
   const nothing = { ...emptyBin(0), ms: BIN_MS };
   const places = Array.from({ length: HISTORY_MS / BIN_MS + 1 }, (_, nth) => {
     const at = end - HISTORY_MS + nth * BIN_MS;
@@ -195,7 +195,7 @@ export function columnsOf(history: History, startedAt: number, picks: readonly B
   };
 }
 
-/** The names with the most of something, the largest first. */
+/** The names with the most of something, by name: so each keeps its colour. */
 export function largest(
   figures: ReadonlyMap<string, Figures>,
   weigh: (figures: Figures) => number,
@@ -204,7 +204,8 @@ export function largest(
   return Array.from(figures)
     .sort(([, one], [, other]) => weigh(other) - weigh(one))
     .slice(0, most)
-    .map(([name]) => name);
+    .map(([name]) => name)
+    .sort();
 }
 
 /**

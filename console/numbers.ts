@@ -32,6 +32,11 @@ export const showCost = ({ costUsd, metered, unpriced }: UsageSums): string =>
 export const showRate = (rate: number): string =>
   rate === 0 || rate >= 100 ? showTokens(Math.round(rate)) : String(Number(rate.toFixed(1)));
 
+const COMPACT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 2 });
+
+/** A number beside an axis: `0.25`, `30k`, `1.5M`. */
+export const showOnAxis = (value: number): string => COMPACT.format(value).replace('K', 'k');
+
 /** Milliseconds as people say them: `85 ms`, `1.2 s`, `48 s`. */
 export function showMs(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { csvOf } from './csv.ts';
+import { showOnAxis } from './numbers.ts';
 import { TableFrame } from './parts.tsx';
 import { stacked } from './usage-steps.ts';
 
@@ -20,6 +21,8 @@ interface PlotProps {
   readonly series: readonly PlotSeries[];
   readonly kind: 'lines' | 'bars';
   readonly show: (value: number) => string;
+  /** The same beside the axis, where there is little room. */
+  readonly showOnAxis?: (value: number) => string;
   /** A time in the legend and in the table. */
   readonly showTime: (seconds: number) => string;
   /** The same as short as the axis needs it. */
@@ -203,7 +206,7 @@ function dataOf({ kind, times, series }: PlotProps): uPlot.AlignedData {
 }
 
 function optionsOf(
-  { kind, series, show, showTick, inUtc = false, together }: PlotProps,
+  { kind, series, showTick, inUtc = false, together, showOnAxis: onAxis = showOnAxis }: PlotProps,
   element: HTMLElement,
   onPoint: (index: number | null) => void,
 ): uPlot.Options {
@@ -236,7 +239,7 @@ function optionsOf(
     },
     axes: [
       { ...axis, space: 70, values: (_, splits) => splits.map(showTick) },
-      { ...axis, size: 58, values: (_, splits) => splits.map(show) },
+      { ...axis, size: 60, values: (_, splits) => splits.map(onAxis) },
     ],
     series: [
       {},

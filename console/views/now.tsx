@@ -17,7 +17,7 @@ import { showCount, showMs, showRate, showShare, showUsd } from '../numbers.ts';
 import { Mark, Refused } from '../parts.tsx';
 import { Plot, type PlotSeries } from '../plot.tsx';
 import type { ViewProps } from '../session.tsx';
-import { inLocalTime, plainText } from '../words.ts';
+import { countWords, inLocalTime, plainText } from '../words.ts';
 import { nameWords, Refusals, Shares } from './shares.tsx';
 
 /** What is going on: this moment, the last 15 minutes, and who was refused last. */
@@ -53,8 +53,9 @@ function LitellmLine({ last: { readiness, upstream } }: Pick<Live, 'last'>) {
         .map(({ name, state, up, requests }) => (
           <span key={name}>
             LiteLLM {slots.length > 1 ? `in slot ${name} ` : ''}
-            <Mark word={up ? 'answers' : 'is away'} tone={up ? 'good' : 'bad'} />
-            {state === 'active' ? '' : ` (${state})`}, {showCount(requests)} under way
+            <Mark word={up ? 'answers' : 'is away'} tone={up ? 'good' : 'bad'} />{' '}
+            {state === 'active' ? '' : `(${state}) `}
+            {countWords(requests, 'request')} under way
           </span>
         ))}
       {handover !== null && (
@@ -92,7 +93,7 @@ function Tiles({ live: { history, last } }: { live: Live }) {
   const tokensOut = rateNow(history, (second) => second.tokensOut);
   const chunk = minute.firstChunkMs;
   const underWay = [
-    `${showCount(streams)} streams, ${showCount(websockets)} WebSockets`,
+    `${countWords(streams, 'stream')}, ${countWords(websockets, 'WebSocket')}`,
     ...(held > 0 ? [`${showCount(held)} held`] : []),
   ];
   return (
@@ -172,7 +173,13 @@ function Plots({ history, startedAt }: PlotsProps) {
           <Plot {...draw(tokens)} title="Tokens a second" show={showRate} file="tokens" />
         </Card>
         <Card>
-          <Plot {...draw(FIRST_CHUNK)} title="First chunk" show={showMs} file="first-chunk" />
+          <Plot
+            {...draw(FIRST_CHUNK)}
+            title="First chunk"
+            show={showMs}
+            showOnAxis={showMs}
+            file="first-chunk"
+          />
         </Card>
         <Card>
           <Plot
@@ -184,6 +191,9 @@ function Plots({ history, startedAt }: PlotsProps) {
         </Card>
         <Card>
           <Plot {...draw(UNDER_WAY)} title="In flight" show={showCount} file="in-flight" />
+        </Card>
+        <Card>
+          <Plot {...draw(COST)} title="USD a minute" show={showUsd} file="cost" />
         </Card>
       </div>
     </>
@@ -210,6 +220,9 @@ const FIRST_CHUNK: readonly Line[] = [
 const FAILURES: readonly Line[] = [
   { label: 'errors', pick: perSecond(({ errors }) => errors) },
   { label: 'refused', pick: perSecond(({ refusals }) => refusals) },
+];
+const COST: readonly Line[] = [
+  { label: 'USD', pick: (bin) => 60 * (perSecond(({ costUsd }) => costUsd)(bin) ?? 0) },
 ];
 const UNDER_WAY: readonly Line[] = [
   { label: 'all', pick: ({ underWay }) => underWay?.inFlight ?? null },

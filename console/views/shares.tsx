@@ -1,6 +1,6 @@
 import { useMemo } from 'preact/hooks';
-import { type Figures, HISTORY_MS, type History, largest, sumSince } from '../history.ts';
-import { showCount, showMs, showTokens, showUsd } from '../numbers.ts';
+import { type Figures, HISTORY_MS, type History, sumSince } from '../history.ts';
+import { showCount, showTokens, showUsd } from '../numbers.ts';
 import { CopyLine, Instant, Refused, Stranger, TableFrame } from '../parts.tsx';
 import { usePolled } from '../session.tsx';
 import { plainText } from '../words.ts';
@@ -23,15 +23,15 @@ const NUMBERS: readonly NumberColumn[] = [
 ];
 const OF_MODELS: readonly NumberColumn[] = [
   ...NUMBERS.filter(([title]) => title !== 'refused'),
-  ['p50', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showMs(firstChunkMs.p50))],
-  ['p95', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showMs(firstChunkMs.p95))],
+  ['p50 ms', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showCount(firstChunkMs.p50))],
+  ['p95 ms', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showCount(firstChunkMs.p95))],
 ];
 
 export function Shares({ history }: { history: History }) {
   const sum = useMemo(() => sumSince(history, history.at - HISTORY_MS), [history]);
   if (sum.requests === 0) return <NothingYet />;
   return (
-    <div class="cards">
+    <div class="tables">
       <FiguresTable title="Clients, 15 minutes" figures={sum.byClient} columns={NUMBERS} />
       <FiguresTable title="Models, 15 minutes" figures={sum.byModel} columns={OF_MODELS} />
       <ReasonsTable title="Errors by reason" counts={sum.errorsByReason} />
@@ -65,11 +65,7 @@ interface FiguresTableProps {
 }
 
 function FiguresTable({ title, figures, columns }: FiguresTableProps) {
-  const names = largest(figures, ({ requests }) => requests, figures.size);
-  const rows = names.flatMap((name) => {
-    const each = figures.get(name);
-    return each === undefined ? [] : [[name, each] as const];
-  });
+  const rows = Array.from(figures).sort(([, one], [, other]) => other.requests - one.requests);
   return (
     <section class="card">
       <h2>{title}</h2>
@@ -149,7 +145,7 @@ export function Refusals() {
     <section class="card after">
       <h2>Refused last</h2>
       <TableFrame label="Requests that were refused last">
-        <table>
+        <table class="wide">
           <thead>
             <tr>
               {REFUSAL_TITLES.map((title) => (

@@ -159,7 +159,7 @@ function Plots({ answers }: { answers: UsageAnswers }) {
           series={[
             outcome('with usage', 1, ({ metered }) => metered),
             outcome('without', 2, ({ unmetered }) => unmetered),
-            outcome('all else', 6, ({ requests, metered, unmetered }) =>
+            outcome('all else', 3, ({ requests, metered, unmetered }) =>
               Math.max(0, requests - metered - unmetered),
             ),
           ]}
@@ -239,7 +239,7 @@ function SumsTable({ title, head, report: { rows, total }, nameOf, onSave }: Sum
               <tr key={`${row.name} ${row.active}`}>
                 <th scope="row">{nameOf(row)}</th>
                 <Numbers sums={row} />
-                <td class="bar" aria-hidden="true">
+                <td class="share" aria-hidden="true">
                   <div style={{ width: `${(100 * weightOf(total)(row)) / most}%` }} />
                 </td>
               </tr>

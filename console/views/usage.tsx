@@ -56,7 +56,7 @@ async function ask(api: Api, choice: Choice, signal: AbortSignal): Promise<Asked
     report({ by: 'model' }),
   ]);
   // Of a key alone there is no report.
-  const names = by === 'key' ? [] : namesIn(groups).slice(0, MOST_NAMES);
+  const names = by === 'key' ? [] : namesIn(groups).slice(0, MOST_NAMES).sort();
   const parts = await Promise.all(
     names.map(async (name) => ({ name, report: await report({ by: time, ...of, [by]: name }) })),
   );
@@ -143,7 +143,7 @@ function Chooser({ choice, change, answers }: ChooserProps) {
         onChange={(value) => change({ period: value as Period })}
       />
       <Choose
-        label="By the"
+        label="Step"
         value={step}
         options={steps}
         onChange={(value) => change({ step: value as Step })}
