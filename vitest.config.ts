@@ -29,7 +29,7 @@ export default defineConfig({
       {
         test: {
           ...project('unit', ['test/**/*.test.ts'], 10).test,
-          exclude: ['test/{e2e,process,monitoring,real,compose}/**', 'node_modules/**'],
+          exclude: ['test/{e2e,process,monitoring,real,compose,console}/**', 'node_modules/**'],
         },
       },
       project('e2e', ['test/e2e/**/*.test.ts'], 30),
@@ -37,9 +37,10 @@ export default defineConfig({
       project('process', ['test/process/**/*.test.ts'], 60),
       // Half a minute; on a machine that does other things too, longer.
       project('monitoring', ['test/monitoring/**/*.test.ts'], 120),
-      // Each file of these two has a LiteLLM of its own, which is all that a small machine can start
-      // at a time.
+      // Most files of these have a LiteLLM of their own, which is all that a small machine can start at
+      // a time.
       { test: { ...project('litellm', ['test/real/**/*.test.ts'], 180).test, ...ONE_BY_ONE } },
+      { test: { ...project('console', ['test/console/**/*.test.ts'], 180).test, ...ONE_BY_ONE } },
       { test: { ...project('compose', ['test/compose/**/*.test.ts'], 300).test, ...ONE_BY_ONE } },
     ],
   },

@@ -60,7 +60,7 @@ export function Answered({ answers }: { answers: UsageAnswers }) {
 }
 
 const groupWords = ({ name, active }: UsageLine): string =>
-  active === false ? `${name} (older)` : nameWords(name ?? '-');
+  name !== null && active === false ? `${name} (older)` : nameWords(name ?? '-');
 
 /** Hours where this browser is; days and months are those of UTC, by which they are counted. */
 const StepName = ({ step, row: { name } }: { step: Step; row: UsageLine }) =>

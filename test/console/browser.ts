@@ -77,10 +77,41 @@ export async function openTab(
   };
 }
 
-/** Enters the token, and waits for the view that is behind it. */
-export async function logIn({ page }: Tab, origin: string, token: string, view = 'now') {
-  await page.goto(`${origin}/#/${view}`);
-  await page.getByLabel('Admin token').fill(token);
-  await page.getByRole('button', { name: 'Open' }).click();
-  await page.locator(`main[data-view="${view}"]`).waitFor();
+const TITLES = {
+  now: 'Now',
+  usage: 'Usage',
+  keys: 'Keys',
+  litellm: 'LiteLLM',
+  audit: 'Audit',
+} as const;
+export type ViewName = keyof typeof TITLES;
+export const VIEW_NAMES = Object.keys(TITLES) as readonly ViewName[];
+
+/** Enters the token, and waits for the view that was asked for. */
+export async function logIn(tab: Tab, origin: string, token: string, view: ViewName = 'now') {
+  await tab.page.goto(`${origin}/#/${view}`);
+  await tab.page.getByLabel('Admin token').fill(token);
+  await tab.page.getByRole('button', { name: 'Open' }).click();
+  await seen(tab, view);
 }
+
+/** Goes to a view as a person does. */
+export async function goTo(tab: Tab, view: ViewName) {
+  await tab.page.getByRole('link', { name: TITLES[view], exact: true }).click();
+  await seen(tab, view);
+}
+
+/** A view is there once its heading is and the sidecar has answered. */
+async function seen({ page }: Tab, view: ViewName) {
+  await page.getByRole('heading', { level: 1, name: TITLES[view] }).waitFor();
+  await page.getByText('Asking the sidecar').waitFor({ state: 'detached' });
+}
+
+/** The texts of the cells of a table, row by row, its head first. */
+export const cellsOf = (tab: Tab, label: string): Promise<string[][]> =>
+  tab.page
+    .getByLabel(label)
+    .locator('tr')
+    .evaluateAll((rows) =>
+      rows.map((row) => Array.from((row as HTMLTableRowElement).cells, (cell) => cell.innerText)),
+    );

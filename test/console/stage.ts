@@ -35,6 +35,8 @@ export interface ConsoleStage {
   giveKey(client: ClientName, key: string): void;
   /** What the command line prints with `--json`. */
   cli(...args: readonly string[]): Promise<unknown>;
+  /** What it prints without. */
+  cliText(...args: readonly string[]): Promise<string>;
   /** What the admin API answers to a GET. */
   api<T>(path: string): Promise<T>;
   /** All three ask again and again until the stage is cleared, or `stopTraffic`. */
@@ -100,11 +102,13 @@ async function build(endings: (() => Promise<unknown>)[]): Promise<ConsoleStage>
   });
   endings.push(launcher.clear);
   const origin = `http://127.0.0.1:${ports.ops}`;
-  const cli = async (...args: readonly string[]): Promise<unknown> => {
-    const ended = await runProgram(process.execPath, [CLI, ...args, '--json'], { cwd: home });
+  const cliText = async (...args: readonly string[]): Promise<string> => {
+    const ended = await runProgram(process.execPath, [CLI, ...args], { cwd: home });
     expect(ended).toMatchObject({ code: 0 });
-    return JSON.parse(ended.stdout);
+    return ended.stdout;
   };
+  const cli = async (...args: readonly string[]): Promise<unknown> =>
+    JSON.parse(await cliText(...args, '--json'));
   const keys = new Map<ClientName, string>();
   for (const name of CLIENTS) {
     const { key } = (await cli('clients', 'add', name)) as RotateView;
@@ -119,7 +123,7 @@ async function build(endings: (() => Promise<unknown>)[]): Promise<ConsoleStage>
     interval: 200,
   });
   return {
-    ...{ origin, token, home, config, configure, keyOf, cli },
+    ...{ origin, token, home, config, configure, keyOf, cli, cliText },
     get url() {
       return sidecar.url;
     },
