@@ -42,10 +42,11 @@ export interface ApiOptions {
 
 export type Api = ReturnType<typeof createApi>;
 
-/** How often a lost server is looked for. Milliseconds. */
+/** How often a lost server is looked for, and how long each look may take. Milliseconds. */
 const LOOK_EVERY_MS = 1000;
-/** The disk of a rotation may be slow; beyond this nobody answers. Milliseconds. */
-const PATIENCE_MS = 30_000;
+const LOOK_MS = 3000;
+/** What is asked is there at once; a change may wait for a slow disk. Milliseconds. */
+const PATIENCE_MS = { GET: 10_000, change: 40_000 } as const;
 
 /**
  * Asks the admin API of the server that this page came from. It ends by `close`; nothing is stored
@@ -53,22 +54,7 @@ const PATIENCE_MS = 30_000;
  */
 export function createApi({ token, onRefused, onThere }: ApiOptions) {
   const clock = createServerClock();
-  let isThere = true;
-  let isClosed = false;
-
-  const look = async (): Promise<void> => {
-    const signal = AbortSignal.timeout(LOOK_EVERY_MS * 3);
-    const found = await fetch('livez', { signal, cache: 'no-store' }).catch(() => undefined);
-    if (isClosed) return;
-    if (found?.ok) tellThere(true);
-    else setTimeout(look, LOOK_EVERY_MS);
-  };
-  const tellThere = (there: boolean): void => {
-    if (isClosed || isThere === there) return;
-    isThere = there;
-    onThere(there);
-    if (!there) setTimeout(look, LOOK_EVERY_MS);
-  };
+  const presence = createPresence(onThere);
 
   /**
    * The answer to a request, once its head is there; its body may go on for ever.
@@ -80,12 +66,13 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
     headers.set('authorization', `Bearer ${token}`);
     const asked = { cache: 'no-store', ...init, headers } as const;
     const answer = await fetch(path, asked).catch(() => undefined);
-    if (init.signal?.aborted && answer === undefined) throw init.signal.reason;
+    // Who asked does not want the answer any more, and that says nothing of the server.
+    if (answer === undefined && init.signal?.aborted) throw init.signal.reason;
     if (answer === undefined) {
-      tellThere(false);
+      presence.lost();
       throw new ServerLost();
     }
-    tellThere(true);
+    presence.found();
     clock.noteDate(answer.headers.get('date'));
     if (answer.ok) return answer;
     const problem = await problemIn(answer);
@@ -93,31 +80,56 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
     throw problem;
   };
 
-  return {
-    open,
-    /** A request to a route of the admin API; rejects as `open` does. */
-    async call<R extends AdminRoute>(route: R, sent: Sent<R> = {}): Promise<AnswerOf<R>> {
-      const { method, path } = addressOf(route, sent);
-      const headers: Record<string, string> = {};
-      if (sent.idempotencyKey !== undefined) headers['idempotency-key'] = sent.idempotencyKey;
-      if (sent.body !== undefined) headers['content-type'] = 'application/json';
-      const body = sent.body === undefined ? null : JSON.stringify(sent.body);
-      const patience = AbortSignal.timeout(PATIENCE_MS);
+  /** A request to a route of the admin API; rejects as `open` does. */
+  const call = async <R extends AdminRoute>(route: R, sent: Sent<R> = {}): Promise<AnswerOf<R>> => {
+    const { method, path } = addressOf(route, sent);
+    const patience = AbortSignal.timeout(PATIENCE_MS[method === 'GET' ? 'GET' : 'change']);
+    try {
       const signal = sent.signal ? AbortSignal.any([sent.signal, patience]) : patience;
-      const answer = await open(path, { method, headers, body, signal });
-      const document = (await answer.json().catch(() => {
-        throw new ServerLost();
-      })) as AnswerOf<R> & { now?: unknown };
+      const answer = await open(path, { method, signal, ...contentOf(sent) });
+      const document = (await answer.json()) as AnswerOf<R> & { now?: unknown };
       clock.noteNow(document.now);
       return document;
-    },
-    /** The sidecar's time, whatever the clock of this browser says. Milliseconds since the epoch. */
+    } catch (error) {
+      if (error instanceof ApiProblem || sent.signal?.aborted) throw error;
+      // It hangs, or broke off in the middle.
+      presence.lost();
+      throw new ServerLost();
+    }
+  };
+
+  return {
+    ...{ open, call },
+    /** The sidecar's time, whatever this browser's clock says. Milliseconds since the epoch. */
     now: clock.now,
     /** Tells what time it is at the sidecar: an instant in ISO 8601 that has just come. */
     noteNow: clock.noteNow,
     /** How far this browser's clock is behind the sidecar's. Milliseconds. */
     behindMs: (): number => clock.now() - Date.now(),
     /** Looks for the server no more, and tells nothing any more. */
+    close: presence.close,
+  };
+}
+
+/** Whether the server answers. One that was lost is looked for until it is there again. */
+function createPresence(onThere: ApiOptions['onThere']) {
+  let isThere = true;
+  let isClosed = false;
+  const look = async (): Promise<void> => {
+    const signal = AbortSignal.timeout(LOOK_MS);
+    const found = await fetch('livez', { signal, cache: 'no-store' }).catch(() => undefined);
+    if (found?.ok) tell(true);
+    else if (!isClosed) setTimeout(look, LOOK_EVERY_MS);
+  };
+  const tell = (there: boolean): void => {
+    if (isClosed || isThere === there) return;
+    isThere = there;
+    onThere(there);
+    if (!there) setTimeout(look, LOOK_EVERY_MS);
+  };
+  return {
+    found: () => tell(true),
+    lost: () => tell(false),
     close(): void {
       isClosed = true;
     },
@@ -152,6 +164,14 @@ function addressOf<R extends AdminRoute>(
   const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
   const search = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]));
   return { method, path: pairs.length === 0 ? path : `${path}?${search}` };
+}
+
+function contentOf<R extends AdminRoute>({ body, idempotencyKey }: Sent<R>): RequestInit {
+  const headers = {
+    ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+    ...(body !== undefined && { 'content-type': 'application/json' }),
+  };
+  return { headers, body: body === undefined ? null : JSON.stringify(body) };
 }
 
 /** What stands in a refusal; one that is no problem document comes from somebody else. */

@@ -1,5 +1,5 @@
 import type { AuditLine } from '../src/keyring/audit.ts';
-import { plainText, spanWords } from './words.ts';
+import { inUtc, plainText, spanWords } from './words.ts';
 
 // The audit's file may have been written to by anybody: each value of a line is a stranger's.
 
@@ -19,12 +19,15 @@ export const detailWords = ({ detail }: AuditLine): string =>
     .filter((word) => word !== '')
     .join(', ');
 
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
 function inWords(name: string, value: unknown): string {
   if (typeof value === 'boolean') return value ? name : '';
   if (typeof value === 'number' && name.endsWith('Ms')) {
     return `${name.slice(0, -2)} ${spanWords(value)}`;
   }
-  return `${name} ${wordOf(value)}`;
+  const word = wordOf(value);
+  return `${name} ${INSTANT.test(word) ? inUtc(word) : word}`;
 }
 
 /** What the lines are looked through for; '' is anything. */

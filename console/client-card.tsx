@@ -174,9 +174,20 @@ function KeyRow({ generation, clientState, row, now, open, onRevoke }: KeyRowPro
       </div>
       {row !== undefined && <TimeBar row={row} now={now} />}
       <p class="dim facts">
-        {origin === 'declared' ? 'declared' : 'made'} <Instant at={createdAt} /> · first used{' '}
-        <Distance at={firstUsedAt} /> · last used <Distance at={lastUsedAt} /> ·{' '}
-        {countWords(uses, 'request')}
+        {origin === 'declared' ? 'declared' : 'made'} <Instant at={createdAt} />
+        {' · '}
+        {lastUsedAt === null ? (
+          'never used'
+        ) : (
+          <>
+            {firstUsedAt !== null && (
+              <>
+                first used <Distance at={firstUsedAt} /> ·{' '}
+              </>
+            )}
+            last used <Distance at={lastUsedAt} /> · {countWords(uses, 'request')}
+          </>
+        )}
         {recentCallers > 0 && ` · ${countWords(recentCallers, 'caller')} in the last hour`}
         {inFlight > 0 && ` · ${inFlight} under way`}
       </p>
@@ -185,11 +196,18 @@ function KeyRow({ generation, clientState, row, now, open, onRevoke }: KeyRowPro
   );
 }
 
-/** Asked for only while somebody looks. */
+/** Asked for only while it is open: by itself, or because somebody chose so. */
 function WhoUses({ id, open }: { id: string; open: boolean }) {
-  const [isOpen, setOpen] = useState(open);
+  const [chosen, setChosen] = useState<boolean>();
+  const isOpen = chosen ?? open;
   return (
-    <details open={isOpen} onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+    <details
+      open={isOpen}
+      onToggle={({ currentTarget }) => {
+        // Not what this page did by itself, as when a key began to retire.
+        if (currentTarget.open !== isOpen) setChosen(currentTarget.open);
+      }}
+    >
       <summary>Who uses {id}</summary>
       {isOpen && <Callers id={id} />}
     </details>

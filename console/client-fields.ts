@@ -65,8 +65,8 @@ export function newClientOf(fields: ClientFields): NewClient {
 }
 
 /**
- * What is sent of a changed form: that alone which differs, so that two people who change two things
- * of one client do not undo each other's.
+ * What is sent of a changed form: that alone which differs, so that two people who change two
+ * things of one client do not undo each other's.
  */
 export function changesOf(before: ClientFields, after: ClientFields): ClientChanges {
   const amounts = AMOUNTS.filter((amount) => before[amount].trim() !== after[amount].trim()).map(

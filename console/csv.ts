@@ -1,7 +1,7 @@
 import type { UsageCounts } from '../src/store/usage-database.ts';
 import type { UsageReport } from '../src/usage/report.ts';
 
-/** The names and the order of the columns of `sidecar usage --csv`, which are those of `usage.db`. */
+/** Names and order of the columns of `sidecar usage --csv`, which are those of `usage.db`. */
 const COLUMNS = {
   requests: 'requests',
   refusals: 'refusals',

@@ -25,13 +25,8 @@ export function ActDialog<T>(props: ActDialogProps<T>) {
   const { title, children, confirm, danger = false, ready = true } = props;
   const [state, setState] = useState<{ result?: { value: T }; error?: Error; acting?: true }>({});
   const dialog = useRef<HTMLDialogElement>(null);
-  const outcome = useRef<HTMLDivElement>(null);
   const id = useId();
-  const isDone = state.result !== undefined;
   useEffect(() => dialog.current?.showModal(), []);
-  useEffect(() => {
-    if (isDone) outcome.current?.focus();
-  }, [isDone]);
 
   const act = async (): Promise<void> => {
     setState({ acting: true });
@@ -71,16 +66,25 @@ export function ActDialog<T>(props: ActDialogProps<T>) {
           </div>
         </form>
       ) : (
-        <div ref={outcome} tabIndex={-1} role="status">
-          {props.done(state.result.value)}
-          <div class="buttons">
-            <button type="button" class="main" onClick={close}>
-              Close
-            </button>
-          </div>
-        </div>
+        <Outcome onClose={close}>{props.done(state.result.value)}</Outcome>
       )}
     </dialog>
+  );
+}
+
+/** What was done, which is read to whoever cannot see that the dialog has changed. */
+function Outcome({ children, onClose }: { children: ComponentChildren; onClose: () => void }) {
+  const outcome = useRef<HTMLDivElement>(null);
+  useEffect(() => outcome.current?.focus(), []);
+  return (
+    <div ref={outcome} tabIndex={-1} role="status">
+      {children}
+      <div class="buttons">
+        <button type="button" class="main" onClick={onClose}>
+          Close
+        </button>
+      </div>
+    </div>
   );
 }
 
@@ -91,7 +95,7 @@ export function NewKey({ made }: { made: RotateView }) {
     <>
       <p class="notice good">
         {replayed
-          ? `This was done before: ${generation.id} is what was made then, and nothing was made now.`
+          ? `This was done before: ${generation.id} was made then, and nothing was made now.`
           : `${generation.id} is the key of ${client} now.`}
       </p>
       {key === null ? (

@@ -1,19 +1,9 @@
 import { useRef } from 'preact/hooks';
-import type { HandoverFault, HandoverStep, HandoverView } from '../src/handover/views.ts';
+import type { HandoverFault, HandoverView } from '../src/handover/views.ts';
+import { progressOf, STEPS, stepsOf } from './handover-steps.ts';
 import { Distance, Instant, Mark, Stranger, type Tone } from './parts.tsx';
 import { useSession } from './session.tsx';
 import { countWords, plainText, spanWords } from './words.ts';
-
-/** The steps in their order, and what each means. As in `src/handover/views.ts`. */
-const STEPS: Readonly<Record<HandoverStep, string>> = {
-  waiting: 'the handover before has not ended yet',
-  staged: 'it is prepared, and stored',
-  starting: 'LiteLLM starts in the other slot',
-  verified: 'it lists models with its key, and refuses another',
-  switched: 'new requests go there',
-  draining: 'the one before finishes what it has in hand',
-};
-const STEP_NAMES = Object.keys(STEPS) as HandoverStep[];
 
 export const isOver = ({ state }: HandoverView): boolean =>
   state === 'done' || state === 'rolled_back';
@@ -53,34 +43,35 @@ export function Handover({ view, title }: { view: HandoverView; title: string })
   );
 }
 
-/** Of a step that is done its instant is known only where this page saw it begin. */
+/** When a step began is known only where this page saw it begin. */
 function Steps({ view }: { view: HandoverView }) {
   const { api } = useSession();
   const seen = useRef(new Map<string, string>());
-  const { kind, state, stateSince, switchedAt } = view;
+  const { state, stateSince, switchedAt } = view;
   seen.current.set(state, stateSince);
   if (switchedAt !== null) seen.current.set('switched', switchedAt);
-  const last = kind === 'dry-run' ? STEP_NAMES.indexOf('verified') : STEP_NAMES.length - 1;
-  const shown = STEP_NAMES.slice(0, last + 1).filter(
-    (step) => step !== 'waiting' || seen.current.has(step),
-  );
   return (
     <ol class="steps">
-      {shown.map((step) => {
+      {stepsOf(view).map((step) => {
         const progress = progressOf(step, view);
-        const since = seen.current.get(step);
-        const word = WORDS[progress];
+        const since = progress === 'not reached' ? undefined : seen.current.get(step);
+        const isNow = progress === 'under way';
         return (
           <li
             key={step}
-            class={progress}
-            aria-current={progress === 'under-way' ? 'step' : undefined}
+            class={progress.replace(' ', '-')}
+            aria-current={isNow ? 'step' : undefined}
           >
             <strong>{step}</strong> <span class="dim">{STEPS[step]}</span>
             <span class="when">
-              {since !== undefined && progress !== 'not-reached' && <Instant at={since} />}
-              {progress === 'under-way' && ` (${spanWords(api.now() - Date.parse(stateSince))})`}
-              <span class={since === undefined ? '' : 'unseen'}> {word}</span>
+              {progress}
+              {since !== undefined && (
+                <>
+                  {isNow ? ' since ' : ' '}
+                  <Instant at={since} clock />
+                </>
+              )}
+              {isNow && ` (${spanWords(api.now() - Date.parse(stateSince))})`}
             </span>
           </li>
         );
@@ -89,26 +80,8 @@ function Steps({ view }: { view: HandoverView }) {
   );
 }
 
-type Progress = 'done' | 'under-way' | 'not-reached';
-const WORDS: Readonly<Record<Progress, string>> = {
-  ...{ done: 'done', 'under-way': 'under way', 'not-reached': 'not reached' },
-};
-
-function progressOf(step: HandoverStep, { kind, state, switchedAt }: HandoverView): Progress {
-  const place = STEP_NAMES.indexOf(step);
-  if (state === 'done') return 'done';
-  if (state === 'rolled_back') {
-    // What is stored of one that was rolled back is only whether it had switched.
-    const reached = switchedAt === null ? 'staged' : 'switched';
-    return place <= STEP_NAMES.indexOf(reached) && kind !== 'dry-run' ? 'done' : 'not-reached';
-  }
-  const at = STEP_NAMES.indexOf(state);
-  if (place === at) return 'under-way';
-  return place < at ? 'done' : 'not-reached';
-}
-
 /** Why a handover was rolled back, with LiteLLM's own last words: untrusted text. */
-export function Fault({ fault }: { fault: HandoverFault }) {
+function Fault({ fault }: { fault: HandoverFault }) {
   const { code, message, hint, lastWords } = fault;
   return (
     <div class="notice bad">
@@ -119,7 +92,7 @@ export function Fault({ fault }: { fault: HandoverFault }) {
       {lastWords.length > 0 && (
         <>
           <h3>LiteLLM's last words</h3>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys */}
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keys must reach what scrolls */}
           <pre tabIndex={0}>
             {lastWords.map((line) => `${indentOf(line)}${plainText(line, 1000)}`).join('\n')}
           </pre>

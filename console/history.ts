@@ -1,8 +1,8 @@
 import type { LiveEvent } from '../src/servers/admin/live.ts';
 import type { FirstChunks, LiveBin, LiveCounts } from '../src/usage/live.ts';
 
-// The last 15 minutes as the live view draws them, in bins of 5 seconds. Pure: what time it is comes
-// with the events, which are the sidecar's, whatever this browser's clock says.
+// The last 15 minutes as the live view draws them, in bins of 5 seconds. Pure: what time it is
+// comes with the events, by the sidecar's clock, whatever this browser's says.
 
 export const BIN_MS = 5000;
 export const HISTORY_MS = 15 * 60_000;
@@ -172,8 +172,8 @@ export const perSecond =
 const LEAST_MS = 900;
 
 /**
- * The columns of a plot over the last 15 minutes: a place for each bin, with nothing in it where the
- * sidecar did not run yet, and zero where nothing ended.
+ * The columns of a plot over the last 15 minutes: a place for each bin, with nothing in it where
+ * the sidecar did not run yet, and zero where nothing ended.
  *
  * @param startedAt of the sidecar, in milliseconds since the epoch
  */

@@ -32,6 +32,30 @@ const ENDINGS: readonly (readonly [Ending, string])[] = [
   ['leaked', 'The old key has leaked: revoke every older key, and cut what they have under way'],
 ];
 
+interface EndingChoiceProps {
+  readonly ending: Ending;
+  readonly onChange: (ending: Ending) => void;
+}
+
+function EndingChoice({ ending, onChange }: EndingChoiceProps) {
+  return (
+    <fieldset>
+      <legend>How the old key ends</legend>
+      {ENDINGS.map(([value, words]) => (
+        <label key={value} class="check">
+          <input
+            type="radio"
+            name="ending"
+            checked={ending === value}
+            onChange={() => onChange(value)}
+          />
+          <span>{words}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
 /** Asks how the old key shall end, and makes a new one. */
 export function RotateDialog({ client, current, onActed, onClose }: KeyDialogProps) {
   const { api } = useSession();
@@ -68,20 +92,7 @@ export function RotateDialog({ client, current, onActed, onClose }: KeyDialogPro
       onActed={onActed}
       onClose={onClose}
     >
-      <fieldset>
-        <legend>How the old key ends</legend>
-        {ENDINGS.map(([value, words]) => (
-          <label key={value} class="check">
-            <input
-              type="radio"
-              name="ending"
-              checked={ending === value}
-              onChange={() => setEnding(value)}
-            />
-            <span>{words}</span>
-          </label>
-        ))}
-      </fieldset>
+      <EndingChoice ending={ending} onChange={setEnding} />
       {ending === 'grace' && (
         <TextField
           label="Grace"

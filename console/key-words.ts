@@ -114,7 +114,8 @@ function endOfActive(ending: Ending, id: string, { grace, maxGrace }: Graces): r
   if (ending === 'leaked') return [];
   if (ending === 'at-once') return [`${id} ends at once.`];
   return [
-    `${id} stays good for ${grace} after the new key is first used with success, and for ${maxGrace} at most.`,
+    `${id} stays good for ${grace} after the new key is first used with success, ` +
+      `and for ${maxGrace} at most.`,
   ];
 }
 
@@ -131,7 +132,8 @@ function leakedWords(client: ClientView): readonly string[] {
 function cutWords(generations: readonly GenerationView[]): string {
   const inFlight = generations.reduce((sum, each) => sum + each.inFlight, 0);
   if (inFlight === 0) return 'Nothing is under way with it that would be cut.';
-  return `${countWords(inFlight, 'request')} under way, streams included, ${inFlight === 1 ? 'is' : 'are'} cut.`;
+  const are = inFlight === 1 ? 'is' : 'are';
+  return `${countWords(inFlight, 'request')} under way, streams included, ${are} cut.`;
 }
 
 function rollbackWords(client: ClientView): readonly string[] {
@@ -147,8 +149,8 @@ function rollbackWords(client: ClientView): readonly string[] {
 
 /**
  * The `Idempotency-Key` of a rotation: of two people who press the same button at once, and of one
- * who presses it again because no answer came, one rotation is made, and both are shown its key. The
- * newest key's number rises with each rotation, also behind a rollback.
+ * who presses it again because no answer came, one rotation is made, and both are shown its key.
+ * The newest key's number rises with each rotation, also behind a rollback.
  */
 export const rotationKeyOf = ({ name, generations }: ClientView): string =>
   `console-rotate-${generations[0]?.id ?? name}`;

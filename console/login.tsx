@@ -72,7 +72,7 @@ export function Login({ refusal, onToken }: LoginProps) {
   );
 }
 
-/** Nothing below a space or beyond ASCII fits into a field of HTTP; a browser would refuse to try. */
+/** What fits into a field of HTTP: anything else a browser would refuse to send. */
 const SENDABLE = /^[\x21-\x7e]+$/;
 
 /** Why a token does not open the API; undefined: it does. */

@@ -102,7 +102,7 @@ function Shell({ leave }: { leave: () => void }) {
         </button>
       </header>
       <Banners status={status} />
-      <main ref={main} tabIndex={-1} aria-labelledby="title">
+      <main ref={main} tabIndex={-1} aria-labelledby="title" data-view={name}>
         <h1 id="title">{title}</h1>
         <Refused error={problem} />
         {status === undefined ? (

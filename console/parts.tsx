@@ -4,12 +4,13 @@ import { ApiProblem, ServerLost } from './api.ts';
 import { useSession } from './session.tsx';
 import { distanceWords, inLocalTime, inUtc, plainText } from './words.ts';
 
-/** An instant where this browser is, in UTC under the pointer; null is "never". */
-export function Instant({ at, never = 'never' }: { at: string | null; never?: string }) {
-  if (at === null) return <span class="dim">{never}</span>;
+/** An instant where this browser is, in UTC under the pointer; `clock`: the time of day alone. */
+export function Instant({ at, clock = false }: { at: string | null; clock?: boolean }) {
+  if (at === null) return <span class="dim">never</span>;
+  const local = inLocalTime(at);
   return (
     <time dateTime={at} title={inUtc(at)}>
-      {inLocalTime(at)}
+      {clock ? local.slice(11) : local}
     </time>
   );
 }
@@ -43,7 +44,7 @@ export function Mark({ word, tone = 'calm' }: { word: string; tone?: Tone }) {
 
 export type Tone = 'good' | 'care' | 'bad' | 'calm';
 
-/** Copies a text. Where the page is not on a secure origin a browser has no clipboard to write to. */
+/** Copies a text, also where a page has no clipboard: on an origin that is not secure. */
 export function CopyButton({ text, label = 'Copy' }: { text: string; label?: string }) {
   const [said, setSaid] = useState('');
   const copy = async (): Promise<void> => {
@@ -86,7 +87,7 @@ function copiedTheOldWay(text: string): boolean {
 export function CopyLine({ text }: { text: string }) {
   return (
     <div class="copy-line">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keys must reach what scrolls */}
       <pre tabIndex={0}>
         <code>{text}</code>
       </pre>
@@ -98,7 +99,7 @@ export function CopyLine({ text }: { text: string }) {
 /** A wide table scrolls in its own frame, which the keyboard reaches; the page never does. */
 export function TableFrame({ label, children }: { label: string; children: ComponentChildren }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: keys must reach what scrolls
     <section class="table-frame" aria-label={label} tabIndex={0}>
       {children}
     </section>

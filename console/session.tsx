@@ -38,7 +38,7 @@ interface Polled<T> {
 /**
  * Asks a route again and again, while the page is seen and the server is there.
  *
- * @param everyMs milliseconds; longer where answers are slow, so that they cost 2 % of a core at most
+ * @param everyMs milliseconds; longer where answers are slow: they cost 2 % of a core at most
  */
 export function usePolled<R extends AdminRoute>(
   route: R,

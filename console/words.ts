@@ -35,7 +35,7 @@ export const countWords = (count: number, one: string, many = `${one}s`): string
   `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;
 
 /** The longest text of a stranger that is shown; an agent may have 8 KB. */
-const LONGEST = 300;
+const LONGEST = 160;
 
 /**
  * A stranger's text on one line: what is invisible or turns text around is shown as `�`, so that

@@ -33,6 +33,8 @@ const read = (path: string): Source => {
 
 const sources = walk('.ts', 'src').map(read);
 const tests = walk('.ts', 'test').map(read);
+/** The page of the ops port, which is built apart. */
+const pages = [...walk('.ts', 'console'), ...walk('.tsx', 'console')].map(read);
 
 /** Floor by floor; a file may import from lower floors only, and from its own folder. */
 const FLOORS: readonly (readonly RegExp[])[] = [
@@ -150,7 +152,7 @@ describe('the code is tidy', () => {
   });
 
   it('has files to 400 lines and lines to 100 characters', () => {
-    const wrong = sources.flatMap(({ path, lines }) => [
+    const wrong = [...sources, ...pages].flatMap(({ path, lines }) => [
       ...(lines.length > LONGEST_FILE ? [`${path}: ${lines.length} lines`] : []),
       ...lines.flatMap((line, at) => (line.length > 100 ? [`${path}:${at + 1} is long`] : [])),
     ]);
@@ -158,7 +160,7 @@ describe('the code is tidy', () => {
   });
 
   it('has functions to 60 lines', () => {
-    expect(sources.flatMap(longFunctions)).toEqual([]);
+    expect([...sources, ...pages].flatMap(longFunctions)).toEqual([]);
   });
 
   it('imports nothing from the built output: what is started from it is started as a process', () => {
@@ -196,7 +198,8 @@ describe('the code is tidy', () => {
   });
 
   it('has no circle of imports between files', () => {
-    expect(circles(new Map(sources.map(({ path, imports }) => [path, imports])))).toEqual([]);
+    const all = [...sources, ...pages];
+    expect(circles(new Map(all.map(({ path, imports }) => [path, imports])))).toEqual([]);
   });
 
   it('has no short file that serves one neighbour alone', () => {
@@ -211,22 +214,41 @@ describe('the code is tidy', () => {
   });
 
   it('gives each exported name one meaning', () => {
-    const declared = new Map<string, string[]>();
-    for (const { path, text } of sources) {
-      const names = text.matchAll(
-        /^export (?:abstract |async |declare )*(?:function\*?|const|let|class|interface|type|enum) (\w+)/gm,
-      );
-      // A type and a value of one name in one file are two sides of one thing.
-      for (const name of new Set([...names].map(([, each = '']) => each))) {
-        declared.set(name, [...(declared.get(name) ?? []), path]);
+    const declaredIn = (files: readonly Source[]) => {
+      const declared = new Map<string, string[]>();
+      for (const { path, text } of files) {
+        const names = text.matchAll(
+          /^export (?:abstract |async |declare )*(?:function\*?|const|let|class|interface|type|enum) (\w+)/gm,
+        );
+        // A type and a value of one name in one file are two sides of one thing.
+        for (const name of new Set([...names].map(([, each = '']) => each))) {
+          declared.set(name, [...(declared.get(name) ?? []), path]);
+        }
       }
-    }
-    const twice = [...declared].filter(([, paths]) => paths.length > 1);
-    expect(Object.fromEntries(twice)).toEqual({});
+      return Object.fromEntries([...declared].filter(([, paths]) => paths.length > 1));
+    };
+    expect(declaredIn(sources)).toEqual({});
+    expect(declaredIn(pages)).toEqual({});
+  });
+
+  it('takes for the page nothing but types of src, and never makes HTML of a text', () => {
+    const values = pages.flatMap(({ path, text }) =>
+      [...text.matchAll(/^(?:import|export)(?! type\b)[^;]*?from '[^']*\/src\/[^']*'/gm)].map(
+        ([found]) => `${path}: ${found}`,
+      ),
+    );
+    const html = pages.filter(({ text }) =>
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\bstyle=["']|\beval\b/i.test(
+        code(text),
+      ),
+    );
+    expect(values).toEqual([]);
+    expect(html.map(({ path }) => path)).toEqual([]);
+    expect(pages.length).toBeGreaterThan(10);
   });
 
   it('has no file named after nothing', () => {
-    const wrong = sources.filter(({ path }) =>
+    const wrong = [...sources, ...pages].filter(({ path }) =>
       /(?:^|[/-])(?:utils?|helpers?|common|misc|manager)[.-]/.test(path),
     );
     expect(wrong.map(({ path }) => path)).toEqual([]);

@@ -26,8 +26,7 @@ export function AuditView({ status }: ViewProps) {
       <Verdict kept={status.store.kept} />
       <div class="toolbar">
         <TextField
-          label="Look for"
-          hint="Such as a client, a key, an address."
+          label="Look for a client, key, address"
           type="search"
           value={filter.text}
           onInput={(text) => set({ text })}
@@ -157,10 +156,7 @@ function Verdict({ kept }: { kept: boolean }) {
     <div class={`notice ${tone}`} role="status">
       <p>
         {verdict === undefined && error === undefined && 'Checking the chain …'}
-        {verdict?.ok === true &&
-          `The chain holds: ${countWords(verdict.count, 'line')}, each with the digest of the one before.`}
-        {verdict?.ok === false &&
-          `The audit is not what was written: ${verdict.message}. Keep a copy of it, and of the state folder, before anything else.`}
+        {verdict !== undefined && verdictWords(verdict)}
       </p>
       <Refused error={error} />
       <button type="button" onClick={check}>
@@ -168,6 +164,15 @@ function Verdict({ kept }: { kept: boolean }) {
       </button>
     </div>
   );
+}
+
+function verdictWords(verdict: AuditVerdict): string {
+  if (verdict.ok) {
+    const lines = countWords(verdict.count, 'line');
+    return `The chain holds: ${lines}, each with the digest of the one before.`;
+  }
+  const keep = 'Keep a copy of it, and of the state folder, before anything else.';
+  return `The audit is not what was written: ${verdict.message}. ${keep}`;
 }
 
 interface Audit {

@@ -45,21 +45,7 @@ export function KeysView({ status, refresh }: ViewProps) {
     <>
       <div class="toolbar">
         <TextField label="Find a client" type="search" value={text} onInput={setText} />
-        <Field label="Show">
-          {(id) => (
-            <select
-              id={id}
-              value={filter}
-              onChange={({ currentTarget }) => setFilter(currentTarget.value as FilterName)}
-            >
-              {Object.entries(FILTERS).map(([name, { words }]) => (
-                <option key={name} value={name}>
-                  {words}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
+        <FilterChoice filter={filter} onChange={setFilter} />
         {store.kept && (
           <button type="button" onClick={() => setQuestion({ verb: 'add' })}>
             Add a client
@@ -100,6 +86,31 @@ export function KeysView({ status, refresh }: ViewProps) {
         />
       )}
     </>
+  );
+}
+
+interface FilterChoiceProps {
+  readonly filter: FilterName;
+  readonly onChange: (filter: FilterName) => void;
+}
+
+function FilterChoice({ filter, onChange }: FilterChoiceProps) {
+  return (
+    <Field label="Show">
+      {(id) => (
+        <select
+          id={id}
+          value={filter}
+          onChange={({ currentTarget }) => onChange(currentTarget.value as FilterName)}
+        >
+          {Object.entries(FILTERS).map(([name, { words }]) => (
+            <option key={name} value={name}>
+              {words}
+            </option>
+          ))}
+        </select>
+      )}
+    </Field>
   );
 }
 

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { HandoverView, SlotView, UpstreamView } from '../../src/handover/views.ts';
 import { ActDialog } from '../dialog.tsx';
-import { Fault, Handover, toneOf } from '../handover.tsx';
+import { Handover, toneOf } from '../handover.tsx';
 import { CopyLine, Distance, Instant, Mark, Refused, TableFrame, type Tone } from '../parts.tsx';
 import { usePolled, useSession } from '../session.tsx';
 import { plainText, spanWords } from '../words.ts';
@@ -183,7 +183,6 @@ function Facts({ view, onVerb }: FactsProps) {
         <dt>database</dt>
         <dd>{databaseWords(view)}</dd>
       </dl>
-      {config === 'refused' && view.last?.fault && <Fault fault={view.last.fault} />}
       {mode === 'slots' ? (
         <div class="buttons">
           <button type="button" class="main" onClick={() => onVerb('reload')}>
@@ -259,7 +258,9 @@ const VERBS: Readonly<Record<HandoverVerb, { title: string; confirm: string; wha
   'dry-run': {
     title: 'Try the configuration',
     confirm: 'Try it',
-    what: 'A LiteLLM with the configuration as it is now is started beside the one that serves, looked at, and ended. Nothing is switched.',
+    what:
+      'A LiteLLM with the configuration as it is now is started beside the one that serves, ' +
+      'looked at, and ended. Nothing is switched.',
   },
 };
 
@@ -279,6 +280,7 @@ function HandoverDialog({ verb, view, onActed, onClose }: HandoverDialogProps) {
       : api.call('POST /api/upstream/reload', { body: { dryRun: verb === 'dry-run' } });
   const active = view.slots.find(({ state }) => state === 'active');
   const inFlight = active === undefined ? 0 : active.requests + active.websockets;
+  const inHand = inFlight.toLocaleString('en-US');
   return (
     <ActDialog
       {...{ title, confirm, act, onActed, onClose }}
@@ -295,8 +297,8 @@ function HandoverDialog({ verb, view, onActed, onClose }: HandoverDialogProps) {
           <>
             <li>Clients keep their keys, and notice nothing: nobody breaks.</li>
             <li>
-              The one that serves finishes what it has in hand: {inFlight.toLocaleString('en-US')}{' '}
-              now. What is not done within SIDECAR_DRAIN is cut.
+              The one that serves finishes what it has in hand: {inHand} now. What is not done
+              within SIDECAR_DRAIN is cut.
             </li>
           </>
         )}
@@ -358,7 +360,7 @@ function HistoryRow({ view }: { view: HandoverView }) {
       <td>
         <Mark word={state.replace('_', ' ')} tone={toneOf(view)} />
       </td>
-      <td>{plainText(fault?.message ?? '')}</td>
+      <td class="words">{plainText(fault?.message ?? '')}</td>
     </tr>
   );
 }

@@ -50,8 +50,8 @@ export function NothingYet({ when = 'in the last 15 minutes' }: { when?: string 
     <section class="card">
       <h2>Nothing {when}</h2>
       <p>
-        Ask something through the sidecar, with a client's key from <code>sidecar key</code> or from{' '}
-        <a href="#/keys">Keys</a>:
+        Ask something through the sidecar, with the key of a client, from{' '}
+        <code>sidecar key show</code> or <a href="#/keys">Keys</a>:
       </p>
       <CopyLine text={FIRST_REQUEST} />
     </section>

@@ -129,9 +129,6 @@ function Plots({ answers }: { answers: UsageAnswers }) {
     showTime: (time: number) => stepWords(step, time),
     showTick: (time: number) => tickWords(step, time),
   } as const;
-  const outcome = (label: string, colour: number, pick: (each: UsageSums) => number) => ({
-    ...{ label, colour, values: sums.map(pick) },
-  });
   return (
     <div class="plots">
       <div class="card">
@@ -156,19 +153,26 @@ function Plots({ answers }: { answers: UsageAnswers }) {
         <Plot
           {...plot}
           title="Requests, and what had no usage"
-          series={[
-            outcome('with usage', 1, ({ metered }) => metered),
-            outcome('without', 2, ({ unmetered }) => unmetered),
-            outcome('all else', 3, ({ requests, metered, unmetered }) =>
-              Math.max(0, requests - metered - unmetered),
-            ),
-          ]}
+          series={outcomesOf(sums)}
           show={showCount}
           file={`requests-${choice.period}`}
         />
       </div>
     </div>
   );
+}
+
+function outcomesOf(sums: readonly UsageSums[]): readonly PlotSeries[] {
+  const outcome = (label: string, colour: number, pick: (each: UsageSums) => number) => ({
+    ...{ label, colour, values: sums.map(pick) },
+  });
+  return [
+    outcome('with usage', 1, ({ metered }) => metered),
+    outcome('without', 2, ({ unmetered }) => unmetered),
+    outcome('all else', 3, ({ requests, metered, unmetered }) =>
+      Math.max(0, requests - metered - unmetered),
+    ),
+  ];
 }
 
 const seconds = (iso: string): number => Math.floor(Date.parse(iso) / 1000);
