@@ -151,20 +151,7 @@ function Plots({ history, startedAt }: PlotsProps) {
   const [requests, tokens] = splitLines(history, split);
   return (
     <>
-      <fieldset class="choice">
-        <legend>Requests and tokens</legend>
-        {(Object.keys(SPLITS) as Split[]).map((each) => (
-          <label key={each}>
-            <input
-              type="radio"
-              name="split"
-              checked={split === each}
-              onChange={() => setSplit(each)}
-            />{' '}
-            {SPLITS[each]}
-          </label>
-        ))}
-      </fieldset>
+      <SplitChoice split={split} onChange={setSplit} />
       <div class="plots">
         <Card>
           <Plot {...draw(requests)} title="Requests a second" show={showRate} file="requests" />
@@ -197,6 +184,30 @@ function Plots({ history, startedAt }: PlotsProps) {
         </Card>
       </div>
     </>
+  );
+}
+
+interface SplitChoiceProps {
+  readonly split: Split;
+  readonly onChange: (split: Split) => void;
+}
+
+function SplitChoice({ split, onChange }: SplitChoiceProps) {
+  return (
+    <fieldset class="choice">
+      <legend>Requests and tokens</legend>
+      {(Object.keys(SPLITS) as Split[]).map((each) => (
+        <label key={each}>
+          <input
+            type="radio"
+            name="split"
+            checked={split === each}
+            onChange={() => onChange(each)}
+          />{' '}
+          {SPLITS[each]}
+        </label>
+      ))}
+    </fieldset>
   );
 }
 
