@@ -146,7 +146,7 @@ function buildLive(
   return createLiveStream({
     ...live,
     read() {
-      const view = traffic.withDownSince(litellm.admin.status());
+      const view = traffic.withDownSince(litellm.admin.status(false));
       const { mode, slots, handover, waiting, verified, config } = view;
       return {
         at: new Date(clock.now()).toISOString(),

@@ -23,7 +23,8 @@ export type SlotsConfig = Pick<
  * What an operator may ask about LiteLLM. A verb that rejects with a `HandoverError` did nothing.
  */
 export interface UpstreamAdmin {
-  status(): UpstreamView;
+  /** @param asks whether LiteLLM may be asked what is not known yet; it is, where nothing is said */
+  status(asks?: boolean): UpstreamView;
   /** The handovers that ended, the latest first, at most 20. */
   history(): readonly HandoverView[];
   /** One handover by its id: the one under way, the waiting one, or one of the history. */

@@ -176,8 +176,8 @@ function adminOf(
   const refuse = () =>
     Promise.reject(noSlots('somebody else runs LiteLLM, so only they can restart it'));
   return {
-    status(): UpstreamView {
-      if (saltKey.database() === undefined) void saltKey.askDatabase('a');
+    status(asks = true): UpstreamView {
+      if (asks && saltKey.database() === undefined) void saltKey.askDatabase('a');
       const isUp = traffic()?.isUp('a') ?? false;
       // An MCP session needs no count here: no handover ever waits for its end.
       const load = { ...(traffic()?.load('a') ?? NO_LOAD), mcpSessions: 0 };

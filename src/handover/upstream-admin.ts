@@ -37,9 +37,9 @@ export function createUpstreamAdmin(options: UpstreamAdminOptions): UpstreamAdmi
   };
 
   return {
-    status() {
+    status(asks = true) {
       // This status does not wait for the answer: the next one tells of it.
-      if (saltKey.database() === undefined) void saltKey.askDatabase(active());
+      if (asks && saltKey.database() === undefined) void saltKey.askDatabase(active());
       return upstreamStatus(options);
     },
     history,

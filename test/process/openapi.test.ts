@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
 import * as z from 'zod';
+import type { LiveEvent } from '../../src/servers/admin/live.ts';
 import { post } from '../support/ask.ts';
 import { openStage } from '../support/handover-attempt.ts';
 import { configOf, type HandoverStage } from '../support/handover-stage.ts';
+import { eventsFrom } from '../support/live-events.ts';
 
 const TOKEN = 'a-token-of-these-tests-0123456789';
 
@@ -78,19 +80,11 @@ async function createAsker({ opsPort }: HandoverStage) {
       return { status: sent.status, document };
     },
     /** The first events of the live figures. */
-    async look(events: number): Promise<readonly Json[]> {
-      const gone = new AbortController();
-      const sent = await fetch(`${origin}/api/live`, { headers, signal: gone.signal });
-      const seen: Json[] = [];
-      let text = '';
-      for await (const chunk of (sent.body ?? []) as AsyncIterable<Uint8Array>) {
-        text += new TextDecoder().decode(chunk);
-        const blocks = text.split('\n\n');
-        text = blocks.pop() ?? '';
-        seen.push(...blocks.map((block) => JSON.parse(block.replace(/^data: /, '')) as Json));
-        if (seen.length >= events) break;
+    async look(events: number): Promise<readonly LiveEvent[]> {
+      const seen: LiveEvent[] = [];
+      for await (const event of eventsFrom(await fetch(`${origin}/api/live`, { headers }))) {
+        if (seen.push(event) >= events) break;
       }
-      gone.abort();
       for (const each of seen) check('GET /api/live', 200, 'text/event-stream', each);
       return seen;
     },
