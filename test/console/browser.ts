@@ -97,7 +97,8 @@ export async function logIn(tab: Tab, origin: string, token: string, view: ViewN
 
 /** Goes to a view as a person does. */
 export async function goTo(tab: Tab, view: ViewName) {
-  await tab.page.getByRole('link', { name: TITLES[view], exact: true }).click();
+  const views = tab.page.getByRole('navigation');
+  await views.getByRole('link', { name: TITLES[view], exact: true }).click();
   await seen(tab, view);
 }
 

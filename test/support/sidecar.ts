@@ -62,6 +62,8 @@ const LOOPBACK = '127.0.0.1';
 
 /** As `npm run build` made it; no thread is started before there is something to write. */
 const USAGE_PROGRAM = new URL('../../dist/parts/usage-worker.js', import.meta.url);
+/** As the build made it; it is read where a test asks for it. */
+const CONSOLE = new URL('../../dist/console/', import.meta.url);
 
 /**
  * Starts a sidecar as `sidecar serve` composes it, but for the process around it.
@@ -117,6 +119,7 @@ export async function startSidecar(
     places: openDeclaredPlaces({ env, cwd: folder }),
     upstreamKeyPlaces: openUpstreamKeyPlaces({ env, cwd: folder }),
     usageProgram: USAGE_PROGRAM,
+    console: CONSOLE,
     ...(handover !== undefined && { handover }),
   });
   let drained: Promise<void> | undefined;
