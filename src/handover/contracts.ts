@@ -23,7 +23,7 @@ export type SlotsConfig = Pick<
  * What an operator may ask about LiteLLM. A verb that rejects with a `HandoverError` did nothing.
  */
 export interface UpstreamAdmin {
-  /** @param asks whether LiteLLM may be asked what is not known yet; it is, where nothing is said */
+  /** @param asks whether LiteLLM is asked what is not known yet; it is, where nothing is said */
   status(asks?: boolean): UpstreamView;
   /** The handovers that ended, the latest first, at most 20. */
   history(): readonly HandoverView[];

@@ -23,7 +23,7 @@ export interface LiveCounts {
   readonly costUsd: number;
 }
 
-/** How long streams took to their first chunk, in milliseconds, of the last 500 that began. */
+/** How long streams took to their first chunk, in milliseconds; of a model's last 500 at most. */
 export interface FirstChunks {
   readonly p50: number;
   readonly p95: number;
@@ -76,12 +76,20 @@ const NOBODY = '-';
 const MOST_SAMPLES = 500;
 const MOST_REFUSED = 100;
 
-type Mutable<T> = { -readonly [Field in keyof T]: T[Field] };
-interface Row extends Mutable<LiveCounts> {
+/** What is counted of each client and each model, by these places. */
+const COUNTED = ['requests', 'refusals', 'errors', 'tokensIn', 'tokensOut', 'costUsd'] as const;
+const [REQUESTS, REFUSALS, ERRORS, TOKENS_IN, TOKENS_OUT, COST] = [0, 1, 2, 3, 4, 5] as const;
+
+interface Row {
+  /** Doubles in a row of their own: in fields of an object each sum would be a new number. */
+  readonly counts: Float64Array;
+  /** Of a model: milliseconds, the last 500. */
   readonly firstChunks: number[];
   streams: number;
 }
-interface OpenBin extends Row {
+
+/** All that ends is counted once by its client, so that these have the sum. */
+interface OpenBin {
   readonly from: number;
   readonly refused: Map<string, number>;
   readonly failed: Map<string, number>;
@@ -106,7 +114,7 @@ export function createLiveRecorder(now: () => number) {
   const refused = createRefused();
 
   const roll = (at: number): void => {
-    if (bin.requests > 0) ended.push({ from: bin.from, bin: closedBin(bin, LIVE_BIN_MS) });
+    if (bin.clients.size > 0) ended.push({ from: bin.from, bin: closedBin(bin, LIVE_BIN_MS) });
     // A clock that was set back leaves bins that are in the future.
     ended = ended.filter(({ from }) => from > at - HISTORY_MS && from <= at);
     bin = openBin(startOfBin(at));
@@ -141,7 +149,7 @@ export function createLiveRecorder(now: () => number) {
       const at = now();
       if (isOver(at)) roll(at);
       const bins = ended.map((each) => each.bin);
-      return bin.requests === 0 ? bins : [...bins, closedBin(bin, Math.max(1, at - bin.from))];
+      return bin.clients.size === 0 ? bins : [...bins, closedBin(bin, Math.max(1, at - bin.from))];
     },
     /** The last 100 that were refused, the latest first. */
     refused: refused.list,
@@ -151,26 +159,26 @@ export function createLiveRecorder(now: () => number) {
 const startOfBin = (at: number): number => at - (at % LIVE_BIN_MS);
 
 const openRow = (): Row => ({
-  // Named one by one: rows of one shape are counted faster.
-  ...{ requests: 0, refusals: 0, errors: 0, tokensIn: 0, tokensOut: 0, costUsd: 0 },
+  counts: new Float64Array(COUNTED.length),
   ...{ firstChunks: [], streams: 0 },
 });
 
 const openBin = (from: number): OpenBin => ({
-  ...openRow(),
   from,
   ...{ refused: new Map(), failed: new Map(), clients: new Map(), models: new Map() },
 });
 
 function count(bin: OpenBin, exchange: LiveExchange, client: string, model: string): void {
-  const { status, refusal } = exchange;
+  const { status, refusal, firstChunkMs } = exchange;
   // As `usage.db` has it: a refusal for LiteLLM's sake is an error.
   const isRefusal = refusal !== undefined && status < 500;
   const fault = isRefusal ? undefined : faultOf(exchange);
-  countIn(bin, exchange, isRefusal, fault);
-  countIn(rowOf(bin.clients, client), exchange, isRefusal, fault);
-  if (refusal === undefined) countIn(rowOf(bin.models, model), exchange, false, fault);
-  else if (isRefusal) bin.refused.set(refusal, (bin.refused.get(refusal) ?? 0) + 1);
+  countIn(rowOf(bin.clients, client).counts, exchange, isRefusal, fault);
+  if (refusal === undefined) {
+    const row = rowOf(bin.models, model);
+    countIn(row.counts, exchange, false, fault);
+    if (firstChunkMs >= 0) row.firstChunks[row.streams++ % MOST_SAMPLES] = firstChunkMs;
+  } else if (isRefusal) bin.refused.set(refusal, (bin.refused.get(refusal) ?? 0) + 1);
   if (fault !== undefined) bin.failed.set(fault, (bin.failed.get(fault) ?? 0) + 1);
 }
 
@@ -182,23 +190,23 @@ function faultOf({ status, refusal, outcome }: LiveExchange): string | undefined
 }
 
 function countIn(
-  row: Row,
-  { usage, firstChunkMs }: LiveExchange,
+  counts: Float64Array,
+  { usage }: LiveExchange,
   isRefusal: boolean,
   fault: string | undefined,
 ): void {
-  row.requests += 1;
-  if (isRefusal) row.refusals += 1;
-  if (fault !== undefined) row.errors += 1;
-  if (firstChunkMs >= 0) {
-    row.firstChunks[row.streams % MOST_SAMPLES] = firstChunkMs;
-    row.streams += 1;
-  }
+  add(counts, REQUESTS, 1);
+  if (isRefusal) add(counts, REFUSALS, 1);
+  if (fault !== undefined) add(counts, ERRORS, 1);
   if (usage === undefined) return;
-  row.tokensIn += usage.tokens.input;
-  row.tokensOut += usage.tokens.output;
-  row.costUsd += usage.costUsd ?? 0;
+  add(counts, TOKENS_IN, usage.tokens.input);
+  add(counts, TOKENS_OUT, usage.tokens.output);
+  add(counts, COST, usage.costUsd ?? 0);
 }
+
+const add = (counts: Float64Array, place: number, much: number): void => {
+  counts[place] = (counts[place] as number) + much;
+};
 
 function rowOf(rows: Map<string, Row>, name: string): Row {
   const known = rows.get(name);
@@ -221,36 +229,31 @@ function createNames(most: number) {
   };
 }
 
-const countsOf = (row: Row): LiveCounts => ({
-  requests: row.requests,
-  refusals: row.refusals,
-  errors: row.errors,
-  tokensIn: row.tokensIn,
-  tokensOut: row.tokensOut,
-  costUsd: row.costUsd,
-});
+const countsOf = (rows: Iterable<Row>): LiveCounts => {
+  const sums = new Float64Array(COUNTED.length);
+  for (const { counts } of rows) for (const [at, much] of counts.entries()) add(sums, at, much);
+  return Object.fromEntries(COUNTED.map((name, at) => [name, sums[at]])) as unknown as LiveCounts;
+};
 
-const closedBin = (bin: OpenBin, ms: number): LiveBin => ({
-  at: new Date(bin.from).toISOString(),
-  ms,
-  ...countsOf(bin),
-  firstChunkMs: firstChunksOf(bin),
-  refusalsByReason: Object.fromEntries(bin.refused),
-  errorsByReason: Object.fromEntries(bin.failed),
-  byClient: Object.fromEntries(Array.from(bin.clients, ([name, row]) => [name, countsOf(row)])),
-  byModel: Object.fromEntries(
-    Array.from(bin.models, ([name, row]) => [
-      name,
-      { ...countsOf(row), firstChunkMs: firstChunksOf(row) },
-    ]),
-  ),
-});
+function closedBin({ from, refused, failed, clients, models }: OpenBin, ms: number): LiveBin {
+  const byName = <T>(rows: Map<string, Row>, view: (row: Row) => T): Readonly<Record<string, T>> =>
+    Object.fromEntries(Array.from(rows, ([name, row]) => [name, view(row)]));
+  return {
+    ...{ at: new Date(from).toISOString(), ms, ...countsOf(clients.values()) },
+    firstChunkMs: firstChunksOf([...models.values()]),
+    refusalsByReason: Object.fromEntries(refused),
+    errorsByReason: Object.fromEntries(failed),
+    byClient: byName(clients, (row) => countsOf([row])),
+    byModel: byName(models, (row) => ({ ...countsOf([row]), firstChunkMs: firstChunksOf([row]) })),
+  };
+}
 
-function firstChunksOf({ firstChunks, streams }: Row): FirstChunks | null {
-  if (streams === 0) return null;
-  const sorted = Float64Array.from(firstChunks).sort();
+function firstChunksOf(rows: readonly Row[]): FirstChunks | null {
+  const sorted = Float64Array.from(rows.flatMap(({ firstChunks }) => firstChunks)).sort();
+  if (sorted.length === 0) return null;
   const at = (share: number): number => Math.round(sorted[Math.floor(share * sorted.length)] ?? 0);
-  return { p50: at(0.5), p95: at(0.95), count: streams };
+  const count = rows.reduce((sum, { streams }) => sum + streams, 0);
+  return { p50: at(0.5), p95: at(0.95), count };
 }
 
 /** Keeps the last that were refused; one more costs two writes. */
