@@ -38,7 +38,7 @@ interface Polled<T> {
 /**
  * Asks a route again and again, while the page is seen and the server is there.
  *
- * @param everyMs milliseconds; longer where answers are slow: they cost 2 % of a core at most
+ * @param everyMs milliseconds; longer where answers are slow: they cost 5 % of a core at most
  */
 export function usePolled<R extends AdminRoute>(
   route: R,
@@ -94,7 +94,7 @@ export function whileSeen(
     if (signal.aborted) return;
     clearTimeout(timer);
     const took = performance.now() - began;
-    timer = window.setTimeout(() => void next(), Math.max(everyMs, 50 * took));
+    timer = window.setTimeout(() => void next(), Math.max(everyMs, 20 * took));
   };
   document.addEventListener('visibilitychange', () => void next(), { signal });
   void next();
