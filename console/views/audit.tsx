@@ -89,7 +89,7 @@ function Lines({ lines }: { lines: readonly AuditLine[] }) {
                 <Stranger text={String(line.action)} />
               </td>
               <td>{aboutWords(line)}</td>
-              <td>
+              <td class="words">
                 <Stranger text={detailWords(line)} none="" />
               </td>
             </tr>

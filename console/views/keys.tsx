@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { ClientView, StatusView, WhoView } from '../../src/rotation/admin.ts';
 import { CallerTable } from '../callers.tsx';
@@ -58,7 +59,7 @@ export function KeysView({ status, refresh }: ViewProps) {
       </div>
       <Comebacks />
       <Next status={status} />
-      {found.length === 0 && <p>No client is like that.</p>}
+      {found.length === 0 ? <p>No client is like that.</p> : <Legend />}
       <div class="cards">
         {found.slice(0, most).map((client) => (
           <ClientCard
@@ -164,6 +165,26 @@ function Comeback({ who: { generation, callers } }: { who: WhoView }) {
       </p>
       <CallerTable caption={`Who presented ${id} since`} callers={callers} />
     </>
+  );
+}
+
+/** What stands on the lines of time; below each line the same is in words. */
+function Legend() {
+  const mark = (words: string, shape: ComponentChildren) => (
+    <span>
+      <svg class="bar" width="18" height="18" aria-hidden="true">
+        {shape}
+      </svg>
+      {words}
+    </span>
+  );
+  return (
+    <p class="legend">
+      {mark('first used', <circle class="first" cx="9" cy="9" r="4" />)}
+      {mark('last used', <circle class="last" cx="9" cy="9" r="4" />)}
+      {mark('now', <line class="now" x1="9" x2="9" y1="0" y2="18" />)}
+      {mark('good until', <line class="deadline" x1="9" x2="9" y1="0" y2="18" />)}
+    </p>
   );
 }
 

@@ -145,7 +145,7 @@ function Warnings({ view: { warnings, next } }: { view: UpstreamView }) {
 
 const CONFIG_WORDS: Readonly<Record<UpstreamView['config'], readonly [string, Tone]>> = {
   current: ['as LiteLLM runs with it', 'good'],
-  changed: ['changed since LiteLLM started', 'care'],
+  changed: ['somebody edited it since LiteLLM started', 'care'],
   refused: ['what stands there now did not come up; LiteLLM goes on as it was', 'bad'],
   none: ['SIDECAR_LITELLM_CONFIG is not set', 'calm'],
 };
