@@ -20,17 +20,29 @@ const [ROUNDS, REQUESTS] = [300, 2000];
 const line = (what: string, figure: string): unknown =>
   process.stdout.write(`${what.padEnd(58)} ${figure}\n`);
 
-/** A stream that said what it used, of one of ten clients; its model is read anew. */
+/** A stream that said what it used, of one of ten clients; as literal as a record is. */
 const exchange = (nth: number): LiveExchange => ({
-  ...{ id: '', client: `client-${nth % 10}`, generation: 'client-2', status: 200 },
-  ...{ model: Buffer.from(`provider/model-${nth % 30}`).toString('latin1'), refusal: undefined },
+  id: '',
+  client: CLIENTS[nth % 10] ?? '',
+  generation: 'client-2',
+  method: 'POST',
+  template: '',
+  address: '',
+  userAgent: '',
+  status: 200,
+  refusal: undefined,
+  outcome: 'answered',
+  // Its name is read anew, as from a socket.
+  model: Buffer.from(`provider/model-${nth % 30}`).toString('latin1'),
   usage: {
     tokens: { input: 900, output: 120, cached: 512, cacheWrite: 0, reasoning: 64 },
     costUsd: 0.0021,
   },
-  ...({ outcome: 'answered', usageFault: undefined, method: 'POST', template: '' } as const),
-  ...{ address: '', userAgent: '', firstChunkMs: 310 },
+  usageFault: undefined,
+  firstChunkMs: 310,
 });
+/** The keyring has one string for all requests of a client. */
+const CLIENTS = Array.from({ length: 10 }, (_, nth) => `client-${nth}`);
 
 function counting(isWatched: boolean): string {
   const recorder = createLiveRecorder(Date.now);

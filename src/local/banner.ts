@@ -26,6 +26,7 @@ export function renderBanner(
   const facts: readonly (readonly [string, string])[] = [
     ['traffic', traffic],
     ['metrics', `${ops}/metrics`],
+    ['console', `${ops}/`],
     ['key', words],
     ['logs', logs.map((file) => relative(cwd, file)).join(', ')],
   ];

@@ -26,6 +26,7 @@ litellm-sidecar is up
 
   traffic  http://127.0.0.1:4000
   metrics  http://127.0.0.1:4001/metrics
+  console  http://127.0.0.1:4001/
   key      cat state/keys/master
   logs     .local/sidecar.log, .local/litellm.log
 
