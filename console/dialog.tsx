@@ -41,7 +41,13 @@ export function ActDialog<T>(props: ActDialogProps<T>) {
   const close = (): void => dialog.current?.close();
 
   return (
-    <dialog ref={dialog} onClose={props.onClose} aria-labelledby={id}>
+    <dialog
+      ref={dialog}
+      onClose={props.onClose}
+      // What is made just now could be shown nowhere; who presses Escape again leaves it at that.
+      onCancel={(event) => state.acting && event.preventDefault()}
+      aria-labelledby={id}
+    >
       <h2 id={id}>{title}</h2>
       {state.result === undefined ? (
         <form
@@ -60,7 +66,7 @@ export function ActDialog<T>(props: ActDialogProps<T>) {
             >
               {state.acting ? 'Working …' : confirm}
             </button>
-            <button type="button" onClick={close}>
+            <button type="button" onClick={close} disabled={state.acting === true}>
               Cancel
             </button>
           </div>

@@ -67,10 +67,15 @@ function Opened({ token, leave }: OpenedProps) {
   );
 }
 
+/** The status has every client and key, of which other views show none. Milliseconds. */
+const KEYS_EVERY_MS = 5000;
+const ELSEWHERE_MS = 10_000;
+
 function Shell({ leave }: { leave: () => void }) {
   const name = useViewName();
   const main = useRef<HTMLElement>(null);
-  const { answer: status, problem, refresh } = usePolled('GET /api/status');
+  const everyMs = name === 'keys' ? KEYS_EVERY_MS : ELSEWHERE_MS;
+  const { answer: status, problem, refresh } = usePolled('GET /api/status', {}, everyMs);
   const { title, View } = VIEWS[name];
   const shown = useRef(name);
   useEffect(() => {

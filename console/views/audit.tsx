@@ -14,6 +14,11 @@ const ANYTHING: AuditFilter = { text: '', action: '', by: '' };
 
 /** What was done, by whom; the latest first. */
 export function AuditView({ status }: ViewProps) {
+  if (!status.store.kept) return <p>This sidecar keeps nothing: its log has what was done.</p>;
+  return <Kept />;
+}
+
+function Kept() {
   const { lines, count, problem, loadOlder } = useAudit();
   const [filter, setFilter] = useState(ANYTHING);
   const set = (changes: Partial<AuditFilter>): void => setFilter({ ...filter, ...changes });
@@ -23,7 +28,7 @@ export function AuditView({ status }: ViewProps) {
   return (
     <>
       <Refused error={problem} />
-      <Verdict kept={status.store.kept} />
+      <Verdict />
       <div class="toolbar">
         <TextField
           label="Look for a client, key, address"
@@ -48,7 +53,7 @@ export function AuditView({ status }: ViewProps) {
           through; the audit has {count.toLocaleString('en-US')}
         </span>
       </div>
-      {lines.length === 0 ? <Nothing kept={status.store.kept} /> : <Lines lines={wanted} />}
+      {lines.length === 0 ? <Nothing /> : <Lines lines={wanted} />}
       {oldest > 1 && (
         <button type="button" onClick={loadOlder}>
           Look through {countWords(Math.min(AT_A_TIME, oldest - 1), 'older line')}
@@ -100,8 +105,7 @@ function Lines({ lines }: { lines: readonly AuditLine[] }) {
   );
 }
 
-function Nothing({ kept }: { kept: boolean }) {
-  if (!kept) return <p>This sidecar keeps nothing: its log has what was done.</p>;
+function Nothing() {
   return (
     <>
       <p>Nothing was done so far. A rotation would be the first line:</p>
@@ -140,7 +144,7 @@ function Choice({ label, names, value, onChange }: ChoiceProps) {
 }
 
 /** Whether the chain holds; checked when the view is opened, and when somebody asks. */
-function Verdict({ kept }: { kept: boolean }) {
+function Verdict() {
   const { api } = useSession();
   const [verdict, setVerdict] = useState<AuditVerdict>();
   const [error, setError] = useState<Error>();
@@ -150,7 +154,6 @@ function Verdict({ kept }: { kept: boolean }) {
     api.call('GET /api/audit/verify').then(setVerdict, setError);
   }, [api]);
   useEffect(check, [check]);
-  if (!kept) return null;
   const tone = verdict === undefined ? '' : verdict.ok ? 'good' : 'bad';
   return (
     <div class={`notice ${tone}`} role="status">

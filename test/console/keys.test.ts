@@ -1,4 +1,4 @@
-import type { Browser, Locator } from 'playwright-core';
+import type { Browser, Locator, Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { AuditLine } from '../../src/keyring/audit.ts';
 import { recordKey } from '../support/key-ledger.ts';
@@ -194,6 +194,36 @@ test('the audit shows what was done, looks through it, and says whether the chai
     const [, ...left] = await cellsOf(tab, 'The audit, the latest first');
     expect(left).toHaveLength(found.length + 1);
   }, SOON);
+});
+
+test('what is under way is not closed by a press of Escape, or its key would be lost', async () => {
+  await stage.addClient('hasty');
+  const tab = await openKeys();
+  const asked: Route[] = [];
+  await tab.page.route('**/api/clients/hasty/rotate', (route) => void asked.push(route));
+  await press(tab, 'hasty', 'Rotate');
+  await confirm(tab, 'Rotate');
+  await vi.waitFor(() => expect(asked).toHaveLength(1), SOON);
+  await tab.page.keyboard.press('Escape');
+  expect(await dialogOf(tab).getByRole('button', { name: 'Cancel' }).isDisabled()).toBe(true);
+  await asked[0]?.continue();
+  expect(await stage.ask(await takeKey(tab))).toBe(200);
+});
+
+test('what cannot be done is not offered, and it is said why', async () => {
+  const poor = await smallStage(browser, { SIDECAR_STATE: 'none' });
+  onTestFinished(() => poor.clear());
+  const tab = await poor.open('keys');
+  const { page } = tab;
+  await cardOf(tab, 'master').getByText('This sidecar keeps nothing').waitFor();
+  expect(await page.getByRole('button', { name: /Rotate|Revoke|Add a client/ }).count()).toBe(0);
+  await goTo(tab, 'audit');
+  await page.getByText('This sidecar keeps nothing: its log has what was done.').waitFor();
+  await goTo(tab, 'litellm');
+  await page.getByText('LiteLLM is run by somebody else').waitFor();
+  await page.getByText('Two slots and their launcher are needed').waitFor();
+  expect(await page.getByRole('button', { name: /Reload|Rotate|Dry run/ }).count()).toBe(0);
+  expect(tab.faults()).toEqual([]);
 });
 
 test('a server that hangs is one that is lost', async () => {

@@ -37,7 +37,10 @@ function answerAsLitellm(peer: Peer): void {
   peer.chunk('data: {}\n\n');
 }
 
-export async function smallStage(browser: Browser): Promise<SmallStage> {
+export async function smallStage(
+  browser: Browser,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<SmallStage> {
   const home = await mkdtemp(join(tmpdir(), 'sidecar-page-'));
   const upstream = await startFakeUpstream(answerAsLitellm);
   const token = generateKey();
@@ -47,6 +50,7 @@ export async function smallStage(browser: Browser): Promise<SmallStage> {
     SIDECAR_UPSTREAM_KEY: generateKey(),
     LITELLM_MASTER_KEY: generateKey(),
     SIDECAR_ADMIN_TOKEN: token,
+    ...settings,
   });
   const origin = sidecar.opsUrl;
   await vi.waitFor(async () => expect((await fetch(`${origin}/readyz`)).status).toBe(200), {
