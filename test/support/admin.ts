@@ -102,6 +102,7 @@ export const addClient = async <S extends Place>(
     expires?: string;
     allowFrom?: string[];
     namesEndUsers?: boolean;
+    limits?: object;
   },
 ): Promise<RotateView & { readonly as: S & { readonly key: string } }> => {
   const view = await succeed<RotateView>(sidecar, 'POST', '/api/clients', { body });
