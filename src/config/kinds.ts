@@ -57,7 +57,7 @@ const LONGEST_MODEL = 256;
 function readModel(text: string): Reading<string> {
   if (mayHoldKey(text)) return wrong('that is a key');
   if (/[,|{}]/.test(text)) return wrong('one by one: say it again for each');
-  if (/[?[\]^$!]/.test(text)) return wrong('* alone stands for something, for any characters');
+  if (/[?[\]^$!]/.test(text)) return wrong('only * has a meaning: any characters');
   return text !== '' && text.length <= LONGEST_MODEL && !/\p{C}/u.test(text) ? got(text) : wrong();
 }
 

@@ -70,6 +70,9 @@ const USE_OF: { readonly [Each in Limited]: keyof LimitUse } = {
   ...{ tokensPerDay: 'tokensToday', usdPerDay: 'usdToday' },
 };
 
+/** From this share of a limit on, an operator should know of it. */
+export const NEARLY_USED = 0.8;
+
 /** How much of each limit is used, 1 being all of it; what is not limited is not there. */
 export function limitShares(
   limits: { readonly [Each in Limited]: number | null | undefined },

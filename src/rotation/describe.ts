@@ -1,5 +1,5 @@
 import { isoOrNull } from '../config/units.ts';
-import { LIMITED, type LimitUse, limitShares } from '../keyring/client-limits.ts';
+import { LIMITED, type LimitUse, limitShares, NEARLY_USED } from '../keyring/client-limits.ts';
 import {
   type Client,
   endOf,
@@ -183,9 +183,6 @@ function nextSteps(clients: readonly ClientView[]): readonly string[] {
     return steps;
   });
 }
-
-/** From this share of a limit on, an operator should know. */
-const NEARLY_USED = 0.8;
 
 const LIMIT_WORDS = {
   rpm: 'requests of the last minute',

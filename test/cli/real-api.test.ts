@@ -139,6 +139,15 @@ test.each([
       BY,
     ],
   ],
+  [
+    'clients set ci --rpm 1.5k --usd-per-day none --expires never',
+    [
+      'setClient',
+      { name: 'ci', limits: { rpm: 1500, usdPerDay: undefined }, expiresInMs: undefined },
+      BY,
+    ],
+  ],
+  ['clients show ci', ['client', 'ci']],
   ['clients disable ci', ['disable', 'ci', BY]],
   ['clients enable ci', ['enable', 'ci', BY]],
   ['clients remove ci', ['remove', 'ci', false, BY]],

@@ -208,13 +208,13 @@ export const USAGE: UsageReport = {
   store: { up: true, error: null, lastWrittenAt: null, pendingRows: 0 },
 };
 
-export const fakeUsage = (): UsageTeller & { readonly asked: unknown[] } => {
+export const fakeUsage = (view = USAGE): UsageTeller & { readonly asked: unknown[] } => {
   const asked: unknown[] = [];
   return {
     asked,
     report(question) {
       asked.push(question);
-      return Promise.resolve(USAGE);
+      return Promise.resolve(view);
     },
     save() {
       asked.push('save');
