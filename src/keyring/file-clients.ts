@@ -233,12 +233,10 @@ function asInFile(before: Client | undefined, wanted: FileClient, now: number): 
   return { client, ended: over.map((each) => tombstoneOf(name, each, 'revoked', now)), events };
 }
 
-const newClient = (
-  { digests: _, ...rights }: FileClient,
-  lastNumber: number,
-  createdAt: number,
-): Client => ({
-  ...rights,
+const newClient = (wanted: FileClient, lastNumber: number, createdAt: number): Client => ({
+  ...{ name: wanted.name, scopes: wanted.scopes, allowFrom: wanted.allowFrom },
+  ...{ expiresAt: wanted.expiresAt, namesEndUsers: wanted.namesEndUsers },
+  ...{ limits: wanted.limits, models: wanted.models },
   ...{ createdAt, lastNumber, generations: [], staged: undefined, idempotency: undefined },
   ...{ inFile: true, disabled: false, disabledByHand: false, removed: false },
 });

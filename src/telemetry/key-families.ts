@@ -53,7 +53,17 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
     (kind: 'client' | 'upstream'): KeyEvents['onRotation'] =>
     (trigger, outcome) =>
       rotations({ kind, trigger, outcome });
-  const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> = {
+  let isFileGood: boolean | undefined;
+  const fileUp = {
+    name: 'clients_file_up',
+    help: 'Whether the clients file has no mistake, and rules as it stands there.',
+  };
+  const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore' | 'onClientsFile'> = {
+    onClientsFile({ kind }) {
+      // Told at the start where there is such a file, and never where there is none.
+      if (isFileGood === undefined) registerGauge(registry, fileUp, () => (isFileGood ? 1 : 0));
+      isFileGood = kind === 'rules';
+    },
     onRotation: countRotations('client'),
     onPublishFailure: (target) => failures({ kind: target === 'state' ? target : target.kind }),
     onStore: (error) => {
