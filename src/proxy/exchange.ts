@@ -14,6 +14,7 @@ import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
 import type { Lease } from './limits.ts';
 import { McpAnswer } from './mcp-sessions.ts';
+import { ModelListAnswer } from './model-list.ts';
 import {
   type CallerRecord,
   type ExchangeEnd,
@@ -189,13 +190,14 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
    */
   #prepare(upstream: Upstream): AttemptOwner {
     const { method, headers, session, decision } = this.#admitted;
-    const { route, target, keepAuthorization } = decision;
+    const { route, target, keepAuthorization, models } = decision;
     const { keys, rules } = upstream;
     let listener: AttemptOwner = this;
     if (route.mcp) {
       const { sessions } = this.#context.upstreams;
       listener = new McpAnswer(listener, sessions, upstream, { method, target, session });
     }
+    if (models?.isList === true) listener = new ModelListAnswer(this, models.mayUse);
     const key = keys.pick(this.#refusedKey);
     addressTo(headers, rules.host, key.field(route.keyPlace, keepAuthorization));
     if (keys.other === undefined) return listener;
@@ -340,8 +342,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   abandon(reason: Refusal): void {
     if (this.#isDecided) return;
     this.#verdict = reason;
-    if (this.#attempt === undefined) this.#refuse(reason);
-    else this.#attempt.cancel(new Error(reason.code));
+    if (this.#attempt?.cancel(new Error(reason.code)) !== true) this.#refuse(reason);
   }
 
   /** A request that is under way is finished; the deadline is the caller's. */
