@@ -103,10 +103,9 @@ export class FormModelScan implements BodyScan {
 
   #head(bytes: Buffer): number {
     const end = bytes.indexOf(EMPTY_LINE);
-    if (end < 0)
-      return bytes.length > LONGEST_HEAD
-        ? this.#refuse('a part of the form has too many fields')
-        : -1;
+    const length = end < 0 ? bytes.length : end;
+    if (length > LONGEST_HEAD) return this.#refuse('a part of the form has too many fields');
+    if (end < 0) return -1;
     const name = nameOf(bytes.toString('latin1', 0, end));
     if (name === undefined) return this.#refuse('a part of the form has no plain name');
     const [base = ''] = name.field.split('[', 1);
