@@ -110,7 +110,11 @@ async function serveAndFail(
   prometheus: Prometheus,
   ends: (() => unknown)[],
 ): Promise<void> {
-  const { as: ci } = await addClient(busy, { name: 'ci', scopes: ['inference'], expires: '90d' });
+  const { as: ci } = await addClient(busy, {
+    ...{ name: 'ci', scopes: ['inference'], expires: '90d' },
+    // Of which one request will use more.
+    limits: { usdPerDay: 100, mode: 'record' },
+  });
   const { as: leaky } = await addClient(busy, { name: 'leaky', scopes: ['inference'] });
   // Clients and models are there before they are counted.
   for (const place of [ci, leaky]) await wish(place, { model: 'm', stream: true });
