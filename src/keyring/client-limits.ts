@@ -34,6 +34,11 @@ const NO_AMOUNTS = {
 export const limitsNothing = (limits: ClientLimits): boolean =>
   LIMITED.every((name) => limits[name] === undefined);
 
+export const sameLimits = (
+  one: ClientLimits | undefined,
+  other: ClientLimits | undefined,
+): boolean => one?.mode === other?.mode && LIMITED.every((name) => one?.[name] === other?.[name]);
+
 /**
  * The limits after some changes; undefined changes take all of them off. Without an amount nothing
  * is left of them, unless the changes name a mode: for that there must be something to limit.

@@ -1,5 +1,5 @@
 import { isClientName, MASTER } from '../client-name.ts';
-import { changesBetween } from './clients.ts';
+import { changesBetween, withRights } from './clients.ts';
 import {
   type Command,
   generationOf,
@@ -162,40 +162,9 @@ function isAsInFile(client: Client, { digests, ...rights }: FileClient): boolean
     client.inFile &&
     generations.length === digests.length &&
     generations.every(({ digest }) => digests.includes(digest)) &&
-    rightsOf(client, rights) === client
+    withRights(client, rights) === client
   );
 }
-
-/** The client with these rights; the same object, or the same parts, where they are no others. */
-function rightsOf(client: Client, rights: Omit<FileClient, 'digests'>): Client {
-  const allowFrom = sameList(client.allowFrom, rights.allowFrom);
-  const models = sameList(client.models, rights.models);
-  const scopes = sameList(client.scopes, rights.scopes);
-  const limits = sameLimits(client.limits, rights.limits) ? client.limits : rights.limits;
-  const { expiresAt, namesEndUsers } = rights;
-  const isSame =
-    allowFrom === client.allowFrom &&
-    models === client.models &&
-    scopes === client.scopes &&
-    limits === client.limits &&
-    expiresAt === client.expiresAt &&
-    namesEndUsers === client.namesEndUsers;
-  if (isSame) return client;
-  return { ...client, allowFrom, models, scopes, limits, expiresAt, namesEndUsers };
-}
-
-const sameList = <T>(before: readonly T[], after: readonly T[]): readonly T[] =>
-  before.length === after.length && before.every((each, at) => each === after[at]) ? before : after;
-
-const sameLimits = (before: Client['limits'], after: Client['limits']): boolean =>
-  before === after ||
-  (before !== undefined &&
-    after !== undefined &&
-    before.rpm === after.rpm &&
-    before.parallel === after.parallel &&
-    before.tokensPerDay === after.tokensPerDay &&
-    before.usdPerDay === after.usdPerDay &&
-    before.mode === after.mode);
 
 function asInFile(before: Client | undefined, wanted: FileClient, now: number): Made {
   const { digests, ...rights } = wanted;
@@ -213,7 +182,7 @@ function asInFile(before: Client | undefined, wanted: FileClient, now: number): 
     .filter((digest) => !kept.some((each) => each.digest === digest))
     .map((digest, at) => keyOfFile(digest, last + 1 + at, now));
   const client: Client = {
-    ...rightsOf(base, rights),
+    ...withRights(base, rights),
     ...{ inFile: true, disabled: false, disabledByHand: false },
     ...{ staged: undefined, idempotency: undefined },
     lastNumber: last + fresh.length,
