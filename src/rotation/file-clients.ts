@@ -19,6 +19,8 @@ export type ClientsFileOutcome =
   | {
       readonly kind: 'rules';
       readonly path: string;
+      /** Of the whole file, with those that it names: alike where all of that is. Holds no key. */
+      readonly mark: string;
       /** How many clients the file has. */
       readonly clients: number;
       readonly events: readonly KeyringEvent[];
@@ -106,7 +108,7 @@ async function settle(
   { path, keeper, keyFiles, now }: FileClientsOptions,
   reading: ClientsReading,
 ): Promise<ClientsFileOutcome> {
-  const { clients } = reading;
+  const { clients, mark } = reading;
   const mistakes = mistakesIn(keeper.keyring(), reading);
   if (mistakes.length > 0) return { kind: 'mistaken', path, mistakes };
   try {
@@ -117,7 +119,7 @@ async function settle(
       if (kind === 'fileRules') await keyFiles.remove(client).catch(() => undefined);
     }
     const expired = expiredIn(clients, now());
-    return { kind: 'rules', path, clients: clients.length, events, expired };
+    return { kind: 'rules', path, mark, clients: clients.length, events, expired };
   } catch (error) {
     if (!(error instanceof AdminError)) throw error;
     const mistake = { line: 0, column: 0, message: error.message };
