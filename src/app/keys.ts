@@ -17,6 +17,12 @@ import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 import type { State } from './state.ts';
 
+/** What is told of clients by parts that are built after the keys. */
+export interface SeenOfClients {
+  limitUse: (client: string) => LimitUse;
+  unlisted: (models: readonly string[]) => readonly string[];
+}
+
 /**
  * Opens the client keys, with the first one made where there is none, and says where it is.
  *
@@ -26,7 +32,7 @@ export async function buildKeys(
   options: AppOptions,
   { exchanges, metrics }: Base,
   state: State,
-  limitUse: (client: string) => LimitUse,
+  seen: SeenOfClients,
 ): Promise<Keys> {
   const { config, log } = options;
   const keys = await openKeys({
@@ -36,7 +42,8 @@ export async function buildKeys(
     traffic: {
       inFlight: exchanges.countOf,
       cut: (id) => exchanges.cut(({ generation }) => generation === id),
-      limitUse,
+      limitUse: (client) => seen.limitUse(client),
+      unlisted: (models) => seen.unlisted(models),
     },
   }).catch((cause: unknown) => {
     throw explained(cause);

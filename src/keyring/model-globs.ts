@@ -41,3 +41,23 @@ function compile(glob: string): MayUseModel {
     return at <= end;
   };
 }
+
+/**
+ * Tells which names and globs match none of these models. LiteLLM may list a glob of its own, such
+ * as `openai/*`: what one of the two takes in the other matches. Each is looked at once.
+ */
+export function createUnlistedModels(listed: readonly string[]) {
+  const names = new Set(listed);
+  const wide = listed.filter((name) => name.includes('*')).map(compile);
+  const known = new Map<string, boolean>();
+  const isListed = (glob: string): boolean => {
+    if (names.has(glob) || wide.some((matches) => matches(glob))) return true;
+    return glob.includes('*') && listed.some(compile(glob));
+  };
+  return (globs: readonly string[]): readonly string[] =>
+    globs.filter((glob) => {
+      const found = known.get(glob) ?? isListed(glob);
+      known.set(glob, found);
+      return !found;
+    });
+}

@@ -46,6 +46,8 @@ export interface ClientView {
   readonly use: LimitUse | null;
   /** Names of models, with `*` for any characters; empty: all. */
   readonly models: readonly string[];
+  /** Those of `models` that match nothing of what LiteLLM listed when it was last asked. */
+  readonly unlistedModels: readonly string[];
   /** The clients file rules it, and no command changes it. */
   readonly inFile: boolean;
   readonly createdAt: string;

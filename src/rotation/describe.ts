@@ -31,6 +31,8 @@ export interface ViewSources {
   readonly inFlight: (id: string) => number;
   readonly targets: (client: string) => readonly TargetView[];
   readonly limitUse: (client: string) => LimitUse;
+  /** Which of these models match nothing that LiteLLM lists. */
+  readonly unlisted: (models: readonly string[]) => readonly string[];
   readonly schedule: Schedule;
 }
 
@@ -80,7 +82,8 @@ export function clientView(
     allowFrom: client.allowFrom,
     namesEndUsers: client.namesEndUsers,
     ...limitsOf(client, sources),
-    ...{ models: client.models, inFile: client.inFile },
+    ...{ models: client.models, unlistedModels: sources.unlisted(client.models) },
+    inFile: client.inFile,
     createdAt: new Date(client.createdAt).toISOString(),
     ...endOfClient(client, sources.now()),
     generations: shown
@@ -158,6 +161,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
       ...facts.store.warnings.map(storeWarning),
       ...clockWarnings(clock),
       ...clients.flatMap(limitWarnings),
+      ...unlistedWarnings(clients),
       ...facts.warnings(),
     ],
     next: nextSteps(clients),
@@ -208,6 +212,26 @@ function limitWarnings({ name, limits, use, inFile }: ClientView): readonly Warn
     },
   ];
 }
+
+/** One for all clients: where LiteLLM lists less than before there may be a hundred of them. */
+function unlistedWarnings(clients: readonly ClientView[]): readonly WarningView[] {
+  const found = clients.filter(({ unlistedModels }) => unlistedModels.length > 0);
+  const words = found
+    .slice(0, MOST_NAMED)
+    .map(({ name, unlistedModels }) => `${name} ${unlistedModels.slice(0, MOST_NAMED).join(', ')}`);
+  if (words.length === 0) return [];
+  const more = found.length > words.length ? `; and ${found.length - words.length} more` : '';
+  return [
+    {
+      code: 'models_not_listed',
+      message: `clients may use what LiteLLM does not list: ${words.join('; ')}${more}`,
+      hint: 'sidecar check lists its models; a name that is misspelled opens nothing',
+    },
+  ];
+}
+
+/** How many clients a warning names, and models of each. */
+const MOST_NAMED = 5;
 
 const callerCount = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);
 

@@ -173,7 +173,11 @@ async function setClient(
   );
   const notes = told.map(([field, words]) => `${field}: ${words}`);
   const client = viewOf(options, clientNamed(keeper, name));
-  return { client, cut: 0, notes: notes.length > 0 ? notes : ['it was so before'] };
+  if (notes.length === 0) notes.push('it was so before');
+  if (client.unlistedModels.length > 0) {
+    notes.push(`LiteLLM does not list: ${client.unlistedModels.join(', ')}`);
+  }
+  return { client, cut: 0, notes };
 }
 
 function idempotencyOf(key: string | undefined, request: unknown): Idempotency | undefined {

@@ -86,6 +86,8 @@ interface KeysOptions {
     cut(generation: string): number;
     /** What a client uses of its limits. */
     limitUse(client: string): LimitUse;
+    /** Which of these models match nothing that LiteLLM lists. */
+    unlisted(models: readonly string[]): readonly string[];
   };
   /** Whether the state folder is still this process's. */
   readonly mayWrite: () => boolean;

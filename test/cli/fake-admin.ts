@@ -163,6 +163,7 @@ export const client = (over: Partial<ClientView> = {}): ClientView => ({
   limits: null,
   use: null,
   models: [],
+  unlistedModels: [],
   inFile: false,
   createdAt: ago(90 * DAY),
   expiresAt: null,

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { AuditLine } from '../../src/keyring/audit.ts';
 import {
   addClient,
@@ -18,6 +18,8 @@ import { createStages } from '../support/stage.ts';
 
 const stage = createStages();
 const answering = { script: (peer: Peer) => peer.answer('200 OK', '{}') };
+const MODELS = '{"object":"list","data":[{"id":"gpt-4o"},{"id":"mock"}]}';
+const listing = { script: (peer: Peer) => peer.answer('200 OK', MODELS) };
 
 describe('a named client', () => {
   it('has a key of its own, and the scopes that it was given', async () => {
@@ -78,7 +80,7 @@ describe('a named client', () => {
   });
 
   it('may do what it is set to, at once, and status warns of what is nearly used', async () => {
-    const { sidecar } = await stage(answering);
+    const { sidecar } = await stage(listing);
     const ci = await addClient(sidecar, { name: 'ci', limits: { rpm: 2 }, models: ['gpt-4o*'] });
     expect([await outcomeOf(ci.as), await outcomeOf(ci.as)]).toEqual([200, 200]);
     expect(await outcomeOf(ci.as)).toBe('429 rate_limited');
@@ -113,8 +115,27 @@ describe('a named client', () => {
     expect(again.notes).toEqual(['it was so before']);
   });
 
+  it('is warned of where it may use what LiteLLM does not list', async () => {
+    const { sidecar } = await stage({ ...listing, models: ['gpt-4o', 'mock'] });
+    await addClient(sidecar, { name: 'ci', models: ['gpt-4o*', 'mok'] });
+    await vi.waitFor(async () =>
+      expect((await status(sidecar)).warnings).toMatchObject([
+        {
+          code: 'models_not_listed',
+          message: 'clients may use what LiteLLM does not list: ci mok',
+        },
+      ]),
+    );
+    expect((await clientOf(sidecar, 'ci')).unlistedModels).toEqual(['mok']);
+    const models = ['gpt-5*', 'mock'];
+    const { notes } = await setClient(sidecar, 'ci', { models });
+    expect(notes.at(-1)).toBe('LiteLLM does not list: gpt-5*');
+    await setClient(sidecar, 'ci', { models: ['mo*'] });
+    expect((await status(sidecar)).warnings).toEqual([]);
+  });
+
   it('has no limit of nothing, and no end where it is master', async () => {
-    const { sidecar } = await stage(answering);
+    const { sidecar } = await stage(listing);
     const ofMaster = await refused(sidecar, '/api/clients/master', { expires: '1h' }, 'PATCH');
     expect(ofMaster).toMatchObject({ status: 400, code: 'bad_expiry' });
     const mode = { limits: { mode: 'record' } };

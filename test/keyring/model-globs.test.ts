@@ -1,6 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LONGEST_MODEL, mayUseModels } from '../../src/keyring/model-globs.ts';
+import {
+  createUnlistedModels,
+  LONGEST_MODEL,
+  mayUseModels,
+} from '../../src/keyring/model-globs.ts';
+
+it('names and globs that match nothing of what is listed are found', () => {
+  const unlisted = createUnlistedModels(['gpt-4o', 'gpt-4o-mini', 'mock', 'openai/*']);
+  const all = ['gpt-4o', 'gpt-4o*', '*', '*mini', 'openai/gpt-5', 'openai/*', 'openai/o*'];
+  expect(unlisted(all)).toEqual([]);
+  const none = ['gpt-5', 'Gpt-4o', 'gpt-4o-m', 'mock-*', 'azure/*', '*-maxi'];
+  expect(unlisted([...none, 'mock', ...none])).toEqual([...none, ...none]);
+  expect(createUnlistedModels([])(['mock'])).toEqual(['mock']);
+});
 
 describe('a list of models', () => {
   it.each([

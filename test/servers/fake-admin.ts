@@ -42,6 +42,7 @@ export const CLIENT: ClientView = {
   limits: null,
   use: null,
   models: [],
+  unlistedModels: [],
   inFile: false,
   createdAt: AT,
   expiresAt: null,

@@ -193,11 +193,12 @@ function parseScope(text: string, before: readonly Scope[] | undefined = []): re
 
 /** A client on one screen: its rights, what it uses of its limits, and its valid keys. */
 async function renderClient(client: ClientView, terminal: Terminal, now: number): Promise<string> {
-  const { models, limits, inFile } = client;
+  const { models, unlistedModels, limits, inFile } = client;
   const over = limits?.mode === 'record' ? 'only recorded' : 'refused';
   const lines = [
     clientLine(client),
     `models: ${models.length === 0 ? 'all' : models.join(', ')}`,
+    ...(unlistedModels.length > 0 ? [`LiteLLM does not list: ${unlistedModels.join(', ')}`] : []),
     limits === null ? 'limits: none' : `limits: what is over one is ${over}`,
     ...(inFile ? ['the clients file rules it: no command changes it'] : []),
   ];

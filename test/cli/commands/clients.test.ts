@@ -43,7 +43,7 @@ const LIMITED = client({
   generations: [generation({ id: 'ci-1', client: 'ci' })],
 });
 const RECORDED = client({
-  ...{ name: 'web', inFile: true, models: ['mock'] },
+  ...{ name: 'web', inFile: true, models: ['mock'], unlistedModels: ['mock'] },
   limits: { rpm: null, parallel: null, tokensPerDay: null, usdPerDay: 0.5, mode: 'record' },
   use: {
     ...{ requestsLastMinute: 0, inFlight: 0, tokensToday: 0, usdToday: 1.25 },
