@@ -202,7 +202,9 @@ class RequestBody extends Readable {
       else upload.check.end(() => this.#sendLast());
     };
     const onClose = (): void => {
-      if (!source.complete) this.destroy(new Error('the client left in the middle of its body'));
+      if (source.complete) return;
+      upload.check?.close();
+      this.destroy(new Error('the client left in the middle of its body'));
     };
     this.#detach = () => {
       source.off('data', onData).off('end', onEnd).off('close', onClose);
