@@ -64,6 +64,29 @@ export interface ClientView {
   readonly nextRotationAt: string | null;
 }
 
+/** A client as the clients file would have it. */
+export interface ExportedClient
+  extends Pick<
+    ClientView,
+    'name' | 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers' | 'limits' | 'models' | 'inFile'
+  > {
+  /** Those that are valid. A digest opens nothing, and is shown here alone. */
+  readonly keys: readonly {
+    readonly id: string;
+    /** `sha256:` and hex. */
+    readonly digest: string;
+    /** Of a retiring one: until when it is good at the latest. */
+    readonly validUntil: string | null;
+  }[];
+}
+
+/** All clients but `master`, which stands in no file. */
+export interface ClientsFileView {
+  readonly clients: readonly ExportedClient[];
+  /** Clients that a file would let in again, or that have no key. */
+  readonly leftOut: readonly string[];
+}
+
 export interface TargetView {
   /** `file:/run/keys/master`, `dotenv:/srv/app/.env#OPENAI_API_KEY`. */
   readonly target: string;
@@ -187,6 +210,8 @@ export interface KeyAdmin {
   status(): StatusView;
   clients(): readonly ClientView[];
   client(name: string): ClientView;
+  /** What a clients file with the same clients says. */
+  clientsFile(): ClientsFileView;
   who(generation: string): WhoView;
   rotate(request: RotateRequest, by: Actor): Promise<RotateView>;
   rollback(client: string, by: Actor): Promise<ChangeView>;

@@ -1,5 +1,7 @@
+import { MASTER } from '../client-name.ts';
 import { isoOrNull } from '../config/units.ts';
 import { LIMITED, type LimitUse, limitShares, NEARLY_USED } from '../keyring/client-limits.ts';
+import { showDigest } from '../keyring/key.ts';
 import {
   type Client,
   endOf,
@@ -11,8 +13,10 @@ import {
 } from '../keyring/keyring.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import type {
+  ClientsFileView,
   ClientView,
   GenerationView,
+  LimitsView,
   StatusView,
   TargetView,
   WarningView,
@@ -96,9 +100,13 @@ export function clientView(
 }
 
 function limitsOf({ name, limits }: Client, { limitUse }: ViewSources) {
-  if (limits === undefined) return { limits: null, use: null };
+  return { limits: limitsView(limits), use: limits === undefined ? null : limitUse(name) };
+}
+
+function limitsView(limits: Client['limits']): LimitsView | null {
+  if (limits === undefined) return null;
   const { rpm = null, parallel = null, tokensPerDay = null, usdPerDay = null, mode } = limits;
-  return { limits: { rpm, parallel, tokensPerDay, usdPerDay, mode }, use: limitUse(name) };
+  return { rpm, parallel, tokensPerDay, usdPerDay, mode };
 }
 
 function endOfClient({ disabled, expiresAt }: Client, now: number) {
@@ -275,5 +283,24 @@ export function clockWords({ byMs, onTrial }: ClockJump): {
   return {
     message: `${much} the time that has passed`,
     hint: 'no deadline moved: set the clock right, or restart the sidecar if it is right now',
+  };
+}
+
+/** What a clients file with the same clients says. */
+export function clientsFileView({ clients }: Keyring): ClientsFileView {
+  const named = [...clients.values()].filter(({ name, removed }) => !removed && name !== MASTER);
+  const isIn = ({ disabled, generations }: Client): boolean => !disabled && generations.length > 0;
+  return {
+    clients: named.filter(isIn).map((client) => ({
+      ...{ name: client.name, scopes: client.scopes, allowFrom: client.allowFrom },
+      ...{ namesEndUsers: client.namesEndUsers, limits: limitsView(client.limits) },
+      ...{ models: client.models, inFile: client.inFile, expiresAt: isoOrNull(client.expiresAt) },
+      keys: client.generations.map((each) => ({
+        id: idOf(client.name, each.number),
+        digest: showDigest(each.digest),
+        validUntil: isoOrNull(endOf(each)),
+      })),
+    })),
+    leftOut: named.filter((client) => !isIn(client)).map(({ name }) => name),
   };
 }

@@ -31,6 +31,7 @@ import {
   type SetClientRequest,
 } from './admin.ts';
 import {
+  clientsFileView,
   clientView,
   generationView,
   type StatusFacts,
@@ -77,6 +78,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     status: () => statusView(clients(), options.status),
     clients,
     client: (name) => viewOf(options, clientNamed(keeper, name)),
+    clientsFile: () => clientsFileView(keeper.keyring()),
     who(id) {
       const { client, generation } = generationNamed(keeper, id);
       return whoView(keeper.keyring(), client, generation, sources);

@@ -26,10 +26,6 @@ function digestHint(text: string): string {
   return 'that is a key itself, and whoever reads this file has it: make a new one';
 }
 
-/** As it is written in a file. */
-export const showDigest = (digest: string): string =>
-  `sha256:${Buffer.from(digest, 'base64url').toString('hex')}`;
-
 const INSTANT =
   /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?) ?([Zz]|[+-]\d\d:\d\d))?$/;
 

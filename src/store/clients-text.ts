@@ -28,6 +28,8 @@ export interface ClientsFileMistake {
   readonly column: number;
   /** `ci.limits.rpm must be …`, in words for the operator. */
   readonly message: string;
+  /** A file with keys is not there, which need not be where the clients file is only checked. */
+  readonly isAbsentKeysFile?: true;
 }
 
 /** A client as it stands in the text: what its keys file holds is not known yet. */

@@ -90,8 +90,10 @@ async function readKeyFiles(path: string, text: string, written: readonly Writte
     const { digests, faults } =
       'fault' in file ? { digests: [], faults: [file.fault] } : keysIn(file.text);
     found.clients.push({ ...client, digests });
+    const isAbsent = 'fault' in file && file.kind === 'missing';
     for (const fault of faults) {
-      found.mistakes.push(mistakeAt(text, client.offset, `${client.name}.keys_file: ${fault}`));
+      const mistake = mistakeAt(text, client.offset, `${client.name}.keys_file: ${fault}`);
+      found.mistakes.push(isAbsent ? { ...mistake, isAbsentKeysFile: true } : mistake);
     }
   }
   return found;

@@ -56,6 +56,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
     status: noting('status', statusView()),
     clients: noting('clients', [client()]),
     client: noting('client', client()),
+    clientsFile: noting('clientsFile', { clients: [], leftOut: [] }),
     who: noting('who', whoView()),
     rotate: noting('rotate', Promise.resolve(rotateView())),
     rollback: noting('rollback', Promise.resolve(changeView())),

@@ -110,6 +110,7 @@ export function fakeAdmin(changes: Partial<KeyAdmin> = {}): FakeAdmin {
     status: () => note('status', [], STATUS),
     clients: () => note('clients', [], [CLIENT]),
     client: (name) => note('client', [name], CLIENT),
+    clientsFile: () => note('clientsFile', [], { clients: [], leftOut: [] }),
     who: (generation) => note('who', [generation], WHO),
     rotate: (request, by) => Promise.resolve(note('rotate', [request, by], ROTATED)),
     addClient: (request, by) => Promise.resolve(note('addClient', [request, by], ROTATED)),

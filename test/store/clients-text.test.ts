@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { digestOf, generateKey } from '../../src/keyring/key.ts';
-import { showDigest } from '../../src/store/clients-file.ts';
+import { digestOf, generateKey, showDigest } from '../../src/keyring/key.ts';
 import { createClientsReader } from '../../src/store/clients-text.ts';
 
 const KEY = showDigest(digestOf('one'));

@@ -10,6 +10,7 @@ import { didYouMean, JSON_FLAG, type JsonFlag, parseClient, wants } from '../opt
 import { showAgo, showUntil } from '../phrases.ts';
 import { type Cell, renderColumns } from '../table.ts';
 import { CommandError, EXIT, type Terminal } from '../terminal.ts';
+import { addFileCommands } from './clients-file.ts';
 
 const HELP = `
 Each client has keys, scopes, and if you like an end and addresses of its own: different keys for
@@ -93,10 +94,11 @@ const SWITCHES = {
 } as const;
 
 /** `sidecar clients`: the named holders of keys. */
-export const clientsCommand: CommandDefinition = (program, { show }) => {
+export const clientsCommand: CommandDefinition = (program, context) => {
+  const { show } = context;
   const clients = program
     .command('clients')
-    .description('list, add, change, disable, enable or remove the holders of keys')
+    .description('the holders of keys: list, add and change them, or check their file')
     .addHelpText('after', HELP);
   clients
     .command('list')
@@ -139,6 +141,7 @@ export const clientsCommand: CommandDefinition = (program, { show }) => {
         (view, terminal, now) => renderChange(terminal, `${name} is set`, view, now),
       );
     });
+  addFileCommands(clients, context);
   for (const to of ['disable', 'enable'] as const) {
     clients
       .command(to)

@@ -72,6 +72,7 @@ const HANDLERS: { readonly [R in AdminRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
   'GET /api/config': ({ settings }) => settings(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
+  'GET /api/clients-file': ({ admin }) => admin.clientsFile(),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
     const { name, scopes = ['inference'], expires, allowFrom = [], namesEndUsers = false } = body;
     const { limits = {}, models = [] } = body;

@@ -558,7 +558,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 23);
+    expect(hints).toHaveLength(1 + 24);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -568,7 +568,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(23);
+    expect(json['hints']).toHaveLength(24);
   });
 
   it.each([
