@@ -4,6 +4,7 @@ import {
   type LimitUse,
   limitShares,
   NEARLY_USED,
+  percentOf,
 } from '../keyring/client-limits.ts';
 import type { ClientView } from '../rotation/admin.ts';
 import { showTokens, showUntil } from './phrases.ts';
@@ -96,7 +97,7 @@ const usedWords = ({ name, amount }: UsedLimit, use: LimitUse): string =>
 const styleOf = (share: number): Style =>
   share >= 1 ? 'red' : share >= NEARLY_USED ? 'yellow' : 'dim';
 
-const percent = (share: number): string => `${Math.floor(share * 100)} %`;
+const percent = (share: number): string => `${percentOf(share)} %`;
 
 /** How many clients `sidecar status` tells of. */
 const MOST_SHOWN = 10;

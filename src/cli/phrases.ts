@@ -77,12 +77,15 @@ export function goodUntil(generation: GenerationView, now: number): string {
 
 /** Until when a key of this client opens anything, which may not be for the key to say. */
 export function goodUntilOf(
-  client: WhoView['client'],
+  client: (NonNullable<WhoView['client']> & { readonly inFile?: boolean }) | null,
   generation: GenerationView,
   now: number,
 ): string {
   const isValid = generation.state === 'active' || generation.state === 'retiring';
   const { state, expiresAt } = client ?? { state: 'enabled', expiresAt: null };
+  if (client?.inFile === true && generation.state === 'active' && state === 'enabled') {
+    return 'good until it leaves the clients file';
+  }
   if (!isValid || state === 'enabled') return goodUntil(generation, now);
   if (state === 'disabled') return 'refused: its client is disabled';
   return `refused: its client expired${expiresAt === null ? '' : ` ${showUntil(expiresAt, now)}`}`;

@@ -75,6 +75,9 @@ const USE_OF: { readonly [Each in Limited]: keyof LimitUse } = {
   ...{ tokensPerDay: 'tokensToday', usdPerDay: 'usdToday' },
 };
 
+/** Whole percents of a share, down: what is not used up is not told as 100 %. */
+export const percentOf = (share: number): number => Math.floor(Math.round(share * 1e6) / 1e4);
+
 /** From this share of a limit on, an operator should know of it. */
 export const NEARLY_USED = 0.8;
 

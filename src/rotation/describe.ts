@@ -1,6 +1,12 @@
 import { MASTER } from '../client-name.ts';
 import { isoOrNull } from '../config/units.ts';
-import { LIMITED, type LimitUse, limitShares, NEARLY_USED } from '../keyring/client-limits.ts';
+import {
+  LIMITED,
+  type LimitUse,
+  limitShares,
+  NEARLY_USED,
+  percentOf,
+} from '../keyring/client-limits.ts';
 import { showDigest } from '../keyring/key.ts';
 import {
   type Client,
@@ -208,7 +214,7 @@ function limitWarnings({ name, limits, use, inFile }: ClientView): readonly Warn
   const shares = limitShares(limits, use);
   const near = LIMITED.flatMap((limit) => {
     const share = shares[limit] ?? 0;
-    return share < NEARLY_USED ? [] : [`${Math.floor(share * 100)} % of its ${LIMIT_WORDS[limit]}`];
+    return share < NEARLY_USED ? [] : [`${percentOf(share)} % of its ${LIMIT_WORDS[limit]}`];
   });
   if (near.length === 0) return [];
   const raise = inFile ? 'the clients file raises them' : `sidecar clients set ${name} raises them`;

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { percentOf } from '../../keyring/client-limits.ts';
 import {
   createUsageDatabase,
   USAGE_COLUMNS,
@@ -212,7 +213,7 @@ const COLUMNS: readonly NumberColumn[] = [
 ];
 
 const showShare = (share: number | null): string =>
-  share === null ? '-' : `${Math.floor(share * 100)} %`;
+  share === null ? '-' : `${percentOf(share)} %`;
 
 async function tableOf(report: UsageReport, terminal: Terminal): Promise<string> {
   const { by, rows, total } = report;
