@@ -85,13 +85,24 @@ const NO_SCOPES: ReadonlySet<Scope> = new Set();
 export function snapshotOf({ clients, tombstones }: Keyring): KeyringSnapshot {
   const valid = new Map<string, KnownKey>();
   for (const client of clients.values()) {
-    for (const [digest, key] of validOf(client)) valid.set(digest, key);
+    for (const [digest, key] of knownOf(client)) valid.set(digest, key);
   }
   const ended = (digest: string): KnownKey | undefined => {
     const tombstone = tombstones.get(digest);
     return tombstone && keyOfTombstone(tombstone);
   };
   return { byDigest: { get: (digest) => valid.get(digest) ?? ended(digest) } };
+}
+
+/** A client is immutable, so that of a thousand those that did not change cost nothing. */
+const KNOWN = new WeakMap<Client, readonly (readonly [digest: string, key: KnownKey])[]>();
+
+function knownOf(client: Client): readonly (readonly [digest: string, key: KnownKey])[] {
+  const before = KNOWN.get(client);
+  if (before !== undefined) return before;
+  const known = [...validOf(client)];
+  KNOWN.set(client, known);
+  return known;
 }
 
 function* validOf(client: Client): Generator<readonly [digest: string, key: KnownKey]> {
