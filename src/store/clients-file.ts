@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { blocks, modelGlob } from '../config/kinds.ts';
 import { amount, dollars, got, type Kind, type Reading, wrong } from '../config/units.ts';
 import { LIMIT_MODES } from '../keyring/client-limits.ts';
-import { digestOf, isWellFormedKey } from '../keyring/key.ts';
+import { digestOf } from '../keyring/key.ts';
 import { MOST_VALID, SCOPES } from '../keyring/keyring.ts';
 import { mayHoldKey } from '../text/safe.ts';
 
@@ -22,7 +22,7 @@ export function readDigest(text: string): Reading<string> {
 
 function digestHint(text: string): string {
   if (/^[0-9a-f]{64}$/i.test(text)) return 'put sha256: before it';
-  if (!mayHoldKey(text) && !isWellFormedKey(text)) return '';
+  if (!text.startsWith('sk-') && !mayHoldKey(text)) return '';
   return 'that is a key itself, and whoever reads this file has it: make a new one';
 }
 
