@@ -1,13 +1,17 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ClientView } from '../../src/rotation/admin.ts';
 import { addClient, adminCall } from '../support/admin.ts';
 import { ask, bodyOf, get, post } from '../support/ask.ts';
 import type { Script } from '../support/fake-upstream.ts';
 import type { Sidecar } from '../support/sidecar.ts';
 import { createStages, eventually, series } from '../support/stage.ts';
 import { sayUsage } from '../support/usage.ts';
-import { accept, closed, opened, openWebSocket } from '../support/websocket.ts';
+import { accept, closed, opened, openWebSocket, refused } from '../support/websocket.ts';
 
 const stage = createStages();
 
@@ -230,6 +234,55 @@ describe('a budget', () => {
     const { response, text } = await post(ci);
     expect(response.headers['x-should-retry']).toBe('false');
     expect(text).toContain('16 answers did not say it');
+  });
+});
+
+describe('a WebSocket', () => {
+  it('is refused where a budget is spent, and keeps a mean back of it when it is over', async () => {
+    const { sidecar, ci, upstream } = await start({ usdPerDay: 0.1 }, null);
+    for (let nth = 0; nth < 16; nth += 1) {
+      const socket = openWebSocket(ci);
+      const server = await accept(await upstream.next());
+      await opened(socket);
+      server.close();
+      await linesOf(sidecar, nth + 1);
+    }
+    const { response, text } = await refused(openWebSocket(ci));
+    expect(response.statusCode).toBe(429);
+    expect(response.headers['x-should-retry']).toBe('false');
+    expect(text).toContain('usd_per_day: the $0.1');
+  });
+});
+
+describe('a client', () => {
+  it('that is removed and made anew begins with a full bucket', async () => {
+    const { sidecar, ci } = await start({ rpm: 1 });
+    await get(ci);
+    expect((await get(ci)).response.statusCode).toBe(429);
+    const removed = await adminCall(sidecar, 'DELETE', '/api/clients/ci?force=true');
+    expect(removed.status).toBe(200);
+    // The keyring is looked at by a request.
+    await get(sidecar);
+    const { as: again } = await addClient(sidecar, { name: 'ci', limits: { rpm: 1 } });
+    expect((await get(again)).response.statusCode).toBe(200);
+  });
+
+  it('that gets a budget is asked what it used today before this start', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sidecar-limits-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const settings = { SIDECAR_STATE: join(folder, 'state'), SIDECAR_USAGE_KEEP: '400d' };
+    const before = await stage({ script: sayUsage, settings });
+    const { as: ci } = await addClient(before.sidecar, { name: 'ci' });
+    await post(ci);
+    await before.sidecar.stop();
+    const { sidecar } = await stage({ script: sayUsage, settings });
+    const as = { ...sidecar, key: ci.key };
+    const used = async () =>
+      ((await adminCall(sidecar, 'GET', '/api/clients/ci')).body as ClientView).use?.tokensToday;
+    await adminCall(sidecar, 'PATCH', '/api/clients/ci', { body: { limits: { tokensPerDay: 1 } } });
+    await get(as);
+    while ((await used()) !== 30);
+    expect((await post(as)).response.statusCode).toBe(429);
   });
 });
 
