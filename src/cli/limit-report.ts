@@ -90,9 +90,13 @@ function usedOf({ limits, use }: ClientView): readonly UsedLimit[] {
   });
 }
 
-/** `1.2M of 2M` */
-const usedWords = ({ name, amount }: UsedLimit, use: LimitUse): string =>
-  `${WORDS[name].show(WORDS[name].used(use))} of ${WORDS[name].show(amount)}`;
+/** `1.2M of 2M (20k reserved)` */
+function usedWords({ name, amount }: UsedLimit, use: LimitUse, unit = ''): string {
+  const { show, used, reserved } = WORDS[name];
+  const kept = reserved?.(use) ?? 0;
+  const behind = kept > 0 ? ` (${show(kept)} reserved)` : '';
+  return `${show(used(use))} of ${show(amount)}${unit}${behind}`;
+}
 
 const styleOf = (share: number): Style =>
   share >= 1 ? 'red' : share >= NEARLY_USED ? 'yellow' : 'dim';
@@ -111,8 +115,8 @@ export function limitLines(clients: readonly ClientView[]): readonly LabelledLin
     .sort((one, other) => other.most - one.most);
   const lines = limited.slice(0, MOST_SHOWN).map(({ client, used, most }): LabelledLine => {
     const { name, use, limits } = client;
-    const words = used.map(
-      (each) => `${usedWords(each, use as LimitUse)} ${WORDS[each.name].short}`,
+    const words = used.map((each) =>
+      usedWords(each, use as LimitUse, ` ${WORDS[each.name].short}`),
     );
     const recorded = limits?.mode === 'record' ? ' (recorded only)' : '';
     return {
@@ -141,12 +145,11 @@ export async function renderLimits(
   if (use === null) return '';
   const midnight = new Date((Math.floor(now / DAY_MS) + 1) * DAY_MS).toISOString();
   const rows = usedOf(client).map((each): readonly Cell[] => {
-    const { title, show, reserved } = WORDS[each.name];
-    const kept = reserved?.(use) ?? 0;
+    const { title, reserved } = WORDS[each.name];
     const style = styleOf(each.share);
     return [
       title,
-      `${usedWords(each, use)}${kept > 0 ? `, ${show(kept)} reserved` : ''}`,
+      usedWords(each, use),
       { text: barOf(Math.min(1, each.share), BAR), style },
       { text: percent(each.share), style },
       // Only what is counted by the day begins anew at an instant.

@@ -10,16 +10,17 @@ import {
   sameLimits,
 } from '../../src/keyring/client-limits.ts';
 
+const USED = { ...NO_USE, requestsLastMinute: 30, inFlight: 4, tokensToday: 100, usdToday: 6 };
 const NONE = { rpm: null, parallel: null, tokensPerDay: null, usdPerDay: null };
 
 describe('the share of a limit', () => {
   it('is that of what the limit counts', () => {
-    const use = { ...NO_USE, requestsLastMinute: 30, inFlight: 4, tokensToday: 100, usdToday: 6 };
+    const use = { ...USED, reservedTokens: 25, reservedUsd: 0.5 };
     const limits = { rpm: 60, parallel: 4, tokensPerDay: 1000, usdPerDay: 5 };
     expect(limitShares(limits, use)).toEqual({
-      ...{ rpm: 0.5, parallel: 1, tokensPerDay: 0.1, usdPerDay: 1.2 },
+      ...{ rpm: 0.5, parallel: 1, tokensPerDay: 0.125, usdPerDay: 1.3 },
     });
-    expect(limitShares({ ...NONE, usdPerDay: 5 }, use)).toEqual({ usdPerDay: 1.2 });
+    expect(limitShares({ ...NONE, usdPerDay: 5 }, use)).toEqual({ usdPerDay: 1.3 });
     expect(limitShares(NONE, use)).toEqual({});
   });
 
