@@ -334,7 +334,11 @@ function skipPlain(chunk: Buffer, start: number): number {
 function quoteNear(chunk: Buffer, start: number): number {
   const near = Math.min(start + NEAR, chunk.length);
   let at = start;
-  while (at < near && chunk[at] !== QUOTE) at += chunk[at] === BACKSLASH ? 2 : 1;
+  while (at < near) {
+    const byte = chunk[at];
+    if (byte === QUOTE) break;
+    at += byte === BACKSLASH ? 2 : 1;
+  }
   return at;
 }
 
