@@ -212,8 +212,14 @@ const newClient = (wanted: FileClient, lastNumber: number, createdAt: number): C
 
 /** Nobody waits for a file's key to be published: who wrote the file has it. */
 const keyOfFile = (digest: string, number: number, now: number): Generation => ({
-  ...{ number, digest, state: 'active', origin: 'declared', createdAt: now, publishedAt: now },
-  ...{ afterCompromise: false, retirement: undefined },
+  number,
+  digest,
+  state: 'active',
+  origin: 'declared',
+  createdAt: now,
+  publishedAt: now,
+  afterCompromise: false,
+  retirement: undefined,
 });
 
 const asActive = (each: Generation, now: number): Generation =>

@@ -16,7 +16,7 @@ import {
 } from 'yaml';
 import type * as z from 'zod';
 import { isClientName, MASTER } from '../client-name.ts';
-import { type FileClient, SCOPES } from '../keyring/keyring.ts';
+import { type FileClient, SCOPES, type Scope } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
 import { oneLine, redact } from '../text/safe.ts';
 import { CLIENT_MEMBERS, membersAt } from './clients-file.ts';
@@ -36,9 +36,8 @@ export interface ClientsFileMistake {
 export interface WrittenClient extends FileClient {
   /** The path that `keys_file` says; then there are no digests here. */
   readonly keysFile: string | undefined;
-  /** Where its name stands, and each of its digests. */
+  /** Where its name stands. */
   readonly offset: number;
-  readonly digestOffsets: readonly number[];
 }
 
 /** All clients of a text, or all of its mistakes. */
@@ -57,7 +56,7 @@ interface Slip {
 interface Piece {
   readonly clients: readonly WrittenClient[];
   readonly slips: readonly Slip[];
-  /** Of all that stand there, good or not. */
+  /** Of those that are at fault. */
   readonly names: readonly Name[];
 }
 
@@ -143,13 +142,12 @@ function toText(
   const names = new Set<string>();
   for (const [start, piece] of pieces) {
     for (const slip of piece.slips) slips.push({ ...slip, offset: start + slip.offset });
-    for (const { name, offset } of piece.names) {
+    for (const { name, offset } of [...piece.clients, ...piece.names]) {
       if (names.has(name)) slips.push({ offset: start + offset, message: TWICE });
       names.add(name);
     }
     for (const client of piece.clients) {
-      const digestOffsets = client.digestOffsets.map((each) => start + each);
-      clients.push({ ...client, offset: start + client.offset, digestOffsets });
+      clients.push({ ...client, offset: start + client.offset });
     }
   }
   slips.sort((one, other) => one.offset - other.offset);
@@ -253,18 +251,26 @@ function clientsIn({ contents }: Document.Parsed): unknown {
 const offsetOf = (node: unknown): number => (isNode(node) ? (node.range?.[0] ?? 0) : 0);
 
 function readClients(document: Document.Parsed, pairs: readonly Pair[]): Piece {
-  const found = pairs.map((pair) => readClient(document, pair));
-  return {
-    clients: found.flatMap(({ client }) => client ?? []),
-    slips: found.flatMap(({ slips }) => slips),
-    // Within one piece the parser refuses a name that stands there twice.
-    names: pairs.map(({ key }) => ({ name: nameIn(key), offset: offsetOf(key) })),
-  };
+  const clients: WrittenClient[] = [];
+  const slips: Slip[] = [];
+  const names: Name[] = [];
+  for (const pair of pairs) {
+    const found = readClient(document, pair);
+    if (Array.isArray(found)) {
+      slips.push(...found);
+      names.push({ name: nameIn(pair.key), offset: offsetOf(pair.key) });
+    } else {
+      // What is kept of a thousand clients is no larger than it must be.
+      if (pairs.length === 1) return { ...NOTHING, clients: [found] };
+      clients.push(found);
+    }
+  }
+  return { clients, slips, names };
 }
 
 const nameIn = (key: unknown): string => (isScalar(key) ? String(key.value) : '');
 
-function readClient(document: Document.Parsed, { key, value }: Pair) {
+function readClient(document: Document.Parsed, { key, value }: Pair): WrittenClient | Slip[] {
   const name = nameIn(key);
   const offset = offsetOf(key);
   const shown = isClientName(name) ? name : 'a client';
@@ -275,24 +281,36 @@ function readClient(document: Document.Parsed, { key, value }: Pair) {
       slipsOf(issue, value, shown, offset),
     ),
   ];
-  if (!result.success || slips.length > 0) return { client: undefined, slips };
-  const { keys = [], keys_file, scopes = ['inference'], ...rest } = result.data;
-  const list = isMap(value) ? value.get('keys') : undefined;
-  const digestOffsets = isCollection(list) ? list.items.map(offsetOf) : [];
-  const client: WrittenClient = {
-    ...{ name, digests: keys, keysFile: keys_file, offset, digestOffsets },
-    scopes: SCOPES.filter((scope) => scopes.includes(scope)),
-    ...{ allowFrom: rest.allow_from ?? [], expiresAt: rest.expires, limits: rest.limits },
-    ...{ namesEndUsers: rest.names_end_users ?? false, models: rest.models ?? [] },
-  };
+  if (!result.success || slips.length > 0) return slips;
+  const { keys = [], scopes = ['inference'], ...rest } = result.data;
   const twice = keys.findIndex((digest, at) => keys.indexOf(digest) !== at);
-  if (twice < 0) return { client, slips };
-  const again = {
-    offset: digestOffsets[twice] ?? offset,
-    message: `${name}.keys has this key twice`,
+  if (twice >= 0) {
+    const place = nodeAt(value, ['keys', twice]);
+    return [{ offset: offsetOf(place), message: `${shown}.keys has this key twice` }];
+  }
+  return {
+    name,
+    digests: keys,
+    keysFile: rest.keys_file,
+    scopes: SCOPE_LISTS.find((list) => isSameSet(list, scopes)) ?? scopes,
+    allowFrom: rest.allow_from ?? NONE,
+    expiresAt: rest.expires,
+    namesEndUsers: rest.names_end_users ?? false,
+    limits: rest.limits,
+    models: rest.models ?? NONE,
+    offset,
   };
-  return { client: undefined, slips: [again] };
 }
+
+const NONE: readonly string[] = [];
+/** Every list of scopes, in the order of `SCOPES`: a thousand clients share them. */
+const SCOPE_LISTS: readonly (readonly Scope[])[] = Array.from(
+  { length: 2 ** SCOPES.length },
+  (_, bits) => SCOPES.filter((_scope, at) => (bits >> at) % 2 === 1),
+);
+
+const isSameSet = (list: readonly Scope[], scopes: readonly Scope[]): boolean =>
+  list.every((scope) => scopes.includes(scope)) && scopes.every((scope) => list.includes(scope));
 
 function keysFaults(members: unknown, client: string): string[] {
   if (!isMap(members)) return [];

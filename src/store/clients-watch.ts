@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { keyTextFault } from '../config/kinds.ts';
 import { readText } from '../config/text-file.ts';
-import { checkDeclaredKey, digestOf } from '../keyring/key.ts';
+import { checkDeclaredKey, digestOf, showDigest } from '../keyring/key.ts';
 import type { FileClient } from '../keyring/keyring.ts';
 import { createWatch, type Watch, type WatchOptions } from '../watch.ts';
 import { readDigest } from './clients-file.ts';
@@ -53,15 +53,18 @@ export function openClientsFile(path: string) {
       const mistakes = [...written.mistakes, ...keys.mistakes];
       if (mistakes.length > 0) return faulty(mistakes, mark);
       const mistake: ClientsReading['mistake'] = (name, digest, message) => {
-        const client = written.clients.find((each) => each.name === name);
-        const place = client?.digests.indexOf(digest ?? '') ?? -1;
-        const offset = client?.digestOffsets[place] ?? client?.offset ?? 0;
-        return mistakeAt(text, offset, `${name}: ${message}`);
+        const { offset = 0 } = written.clients.find((each) => each.name === name) ?? {};
+        const at = digest === undefined ? -1 : placeOf(text.slice(offset), digest);
+        return mistakeAt(text, offset + Math.max(at, 0), `${name}: ${message}`);
       };
       return { clients: keys.clients, mistakes, mistake, mark };
     },
   };
 }
+
+/** Where a digest stands in a text, in either of its forms; below 0: in a file with keys. */
+const placeOf = (text: string, digest: string): number =>
+  text.search(new RegExp(`sha256:(?:${showDigest(digest).slice(7)}|${digest})`, 'i'));
 
 function faulty(mistakes: readonly ClientsFileMistake[], mark: string): ClientsReading {
   const mistake = (client: string, _digest: unknown, message: string): ClientsFileMistake => ({

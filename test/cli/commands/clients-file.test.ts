@@ -58,7 +58,7 @@ test('clients check: every mistake with its place, and exit code 64', async () =
       '(did you mean 5?)\nsidecar: the clients file has a mistake\n',
   );
   const twice = await check(text.replace('5$', '5'));
-  expect(twice.stderr).toContain('clients.yaml:3:16: dev: this key is one of ci\n');
+  expect(twice.stderr).toContain('clients.yaml:3:17: dev: this key is one of ci\n');
 });
 
 test('clients check --json: one document, whatever there is', async () => {
