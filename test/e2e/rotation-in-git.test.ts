@@ -52,6 +52,10 @@ describe('a rotation in git, as docs/clients.md has it', () => {
         .replaceAll('sha256:<the old one>', digests.old)
         .replaceAll('sha256:<the new one>', digests.new),
     );
+  const gauge = async (name: string): Promise<string | undefined> =>
+    new RegExp(`^litellm_sidecar_clients_file_${name} (\\S+)$`, 'm').exec(
+      await sidecar.metrics(),
+    )?.[1];
   const tried = (key: string) => outcomeOf({ ...sidecar, key });
 
   beforeAll(async () => {
@@ -97,6 +101,8 @@ describe('a rotation in git, as docs/clients.md has it', () => {
       return client;
     });
 
+    const hash = await gauge('hash');
+
     // 1. A key and its digest.
     digests.new = succeeded(await shell(commands[0] ?? '')).trim();
     keys.new = (await readFile(join(folder, 'ci.key'), 'utf8')).trim();
@@ -109,6 +115,8 @@ describe('a rotation in git, as docs/clients.md has it', () => {
     succeeded(await shell(commands[1] ?? ''));
     await vi.waitFor(async () => expect(await tried(keys.new)).toBe(200), WITHIN);
     expect(await tried(keys.old)).toBe(200);
+
+    await vi.waitFor(async () => expect(await gauge('hash')).not.toBe(hash), WITHIN);
 
     // 3. The client moves, and from then on nobody comes with the old key.
     presented = keys.new;
@@ -148,6 +156,7 @@ describe('a rotation in git, as docs/clients.md has it', () => {
   });
 
   it('is not undone by git revert: a key that is gone stays so', async () => {
+    const hash = await gauge('hash');
     succeeded(await shell('git revert --no-edit HEAD'));
     await vi.waitFor(async () => {
       const { warnings } = JSON.parse(
@@ -155,6 +164,8 @@ describe('a rotation in git, as docs/clients.md has it', () => {
       ) as StatusView;
       expect(warnings.map(({ code }) => code)).toEqual(['clients_file_mistaken']);
     }, WITHIN);
+    await vi.waitFor(async () => expect(await gauge('up')).toBe('0'), WITHIN);
+    expect(await gauge('hash')).toBe(hash);
     expect(await tried(keys.old)).toBe('401 revoked_key');
     expect(await tried(keys.new)).toBe(200);
   });

@@ -134,6 +134,7 @@ describe('without a state', () => {
     'rollback',
     'revoke master-1 --compromised',
     'clients add ci',
+    'clients set master --rpm 5',
     'clients disable master',
     'clients enable master',
     'clients remove master',
