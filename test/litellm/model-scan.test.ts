@@ -63,6 +63,17 @@ describe('a JSON body', () => {
     ['{"model":1}', unreadable('"model" is no text')],
   ])('%s', (text, verdict) => expect(scanText(text)).toEqual(verdict));
 
+  it('has strings of any length, with escapes anywhere', () => {
+    for (let length = 0; length < 200; length++) {
+      const text = 'x'.repeat(length);
+      for (const user of [`${text}"`, `${text}\\`, `${text}\\"${text}"`, `${text}"${text}\\\\`]) {
+        expect(scanText(JSON.stringify({ user, model: 'evil' }))).toEqual(denied('evil'));
+        const nested = { a: [user, { model: 'evil' }], model: 'mock' };
+        expect(scanText(JSON.stringify(nested))).toBe('passes');
+      }
+    }
+  });
+
   it.each<[string, unknown]>([
     ['"fallbacks":["gpt-4o","mock"]', 'passes'],
     ['"fallbacks":["mock","evil"]', denied('evil')],
@@ -188,6 +199,8 @@ const models = fc.constantFrom('mock', 'gpt-4o', 'evil', 'gpt-3', 'mock2');
 const text = fc.oneof(
   fc.string(),
   fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', ':', 'model', 'x'), maxLength: 80 }),
+  // Of which not each byte is looked at.
+  fc.string({ unit: fc.constantFrom('"', '\\', 'x'.repeat(40), 'y'), maxLength: 12 }),
 );
 const other = fc
   .tuple(text, fc.jsonValue())

@@ -1,4 +1,4 @@
-import { gzipSync } from 'node:zlib';
+import * as zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { type Decision, decide } from '../../src/proxy/decide.ts';
 import type { BodyCheck } from '../../src/proxy/model-check.ts';
@@ -6,6 +6,7 @@ import type { Refusal } from '../../src/refusal.ts';
 import { headOf } from '../support/heads.ts';
 import { knownKey, policyWith, snapshotOf } from '../support/policies.ts';
 
+const { gzipSync } = zlib;
 const KEY = 'sk-of-a-client-with-models';
 const policy = policyWith({
   admission: {
@@ -203,6 +204,16 @@ describe('a body', () => {
     expect(refusals[0]?.message).toContain(why);
   });
 
+  it('has to name a model, as LiteLLM looks at a query on some routes only', () => {
+    const decision = judge('POST /v1/messages?model=mock', JSON_BODY);
+    if (decision.kind !== 'forward') throw new Error('refused');
+    const told: string[] = [];
+    const check = decision.models?.body?.(({ message }) => told.push(message));
+    check?.read(Buffer.from('{"messages":[]}'));
+    check?.end(() => told.push('passed'));
+    expect(told).toEqual([expect.stringContaining('names none')]);
+  });
+
   it('needs no model where its path names one, and may name no other', () => {
     const decision = judge('POST /openai/deployments/mock/chat/completions', JSON_BODY);
     if (decision.kind !== 'forward') throw new Error('refused');
@@ -224,6 +235,7 @@ describe('a body', () => {
     ['that is cut off', gzipSync('{"model":"mock"}').subarray(0, 20), 'no gzip'],
     ['of two members', Buffer.concat([gzipSync('{"model":"mock"}'), gzipSync('{}')]), 'behind'],
     ['that is a bomb', gzipSync(`{"a":"${'x'.repeat(40_000_000)}","model":"mock"}`), 'too large'],
+    ['that says it is compressed twice', gzipSync(gzipSync('{"model":"mock"}')), 'no JSON object'],
     ['of a bomb of brackets', gzipSync('['.repeat(10_000_000)), 'no JSON object'],
   ])('in gzip %s', async (_, bytes, expected) => {
     const { check, refusals, over, pass } = bodyCheck('Content-Encoding: gzip');
@@ -233,6 +245,25 @@ describe('a body', () => {
     check.end(pass);
     expect(await over).toContain(expected);
     expect(refusals).toHaveLength(expected === 'passed' ? 0 : 1);
+  });
+
+  it.runIf('zstdCompressSync' in zlib)('in zstd is read where Node can', async () => {
+    const compress = Reflect.get(zlib, 'zstdCompressSync') as (text: string) => Buffer;
+    for (const [text, expected] of [
+      ['{"model":"mock"}', 'passed'],
+      ['{"model":"evil"}', '"evil"'],
+      [`{"a":"${'x'.repeat(40_000_000)}","model":"mock"}`, 'too large'],
+    ] as const) {
+      const { check, over, pass } = bodyCheck('Content-Encoding: zstd');
+      check.read(compress(text));
+      check.end(pass);
+      expect(await over).toContain(expected);
+    }
+  });
+
+  it.runIf(!('zstdCompressSync' in zlib))('in zstd is refused where Node cannot', () => {
+    const fields = [JSON_BODY, 'Content-Encoding: zstd'];
+    expect(verdict('POST /v1/chat/completions', ...fields)).toContain('Content-Encoding');
   });
 
   it('in gzip lets its client wait while much is to be decoded', async () => {
