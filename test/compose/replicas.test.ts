@@ -16,10 +16,17 @@ const PROVIDER = fileURLToPath(new URL('provider.js', import.meta.url));
 const REPLICAS = [1, 2, 3] as const;
 const FILES = ['-f', 'docker-compose.yml', '-f', 'override.yml'];
 
-/** As an operator has it, but for a free port, an image of its own, and a provider. */
+/** As an operator has it, but for a free port, images of its own, and a provider. */
 const OVERRIDE = `
 services:
   nginx:
+    # Debian's, which is to be had wherever the sidecar's own image is.
+    image: litellm-sidecar-test-nginx
+    build:
+      dockerfile_inline: |
+        FROM node:24-bookworm-slim
+        RUN apt-get update && apt-get install -y --no-install-recommends nginx-light
+        CMD ["nginx", "-g", "daemon off;"]
     ports: !override ["127.0.0.1::4000"]
   sidecar:
     image: litellm-sidecar-test
