@@ -142,7 +142,8 @@ describe('a clients file', () => {
     await rm(path, { recursive: true });
     await writeFile(path, fileOf({ ci: [one, two] }));
     await becomes(sidecar, two, 200);
-    expect(await warningsOf(sidecar)).toEqual([]);
+    // The change rules before it is saved, and is told of once it is.
+    await vi.waitFor(async () => expect(await warningsOf(sidecar)).toEqual([]), WITHIN);
     await isUp(sidecar, 1);
   });
 
@@ -183,7 +184,8 @@ describe('a clients file', () => {
     await writeFile(path, fileOf({ ci: [own] }));
     await becomes(sidecar, own, 200);
     expect(await tried(sidecar, key)).toBe('revoked_key');
-    await expect(keyFileOf(sidecar, 'ci')).rejects.toThrow('ENOENT');
+    // The change rules before it is saved, and the file goes once it is.
+    await vi.waitFor(() => expect(keyFileOf(sidecar, 'ci')).rejects.toThrow('ENOENT'), WITHIN);
     const calls = [
       ['POST', '/api/clients', { name: 'ci' }],
       ['PATCH', '/api/clients/ci', { limits: { rpm: 5 } }],
