@@ -28,13 +28,13 @@ function setUp(first: Partial<ClientLimits>) {
 }
 
 describe('limits', () => {
-  it('are shown as shares of what is used, without what is reserved, while they are set', async () => {
+  it('are shown as shares of what is used or reserved, while they are set', async () => {
     const { set, read } = setUp({ rpm: 4, parallel: 2, tokensPerDay: 1000, usdPerDay: 4 });
     expect(await read('limit_used_ratio')).toEqual({
       'client="ci",limit="rpm"': 0.75,
       'client="ci",limit="parallel"': 1,
-      'client="ci",limit="tokens_per_day"': 0.5,
-      'client="ci",limit="usd_per_day"': 0.25,
+      'client="ci",limit="tokens_per_day"': 0.6,
+      'client="ci",limit="usd_per_day"': 0.5,
     });
     set.now = { ...NONE, parallel: 8, mode: 'refuse' };
     expect(await read('limit_used_ratio')).toEqual({ 'client="ci",limit="parallel"': 0.25 });
