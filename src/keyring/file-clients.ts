@@ -38,7 +38,7 @@ export interface FileClientFault {
  */
 export function fileClients(
   keyring: Keyring,
-  { clients: wanted }: Extract<Command, { kind: 'fileClients' }>,
+  { clients: wanted, rest }: FileClientsCommand,
   now: number,
 ): Transition {
   const [fault] = fileClientFaults(keyring, wanted);
@@ -55,7 +55,8 @@ export function fileClients(
     events.push(...made.events);
   };
   for (const client of keyring.clients.values()) {
-    if (client.inFile && !names.has(client.name)) put(without(client, now));
+    const stays = names.has(client.name) || rest?.has(client.name) === true;
+    if (client.inFile && !stays) put(without(client, now));
   }
   for (const each of wanted) {
     const before = keyring.clients.get(each.name);
@@ -67,6 +68,38 @@ export function fileClients(
   for (const each of ended) tombstones.set(each.digest, each);
   return { ok: true, keyring: { ...keyring, clients, tombstones }, events };
 }
+
+/**
+ * The same change in steps, each of so many clients at the most, so that one of a thousand clients
+ * does not hold up the traffic: first those that go, then those that are not as the file has them.
+ */
+export function fileClientSteps(
+  keyring: Keyring,
+  wanted: readonly FileClient[],
+  most: number,
+): readonly FileClientsCommand[] {
+  const names = wanted.map(({ name }) => name);
+  const inFile = new Set(names);
+  const gone = [...keyring.clients.values()]
+    .filter((client) => client.inFile && !inFile.has(client.name))
+    .map(({ name }) => name);
+  const changes = wanted.filter((each) => {
+    const before = keyring.clients.get(each.name);
+    return before === undefined || !isAsInFile(before, each);
+  });
+  const steps: FileClientsCommand[] = [];
+  for (let at = 0; at < gone.length; at += most) {
+    const rest = new Set([...names, ...gone.slice(at + most)]);
+    steps.push({ kind: 'fileClients', clients: [], rest });
+  }
+  for (let at = 0; at < changes.length; at += most) {
+    const clients = changes.slice(at, at + most);
+    steps.push({ kind: 'fileClients', clients, rest: inFile });
+  }
+  return steps;
+}
+
+type FileClientsCommand = Extract<Command, { kind: 'fileClients' }>;
 
 /** A client after the change, what of it ended, and what is told. */
 interface Made {

@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import type { KeyringEvent } from '../keyring/command.ts';
-import { fileClientFaults } from '../keyring/file-clients.ts';
+import { fileClientFaults, fileClientSteps } from '../keyring/file-clients.ts';
 import { type FileClient, type Keyring, readId } from '../keyring/keyring.ts';
 import type { ClientsFileMistake } from '../store/clients-text.ts';
 import {
@@ -112,8 +113,7 @@ async function settle(
   const mistakes = mistakesIn(keeper.keyring(), reading);
   if (mistakes.length > 0) return { kind: 'mistaken', path, mistakes };
   try {
-    const command = { kind: 'fileClients', clients } as const;
-    const events = await keeper.change([command], BY_CLIENTS_FILE, 'at-once');
+    const events = await carryOut(keeper, clients);
     for (const { kind, client } of events) {
       // The key that the sidecar made may be none of the file's.
       if (kind === 'fileRules') await keyFiles.remove(client).catch(() => undefined);
@@ -125,6 +125,21 @@ async function settle(
     const mistake = { line: 0, column: 0, message: error.message };
     return { kind: 'mistaken', path, mistakes: [mistake] };
   }
+}
+
+/** So many clients change before others have their turn: 2 ms of the serving thread's time. */
+const CHANGED_AT_ONCE = 50;
+
+/** Each step rules at once; all are saved with the last one. */
+async function carryOut(keeper: Keeper, clients: readonly FileClient[]) {
+  const steps = fileClientSteps(keeper.keyring(), clients, CHANGED_AT_ONCE);
+  const events: KeyringEvent[] = [];
+  for (const [at, step] of steps.entries()) {
+    const durability = at === steps.length - 1 ? 'at-once' : 'later';
+    events.push(...(await keeper.change([step], BY_CLIENTS_FILE, durability)));
+    await setImmediate();
+  }
+  return events;
 }
 
 /** The mistakes of the file itself, or else what this keyring has against it. */

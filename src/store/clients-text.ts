@@ -75,11 +75,11 @@ const READ_AT_ONCE = 4;
  * name alone on a line; a file in another form, such as JSON, is read in one piece.
  */
 export function createClientsReader() {
-  let known = new Map<string, Piece>();
+  let known = new Map<string, Piece | WrittenClient>();
   return async (text: string): Promise<ClientsText> => {
     const parts = partsOf(text);
     if (parts === undefined) return toText(text, [[0, readPiece(text, 'clients')]]);
-    const next = new Map<string, Piece>();
+    const next: typeof known = new Map();
     const pieces: (readonly [start: number, piece: Piece])[] = [];
     let fresh = 0;
     for (const [start, end] of parts) {
@@ -88,17 +88,21 @@ export function createClientsReader() {
       const name = hash('sha256', part, 'base64url');
       let piece = known.get(name);
       if (piece === undefined) {
-        piece = readPiece(part, 'client');
+        piece = leanOf(readPiece(part, 'client'));
         fresh += 1;
         if (fresh % READ_AT_ONCE === 0) await setImmediate();
       }
       next.set(name, piece);
-      pieces.push([start, piece]);
+      pieces.push([start, 'slips' in piece ? piece : { ...NOTHING, clients: [piece] }]);
     }
     known = next;
     return toText(text, pieces);
   };
 }
+
+/** What is kept of a thousand clients is no larger than it must be: of a good one, itself alone. */
+const leanOf = (piece: Piece): Piece | WrittenClient =>
+  piece.slips.length === 0 ? (piece.clients[0] ?? piece) : piece;
 
 const BLANK = String.raw`(?:[ \t]*(?:#[^\n]*)?\r?\n)*`;
 /** Blank lines, comments, at most one `---`, and `clients:` alone on its line. */
@@ -260,8 +264,6 @@ function readClients(document: Document.Parsed, pairs: readonly Pair[]): Piece {
       slips.push(...found);
       names.push({ name: nameIn(pair.key), offset: offsetOf(pair.key) });
     } else {
-      // What is kept of a thousand clients is no larger than it must be.
-      if (pairs.length === 1) return { ...NOTHING, clients: [found] };
       clients.push(found);
     }
   }
