@@ -140,7 +140,7 @@ function nameOf(head: string): { field: string; isFile: boolean } | undefined {
       return undefined;
     if (line.slice(0, colon).toLowerCase() !== 'content-disposition') continue;
     if (found !== null) return undefined;
-    found = DISPOSITION.exec(line.slice(colon + 1).trim());
+    found = DISPOSITION.exec(line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, ''));
     if (found === null) return undefined;
   }
   if (found === null) return undefined;

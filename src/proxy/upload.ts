@@ -114,6 +114,11 @@ export class Upload {
     return this.#kept !== undefined;
   }
 
+  /** Whether all of the body was read, so that its connection can serve the next request. */
+  get isHere(): boolean {
+    return this.#request.complete || this.#whole !== undefined;
+  }
+
   /** Whether the rest of the body is waited for, and the client is the one who is slow. */
   get waitsForClient(): boolean {
     return !this.#request.complete && this.#current !== undefined && !this.#request.isPaused();

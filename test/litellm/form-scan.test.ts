@@ -127,6 +127,7 @@ describe('a form', () => {
       'with two dispositions',
       form(part('evil', `${disposition} name="a"`, `${disposition} name="model"`)),
     ],
+    ['with a space that is none to all', form(part('x', `${disposition} name="model"\xa0`))],
     ['with a field that goes on', form(part('evil', disposition, ' name="model"'))],
     ['with a carriage return in a field', form(part('evil', `${disposition} name="a"\rx: y`))],
   ])('%s is not readable', (_, text) => expect(scanText(text)).toEqual(unreadable()));

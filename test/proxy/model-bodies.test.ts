@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { Agent, type IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
@@ -38,15 +38,21 @@ const BEGUN = 100_000;
 describe('a body that is here whole', () => {
   it('is judged before anything of it is sent, and its connection serves the next', async () => {
     const { client, upstream, sent, records } = await restricted();
-    const { response } = await post(client, chat('evil'));
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const { response } = await post(client, chat('evil'), { agent });
     expect(response.headers['x-sidecar-refusal']).toBe('model_denied');
+    expect(response.headers.connection).toBe('keep-alive');
     expect(sent()).toBe(0);
-    const asked = post(client, chat('mock'));
+    const asked = post(client, chat('mock'), { agent });
     const peer = await upstream.next();
     expect(String(await peer.body)).toBe(chat('mock'));
     peer.answer('200 OK', 'served');
     expect((await asked).text).toBe('served');
-    expect(records).toMatchObject([{ status: 403, refusal: 'model_denied' }, { status: 200 }]);
+    agent.destroy();
+    expect(records).toMatchObject([
+      { status: 403, refusal: 'model_denied', slot: '-', overheadMs: -1 },
+      { status: 200, slot: 'a' },
+    ]);
   });
 
   it('is refused in the shape that its route reads', async () => {
