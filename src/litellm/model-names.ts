@@ -39,6 +39,11 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
 /** Whether a member by this name may say which model is used. */
 export const namesModels = (member: string): boolean => MEANINGS.has(member);
 
+const LENGTHS = new Set(['tools', ...MEANINGS.keys()].map(({ length }) => length));
+
+/** Whether a name of so many letters may be one of these, or `tools`. */
+export const mayNameModels = (length: number): boolean => LENGTHS.has(length);
+
 /** The deepest that the value of such a member may be nested. */
 const DEEPEST = 32;
 

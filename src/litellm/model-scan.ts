@@ -1,6 +1,6 @@
 import { TextDecoder } from 'node:util';
 import { parseJson } from '../text/safe.ts';
-import { type ModelFault, type ModelJudge, namesModels } from './model-names.ts';
+import { type ModelFault, type ModelJudge, mayNameModels, namesModels } from './model-names.ts';
 
 /** What looks through the bytes of a body, as they come, for the models that it names. */
 export interface BodyScan {
@@ -141,13 +141,13 @@ export class JsonModelScan implements BodyScan {
         this.#depth = 1;
         return this.#expect('first_member', at + 1);
       case 'first_member':
-        return byte === CLOSE_OBJECT ? this.#close(at + 1) : this.#beginName(byte, at);
+        return byte === CLOSE_OBJECT ? this.#close(at + 1) : this.#beginName(chunk, byte, at);
       case 'member':
-        return this.#beginName(byte, at);
+        return this.#beginName(chunk, byte, at);
       case 'colon':
         return byte === COLON ? this.#expect('value', at + 1) : this.#refuse(NOT_STRICT);
       case 'value':
-        return this.#beginValue(byte, at);
+        return this.#beginValue(chunk, byte, at);
       case 'after':
         if (byte === CLOSE_OBJECT) return this.#close(at + 1);
         return byte === COMMA ? this.#expect('member', at + 1) : this.#refuse(NOT_STRICT);
@@ -156,10 +156,11 @@ export class JsonModelScan implements BodyScan {
     }
   }
 
-  #beginName(byte: number, at: number): number {
+  #beginName(chunk: Buffer, byte: number, at: number): number {
     if (byte !== QUOTE) return this.#refuse(NOT_STRICT);
     this.#from = at;
-    return this.#expect('name', at + 1);
+    this.#state = 'name';
+    return this.#text(chunk, at + 1);
   }
 
   #expect(state: State, at: number): number {
@@ -172,13 +173,15 @@ export class JsonModelScan implements BodyScan {
     return 0;
   }
 
-  #beginValue(byte: number, at: number): number {
+  #beginValue(chunk: Buffer, byte: number, at: number): number {
     if (this.#member !== '') this.#from = at;
     switch (KIND[byte]) {
       case STRING:
-        return this.#expect('text', at + 1);
+        this.#state = 'text';
+        return this.#text(chunk, at + 1);
       case WORD:
-        return this.#expect('word', at);
+        this.#state = 'word';
+        return this.#word(chunk, at);
       case OPENS:
         this.#depth++;
         if (this.#level === 1) this.#isToolList = this.#isTools && byte === OPEN_LIST;
@@ -191,17 +194,14 @@ export class JsonModelScan implements BodyScan {
   #word(chunk: Buffer, at: number): number {
     let end = at;
     while (end < chunk.length && KIND[chunk[end] ?? 0] === WORD) end++;
-    if (end < chunk.length) this.#endValue(chunk, end);
-    return end;
+    return end < chunk.length ? this.#endValue(chunk, end) : end;
   }
 
   /** Reads on in a string that is the name of a member, or its value. */
   #text(chunk: Buffer, at: number): number {
     const end = this.#endOfString(chunk, at);
     if (end < 0) return chunk.length;
-    if (this.#state === 'name') this.#endName(chunk, end);
-    else this.#endValue(chunk, end);
-    return end;
+    return this.#state === 'name' ? this.#endName(chunk, end) : this.#endValue(chunk, end);
   }
 
   /** Reads on in a value that is an object or a list, and returns behind it where it ends. */
@@ -225,8 +225,8 @@ export class JsonModelScan implements BodyScan {
     if (at === chunk.length) return at;
     const byte = chunk[at] ?? 0;
     this.#isInString = byte === QUOTE;
+    if (KIND[byte] === CLOSES) return this.#shut(chunk, at + 1);
     if (KIND[byte] === OPENS) this.#open(byte);
-    else if (KIND[byte] === CLOSES) this.#shut(chunk, at + 1);
     else if (byte !== QUOTE) this.#refuse(NOT_STRICT);
     return at + 1;
   }
@@ -238,8 +238,8 @@ export class JsonModelScan implements BodyScan {
     this.#state = 'first_member';
   }
 
-  #shut(chunk: Buffer, end: number): void {
-    if (--this.#depth === this.#level) this.#endValue(chunk, end);
+  #shut(chunk: Buffer, end: number): number {
+    return --this.#depth === this.#level ? this.#endValue(chunk, end) : end;
   }
 
   /**
@@ -265,29 +265,59 @@ export class JsonModelScan implements BodyScan {
     return -1;
   }
 
-  #endName(chunk: Buffer, end: number): void {
-    const bytes = this.#taken(chunk, end, LONGEST_NAME);
-    this.#state = 'colon';
+  /** Returns where to go on: behind the colon, where that is next. */
+  #endName(chunk: Buffer, end: number): number {
     this.#member = '';
     if (this.#level === 1) this.#isTools = false;
-    if (bytes === undefined) return;
-    const isPlain = !bytes.includes(BACKSLASH);
-    const name = isPlain ? bytes.toString('latin1', 1, bytes.length - 1) : jsonOf(bytes);
-    if (typeof name !== 'string') this.#refuse(NOT_STRICT);
-    else if (this.#level === 3) this.#member = name === 'model' ? name : '';
+    const name = this.#nameAt(chunk, end);
+    if (name === undefined) return this.#refuse(NOT_STRICT);
+    if (this.#level === 3) this.#member = name === 'model' ? name : '';
     else if (namesModels(name)) this.#member = name;
     else this.#isTools = name === 'tools';
+    this.#state = chunk[end] === COLON ? 'value' : 'colon';
+    return chunk[end] === COLON ? end + 1 : end;
   }
 
-  #endValue(chunk: Buffer, end: number): void {
-    this.#state = 'after';
-    if (this.#member === '') return;
-    const bytes = this.#taken(chunk, end, LONGEST_VALUE);
-    const value = bytes && jsonOf(bytes);
-    if (bytes === undefined) this.#refuse(`"${this.#member}" is too long`);
-    else if (value === undefined) this.#refuse(NOT_STRICT);
+  /** The name that ends here; '' where it is none of those that count; undefined: it is no JSON. */
+  #nameAt(chunk: Buffer, end: number): string | undefined {
+    if (this.#keptBytes === 0) {
+      const [start, close] = [this.#from + 1, end - 1];
+      const isPlain = isPlainText(chunk, start, close);
+      if (isPlain) this.#from = -1;
+      if (isPlain && !mayNameModels(close - start)) return '';
+      if (isPlain) return chunk.toString('latin1', start, close);
+    }
+    const bytes = this.#taken(chunk, end, LONGEST_NAME);
+    if (bytes === undefined) return '';
+    const name = jsonOf(bytes);
+    return typeof name === 'string' ? name : undefined;
+  }
+
+  /** Returns where to go on: behind the comma, where that is next. */
+  #endValue(chunk: Buffer, end: number): number {
+    if (this.#member !== '') this.#judgeValue(chunk, end);
+    if (this.#fault !== undefined) return end;
+    this.#state = chunk[end] === COMMA ? 'member' : 'after';
+    return chunk[end] === COMMA ? end + 1 : end;
+  }
+
+  #judgeValue(chunk: Buffer, end: number): void {
+    const value = this.#valueAt(chunk, end);
+    if (value === undefined) this.#fault ??= { why: NOT_STRICT };
     else if (this.#level === 1) this.#fault = this.#judge.member(this.#member, value);
     else if (typeof value === 'string') this.#fault = this.#judge.beside(value);
+  }
+
+  /** The value that ends here; undefined: it is no JSON, or too long. */
+  #valueAt(chunk: Buffer, end: number): unknown {
+    const [start, close] = [this.#from + 1, end - 1];
+    if (this.#keptBytes === 0 && this.#state === 'text' && isPlainText(chunk, start, close)) {
+      this.#from = -1;
+      return chunk.toString('latin1', start, close);
+    }
+    const bytes = this.#taken(chunk, end, LONGEST_VALUE);
+    if (bytes === undefined) this.#refuse(`"${this.#member}" is too long`);
+    return bytes && jsonOf(bytes);
   }
 
   #close(at: number): number {
@@ -340,6 +370,16 @@ function quoteNear(chunk: Buffer, start: number): number {
     at += byte === BACKSLASH ? 2 : 1;
   }
   return at;
+}
+
+/** Whether the text of a string is short, and what it stands for: printable ASCII, no escapes. */
+function isPlainText(chunk: Buffer, start: number, end: number): boolean {
+  if (end - start > LONGEST_NAME) return false;
+  for (let at = start; at < end; at++) {
+    const byte = chunk[at] ?? 0;
+    if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return false;
+  }
+  return true;
 }
 
 /** Whether an odd number of backslashes stands before a place in a string, back to `start`. */

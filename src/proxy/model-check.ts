@@ -70,11 +70,14 @@ function judgeHead(
   judge: ModelJudge,
   { head, target, route }: { head: Head; target: Target; route: Route },
 ): ModelFault | undefined {
-  for (const [at, name] of head.names.entries()) {
-    const fault = name === MODEL_HEADER ? judge.model(head.values[at] ?? '') : undefined;
-    if (fault !== undefined) return fault;
+  if (head.names.includes(MODEL_HEADER)) {
+    const named = head.values.filter((_, at) => head.names[at] === MODEL_HEADER);
+    for (const name of named) {
+      const fault = judge.model(name);
+      if (fault !== undefined) return fault;
+    }
+    judge.isNamed = false;
   }
-  judge.isNamed = false;
   const { rawQuery } = target;
   // FastAPI takes `?model=` for the argument of many a handler, which rules over the body's.
   const inQuery = rawQuery === undefined ? undefined : judgeQuery(judge, rawQuery);
@@ -82,6 +85,8 @@ function judgeHead(
   const name = modelInPath(route, target.path);
   return name === undefined ? { why: 'the path names none' } : judge.model(name);
 }
+
+const PLAIN_JSON: BodyPlan = { coding: '', form: 'json' };
 
 /** The fields by which a body is read. */
 const READ_BY = ['content-type', 'content-encoding'];
@@ -99,12 +104,15 @@ interface BodyPlan {
  */
 function planOf(head: Head): BodyPlan | { readonly why: string } {
   const { repeated, connectionOptions } = head;
-  // What `Connection` names, LiteLLM does not get.
-  if (READ_BY.some((name) => repeated.has(name) || connectionOptions.includes(name))) {
-    return { why: 'Content-Type or Content-Encoding stands twice, or in Connection' };
-  }
   const type = fieldIn(head, 'content-type');
   const coding = fieldIn(head, 'content-encoding').toLowerCase();
+  // What `Connection` names, LiteLLM does not get.
+  const isDoubtful = (name: string): boolean =>
+    repeated.has(name) || connectionOptions.includes(name);
+  if (repeated.size + connectionOptions.length > 0 && READ_BY.some(isDoubtful)) {
+    return { why: 'Content-Type or Content-Encoding stands twice, or in Connection' };
+  }
+  if (type === 'application/json' && coding === '') return PLAIN_JSON;
   if (!/^[\x20-\x7e]*$/.test(type)) return { why: 'Content-Type is not ASCII' };
   const form = formOf(type);
   if (form === undefined) return { why: 'Content-Type is none that all read alike' };
