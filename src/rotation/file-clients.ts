@@ -3,11 +3,7 @@ import type { KeyringEvent } from '../keyring/command.ts';
 import { fileClientFaults, fileClientSteps } from '../keyring/file-clients.ts';
 import { type FileClient, type Keyring, readId } from '../keyring/keyring.ts';
 import type { ClientsFileMistake } from '../store/clients-text.ts';
-import {
-  type ClientsReading,
-  createClientsWatch,
-  openClientsFile,
-} from '../store/clients-watch.ts';
+import type { ClientsReading } from '../store/clients-watch.ts';
 import type { KeyFiles } from '../store/key-files.ts';
 import { type Actor, AdminError, type KeyAdmin, type WarningView } from './admin.ts';
 import type { Keeper } from './keeper.ts';
@@ -64,6 +60,8 @@ interface FileClientsOptions {
  */
 export async function followClientsFile(options: FileClientsOptions) {
   const { path, onOutcome } = options;
+  // With what reads YAML, which costs nothing where there is no such file.
+  const { createClientsWatch, openClientsFile } = await import('../store/clients-watch.ts');
   const file = openClientsFile(path);
   const settled = await file.read();
   let outcome = await settle(options, settled);
@@ -135,9 +133,9 @@ async function carryOut(keeper: Keeper, clients: readonly FileClient[]) {
   const steps = fileClientSteps(keeper.keyring(), clients, CHANGED_AT_ONCE);
   const events: KeyringEvent[] = [];
   for (const [at, step] of steps.entries()) {
+    await setImmediate();
     const durability = at === steps.length - 1 ? 'at-once' : 'later';
     events.push(...(await keeper.change([step], BY_CLIENTS_FILE, durability)));
-    await setImmediate();
   }
   return events;
 }
