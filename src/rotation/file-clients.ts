@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { fileClientFaults, fileClientSteps } from '../keyring/file-clients.ts';
+import { digestOf } from '../keyring/key.ts';
 import { type FileClient, type Keyring, readId } from '../keyring/keyring.ts';
 import type { ClientsFileMistake } from '../store/clients-text.ts';
 import type { ClientsReading } from '../store/clients-watch.ts';
@@ -46,7 +47,9 @@ export class ClientsFileError extends Error {
 interface FileClientsOptions {
   readonly path: string;
   readonly keeper: Keeper;
-  readonly keyFiles: Pick<KeyFiles, 'remove'>;
+  readonly keyFiles: Pick<KeyFiles, 'read' | 'remove'>;
+  /** Clients with a publish target: the sidecar has no key of a file's client to publish. */
+  readonly published: ReadonlySet<string>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Told of each reading that settled; must not throw. */
@@ -104,18 +107,20 @@ export function refuseWithoutFile(keyring: Keyring): void {
 
 /** Makes what a reading says so, all of it or nothing. */
 async function settle(
-  { path, keeper, keyFiles, now }: FileClientsOptions,
+  { path, keeper, keyFiles, published, now }: FileClientsOptions,
   reading: ClientsReading,
 ): Promise<ClientsFileOutcome> {
   const { clients, mark } = reading;
-  const mistakes = mistakesIn(keeper.keyring(), reading);
+  const mistakes = [
+    ...mistakesIn(keeper.keyring(), reading),
+    ...clients
+      .filter(({ name }) => published.has(name))
+      .map(({ name }) => reading.mistake(name, undefined, PUBLISHED)),
+  ];
   if (mistakes.length > 0) return { kind: 'mistaken', path, mistakes };
   try {
     const events = await carryOut(keeper, clients);
-    for (const { kind, client } of events) {
-      // The key that the sidecar made may be none of the file's.
-      if (kind === 'fileRules') await keyFiles.remove(client).catch(() => undefined);
-    }
+    await dropKeyFiles(keeper, keyFiles, events);
     const expired = expiredIn(clients, now());
     return { kind: 'rules', path, mark, clients: clients.length, events, expired };
   } catch (error) {
@@ -124,6 +129,9 @@ async function settle(
     return { kind: 'mistaken', path, mistakes: [mistake] };
   }
 }
+
+const PUBLISHED =
+  'SIDECAR_PUBLISH names it, and a key of which only the digest is known has no copy';
 
 /** So many clients change before others have their turn: 2 ms of the serving thread's time. */
 const CHANGED_AT_ONCE = 50;
@@ -138,6 +146,23 @@ async function carryOut(keeper: Keeper, clients: readonly FileClient[]) {
     events.push(...(await keeper.change([step], BY_CLIENTS_FILE, durability)));
   }
   return events;
+}
+
+/** A key that the sidecar made stands in `keys/<client>` for as long as it is good. */
+async function dropKeyFiles(
+  keeper: Keeper,
+  keyFiles: FileClientsOptions['keyFiles'],
+  events: readonly KeyringEvent[],
+): Promise<void> {
+  const ended = events.filter(({ kind }) => kind === 'revoked' || kind === 'clientRemoved');
+  for (const name of new Set(ended.map(({ client }) => client))) {
+    const key = await keyFiles.read(name).catch(() => undefined);
+    if (key === undefined) continue;
+    const digest = digestOf(key.reveal());
+    const { generations = [] } = keeper.keyring().clients.get(name) ?? {};
+    if (generations.some((each) => each.digest === digest)) continue;
+    await keyFiles.remove(name).catch(() => undefined);
+  }
 }
 
 /** The mistakes of the file itself, or else what this keyring has against it. */

@@ -171,7 +171,10 @@ async function openFile(
 ) {
   const { clientsFile: path } = config;
   if (path === undefined) return refuseWithoutFile(keeper.keyring());
-  return await followClientsFile({ path, keeper, keyFiles, now, onOutcome: events.onClientsFile });
+  return await followClientsFile({
+    ...{ path, keeper, keyFiles, now, onOutcome: events.onClientsFile },
+    published: scheduleOf(config).clients,
+  });
 }
 
 /** Loads what is stored, and starts a clock that never goes back behind it. */

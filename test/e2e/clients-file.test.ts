@@ -2,7 +2,9 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { clientsFileText } from '../../src/cli/commands/clients-file.ts';
 import { digestOf, generateKey, showDigest } from '../../src/keyring/key.ts';
+import type { ClientsFileView } from '../../src/rotation/admin.ts';
 import { adminCall, keyFileOf, status } from '../support/admin.ts';
 import { get } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
@@ -208,6 +210,39 @@ describe('a clients file', () => {
     expect(told.filter(({ by }) => by === 'clients-file').map(({ action }) => action)).toEqual([
       ...['file-rules', 'key-added', 'revoked'],
     ]);
+  });
+
+  it('is written by export, and with it no client needs a new key', async () => {
+    const { sidecar, path } = await stage('clients: {}\n');
+    const keys = new Map<string, string>();
+    for (const name of ['ci', 'dev']) {
+      const made = await adminCall(sidecar, 'POST', '/api/clients', {
+        body: { name, scopes: ['inference', 'passthrough'], limits: { rpm: 600 } },
+      });
+      keys.set(name, (made.body as { key: string }).key);
+    }
+    const rotated = await adminCall(sidecar, 'POST', '/api/clients/ci/rotate', { body: {} });
+    keys.set('ci, newer', (rotated.body as { key: string }).key);
+    await adminCall(sidecar, 'POST', '/api/clients/dev/disable');
+    const { status: code, body } = await adminCall(sidecar, 'GET', '/api/clients-file');
+    expect([code, (body as ClientsFileView).leftOut]).toEqual([200, ['dev']]);
+    await adminCall(sidecar, 'POST', '/api/clients/dev/enable');
+    const { body: all } = await adminCall(sidecar, 'GET', '/api/clients-file');
+    await writeFile(path, clientsFileText(all as ClientsFileView));
+    await vi.waitFor(async () => {
+      const { body: view } = await adminCall(sidecar, 'GET', '/api/clients/ci');
+      expect(view).toMatchObject({ inFile: true, limits: { rpm: 600 } });
+    }, WITHIN);
+    for (const key of keys.values()) expect(await tried(sidecar, key)).toBe(200);
+    expect(await keyFileOf(sidecar, 'dev')).toBe(keys.get('dev'));
+    for (const key of keys.values()) expect(sidecar.logText()).not.toContain(digestOf(key));
+  });
+
+  it('has no client whose key is published', async () => {
+    const target = join(await folderFor(), 'ci.key');
+    const settings = { SIDECAR_PUBLISH: `ci=file:${target}`, SIDECAR_ROTATE_EVERY: '1h' };
+    const started = stage(fileOf({ ci: [generateKey()] }), settings);
+    await expect(started).rejects.toThrow(/:2:3: ci: SIDECAR_PUBLISH names it/);
   });
 
   it('names files with keys, which are followed, too', async () => {
