@@ -27,6 +27,7 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['context_window_fallbacks', 'list'],
   ['content_policy_fallbacks', 'list'],
   ['context_window_fallback_dict', 'list'],
+  ['silent_model', 'list'],
   ['extra_body', 'body'],
   ['model_list', 'closed'],
   ['model_group_alias', 'closed'],

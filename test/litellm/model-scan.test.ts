@@ -86,6 +86,7 @@ describe('a JSON body', () => {
     ['"content_policy_fallbacks":["evil"]', denied('evil')],
     ['"context_window_fallback_dict":{"mock":"evil"}', denied('evil')],
     ['"models":["evil"]', denied('evil')],
+    ['"silent_model":"evil"', denied('evil')],
     ['"models":null,"fallbacks":null,"user_config":null', 'passes'],
     ['"deployment_id":"evil"', denied('evil')],
     ['"target_model_names":"mock,evil"', denied('evil')],

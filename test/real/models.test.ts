@@ -142,7 +142,7 @@ const BESIDE = fc.oneof(
 );
 const RESPONSES = '/v1/responses';
 const MESSAGES = '"messages":[{"role":"user","content":"{\\"model\\":\\"evil\\"}"}]';
-const REST = '"input":"hi","max_tokens":5';
+const REST = '"input":"hi","prompt":"hi","query":"hi","voice":"alloy","max_tokens":5';
 const spaces = fc.constantFrom('', ' ', '\n\t');
 
 const body = fc
@@ -158,7 +158,8 @@ const body = fc
 const path = fc.oneof(
   { weight: 4, arbitrary: fc.constant('/v1/chat/completions') },
   fc.constant('/v1/messages'),
-  fc.constant('/v1/embeddings'),
+  fc.constantFrom('/v1/embeddings', '/v1/completions', '/v1/images/generations'),
+  fc.constantFrom('/v1/moderations', '/v1/audio/speech', '/v1/rerank', '/utils/token_counter'),
   fc.constant(RESPONSES),
   model.map((name) => `/v1/chat/completions?model=${name}`),
   model.map((name) => `/v1/embeddings?mod%65l=${name}`),
