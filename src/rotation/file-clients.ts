@@ -64,9 +64,11 @@ interface FileClientsOptions {
 export async function followClientsFile(options: FileClientsOptions) {
   const { path, onOutcome } = options;
   // With what reads YAML, which costs nothing where there is no such file.
-  const { createClientsWatch, openClientsFile } = await import('../store/clients-watch.ts');
+  const { createClientsWatch, openClientsFile, readSettled } = await import(
+    '../store/clients-watch.ts'
+  );
   const file = openClientsFile(path);
-  const settled = await file.read();
+  const settled = await readSettled(file);
   let outcome = await settle(options, settled);
   if (outcome.kind === 'mistaken') throw mistaken(outcome);
   onOutcome(outcome);

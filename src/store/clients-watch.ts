@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { keyTextFault } from '../config/kinds.ts';
 import { readText } from '../config/text-file.ts';
 import { checkDeclaredKey, digestOf, showDigest } from '../keyring/key.ts';
@@ -127,6 +128,23 @@ function keysIn(text: string): { digests: readonly string[]; faults: readonly st
 
 /** A program that writes the file does not pause for so long in the middle. */
 const SETTLE_MS = 250;
+/** Whoever writes it all the time is not waited for longer than that. */
+const MOST_READINGS = 20;
+
+/**
+ * What the file says once nobody writes it any more, for the start: a file that is half written may
+ * be a good one with fewer clients, and the keys of the others would be revoked for good.
+ */
+export async function readSettled(file: ClientsFile): Promise<ClientsReading> {
+  let reading = await file.read();
+  for (let readings = 1; readings < MOST_READINGS; readings += 1) {
+    await setTimeout(SETTLE_MS);
+    const { mark } = reading;
+    reading = await file.read();
+    if (reading.mark === mark) break;
+  }
+  return reading;
+}
 /** After so many looks that found nothing new, files whose stamps stay are not read. */
 const LOOKS = 3;
 
