@@ -61,7 +61,8 @@ export function ClientCard({ client, fixed, open, onVerb, onRevoke }: ClientCard
 }
 
 function Rights({ client }: { client: ClientView }) {
-  const { scopes, allowFrom, models, expiresAt, namesEndUsers, nextRotationAt, publish } = client;
+  const { scopes, allowFrom, models, unlistedModels, publish } = client;
+  const { expiresAt, namesEndUsers, nextRotationAt } = client;
   const pending = publish.filter(({ state }) => state === 'pending');
   return (
     <>
@@ -81,6 +82,11 @@ function Rights({ client }: { client: ClientView }) {
           </>
         )}
       </p>
+      {unlistedModels.length > 0 && (
+        <p class="notice care">
+          LiteLLM lists no model that fits {plainText(unlistedModels.join(', '))}.
+        </p>
+      )}
       <Limits client={client} />
       {pending.map(({ target, error }) => (
         <p key={target} class="notice care">

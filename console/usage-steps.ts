@@ -37,7 +37,12 @@ export function monthsOf(days: readonly UsageLine[]): readonly UsageLine[] {
   for (const day of days) {
     const name = day.name?.slice(0, 7) ?? '';
     const known = months.get(name);
-    months.set(name, { ...(known === undefined ? day : plus(known, day)), name, active: null });
+    months.set(name, {
+      ...(known === undefined ? day : plus(known, day)),
+      name,
+      active: null,
+      budgetUsed: null,
+    });
   }
   return [...months.values()];
 }

@@ -14,12 +14,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 const { env, stdout, stderr } = process;
-const terminal = {
-  ...{ env, cwd: process.cwd(), stdout, stderr },
-  // Opened where somebody is asked, and not before.
-  get stdin() {
-    return process.stdin;
-  },
-};
+const terminal = { env, cwd: process.cwd(), stdout, stderr, stdin: () => process.stdin };
 const code = await runCommandLine(terminal, process.argv.slice(2), interrupts);
 if (code !== undefined) process.exitCode = code;

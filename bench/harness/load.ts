@@ -76,11 +76,13 @@ export async function runJson(job: {
   readonly key: string;
   readonly headers: HeaderSet;
   readonly connections: number;
+  /** Thousands of bytes of each request's body; undefined: 1. */
+  readonly bodyKB?: number | undefined;
   readonly warmMs: number;
   readonly measureMs: number;
   readonly pids: readonly number[];
 }) {
-  const request = rawRequest({ key: job.key, mode: `json ${job.headers}` });
+  const request = rawRequest({ key: job.key, mode: `json ${job.headers}`, bodyKB: job.bodyKB });
   const latencies: number[] = [];
   const state = { measuring: false, running: true, fault: '' };
 

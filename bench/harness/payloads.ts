@@ -104,12 +104,26 @@ export function delays(bytes: Buffer, each: (ms: number) => void): void {
   }
 }
 
+interface RawRequest {
+  readonly key: string;
+  readonly mode: string;
+  readonly bodyKB?: number | undefined;
+}
+
+/** The model stands behind what is long, as an SDK may have it. */
+const bodyOf = (kB: number): string => {
+  const content = words(Math.round((kB * 1000) / 'word0 '.length));
+  return JSON.stringify({ messages: [{ role: 'user', content }], model: 'bench' });
+};
+
 /**
  * One request as it goes over the wire.
  * @param options.mode what the upstream shall do: `json litellm`, `json three`, `echo`,
  *   `hold <ms between the chunks of a stream without an end, 0: one chunk alone>`
+ * @param options.bodyKB thousands of bytes of the body, about; undefined: that of all benches, 1
  */
-export const rawRequest = ({ key, mode }: { key: string; mode: string }): Buffer => {
+export const rawRequest = ({ key, mode, bodyKB }: RawRequest): Buffer => {
+  const body = bodyKB === undefined ? REQUEST_BODY : bodyOf(bodyKB);
   const lines = [
     `POST ${PATH} HTTP/1.1`,
     'Host: bench.test',
@@ -118,9 +132,9 @@ export const rawRequest = ({ key, mode }: { key: string; mode: string }): Buffer
     'User-Agent: bench/1',
     'Accept: application/json',
     `X-Bench: ${mode}`,
-    `Content-Length: ${Buffer.byteLength(REQUEST_BODY)}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
   ];
-  return Buffer.from([...lines, '', REQUEST_BODY].join('\r\n'));
+  return Buffer.from([...lines, '', body].join('\r\n'));
 };
 
 /**

@@ -1,5 +1,5 @@
 // Tokens and cost by client and model.
-import { BY_JOB, dashboardJson, grew, type Panel, rate, share, sum } from './panels.ts';
+import { BY_JOB, dashboardJson, grew, type Panel, rate, series, share, sum } from './panels.ts';
 
 /** What a reader of the usage chose. */
 const CHOSEN = 'client=~"$client",model=~"$model"';
@@ -119,6 +119,33 @@ export const usage = dashboardJson({
         unit: 'reqps',
         queries: [
           [`${sum(rate('usage_missing_total'), 'route, reason')} > 0`, '{{route}} {{reason}}'],
+        ],
+      },
+    ],
+    [
+      {
+        title: 'Used of limits',
+        help: 'How much of each limit of a client is used, of the sidecar that used most of it.',
+        kind: 'lines',
+        unit: 'percentunit',
+        alarm: 0.8,
+        queries: [
+          [
+            `max by (client, limit) (${series('limit_used_ratio', 'client=~"$client"')})`,
+            '{{client}} {{limit}}',
+          ],
+        ],
+      },
+      {
+        title: 'Limits that were reached',
+        help: 'Requests that were refused for it; those of the mode record were let in.',
+        kind: 'stacked',
+        unit: 'reqps',
+        queries: [
+          [
+            sum(rate('limit_reached_total', 'client=~"$client"'), 'client, limit, mode'),
+            '{{client}} {{limit}} {{mode}}',
+          ],
         ],
       },
     ],

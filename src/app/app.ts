@@ -1,7 +1,9 @@
 import { configView } from '../config/view.ts';
-import type { LimitUse } from '../keyring/client-limits.ts';
+import { NO_USE } from '../keyring/client-limits.ts';
 import { digestOf } from '../keyring/key.ts';
+import { createUnlistedModels } from '../keyring/model-globs.ts';
 import { openOwnMetrics } from '../litellm/own-metrics.ts';
+import { MOST_MODELS } from '../litellm/verify.ts';
 import type { Keys } from '../rotation/keys.ts';
 import { type AdminApi, createAdminApi } from '../servers/admin/api.ts';
 import { createLiveStream } from '../servers/admin/live.ts';
@@ -10,7 +12,7 @@ import { createOpsServer, type OpenOwnMetrics } from '../servers/ops.ts';
 import { StartupError } from '../startup-error.ts';
 import { keyGauges } from '../telemetry/key-families.ts';
 import { type AppOptions, type Base, buildBase } from './base.ts';
-import { buildKeys, refuseWeakKey } from './keys.ts';
+import { buildKeys, refuseWeakKey, type SeenOfClients } from './keys.ts';
 import { buildLimits, type ClientLimitsHere } from './limits.ts';
 import { checksOf, type Litellm, openLitellm, shutdownCheckOf } from './litellm.ts';
 import { openState, type State } from './state.ts';
@@ -57,14 +59,13 @@ async function build(options: AppOptions, begun: Ends): Promise<App> {
 
 async function buildOn(options: AppOptions, base: Base, state: State, begun: Ends) {
   const { config } = options;
-  // Nobody asks before the admin socket is served.
-  const useOf = (client: string): LimitUse => limits.limits.useOf(client);
-  const keys = await buildKeys(options, base, state, useOf);
+  const seen: SeenOfClients = { limitUse: () => NO_USE, unlisted: () => [] };
+  const keys = await buildKeys(options, base, state, seen);
   begun.push(keys.close);
   const litellm = await openLitellm({
     ...options,
     ...{ metrics: base.metrics, keys, state },
-    checks: checksOf(config, base.metrics.onModels),
+    checks: checksOf(config, (models) => noteModels(base, seen, models)),
     shutdown: shutdownCheckOf(config),
     missedMs: base.watched.missedMs,
   });
@@ -72,6 +73,7 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   const usage = openUsage(options, keys, state);
   begun.push(usage.close);
   const limits = buildLimits(options, base, { keys, usage });
+  seen.limitUse = limits.limits.useOf;
   const traffic = buildTraffic(options, base, { keys, usage, limits, start: litellm });
   begun.push(traffic.close);
   const api = buildApi(options, base, state, { keys, litellm, usage, traffic });
@@ -107,6 +109,12 @@ async function buildOn(options: AppOptions, base: Base, state: State, begun: End
   };
   // The upstreams are for tests that hand the traffic over themselves.
   return { port, opsPort, upstreams: traffic.upstreams, drain, cut: traffic.cut };
+}
+
+/** LiteLLM lists these models; of more than are read nobody can say what is missing. */
+function noteModels({ metrics }: Base, seen: SeenOfClients, models: readonly string[]): void {
+  metrics.onModels(models);
+  if (models.length < MOST_MODELS) seen.unlisted = createUnlistedModels(models);
 }
 
 interface OpsParts {

@@ -3,6 +3,12 @@ import type { LimitUse } from '../keyring/client-limits.ts';
 import type { KeyringEvent } from '../keyring/command.ts';
 import { AdminError } from '../rotation/admin.ts';
 import { clockWords } from '../rotation/describe.ts';
+import {
+  BY_CLIENTS_FILE,
+  ClientsFileError,
+  type ClientsFileOutcome,
+  linesOf,
+} from '../rotation/file-clients.ts';
 import { type KeyEvents, type Keys, openKeys } from '../rotation/keys.ts';
 import { StartupError } from '../startup-error.ts';
 import { checkDeclared, madeKeyPath } from '../store/key-files.ts';
@@ -10,6 +16,12 @@ import { StoreError } from '../store/key-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AppOptions, Base } from './base.ts';
 import type { State } from './state.ts';
+
+/** What is told of clients by parts that are built after the keys. */
+export interface SeenOfClients {
+  limitUse: (client: string) => LimitUse;
+  unlisted: (models: readonly string[]) => readonly string[];
+}
 
 /**
  * Opens the client keys, with the first one made where there is none, and says where it is.
@@ -20,7 +32,7 @@ export async function buildKeys(
   options: AppOptions,
   { exchanges, metrics }: Base,
   state: State,
-  limitUse: (client: string) => LimitUse,
+  seen: SeenOfClients,
 ): Promise<Keys> {
   const { config, log } = options;
   const keys = await openKeys({
@@ -30,7 +42,8 @@ export async function buildKeys(
     traffic: {
       inFlight: exchanges.countOf,
       cut: (id) => exchanges.cut(({ generation }) => generation === id),
-      limitUse,
+      limitUse: (client) => seen.limitUse(client),
+      unlisted: (models) => seen.unlisted(models),
     },
   }).catch((cause: unknown) => {
     throw explained(cause);
@@ -52,6 +65,10 @@ export function refuseWeakKey({ config, log }: AppOptions): void {
 function explained(cause: unknown): unknown {
   if (cause instanceof StoreError) {
     return new StartupError('state', cause.message, { hint: cause.hint, cause });
+  }
+  if (cause instanceof ClientsFileError) {
+    const { message, hint } = cause;
+    return new StartupError('configuration', message, { hint, cause });
   }
   if (cause instanceof AdminError) {
     const [hint = 'let the user that the sidecar runs as write its state folder'] = cause.hints;
@@ -82,6 +99,8 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
   return {
     onRotation: counted.onRotation,
     onChange(event, by) {
+      // `onClientsFile` tells all of it in one line.
+      if (by === BY_CLIENTS_FILE) return;
       const { kind, ...told } = event;
       const fields =
         'deadline' in told ? { ...told, deadline: new Date(told.deadline).toISOString() } : told;
@@ -112,6 +131,10 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
         log.error({ code, hint }, `a declared key is not used: ${message}`);
       }
     },
+    onClientsFile(outcome) {
+      counted.onClientsFile(outcome);
+      sayClientsFile(log, outcome);
+    },
     onClockJump(jump) {
       const { message, hint } = clockWords(jump);
       if (jump.followed)
@@ -122,6 +145,40 @@ function keyEvents(log: Log, counted: Base['metrics']['keyEvents']): KeyEvents {
       log.error({ client, err }, 'a scheduled rotation failed; it is tried again in a minute'),
     onTombstone: (use) => log.warn({ ...use }, 'a retired or revoked key was used'),
   };
+}
+
+/** How many names and ids a line about the clients file has at the most. */
+const MOST_NAMED = 20;
+
+/** One line for all that a change of the file did: it may have a thousand clients. */
+function sayClientsFile(log: Log, outcome: ClientsFileOutcome): void {
+  const { path } = outcome;
+  if (outcome.kind === 'mistaken') {
+    const mistakes = linesOf(outcome).slice(0, MOST_NAMED);
+    log.error({ file: path, mistakes }, 'the clients file has mistakes, and changes nothing');
+    return;
+  }
+  const { clients, events, expired } = outcome;
+  const named = (kind: KeyringEvent['kind']) =>
+    events
+      .flatMap((each) => {
+        if (each.kind !== kind) return [];
+        return 'generation' in each ? each.generation : each.client;
+      })
+      .slice(0, MOST_NAMED);
+  const told = Object.entries({
+    added: named('clientAdded'),
+    removed: named('clientRemoved'),
+    changed: named('clientChanged'),
+    taken: named('fileRules'),
+    newKeys: named('keyAdded'),
+    revoked: named('revoked'),
+  }).filter(([, names]) => names.length > 0);
+  log.info({ file: path, clients, ...Object.fromEntries(told) }, 'the clients file rules');
+  const names = expired.slice(0, MOST_NAMED);
+  if (names.length > 0) {
+    log.warn({ file: path, names }, 'clients of the clients file are past their end');
+  }
 }
 
 const SENTENCES: Readonly<Record<KeyringEvent['kind'], string>> = {

@@ -30,8 +30,9 @@ export function buildLimits(
     if (!isKnown) log.error({}, UNKNOWN);
   };
   const readings: LimitReadings['limits'] = function* () {
-    for (const { name, limits: set } of keys.keyring().clients.values()) {
-      if (set !== undefined) yield { client: name, limits: set, use: limits.useOf(name) };
+    for (const { name, limits: set, removed } of keys.keyring().clients.values()) {
+      if (set === undefined || removed) continue;
+      yield { client: name, limits: set, use: limits.useOf(name) };
     }
   };
   return {
@@ -41,7 +42,7 @@ export function buildLimits(
     /** The keyring has changed. */
     follow(): void {
       const { clients } = keys.keyring();
-      limits.keep((client) => clients.has(client));
+      limits.keep((client) => clients.get(client)?.removed === false);
       void open();
     },
     readings,
@@ -54,5 +55,6 @@ const UNKNOWN =
 
 const hasBudgets = ({ clients }: Keyring): boolean =>
   [...clients.values()].some(
-    ({ limits }) => limits?.tokensPerDay !== undefined || limits?.usdPerDay !== undefined,
+    ({ limits, removed }) =>
+      !removed && (limits?.tokensPerDay !== undefined || limits?.usdPerDay !== undefined),
   );

@@ -49,17 +49,24 @@ export function renderChange(
   cuts = false,
 ): string {
   const { client } = view;
-  const valid = client.generations.filter(
-    ({ state }) => state === 'active' || state === 'retiring',
-  );
   const lines = [
     paint(terminal, terminal.stdout, 'green', said),
-    `${client.name}: ${client.state}, ${rightsOf(client)}`,
-    ...valid.map((each) => `${each.id}: ${each.state}, ${goodUntilOf(client, each, now)}`),
+    clientLine(client),
+    ...validKeyLines(client, now),
     ...notesOf(view, cuts),
   ];
   return `${lines.join('\n  ')}\n`;
 }
+
+/** `ci: enabled, inference from 10.0.0.0/8, until 2027-02-22 14:03 UTC` */
+export const clientLine = (client: ClientView): string =>
+  `${client.name}: ${client.state}, ${rightsOf(client)}`;
+
+/** `ci-2: active, good until it is rotated`, for each key that is valid. */
+export const validKeyLines = (client: ClientView, now: number): readonly string[] =>
+  client.generations
+    .filter(({ state }) => state === 'active' || state === 'retiring')
+    .map((each) => `${each.id}: ${each.state}, ${goodUntilOf(client, each, now)}`);
 
 /** What else there is to say of a change; `cuts` as for `renderRotation`. */
 export const notesOf = ({ cut, notes }: ChangeView, cuts: boolean): readonly string[] => [

@@ -49,6 +49,20 @@ export function showUntil(iso: string, now: number): string {
 export const showCount = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;
 
+const TOKEN_UNITS: readonly (readonly [number, string])[] = [
+  [1e9, 'G'],
+  [1e6, 'M'],
+  [1e3, 'k'],
+];
+
+/** `9,876`, `12.3k`, `4.56M`: three digits at least. */
+export function showTokens(tokens: number): string {
+  const [size, unit] = TOKEN_UNITS.find(([each]) => tokens >= each) ?? [1, ''];
+  if (tokens < 10_000) return tokens.toLocaleString('en-US');
+  const value = tokens / size;
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}${unit}`;
+}
+
 /** Until when a generation opens anything, in words that stand behind its name. */
 export function goodUntil(generation: GenerationView, now: number): string {
   const { state, validUntil, clockStarted } = generation;
@@ -63,12 +77,15 @@ export function goodUntil(generation: GenerationView, now: number): string {
 
 /** Until when a key of this client opens anything, which may not be for the key to say. */
 export function goodUntilOf(
-  client: WhoView['client'],
+  client: (NonNullable<WhoView['client']> & { readonly inFile?: boolean }) | null,
   generation: GenerationView,
   now: number,
 ): string {
   const isValid = generation.state === 'active' || generation.state === 'retiring';
   const { state, expiresAt } = client ?? { state: 'enabled', expiresAt: null };
+  if (client?.inFile === true && generation.state === 'active' && state === 'enabled') {
+    return 'good until it leaves the clients file';
+  }
   if (!isValid || state === 'enabled') return goodUntil(generation, now);
   if (state === 'disabled') return 'refused: its client is disabled';
   return `refused: its client expired${expiresAt === null ? '' : ` ${showUntil(expiresAt, now)}`}`;

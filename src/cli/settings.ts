@@ -30,14 +30,17 @@ export function readSettings(places: ConfigPlaces) {
 
 /**
  * The settings for a command that talks to a sidecar or to a gateway. Such a command may run beside
- * the containers, where nothing says where LiteLLM is: it does not need to know.
+ * the containers, where nothing says where LiteLLM is, or whose keys are taken where nothing is
+ * kept: it does not need to know.
  */
 export const readClientSettings = (places: ConfigPlaces): SettingsInForce =>
   readSettings(clientPlaces(places));
 
 function clientPlaces({ env, cwd }: ConfigPlaces): ConfigPlaces {
   const upstream = env['SIDECAR_UPSTREAM'] || 'http://127.0.0.1:4002';
-  return { env: { ...env, SIDECAR_UPSTREAM: upstream }, cwd };
+  const clients = env['SIDECAR_CLIENTS'] || 'clients.yaml';
+  const more = env['SIDECAR_STATE'] === 'none' ? { SIDECAR_CLIENTS: clients } : {};
+  return { env: { ...env, SIDECAR_UPSTREAM: upstream, ...more }, cwd };
 }
 
 /** How a command reaches the running sidecar: by its socket, or by its ops port with the token. */

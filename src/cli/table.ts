@@ -112,6 +112,14 @@ function brokenAt(columns: number, text: string): readonly string[] {
   return lines;
 }
 
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+
+/** A bar for a share from 0 to 1, so many columns long where the share is 1. */
+export function barOf(share: number, columns: number): string {
+  const eighths = Math.round(share * columns * 8);
+  return '█'.repeat(eighths >> 3) + (EIGHTHS[eighths & 7] ?? '');
+}
+
 /** `store: ok`: the name of a thing, and what there is to say of that thing. */
 export interface LabelledLine {
   /** Spaces before the label indent the line. */

@@ -61,8 +61,15 @@ export interface Terminal {
   /** Results, and nothing else: the command may stand in `$(…)` or before a pipe. */
   readonly stdout: Output;
   readonly stderr: Output;
-  /** What a person types; undefined: nobody is there to be asked. */
-  readonly stdin?: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined };
+  /** Asked for by the command that reads it, and by no other. */
+  readonly stdin?: () => Input;
+}
+
+/** What another program writes, or a person types. */
+export interface Input extends AsyncIterable<Buffer | string> {
+  readonly isTTY?: boolean | undefined;
+  /** On a terminal: whether each character comes at once, and is not shown. */
+  setRawMode?(raw: boolean): unknown;
 }
 
 /** Time as a command sees it: `cli.ts` passes the real one, a test its own. */

@@ -52,13 +52,13 @@ export const wordSet: Kind<boolean> = {
 };
 
 /** The longest name that LiteLLM's own lists have is a third of it. */
-const LONGEST_MODEL = 256;
+const LONGEST_GLOB = 256;
 
 function readModel(text: string): Reading<string> {
   if (mayHoldKey(text)) return wrong('that is a key');
   if (/[,|{}]/.test(text)) return wrong('one by one: say it again for each');
-  if (/[?[\]^$!]/.test(text)) return wrong('* alone stands for something, for any characters');
-  return text !== '' && text.length <= LONGEST_MODEL && !/\p{C}/u.test(text) ? got(text) : wrong();
+  if (/[?[\]^$!]/.test(text)) return wrong('only * has a meaning: any characters');
+  return text !== '' && text.length <= LONGEST_GLOB && !/\p{C}/u.test(text) ? got(text) : wrong();
 }
 
 /** The models that a client may use, by their name. */

@@ -34,6 +34,11 @@ const NO_AMOUNTS = {
 export const limitsNothing = (limits: ClientLimits): boolean =>
   LIMITED.every((name) => limits[name] === undefined);
 
+export const sameLimits = (
+  one: ClientLimits | undefined,
+  other: ClientLimits | undefined,
+): boolean => one?.mode === other?.mode && LIMITED.every((name) => one?.[name] === other?.[name]);
+
 /**
  * The limits after some changes; undefined changes take all of them off. Without an amount nothing
  * is left of them, unless the changes name a mode: for that there must be something to limit.
@@ -55,7 +60,7 @@ export interface LimitUse {
   readonly inFlight: number;
   readonly tokensToday: number;
   readonly usdToday: number;
-  /** For what is in flight, in expectation. */
+  /** Kept back of today's: for what is in flight, and for answers that did not say. */
   readonly reservedTokens: number;
   readonly reservedUsd: number;
 }
@@ -65,12 +70,23 @@ export const NO_USE: LimitUse = {
   ...{ reservedTokens: 0, reservedUsd: 0 },
 };
 
-const USE_OF: { readonly [Each in Limited]: keyof LimitUse } = {
-  ...{ rpm: 'requestsLastMinute', parallel: 'inFlight' },
-  ...{ tokensPerDay: 'tokensToday', usdPerDay: 'usdToday' },
+const TAKEN: { readonly [Each in Limited]: (use: LimitUse) => number } = {
+  rpm: ({ requestsLastMinute }) => requestsLastMinute,
+  parallel: ({ inFlight }) => inFlight,
+  tokensPerDay: ({ tokensToday, reservedTokens }) => tokensToday + reservedTokens,
+  usdPerDay: ({ usdToday, reservedUsd }) => usdToday + reservedUsd,
 };
 
-/** How much of each limit is used, 1 being all of it; what is not limited is not there. */
+/** Whole percents of a share, down: what is not used up is not told as 100 %. */
+export const percentOf = (share: number): number => Math.floor(Math.round(share * 1e6) / 1e4);
+
+/** From this share of a limit on, an operator should know of it. */
+export const NEARLY_USED = 0.8;
+
+/**
+ * How much of each limit is taken, 1 being all of it; what is not limited is not there. What is
+ * reserved counts: a client whose answers do not say what they used takes all of its budget, too.
+ */
 export function limitShares(
   limits: { readonly [Each in Limited]: number | null | undefined },
   use: LimitUse,
@@ -78,7 +94,7 @@ export function limitShares(
   return Object.fromEntries(
     LIMITED.flatMap((name) => {
       const amount = limits[name] ?? undefined;
-      return amount === undefined ? [] : [[name, use[USE_OF[name]] / amount]];
+      return amount === undefined ? [] : [[name, TAKEN[name](use) / amount]];
     }),
   );
 }

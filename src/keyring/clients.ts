@@ -1,5 +1,5 @@
 import { isClientName, MASTER } from '../client-name.ts';
-import { changedLimits, limitsNothing } from './client-limits.ts';
+import { changedLimits, limitsNothing, sameLimits } from './client-limits.ts';
 import {
   type Command,
   changed,
@@ -102,18 +102,49 @@ type SetClient = Extract<Command, { kind: 'setClient' }>;
 export const setClient = (keyring: Keyring, command: SetClient, now: number): Transition =>
   withClient(keyring, command.client, (client) => {
     const { changes } = command;
+    const fault = endFault(client.name, changes.expiresAt, now);
+    if (fault !== undefined) return fault;
     const { allowFrom = client.allowFrom, models = client.models } = changes;
     const { namesEndUsers = client.namesEndUsers } = changes;
     const expiresAt = 'expiresAt' in changes ? changes.expiresAt : client.expiresAt;
     const limits =
       'limits' in changes ? changedLimits(client.limits, changes.limits) : client.limits;
-    const fault = endFault(client.name, changes.expiresAt, now) ?? limitsFault(limits);
-    if (fault !== undefined) return fault;
-    const next = { ...client, allowFrom, models, namesEndUsers, expiresAt, limits };
+    const rights = { scopes: client.scopes, allowFrom, models, namesEndUsers, expiresAt, limits };
+    const next = withRights(client, rights);
+    if (next === client) return unchanged(keyring);
     const told = changesBetween(client, next);
-    if (Object.keys(told).length === 0) return unchanged(keyring);
-    return changed(keyring, next, [{ kind: 'clientChanged', client: client.name, changes: told }]);
+    return (
+      limitsFault(limits) ??
+      changed(keyring, next, [{ kind: 'clientChanged', client: client.name, changes: told }])
+    );
   });
+
+/** What a client may do. */
+type Rights = Pick<
+  Client,
+  'scopes' | 'allowFrom' | 'models' | 'limits' | 'expiresAt' | 'namesEndUsers'
+>;
+
+/** The client with these rights; the same object, or the same parts, where they are no others. */
+export function withRights(client: Client, rights: Rights): Client {
+  const allowFrom = sameList(client.allowFrom, rights.allowFrom);
+  const models = sameList(client.models, rights.models);
+  const scopes = sameList(client.scopes, rights.scopes);
+  const limits = sameLimits(client.limits, rights.limits) ? client.limits : rights.limits;
+  const { expiresAt, namesEndUsers } = rights;
+  const isSame =
+    allowFrom === client.allowFrom &&
+    models === client.models &&
+    scopes === client.scopes &&
+    limits === client.limits &&
+    expiresAt === client.expiresAt &&
+    namesEndUsers === client.namesEndUsers;
+  if (isSame) return client;
+  return { ...client, allowFrom, models, scopes, limits, expiresAt, namesEndUsers };
+}
+
+const sameList = <T>(before: readonly T[], after: readonly T[]): readonly T[] =>
+  before.length === after.length && before.every((each, at) => each === after[at]) ? before : after;
 
 /** `{ rpm: '60 → 120' }`: what of a client's rights is not as it was. */
 export function changesBetween(before: Client, after: Client): Readonly<Record<string, string>> {

@@ -42,8 +42,13 @@ export type Command =
       readonly limits: ClientLimits | undefined;
       readonly models: readonly string[];
     }
-  /** What the clients file says now: all of it. */
-  | { readonly kind: 'fileClients'; readonly clients: readonly FileClient[] }
+  /** What the clients file says now: all of it, but for `rest`. */
+  | {
+      readonly kind: 'fileClients';
+      readonly clients: readonly FileClient[];
+      /** Names of clients of the file that stay as they are. */
+      readonly rest?: ReadonlySet<string>;
+    }
   | { readonly kind: 'setClient'; readonly client: string; readonly changes: ClientChanges }
   /** Begins a rotation: the digest of the next generation, and what becomes of those before it. */
   | {

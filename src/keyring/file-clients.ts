@@ -1,5 +1,5 @@
 import { isClientName, MASTER } from '../client-name.ts';
-import { changesBetween } from './clients.ts';
+import { changesBetween, withRights } from './clients.ts';
 import {
   type Command,
   generationOf,
@@ -38,7 +38,7 @@ export interface FileClientFault {
  */
 export function fileClients(
   keyring: Keyring,
-  { clients: wanted }: Extract<Command, { kind: 'fileClients' }>,
+  { clients: wanted, rest }: FileClientsCommand,
   now: number,
 ): Transition {
   const [fault] = fileClientFaults(keyring, wanted);
@@ -55,7 +55,8 @@ export function fileClients(
     events.push(...made.events);
   };
   for (const client of keyring.clients.values()) {
-    if (client.inFile && !names.has(client.name)) put(without(client, now));
+    const stays = names.has(client.name) || rest?.has(client.name) === true;
+    if (client.inFile && !stays) put(without(client, now));
   }
   for (const each of wanted) {
     const before = keyring.clients.get(each.name);
@@ -67,6 +68,38 @@ export function fileClients(
   for (const each of ended) tombstones.set(each.digest, each);
   return { ok: true, keyring: { ...keyring, clients, tombstones }, events };
 }
+
+/**
+ * The same change in steps, each of so many clients at the most, so that one of a thousand clients
+ * does not hold up the traffic: first those that go, then those that are not as the file has them.
+ */
+export function fileClientSteps(
+  keyring: Keyring,
+  wanted: readonly FileClient[],
+  most: number,
+): readonly FileClientsCommand[] {
+  const names = wanted.map(({ name }) => name);
+  const inFile = new Set(names);
+  const gone = [...keyring.clients.values()]
+    .filter((client) => client.inFile && !inFile.has(client.name))
+    .map(({ name }) => name);
+  const changes = wanted.filter((each) => {
+    const before = keyring.clients.get(each.name);
+    return before === undefined || !isAsInFile(before, each);
+  });
+  const steps: FileClientsCommand[] = [];
+  for (let at = 0; at < gone.length; at += most) {
+    const rest = new Set([...names, ...gone.slice(at + most)]);
+    steps.push({ kind: 'fileClients', clients: [], rest });
+  }
+  for (let at = 0; at < changes.length; at += most) {
+    const clients = changes.slice(at, at + most);
+    steps.push({ kind: 'fileClients', clients, rest: inFile });
+  }
+  return steps;
+}
+
+type FileClientsCommand = Extract<Command, { kind: 'fileClients' }>;
 
 /** A client after the change, what of it ended, and what is told. */
 interface Made {
@@ -162,40 +195,9 @@ function isAsInFile(client: Client, { digests, ...rights }: FileClient): boolean
     client.inFile &&
     generations.length === digests.length &&
     generations.every(({ digest }) => digests.includes(digest)) &&
-    rightsOf(client, rights) === client
+    withRights(client, rights) === client
   );
 }
-
-/** The client with these rights; the same object, or the same parts, where they are no others. */
-function rightsOf(client: Client, rights: Omit<FileClient, 'digests'>): Client {
-  const allowFrom = sameList(client.allowFrom, rights.allowFrom);
-  const models = sameList(client.models, rights.models);
-  const scopes = sameList(client.scopes, rights.scopes);
-  const limits = sameLimits(client.limits, rights.limits) ? client.limits : rights.limits;
-  const { expiresAt, namesEndUsers } = rights;
-  const isSame =
-    allowFrom === client.allowFrom &&
-    models === client.models &&
-    scopes === client.scopes &&
-    limits === client.limits &&
-    expiresAt === client.expiresAt &&
-    namesEndUsers === client.namesEndUsers;
-  if (isSame) return client;
-  return { ...client, allowFrom, models, scopes, limits, expiresAt, namesEndUsers };
-}
-
-const sameList = <T>(before: readonly T[], after: readonly T[]): readonly T[] =>
-  before.length === after.length && before.every((each, at) => each === after[at]) ? before : after;
-
-const sameLimits = (before: Client['limits'], after: Client['limits']): boolean =>
-  before === after ||
-  (before !== undefined &&
-    after !== undefined &&
-    before.rpm === after.rpm &&
-    before.parallel === after.parallel &&
-    before.tokensPerDay === after.tokensPerDay &&
-    before.usdPerDay === after.usdPerDay &&
-    before.mode === after.mode);
 
 function asInFile(before: Client | undefined, wanted: FileClient, now: number): Made {
   const { digests, ...rights } = wanted;
@@ -213,7 +215,7 @@ function asInFile(before: Client | undefined, wanted: FileClient, now: number): 
     .filter((digest) => !kept.some((each) => each.digest === digest))
     .map((digest, at) => keyOfFile(digest, last + 1 + at, now));
   const client: Client = {
-    ...rightsOf(base, rights),
+    ...withRights(base, rights),
     ...{ inFile: true, disabled: false, disabledByHand: false },
     ...{ staged: undefined, idempotency: undefined },
     lastNumber: last + fresh.length,
@@ -233,20 +235,24 @@ function asInFile(before: Client | undefined, wanted: FileClient, now: number): 
   return { client, ended: over.map((each) => tombstoneOf(name, each, 'revoked', now)), events };
 }
 
-const newClient = (
-  { digests: _, ...rights }: FileClient,
-  lastNumber: number,
-  createdAt: number,
-): Client => ({
-  ...rights,
+const newClient = (wanted: FileClient, lastNumber: number, createdAt: number): Client => ({
+  ...{ name: wanted.name, scopes: wanted.scopes, allowFrom: wanted.allowFrom },
+  ...{ expiresAt: wanted.expiresAt, namesEndUsers: wanted.namesEndUsers },
+  ...{ limits: wanted.limits, models: wanted.models },
   ...{ createdAt, lastNumber, generations: [], staged: undefined, idempotency: undefined },
   ...{ inFile: true, disabled: false, disabledByHand: false, removed: false },
 });
 
 /** Nobody waits for a file's key to be published: who wrote the file has it. */
 const keyOfFile = (digest: string, number: number, now: number): Generation => ({
-  ...{ number, digest, state: 'active', origin: 'declared', createdAt: now, publishedAt: now },
-  ...{ afterCompromise: false, retirement: undefined },
+  number,
+  digest,
+  state: 'active',
+  origin: 'declared',
+  createdAt: now,
+  publishedAt: now,
+  afterCompromise: false,
+  retirement: undefined,
 });
 
 const asActive = (each: Generation, now: number): Generation =>

@@ -43,6 +43,10 @@ export function checkDeclaredKey(value: string): DeclaredKeyCheck {
  */
 export const digestOf = (key: string): string => hash('sha256', key, 'base64url');
 
+/** As a clients file has it. */
+export const showDigest = (digest: string): string =>
+  `sha256:${Buffer.from(digest, 'base64url').toString('hex')}`;
+
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const RANDOM_LENGTH = 42;
 /** Every CRC-32 fits into six digits, as 62^6 is above 2^32. */

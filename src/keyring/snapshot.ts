@@ -85,7 +85,10 @@ const NO_SCOPES: ReadonlySet<Scope> = new Set();
 export function snapshotOf({ clients, tombstones }: Keyring): KeyringSnapshot {
   const valid = new Map<string, KnownKey>();
   for (const client of clients.values()) {
-    for (const [digest, key] of validOf(client)) valid.set(digest, key);
+    const { generations, staged } = client;
+    for (const [at, key] of knownOf(client).entries()) {
+      valid.set((generations[at] ?? staged)?.digest ?? '', key);
+    }
   }
   const ended = (digest: string): KnownKey | undefined => {
     const tombstone = tombstones.get(digest);
@@ -94,38 +97,67 @@ export function snapshotOf({ clients, tombstones }: Keyring): KeyringSnapshot {
   return { byDigest: { get: (digest) => valid.get(digest) ?? ended(digest) } };
 }
 
-function* validOf(client: Client): Generator<readonly [digest: string, key: KnownKey]> {
-  const { name, disabled, allowFrom, limits, generations, staged } = client;
-  const scopes = new Set(client.scopes);
-  const expiresAt = client.expiresAt ?? Infinity;
+/** A client is immutable, so that of a thousand those that did not change cost nothing. */
+const KNOWN = new WeakMap<Client, readonly KnownKey[]>();
+
+/** The keys of a client: of its generations in their order, and of the staged one behind them. */
+function knownOf(client: Client): readonly KnownKey[] {
+  const before = KNOWN.get(client);
+  if (before !== undefined) return before;
+  // A list that grew has room for more: its copy has none.
+  const known = [...validOf(client)].slice();
+  KNOWN.set(client, known);
+  return known;
+}
+
+/** There are few sets of scopes, and thousands of clients. */
+const SCOPE_SETS = new Map<string, ReadonlySet<Scope>>();
+
+function scopeSetOf(scopes: readonly Scope[]): ReadonlySet<Scope> {
+  const name = scopes.join();
+  const known = SCOPE_SETS.get(name) ?? new Set(scopes);
+  SCOPE_SETS.set(name, known);
+  return known;
+}
+
+function* validOf(client: Client): Generator<KnownKey> {
+  const { name, disabled, disabledByHand, generations, staged } = client;
   const waiting = oldestWaiting(client);
-  const endUser = name === MASTER || client.namesEndUsers ? undefined : name;
-  const models = client.models.length > 0 ? client.models : undefined;
-  const common = { client: name, scopes, allowFrom, endUser, limits, models };
   for (const generation of generations) {
-    const { number, digest, state } = generation;
+    const { number, state } = generation;
     const end = endOf(generation) ?? Infinity;
-    const fault = disabled ? ('revoked_key' as const) : undefined;
-    const known = {
-      id: idOf(name, number),
-      state,
-      fault,
-      startsClock: !disabled && number > waiting,
-    };
-    const validUntil = Math.min(end, expiresAt);
-    yield [digest, { ...common, ...known, validUntil, ...reasonOf(client, expiresAt < end) }];
+    const startsClock = !disabled && number > waiting;
+    yield keyOf(client, idOf(name, number), state, disabled, { end, startsClock });
   }
   if (staged === undefined) return;
   // A client without an active key is let in with its next one; one that was shut is not.
-  const fault = client.disabledByHand ? ('revoked_key' as const) : undefined;
-  const ends = reasonOf({ ...client, disabled: client.disabledByHand }, expiresAt < Infinity);
-  const rest = { fault, validUntil: expiresAt, startsClock: false, ...ends };
-  yield [staged.digest, { ...common, id: idOf(name, staged.number), state: 'active', ...rest }];
+  const until = { end: Infinity, startsClock: false };
+  yield keyOf(client, idOf(name, staged.number), 'active', disabledByHand, until);
 }
 
-/** Set in any case: keys of one shape are found faster. */
-function reasonOf({ disabled }: Client, endsFirst: boolean): Pick<KnownKey, 'ofClient'> {
-  return { ofClient: disabled ? 'disabled' : endsFirst ? 'expires' : undefined };
+/** Each field in any case, in this order: keys of one shape are found faster, and are smaller. */
+function keyOf(
+  client: Client,
+  id: string,
+  state: GenerationState,
+  isShut: boolean,
+  { end, startsClock }: { readonly end: number; readonly startsClock: boolean },
+): KnownKey {
+  const { name, expiresAt = Infinity, models } = client;
+  return {
+    id,
+    client: name,
+    state,
+    scopes: scopeSetOf(client.scopes),
+    allowFrom: client.allowFrom,
+    endUser: name === MASTER || client.namesEndUsers ? undefined : name,
+    limits: client.limits,
+    models: models.length > 0 ? models : undefined,
+    fault: isShut ? 'revoked_key' : undefined,
+    ofClient: isShut ? 'disabled' : expiresAt < end ? 'expires' : undefined,
+    validUntil: Math.min(end, expiresAt),
+    startsClock,
+  };
 }
 
 /** A retired key is told as expired even where its client is disabled: that says more. */

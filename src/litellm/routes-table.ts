@@ -17,6 +17,13 @@ export type KeyPlace = 'bearer' | 'google' | 'basic' | 'beside';
  */
 export type SaysUsage = 'always' | 'maybe' | 'never';
 
+/**
+ * Where a request names its model: in its `body` (which may be a form), in its `path` (and perhaps
+ * in its body, too), or in its `query`. `none`: no model is used; `list`: the answer lists models;
+ * `unknown`: it cannot be told, or LiteLLM chooses, and a client that may use some only is refused.
+ */
+export type ModelPlace = 'body' | 'path' | 'query' | 'none' | 'list' | 'unknown';
+
 /** What the sidecar knows of a route of LiteLLM's. Immutable and shared between requests. */
 export interface Route {
   /** A metric label from a closed set of about forty. */
@@ -31,6 +38,9 @@ export interface Route {
   readonly keyInQuery: boolean;
   readonly keyPlace: KeyPlace;
   readonly saysUsage: SaysUsage;
+  readonly modelPlace: ModelPlace;
+  /** Finds the model in a decoded path; undefined: it is not there. */
+  readonly modelPath: RegExp | undefined;
 }
 
 /**
@@ -44,7 +54,11 @@ export type Classify = (method: string, path: string) => Route;
  * Every route that is not plain management, and the families of management routes, so that a metric
  * tells those apart. A line at the margin heads the paths below it:
  *
- *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key|beside-key] # source
+ *     class group [anthropic|google] [mcp] [key-in-query] [goog-key|basic-key|beside-key]
+ *         [in-body|in-path|in-query|no-model|lists-models] # source
+ *
+ * (in one line). Without a word of the last five it cannot be told which model is used: an id of a
+ * response, a file or a batch stands for one that only LiteLLM knows.
  *
  * The source is the route list in LiteLLM's litellm/proxy/_types.py (1.110.2), another file of
  * litellm/proxy, or an advisory. In a path `(/v1)/x` is `/v1/x` and `/x`; `{name}` is one segment,
@@ -69,34 +83,41 @@ denied denied # moyai_endpoints.py: mints a key, and open without one
 denied denied # GHSA-g5ff-637f-6q2m: reads the master key; in openai_routes all the same
   /utils/transform_request/*
 
-inference chat # openai_routes
-  POST (/v1)/chat/completions /cursor/chat/completions
+inference chat in-body # openai_routes
+  POST (/v1)/chat/completions
+inference chat # openai_routes; LiteLLM may take off the end of a model's name
+  POST /cursor/chat/completions
+inference chat in-path # openai_routes
   POST /engines/{model:path}/chat/completions /openai/deployments/{model:path}/chat/completions
-inference completions # openai_routes
+inference completions in-body # openai_routes
   POST (/v1)/completions
+inference completions in-path # openai_routes
   POST /engines/{model:path}/completions /openai/deployments/{model:path}/completions
-inference embeddings # openai_routes
+inference embeddings in-body # openai_routes
   POST (/v1)/embeddings
+inference embeddings in-path # openai_routes
   POST /engines/{model:path}/embeddings /openai/deployments/{model:path}/embeddings
-inference responses # openai_routes; response_api_endpoints/endpoints.py
+inference responses in-body # openai_routes; response_api_endpoints/endpoints.py
   POST (/v1)/responses (/v1)/responses/compact (/v1)/responses/input_tokens
+  POST /openai/v1/responses /openai/v1/responses/compact /openai/v1/responses/input_tokens
+inference responses # openai_routes; on a WebSocket each frame names a model
   WS (/v1)/responses
   GET,DELETE (/v1)/responses/{response}
   POST (/v1)/responses/{response}/cancel
   GET (/v1)/responses/{response}/input_items
-  POST /openai/v1/responses /openai/v1/responses/compact /openai/v1/responses/input_tokens
   GET,DELETE /openai/v1/responses/{response}
   POST /openai/v1/responses/{response}/cancel
   GET /openai/v1/responses/{response}/input_items
-inference messages anthropic # anthropic_routes
+inference messages anthropic in-body # anthropic_routes
   POST /v1/messages /v1/messages/count_tokens
   POST /claude_code_gateway/v1/messages /claude_code_gateway/v1/messages/count_tokens
+inference messages anthropic lists-models # anthropic_routes
   GET /claude_code_gateway/v1/models
-inference generate_content google key-in-query # google_routes; auth/user_api_key_auth.py
+inference generate_content google key-in-query in-path # google_routes; auth/user_api_key_auth.py
   POST /v1beta/models/{model:path}:generateContent
   POST /v1beta/models/{model:path}:streamGenerateContent
   POST /models/{model:path}:generateContent /models/{model:path}:streamGenerateContent
-inference generate_content google # google_routes; LiteLLM reads no ?key= here
+inference generate_content google in-path # google_routes; LiteLLM reads no ?key= here
   POST /v1beta/models/{model:path}:countTokens /models/{model:path}:countTokens
 inference interactions google # google_routes
   POST /interactions /interactions/{interaction}/cancel
@@ -106,33 +127,40 @@ inference interactions google # google_routes
   GET,POST /v1beta/agents
   GET,DELETE /v1beta/agents/{agent}
   GET /v1beta/agents/{agent}/versions
-inference realtime # openai_routes: WebSocket, and WebRTC's HTTP; raw below /openai, by version
+inference realtime in-query # openai_routes: WebSocket; raw below /openai, by version
   WS (/v1)/realtime /openai/v1/realtime (/v1)/realtime/translations
+inference realtime # openai_routes: in a frame, in a session, or in a token of LiteLLM's
   WS (/v1)/live/sessions
   POST (/v1)/realtime/client_secrets (/v1)/realtime/calls (/v1)/realtime/transcription_sessions
   POST (/v1)/realtime/translations/client_secrets (/v1)/realtime/translations/calls
-inference models # openai_routes; model_info_routes, which leave out the providers' keys
-  GET (/v1)/models (/v1)/model/info /model_group/info /utils/model_info
+inference models lists-models # openai_routes; model_info_routes, without the providers' keys
+  GET (/v1)/models (/v1)/model/info /model_group/info
   GET /cursor/models /cursor/v1/models
+inference models in-query # model_info_routes
+  GET /utils/model_info
+inference models in-body # openai_routes
   POST /utils/token_counter
-inference images # openai_routes
+inference images in-body # openai_routes
   POST (/v1)/images/generations (/v1)/images/edits
+inference images in-path # openai_routes
   POST /openai/deployments/{model:path}/images/generations
   POST /openai/deployments/{model:path}/images/edits
+inference videos in-body # openai_routes
+  POST (/v1)/videos
 inference videos # openai_routes
-  GET,POST (/v1)/videos
+  GET (/v1)/videos
   POST (/v1)/videos/characters (/v1)/videos/edits (/v1)/videos/extensions
   GET (/v1)/videos/{video} (/v1)/videos/{video}/content
   POST (/v1)/videos/{video}/remix
-inference audio # openai_routes
+inference audio in-body # openai_routes
   POST (/v1)/audio/speech (/v1)/audio/transcriptions
-inference moderations # openai_routes
+inference moderations in-body # openai_routes
   POST (/v1)/moderations
-inference rerank # openai_routes
+inference rerank in-body # openai_routes
   POST (/v1)/rerank /v2/rerank
-inference ocr # openai_routes
+inference ocr in-body # openai_routes
   POST (/v1)/ocr
-inference decisions # openai_routes
+inference decisions in-body # openai_routes
   POST (/v1)/decisions (/v1)/systemone (/v1)/extraction
 inference batches # openai_routes
   GET,POST (/v1)/batches
@@ -171,9 +199,9 @@ inference skills anthropic # anthropic_routes
   GET /claude-code/marketplace.json
 inference moderations # apply_guardrail_routes; other methods take it for a guardrail's id
   POST /guardrails/apply_guardrail
-inference traces # openai_routes, of which these take traces in
+inference traces no-model # openai_routes, of which these take traces in
   POST /v1/traces /v1/logs
-inference mcp mcp # mcp_inference_routes
+inference mcp mcp no-model # mcp_inference_routes
   /mcp/*
   GET /v1/mcp/tools /mcp-rest/tools/list
   POST /mcp-rest/tools/call
@@ -182,10 +210,21 @@ inference a2a # agent_inference_routes
   POST /v1/a2a/{agent}/message/send /v1/a2a/{agent}/message/stream
   GET /a2a/{agent}/.well-known/agent-card.json
 
+passthrough anthropic_api anthropic in-body # mapped_pass_through_routes
+  POST /anthropic/v1/messages /anthropic/v1/messages/count_tokens
 passthrough anthropic_api anthropic # mapped_pass_through_routes
   /anthropic/*
+passthrough google_api google key-in-query goog-key in-path # gemini_proxy_route
+  POST /gemini/v1beta/models/{model}:generateContent
+  POST /gemini/v1beta/models/{model}:streamGenerateContent
+  POST /gemini/v1beta/models/{model}:countTokens
 passthrough google_api google key-in-query goog-key # gemini_proxy_route reads no other header
   /gemini/*
+passthrough google_api google key-in-query in-path # llm_passthrough_endpoints.py
+  POST /vertex_ai/{rest:path}/publishers/google/models/{model}:generateContent
+  POST /vertex_ai/{rest:path}/publishers/google/models/{model}:streamGenerateContent
+  POST /vertex-ai/{rest:path}/publishers/google/models/{model}:generateContent
+  POST /vertex-ai/{rest:path}/publishers/google/models/{model}:streamGenerateContent
 passthrough google_api google key-in-query # pass_through_endpoints/llm_passthrough_endpoints.py
   /vertex_ai/{rest:path}:generateContent /vertex_ai/{rest:path}:streamGenerateContent
   /vertex-ai/{rest:path}:generateContent /vertex-ai/{rest:path}:streamGenerateContent
@@ -195,6 +234,9 @@ passthrough openai_api # mapped_pass_through_routes; WebSocket too
   /openai/* /openai_passthrough/*
 passthrough azure_api # mapped_pass_through_routes
   /azure/* /azure_ai/* /azure_speech/*
+passthrough aws_api in-path # bedrock_proxy_route
+  POST /bedrock/model/{model}/invoke /bedrock/model/{model}/invoke-with-response-stream
+  POST /bedrock/model/{model}/converse /bedrock/model/{model}/converse-stream
 passthrough aws_api # mapped_pass_through_routes
   /bedrock/* /comprehendmedical/* /transcribe/*
 passthrough provider_api beside-key # codex_passthrough_endpoints.py: a client's own ChatGPT
@@ -252,6 +294,7 @@ export interface Row {
   readonly mcp: boolean;
   readonly keyInQuery: boolean;
   readonly keyPlace: KeyPlace;
+  readonly modelPlace: ModelPlace;
   readonly source: string;
   readonly paths: readonly RowPath[];
 }
@@ -267,9 +310,18 @@ export interface RowPath {
 const METHODS = /^(?:GET|POST|PUT|PATCH|DELETE|WS)(?:,(?:GET|POST|PUT|PATCH|DELETE|WS))*$/;
 const HEADING = /^(\w+) (\w+)((?: [a-z-]+)*) # (.+)$/;
 const CLASSES: readonly string[] = ['health', 'inference', 'passthrough', 'management', 'denied'];
+/** The words for where the model stands. */
+const MODEL_PLACES: Readonly<Record<string, ModelPlace>> = {
+  'in-body': 'body',
+  'in-path': 'path',
+  'in-query': 'query',
+  'no-model': 'none',
+  'lists-models': 'list',
+};
 const OPTIONS: readonly string[] = [
   ...['anthropic', 'google', 'mcp', 'key-in-query'],
   ...['goog-key', 'basic-key', 'beside-key'],
+  ...Object.keys(MODEL_PLACES),
 ];
 
 /**
@@ -298,6 +350,7 @@ function readBlock(block: string): Row {
     mcp: options.includes('mcp'),
     keyInQuery: options.includes('key-in-query'),
     keyPlace: keyPlaceOf(options),
+    modelPlace: MODEL_PLACES[options.find((word) => word in MODEL_PLACES) ?? ''] ?? 'unknown',
     source,
     paths: lines.flatMap(readLine),
   };

@@ -98,12 +98,16 @@ function literalStart(path: string): string {
  * pattern has at most one of these, so that a match takes time linear in the path.
  */
 function compile(path: string): RegExp {
+  return new RegExp(`^${sourceOf(path)}$`);
+}
+
+function sourceOf(path: string): string {
   if (path.split(':path}').length > 2) throw new Error(`the route ${path} has two open ends`);
   const below = path.endsWith('/*');
   const source = (below ? path.slice(0, -2) : path)
     .replace(/[.+?()[\]^$|\\]/g, '\\$&')
     .replace(PARAMETER, (name) => (name.endsWith(':path}') ? '[^]*' : '[^/]+'));
-  return new RegExp(`^${source}${below ? '(?:/[^]*)?' : ''}$`);
+  return `${source}${below ? '(?:/[^]*)?' : ''}`;
 }
 
 /**
@@ -139,7 +143,13 @@ const MAY_SAY_USAGE: ReadonlySet<string> = new Set([
 const USES_NOTHING = /(?:count_tokens|:countTokens|\/input_tokens|\/cancel)$/;
 
 const DENIED_GROUP = 'denied';
-const PLAIN = { dialect: 'openai', mcp: false, keyInQuery: false, keyPlace: 'bearer' } as const;
+const PLAIN = {
+  dialect: 'openai',
+  mcp: false,
+  keyInQuery: false,
+  keyPlace: 'bearer',
+  modelPlace: 'unknown',
+} as const;
 const OTHER = routeOf({ class: 'management', group: 'other', ...PLAIN }, '/*');
 
 /** Every `group` that a route can have: the closed set of a metric label. */
@@ -243,18 +253,31 @@ function inferencePath(entry: string) {
   };
 }
 
-/** The paths of a row, each with the route that requests share; a template shows no `:path`. */
+/** The paths of a row, each with the route that requests share. */
 function routesOf(row: Row): (readonly [RowPath, Route])[] {
-  return row.paths.map((of) => [of, routeOf(row, of.path.replace(':path}', '}'))] as const);
+  return row.paths.map((of) => [of, routeOf(row, of.path)] as const);
 }
 
-function routeOf(row: Omit<Row, 'source' | 'paths'>, template: string): Route {
-  const { group, dialect, mcp, keyInQuery, keyPlace } = row;
+function routeOf(row: Omit<Row, 'source' | 'paths'>, path: string): Route {
+  const { group, dialect, mcp, keyInQuery, keyPlace, modelPlace } = row;
+  const template = path.replace(':path}', '}');
   const saysUsage = saysUsageOf(row.class, group, template);
+  const modelPath = modelPlace === 'path' ? modelPathOf(path) : undefined;
   return Object.freeze({
     ...{ group, class: row.class, dialect, template, mcp, keyInQuery, keyPlace, saysUsage },
+    ...{ modelPlace, modelPath },
   });
 }
+
+/** The pattern of a path, with `{model}` in a group of its own. */
+function modelPathOf(path: string): RegExp {
+  const [before = '', name = '', after = ''] = path.split(/(\{model(?::path)?\})/);
+  return new RegExp(`^${sourceOf(before)}(${sourceOf(name)})${sourceOf(after)}$`);
+}
+
+/** The model that a decoded path names on its route; undefined: none. */
+export const modelInPath = ({ modelPath }: Route, path: string): string | undefined =>
+  modelPath?.exec(withoutSlash(path))?.[1];
 
 function saysUsageOf(kind: RouteClass, group: string, template: string): SaysUsage {
   if (kind === 'passthrough') return 'maybe';

@@ -33,7 +33,7 @@ export interface Verification {
 
 const TIMEOUT_MS = 5000;
 /** Models of a verdict, and characters of a name: both stand in the state file and on screens. */
-const MOST_MODELS = 1000;
+export const MOST_MODELS = 1000;
 const LONGEST_NAME = 200;
 
 /**

@@ -118,10 +118,15 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#connection.client.dispatch(request, this);
   }
 
-  /** Ends the attempt, whether the request was sent or still waits for the connection. */
-  cancel(reason: Error): void {
+  /**
+   * Ends the attempt, whether the request was sent or still waits for the connection: an error
+   * follows. Returns false where the answer is whole, and nothing follows.
+   */
+  cancel(reason: Error): boolean {
+    if (this.#over) return false;
     this.#cancelled = reason;
     this.#abort?.(reason);
+    return true;
   }
 
   resume(): void {
@@ -154,7 +159,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #endWithoutBody(): void {
     this.#over = true;
     this.#owner.onAnswerEnd([]);
-    this.cancel(new Error('no body follows'));
+    this.#abort?.(new Error('no body follows'));
   }
 
   onData(chunk: Buffer): boolean {
@@ -169,6 +174,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       this.#owner.onAttemptError(this, broken);
       return;
     }
+    this.#over = true;
     this.#connections.give(this.#connection);
     this.#owner.onAnswerEnd(trailers ?? []);
   }

@@ -16,6 +16,7 @@ import {
   withoutKeyParameters,
 } from './credential.ts';
 import { type Head, hasBody } from './head.ts';
+import { checkModels, type ModelCheck } from './model-check.ts';
 import { checkFraming, readTarget, type Target } from './target.ts';
 
 /** What decisions are made by; replaced as a whole when any of it changes. */
@@ -38,6 +39,8 @@ export type Decision =
       /** The bytes of the request target that LiteLLM gets. */
       readonly target: string;
       readonly keepAuthorization: boolean;
+      /** What is left to check of the models of a client that may use some only. */
+      readonly models: ModelCheck | undefined;
     }
   /** Answered here, whoever asks. */
   | { readonly kind: 'health' | 'preflight'; readonly route: Route }
@@ -58,6 +61,8 @@ export const UNROUTED: Route = {
   keyInQuery: false,
   keyPlace: 'bearer',
   saysUsage: 'never',
+  modelPlace: 'unknown',
+  modelPath: undefined,
 };
 
 /** Target, then credential, then admission. A crash in any of them is a refusal. */
@@ -104,17 +109,28 @@ function decideOrThrow(
   if (credential !== undefined && isRefusal(credential)) return refuse(credential, route);
   const verdict = admit({ route, address: caller.address }, credential, policy.admission);
   if ('refusal' in verdict) return refuse(verdict.refusal, route, verdict.generation);
-  const { bodyLimit } = policy;
-  if (bodyLimit > 0 && Number(head.contentLength ?? 0) > bodyLimit) {
-    return refuse(bodyTooLarge(bodyLimit), route, verdict.generation);
-  }
+  const { generation } = verdict;
+  const models = checkUse({ head, target, route }, generation, policy.bodyLimit);
+  if (models !== undefined && isRefusal(models)) return refuse(models, route, generation);
   return {
     kind: 'forward',
     route,
-    generation: verdict.generation,
+    generation,
     target: route.keyInQuery ? targetWithoutKey(target) : head.target,
     keepAuthorization: keepsAuthorization(head, credential, route, policy),
+    models,
   };
+}
+
+/** What is asked of a request whose key is right, before anything is read of its body. */
+function checkUse(
+  request: { head: Head; target: Target; route: Route },
+  { models }: KnownKey,
+  bodyLimit: number,
+): ModelCheck | Refusal | undefined {
+  const announced = Number(request.head.contentLength ?? 0);
+  if (bodyLimit > 0 && announced > bodyLimit) return bodyTooLarge(bodyLimit);
+  return models === undefined ? undefined : checkModels(request, models);
 }
 
 function answeredHere(head: Head, route: Route): 'health' | 'preflight' | undefined {

@@ -14,6 +14,7 @@ import { addressTo, answerHeaders, answerTrailers } from './headers.ts';
 import type { Hold, Waiter } from './hold.ts';
 import type { Lease } from './limits.ts';
 import { McpAnswer } from './mcp-sessions.ts';
+import { ModelListAnswer } from './model-list.ts';
 import {
   type CallerRecord,
   type ExchangeEnd,
@@ -171,10 +172,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   /** @param fresh on a connection that was never used: a second try */
   #send(upstream: Upstream, fresh: boolean): void {
     const { method, headers, decision, upload } = this.#admitted;
-    this.#upstream = upstream;
     const body = upload?.open() ?? null;
-    // Opening the body counts what is there, and may have found it too large.
+    // Opening the body looks at what is there, and may have found that it is refused.
     if (this.#verdict !== undefined) return;
+    this.#upstream = upstream;
     const { connections } = upstream;
     const owner = this.#prepare(upstream);
     this.#attempt = new Attempt(owner, { connections, fresh, clock: this.#context.watched });
@@ -189,13 +190,14 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
    */
   #prepare(upstream: Upstream): AttemptOwner {
     const { method, headers, session, decision } = this.#admitted;
-    const { route, target, keepAuthorization } = decision;
+    const { route, target, keepAuthorization, models } = decision;
     const { keys, rules } = upstream;
     let listener: AttemptOwner = this;
     if (route.mcp) {
       const { sessions } = this.#context.upstreams;
       listener = new McpAnswer(listener, sessions, upstream, { method, target, session });
     }
+    if (models?.isList === true) listener = new ModelListAnswer(this, models.mayUse);
     const key = keys.pick(this.#refusedKey);
     addressTo(headers, rules.host, key.field(route.keyPlace, keepAuthorization));
     if (keys.other === undefined) return listener;
@@ -340,8 +342,8 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   abandon(reason: Refusal): void {
     if (this.#isDecided) return;
     this.#verdict = reason;
-    if (this.#attempt === undefined) this.#refuse(reason);
-    else this.#attempt.cancel(new Error(reason.code));
+    const attempt = this.#attempt;
+    if (attempt?.cancel(new Error(reason.code)) !== true) this.#refuse(reason, !attempt);
   }
 
   /** A request that is under way is finished; the deadline is the caller's. */
@@ -358,14 +360,14 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
 
   /** @param unsent whether LiteLLM never had the request: then it has no `overheadMs` */
   #refuse(reason: Refusal, unsent = false): void {
-    const { request, response, decision, caller, reader } = this.#admitted;
+    const { request, response, decision, caller, reader, upload } = this.#admitted;
     if (this.#closed || response.headersSent) return;
     if (unsent) this.overheadMs = -1;
     this.refusal = reason.code;
     if (reason.cause !== undefined) this.abortReason = reasonOf(reason.cause);
-    const { dialect } = decision.route;
-    const context = { dialect, requestId: caller.id, reader, close: false };
-    refuseRequest(request, response, reason, { ...context, whole: request.complete });
+    const whole = upload?.isHere ?? request.complete;
+    const context = { dialect: decision.route.dialect, requestId: caller.id, reader, whole };
+    refuseRequest(request, response, reason, { ...context, close: false });
   }
 
   #onClose(): void {

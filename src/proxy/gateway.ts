@@ -167,10 +167,12 @@ function forward(
 ): void {
   const { head, caller, reader, startedAt, lease } = judged;
   const { upload: rules } = options;
+  const abandon = (reason: Refusal): void => exchange.abandon(reason);
   const upload = hasBody(head)
     ? new Upload(request, head.contentLength, rules, {
         startedAt: rules.elapsed(),
-        tooLarge: () => exchange.abandon(bodyTooLarge(rules.limit)),
+        tooLarge: () => abandon(bodyTooLarge(rules.limit)),
+        check: decision.models?.body?.(abandon),
       })
     : undefined;
   const trace = traceOf(head, options.beginsTraces);
@@ -229,6 +231,7 @@ function headersFor(
     peerTrusted: judged.from.trusted,
     endUser: decision.generation.endUser,
     keepAuthorization: decision.keepAuthorization,
+    wantsPlain: decision.models?.isList === true,
   });
 }
 

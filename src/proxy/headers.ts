@@ -78,6 +78,8 @@ export interface ForwardFacts {
   readonly endUser: string | undefined;
   /** The client's `Authorization` is for somebody behind LiteLLM, and goes on to there. */
   readonly keepAuthorization: boolean;
+  /** The answer is read here, and shall not be compressed. */
+  readonly wantsPlain: boolean;
 }
 
 /** A host and a port as `Host` may hold them (RFC 3986 §3.2.2): nothing that quotes or spaces. */
@@ -122,6 +124,7 @@ export function addressTo(
 
 function isSentOn(name: string, head: Head, rules: RequestRules, facts: ForwardFacts): boolean {
   if (head.connectionOptions.includes(name)) return false;
+  if (facts.wantsPlain && name === 'accept-encoding') return false;
   if (facts.endUser !== undefined && END_USER_FIELDS.has(name)) return false;
   if (NEVER_SENT_ON.has(name)) return name === 'authorization' && facts.keepAuthorization;
   return name !== rules.keyHeader && name !== 'sec-websocket-protocol';

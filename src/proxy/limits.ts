@@ -122,6 +122,9 @@ const dayOf = (ms: number): number => Math.floor(ms / DAY_MS) * DAY_MS;
 const shown = (count: number): string => count.toLocaleString('en-US', MOST_DIGITS);
 const MOST_DIGITS = { maximumFractionDigits: 6 };
 
+const several = (count: number, what: string): string =>
+  `${shown(count)} ${what}${count === 1 ? '' : 's'}`;
+
 /** Seconds: until something in flight may have ended. */
 const SOON = 1;
 
@@ -241,15 +244,15 @@ class LimitedClient {
     const { rpm = 0, parallel = 0, tokensPerDay = 0, usdPerDay = 0 } = this.limits;
     if (why === 'empty') {
       const retryAfter = Math.max(1, Math.ceil(waitMs / 1000));
-      const message = `this client may send ${shown(rpm)} requests a minute`;
+      const message = `this client may send ${several(rpm, 'request')} a minute`;
       return { message: `${message}: the next one in ${retryAfter} s`, retryAfter };
     }
     if (why === 'busy') {
-      const message = `this client may have ${shown(parallel)} requests under way`;
-      return { message: `${message}: the next one when one of them ends`, retryAfter: SOON };
+      const message = `this client may have ${several(parallel, 'request')} under way`;
+      return { message: `${message}: the next one when another ends`, retryAfter: SOON };
     }
     const isTokens = limit === 'tokens_per_day';
-    const whole = isTokens ? `${shown(tokensPerDay)} tokens` : `$${shown(usdPerDay)}`;
+    const whole = isTokens ? several(tokensPerDay, 'token') : `$${shown(usdPerDay)}`;
     if (why === 'reserved') {
       const message = `what is left of the ${whole} of this client for today is reserved`;
       return {
@@ -261,7 +264,7 @@ class LimitedClient {
     const end = dayOf(time) + DAY_MS;
     const unsaid = unsaidOf(isTokens ? this.meter.tokens : this.meter.usd, dayOf(time));
     const counted =
-      unsaid === 0 ? '' : ` (${unsaid} answers did not say theirs, and count a mean each)`;
+      unsaid === 0 ? '' : ` (${several(unsaid, 'answer')} did not say it, and count a mean each)`;
     const message = `the ${whole} of this client for today are used${counted}`;
     return {
       message: `${message}: more from ${instantOf(end)} on`,

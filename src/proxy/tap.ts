@@ -1,5 +1,4 @@
 import type { Transform } from 'node:stream';
-import * as zlib from 'node:zlib';
 import type { Route, SaysUsage } from '../litellm/routes-table.ts';
 import {
   costOf,
@@ -11,6 +10,7 @@ import {
 } from '../litellm/usage.ts';
 import { EventUsage } from '../litellm/usage-events.ts';
 import { JsonUsage } from '../litellm/usage-json.ts';
+import { decoderOf } from './content-coding.ts';
 import type { AnswerHead } from './headers.ts';
 
 /** Bytes of an answer, decoded, that are looked at: a bomb is a thousand times its size. */
@@ -156,24 +156,5 @@ class Decoding {
   #giveUp(): void {
     this.#decoder?.destroy();
     this.#decoder = undefined;
-  }
-}
-
-/** Undefined: it cannot be decoded here, as zstd before Node 22.15. */
-function decoderOf(encoding: string): Transform | undefined {
-  switch (encoding.trim().toLowerCase()) {
-    case 'gzip':
-    case 'x-gzip':
-      return zlib.createGunzip();
-    case 'deflate':
-      return zlib.createInflate();
-    case 'br':
-      return zlib.createBrotliDecompress();
-    case 'zstd':
-      return 'createZstdDecompress' in zlib
-        ? (zlib.createZstdDecompress as () => Transform)()
-        : undefined;
-    default:
-      return undefined;
   }
 }

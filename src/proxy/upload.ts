@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import type { BodyCheck } from './model-check.ts';
 
 /** The room, in bytes, that all exchanges together may use for what a second try would send. */
 export function createReplayBudget(totalBytes: number) {
@@ -61,6 +62,8 @@ export class Upload {
   readonly #contentLength: string | undefined;
   readonly #rules: UploadRules;
   readonly #onTooLarge: () => void;
+  /** What has to pass before LiteLLM gets the end of the body; undefined: nothing. */
+  readonly check: BodyCheck | undefined;
   /** A body that was there at once; kept until the answer begins. */
   #whole: Buffer | undefined;
   /** What a second try would send first; undefined: too much went by, or there was no room. */
@@ -72,12 +75,17 @@ export class Upload {
     request: IncomingMessage,
     contentLength: string | undefined,
     rules: UploadRules,
-    on: { readonly startedAt: number; readonly tooLarge: () => void },
+    on: {
+      readonly startedAt: number;
+      readonly tooLarge: () => void;
+      readonly check: BodyCheck | undefined;
+    },
   ) {
     this.#request = request;
     this.#contentLength = contentLength;
     this.#rules = rules;
     this.#onTooLarge = on.tooLarge;
+    this.check = on.check;
     this.lastAt = on.startedAt;
   }
 
@@ -85,15 +93,17 @@ export class Upload {
   open(): Buffer | Readable {
     const request = this.#request;
     if (this.#whole !== undefined) return this.#whole;
-    if (this.bytes === 0 && isAllHere(request, this.#contentLength)) {
+    const isUnchecked = this.check === undefined;
+    const isWhole = this.bytes === 0 && isAllHere(request, this.#contentLength);
+    if (isWhole && (isUnchecked || this.check.isPlain)) {
       this.#whole = (request.read() as Buffer | null) ?? Buffer.alloc(0);
-      this.#count(this.#whole);
+      if (this.#count(this.#whole)) this.#checkWhole(this.#whole);
       // With its body read the request ends, and its connection can serve the next.
       request.resume();
       return this.#whole;
     }
     const kept = this.#kept ?? [];
-    if (request.readableEnded) return Buffer.concat(kept);
+    if (request.readableEnded && isUnchecked) return Buffer.concat(kept);
     this.#current?.destroy();
     this.#current = new RequestBody(request, this, kept);
     return this.#current;
@@ -104,9 +114,20 @@ export class Upload {
     return this.#kept !== undefined;
   }
 
+  /** Whether all of the body was read, so that its connection can serve the next request. */
+  get isHere(): boolean {
+    return this.#request.complete || this.#whole !== undefined;
+  }
+
   /** Whether the rest of the body is waited for, and the client is the one who is slow. */
   get waitsForClient(): boolean {
     return !this.#request.complete && this.#current !== undefined && !this.#request.isPaused();
+  }
+
+  /** A body that is refused is refused before the next line of whoever opened it. */
+  #checkWhole(whole: Buffer): void {
+    this.check?.read(whole);
+    this.check?.end(() => undefined);
   }
 
   /** No second try will come: what was kept is let go. */
@@ -120,6 +141,7 @@ export class Upload {
   /** Counts and keeps a chunk as it is streamed. Returns false where the body became too large. */
   note(chunk: Buffer): boolean {
     this.#keep(chunk);
+    this.check?.read(chunk);
     this.lastAt = this.#rules.elapsed();
     return this.#count(chunk);
   }
@@ -150,6 +172,9 @@ export class Upload {
  * A stream of the request's body that can be destroyed without destroying the request: undici
  * destroys the body of what failed, and the client still has to be told. Small chunks of one turn
  * go on as one: 64 clients that cut their bodies into chunks of one byte took 3 GB.
+ *
+ * Of a body that is checked the latest chunk stays here until the next one comes, and the last one
+ * until the body has passed: LiteLLM never has all of one that has not.
  */
 class RequestBody extends Readable {
   readonly #source: IncomingMessage;
@@ -157,6 +182,10 @@ class RequestBody extends Readable {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #later: NodeJS.Immediate | undefined;
+  /** The latest chunk of a body that is checked. */
+  #heldBack: Buffer | undefined;
+  /** What checks the body has enough to do. */
+  #isBusy = false;
   readonly #detach: () => void;
 
   constructor(source: IncomingMessage, upload: Upload, first: readonly Buffer[]) {
@@ -165,7 +194,7 @@ class RequestBody extends Readable {
     this.on('error', () => undefined);
     this.#source = source;
     this.#upload = upload;
-    for (const chunk of first) this.push(chunk);
+    for (const chunk of first) this.#send(chunk);
     const onData = (chunk: Buffer): void => {
       const chunks = this.#gathered.push(chunk);
       this.#gatheredBytes += chunk.length;
@@ -174,23 +203,51 @@ class RequestBody extends Readable {
     };
     const onEnd = (): void => {
       this.#passOn();
-      this.push(null);
+      if (upload.check === undefined) this.push(null);
+      else upload.check.end(() => this.#sendLast());
     };
     const onClose = (): void => {
-      if (!source.complete) this.destroy(new Error('the client left in the middle of its body'));
+      if (source.complete) return;
+      upload.check?.close();
+      this.destroy(new Error('the client left in the middle of its body'));
     };
     this.#detach = () => {
       source.off('data', onData).off('end', onEnd).off('close', onClose);
     };
     source.on('data', onData).on('end', onEnd).on('close', onClose);
     source.pause();
+    // A second try, whose body is all here.
+    if (source.readableEnded) onEnd();
   }
 
   #passOn(): void {
     const chunk = this.#take();
     if (chunk === undefined) return;
+    const { check } = this.#upload;
     if (!this.#upload.note(chunk)) this.destroy(new Error('the body is too large'));
-    else if (!this.push(chunk)) this.#source.pause();
+    else if (!this.#send(chunk)) this.#source.pause();
+    if (check === undefined || check.isReady(() => this.#goOn())) return;
+    this.#isBusy = true;
+    this.#source.pause();
+  }
+
+  /** Sends a chunk, or the one before it. Returns false where LiteLLM is slower than the client. */
+  #send(chunk: Buffer): boolean {
+    if (this.#upload.check === undefined) return this.push(chunk);
+    const before = this.#heldBack;
+    this.#heldBack = chunk;
+    return before === undefined || this.push(before);
+  }
+
+  #sendLast(): void {
+    if (this.destroyed) return;
+    if (this.#heldBack !== undefined) this.push(this.#heldBack);
+    this.push(null);
+  }
+
+  #goOn(): void {
+    this.#isBusy = false;
+    if (!this.destroyed) this.#source.resume();
   }
 
   #take(): Buffer | undefined {
@@ -203,7 +260,7 @@ class RequestBody extends Readable {
   }
 
   override _read(): void {
-    this.#source.resume();
+    if (!this.#isBusy) this.#source.resume();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

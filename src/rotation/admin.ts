@@ -48,6 +48,8 @@ export interface ClientView {
   readonly use: LimitUse | null;
   /** Names of models, with `*` for any characters; empty: all. */
   readonly models: readonly string[];
+  /** Those of `models` that match nothing of what LiteLLM listed when it was last asked. */
+  readonly unlistedModels: readonly string[];
   /** The clients file rules it, and no command changes it. */
   readonly inFile: boolean;
   readonly createdAt: string;
@@ -62,6 +64,29 @@ export interface ClientView {
   readonly publish: readonly TargetView[];
   /** When the schedule rotates the client next. */
   readonly nextRotationAt: string | null;
+}
+
+/** A client as the clients file would have it. */
+export interface ExportedClient
+  extends Pick<
+    ClientView,
+    'name' | 'scopes' | 'allowFrom' | 'expiresAt' | 'namesEndUsers' | 'limits' | 'models' | 'inFile'
+  > {
+  /** Those that are valid. A digest opens nothing, and is shown here alone. */
+  readonly keys: readonly {
+    readonly id: string;
+    /** `sha256:` and hex. */
+    readonly digest: string;
+    /** Of a retiring one: until when it is good at the latest. */
+    readonly validUntil: string | null;
+  }[];
+}
+
+/** All clients but `master`, which stands in no file. */
+export interface ClientsFileView {
+  readonly clients: readonly ExportedClient[];
+  /** Clients that a file would let in again, or that have no key. */
+  readonly leftOut: readonly string[];
 }
 
 export interface TargetView {
@@ -187,6 +212,8 @@ export interface KeyAdmin {
   status(): StatusView;
   clients(): readonly ClientView[];
   client(name: string): ClientView;
+  /** What a clients file with the same clients says. */
+  clientsFile(): ClientsFileView;
   who(generation: string): WhoView;
   /** Ended keys that were presented since, with those callers alone; the latest first. */
   comebacks(): readonly WhoView[];

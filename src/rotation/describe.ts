@@ -1,5 +1,13 @@
+import { MASTER } from '../client-name.ts';
 import { isoOrNull } from '../config/units.ts';
-import { LIMITED, type LimitUse, limitShares } from '../keyring/client-limits.ts';
+import {
+  LIMITED,
+  type LimitUse,
+  limitShares,
+  NEARLY_USED,
+  percentOf,
+} from '../keyring/client-limits.ts';
+import { showDigest } from '../keyring/key.ts';
 import {
   type Client,
   endOf,
@@ -11,8 +19,10 @@ import {
 } from '../keyring/keyring.ts';
 import type { KeyStore, StoreError } from '../store/key-store.ts';
 import type {
+  ClientsFileView,
   ClientView,
   GenerationView,
+  LimitsView,
   StatusView,
   TargetView,
   WarningView,
@@ -31,6 +41,8 @@ export interface ViewSources {
   readonly inFlight: (id: string) => number;
   readonly targets: (client: string) => readonly TargetView[];
   readonly limitUse: (client: string) => LimitUse;
+  /** Which of these models match nothing that LiteLLM lists. */
+  readonly unlisted: (models: readonly string[]) => readonly string[];
   readonly schedule: Schedule;
 }
 
@@ -85,7 +97,8 @@ export function clientView(
     allowFrom: client.allowFrom,
     namesEndUsers: client.namesEndUsers,
     ...limitsOf(client, sources),
-    ...{ models: client.models, inFile: client.inFile },
+    ...{ models: client.models, unlistedModels: sources.unlisted(client.models) },
+    inFile: client.inFile,
     createdAt: new Date(client.createdAt).toISOString(),
     ...endOfClient(client, sources.now()),
     generations: shown
@@ -98,9 +111,13 @@ export function clientView(
 }
 
 function limitsOf({ name, limits }: Client, { limitUse }: ViewSources) {
-  if (limits === undefined) return { limits: null, use: null };
+  return { limits: limitsView(limits), use: limits === undefined ? null : limitUse(name) };
+}
+
+function limitsView(limits: Client['limits']): LimitsView | null {
+  if (limits === undefined) return null;
   const { rpm = null, parallel = null, tokensPerDay = null, usdPerDay = null, mode } = limits;
-  return { limits: { rpm, parallel, tokensPerDay, usdPerDay, mode }, use: limitUse(name) };
+  return { rpm, parallel, tokensPerDay, usdPerDay, mode };
 }
 
 function endOfClient({ disabled, expiresAt }: Client, now: number) {
@@ -182,6 +199,7 @@ export function statusView(clients: readonly ClientView[], facts: StatusFacts): 
       ...facts.store.warnings.map(storeWarning),
       ...clockWarnings(clock),
       ...clients.flatMap(limitWarnings),
+      ...unlistedWarnings(clients),
       ...facts.warnings(),
     ],
     next: nextSteps(clients),
@@ -208,9 +226,6 @@ function nextSteps(clients: readonly ClientView[]): readonly string[] {
   });
 }
 
-/** From this share of a limit on, an operator should know. */
-const NEARLY_USED = 0.8;
-
 const LIMIT_WORDS = {
   rpm: 'requests of the last minute',
   parallel: 'requests in flight',
@@ -223,7 +238,7 @@ function limitWarnings({ name, limits, use, inFile }: ClientView): readonly Warn
   const shares = limitShares(limits, use);
   const near = LIMITED.flatMap((limit) => {
     const share = shares[limit] ?? 0;
-    return share < NEARLY_USED ? [] : [`${Math.floor(share * 100)} % of its ${LIMIT_WORDS[limit]}`];
+    return share < NEARLY_USED ? [] : [`${percentOf(share)} % of its ${LIMIT_WORDS[limit]}`];
   });
   if (near.length === 0) return [];
   const raise = inFile ? 'the clients file raises them' : `sidecar clients set ${name} raises them`;
@@ -235,6 +250,26 @@ function limitWarnings({ name, limits, use, inFile }: ClientView): readonly Warn
     },
   ];
 }
+
+/** One for all clients: where LiteLLM lists less than before there may be a hundred of them. */
+function unlistedWarnings(clients: readonly ClientView[]): readonly WarningView[] {
+  const found = clients.filter(({ unlistedModels }) => unlistedModels.length > 0);
+  const words = found
+    .slice(0, MOST_NAMED)
+    .map(({ name, unlistedModels }) => `${name} ${unlistedModels.slice(0, MOST_NAMED).join(', ')}`);
+  if (words.length === 0) return [];
+  const more = found.length > words.length ? `; and ${found.length - words.length} more` : '';
+  return [
+    {
+      code: 'models_not_listed',
+      message: `clients may use what LiteLLM does not list: ${words.join('; ')}${more}`,
+      hint: 'sidecar check lists its models; a name that is misspelled opens nothing',
+    },
+  ];
+}
+
+/** How many clients a warning names, and models of each. */
+const MOST_NAMED = 5;
 
 const callerCount = (count: number): string => (count === 1 ? '1 caller' : `${count} callers`);
 
@@ -278,5 +313,24 @@ export function clockWords({ byMs, onTrial }: ClockJump): {
   return {
     message: `${much} the time that has passed`,
     hint: 'no deadline moved: set the clock right, or restart the sidecar if it is right now',
+  };
+}
+
+/** What a clients file with the same clients says. */
+export function clientsFileView({ clients }: Keyring): ClientsFileView {
+  const named = [...clients.values()].filter(({ name, removed }) => !removed && name !== MASTER);
+  const isIn = ({ disabled, generations }: Client): boolean => !disabled && generations.length > 0;
+  return {
+    clients: named.filter(isIn).map((client) => ({
+      ...{ name: client.name, scopes: client.scopes, allowFrom: client.allowFrom },
+      ...{ namesEndUsers: client.namesEndUsers, limits: limitsView(client.limits) },
+      ...{ models: client.models, inFile: client.inFile, expiresAt: isoOrNull(client.expiresAt) },
+      keys: client.generations.map((each) => ({
+        id: idOf(client.name, each.number),
+        digest: showDigest(each.digest),
+        validUntil: isoOrNull(endOf(each)),
+      })),
+    })),
+    leftOut: named.filter((client) => !isIn(client)).map(({ name }) => name),
   };
 }

@@ -31,6 +31,7 @@ import {
   type SetClientRequest,
 } from './admin.ts';
 import {
+  clientsFileView,
   clientView,
   comebacksOf,
   generationView,
@@ -78,6 +79,7 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     status: () => statusView(clients(), options.status),
     clients,
     client: (name) => viewOf(options, clientNamed(keeper, name)),
+    clientsFile: () => clientsFileView(keeper.keyring()),
     who(id) {
       const { client, generation } = generationNamed(keeper, id);
       return whoView(keeper.keyring(), client, generation, sources);
@@ -175,7 +177,11 @@ async function setClient(
   );
   const notes = told.map(([field, words]) => `${field}: ${words}`);
   const client = viewOf(options, clientNamed(keeper, name));
-  return { client, cut: 0, notes: notes.length > 0 ? notes : ['it was so before'] };
+  if (notes.length === 0) notes.push('it was so before');
+  if (client.unlistedModels.length > 0) {
+    notes.push(`LiteLLM does not list: ${client.unlistedModels.join(', ')}`);
+  }
+  return { client, cut: 0, notes };
 }
 
 function idempotencyOf(key: string | undefined, request: unknown): Idempotency | undefined {

@@ -23,6 +23,12 @@ import {
   type DeclaredOutcome,
   firstKey,
 } from './declared.ts';
+import {
+  type ClientsFileOutcome,
+  followClientsFile,
+  outsideFile,
+  refuseWithoutFile,
+} from './file-clients.ts';
 import { createKeeper, type Keeper } from './keeper.ts';
 import { createKeyAdmin } from './key-admin.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
@@ -49,6 +55,7 @@ export interface KeyEvents {
   /** A fault that was mended at the start, a rotation that was finished there, or of a target. */
   onNote(message: string): void;
   onDeclared(outcome: DeclaredOutcome): void;
+  onClientsFile(outcome: ClientsFileOutcome): void;
   onClockJump(jump: ClockJump): void;
   /** A scheduled rotation did not succeed; it is tried again. */
   onScheduleFailure(client: string, error: Error): void;
@@ -79,6 +86,8 @@ interface KeysOptions {
     cut(generation: string): number;
     /** What a client uses of its limits. */
     limitUse(client: string): LimitUse;
+    /** Which of these models match nothing that LiteLLM lists. */
+    unlisted(models: readonly string[]): readonly string[];
   };
   /** Whether the state folder is still this process's. */
   readonly mayWrite: () => boolean;
@@ -93,6 +102,7 @@ export type Keys = Awaited<ReturnType<typeof openKeys>>;
  *
  * @throws StoreError where the keyring cannot be read
  * @throws AdminError where the first key cannot be made
+ * @throws ClientsFileError where the clients file has mistakes, or is not named any more
  */
 export async function openKeys(options: KeysOptions) {
   const { store, keyFiles, places, events } = options;
@@ -107,6 +117,7 @@ export async function openKeys(options: KeysOptions) {
   const declared = createDeclaredKeys({ keeper, rotator, graceMs });
   const first = await firstKey({ keeper, rotator, keyFiles, declared, places, graceMs });
   events.onDeclared(first.outcome);
+  const file = await openFile(options, keeper, now);
   void publisher.tryAll();
   const watch = watchDeclared(options, keeper, declared, first);
   const schedule = scheduleOf(options.config);
@@ -124,14 +135,15 @@ export async function openKeys(options: KeysOptions) {
     status: {
       ...{ version: options.version, startedAt, clock, rotateEveryMs },
       ...{ storeError: keeper.storeError, store, kept: keyFiles.keeps },
-      warnings: () => [...declared.warnings(), ...publisher.warnings()],
+      warnings: () => [declared, publisher, file].flatMap((part) => part?.warnings() ?? []),
     },
   });
   return {
     /** Where the key came from that `master` presents, at this start. */
     from: first.from,
     /** `now` is the time by which keys end, in milliseconds since the epoch; see the clock. */
-    ...{ snapshot: keeper.snapshot, keyring: keeper.keyring, now, onward, sure, admin },
+    ...{ snapshot: keeper.snapshot, keyring: keeper.keyring, now, onward, sure },
+    admin: outsideFile(admin, options.config.clientsFile ?? '', keeper.keyring),
     /** For the traffic path: neither this nor `onFirstAnswer` waits or throws. */
     onKeyUse(key: KnownKey, address: string, userAgent: string): void {
       usage.note(key.id, address, userAgent);
@@ -145,14 +157,24 @@ export async function openKeys(options: KeysOptions) {
     publishPending: () => countPending([...schedule.clients].flatMap(targets)),
     /** Saves what is not saved yet; nothing happens by itself any more. */
     async close(): Promise<void> {
-      watch.stop();
-      publisher.close();
-      tombstones.close();
-      await timer.close();
-      await keeper.close();
-      await store.close();
+      for (const part of [watch, publisher, tombstones]) part.close();
+      for (const part of [file, timer, keeper, store]) await part?.close();
     },
   };
+}
+
+/** The clients file, where there is one. */
+async function openFile(
+  { config, keyFiles, events }: KeysOptions,
+  keeper: Keeper,
+  now: () => number,
+) {
+  const { clientsFile: path } = config;
+  if (path === undefined) return refuseWithoutFile(keeper.keyring());
+  return await followClientsFile({
+    ...{ path, keeper, keyFiles, now, onOutcome: events.onClientsFile },
+    published: scheduleOf(config).clients,
+  });
 }
 
 /** Loads what is stored, and starts a clock that never goes back behind it. */
@@ -275,7 +297,7 @@ function watchDeclared(
   });
   const watch = createKeyWatch({ places, settled: reading, onSettled: (each) => void act(each) });
   return {
-    stop(): void {
+    close(): void {
       stopped = true;
       clearTimeout(retry);
       watch.stop();

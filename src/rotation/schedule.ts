@@ -17,7 +17,8 @@ export interface Schedule {
  */
 export function nextRotationAt(client: Client, schedule: Schedule): number | undefined {
   if (schedule.everyMs === 0 || !schedule.clients.has(client.name)) return undefined;
-  if (client.disabled || client.removed || client.staged !== undefined) return undefined;
+  const { disabled, removed, inFile, staged } = client;
+  if (disabled || removed || inFile || staged !== undefined) return undefined;
   const active = activeOf(client);
   const at = active === undefined ? Infinity : active.createdAt + schedule.everyMs;
   // A client that expires before then is not given another key.

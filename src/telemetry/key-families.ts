@@ -53,7 +53,8 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
     (kind: 'client' | 'upstream'): KeyEvents['onRotation'] =>
     (trigger, outcome) =>
       rotations({ kind, trigger, outcome });
-  const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore'> = {
+  const events: Pick<KeyEvents, 'onRotation' | 'onPublishFailure' | 'onStore' | 'onClientsFile'> = {
+    onClientsFile: createClientsFileFamilies(registry),
     onRotation: countRotations('client'),
     onPublishFailure: (target) => failures({ kind: target === 'state' ? target : target.kind }),
     onStore: (error) => {
@@ -68,6 +69,24 @@ export const createKeyFamilies = (registry: Registry, clients: LabelSet) => {
     onUpstreamRotation: countRotations('upstream'),
   };
 };
+
+/** Not there before it is told of such a file for the first time, which is at the start. */
+function createClientsFileFamilies(registry: Registry): KeyEvents['onClientsFile'] {
+  let isGood: boolean | undefined;
+  let hash = 0;
+  const register = (): void => {
+    const help = 'Whether the clients file has no mistake, and rules as it stands there.';
+    registerGauge(registry, { name: 'clients_file_up', help }, () => (isGood ? 1 : 0));
+    const same = 'A hash of the clients file that rules: the same in each sidecar that has it.';
+    registerGauge(registry, { name: 'clients_file_hash', help: same }, () => hash);
+  };
+  return (outcome) => {
+    if (isGood === undefined) register();
+    isGood = outcome.kind === 'rules';
+    // 48 bits: a gauge is a double, which has 53.
+    if (outcome.kind === 'rules') hash = Buffer.from(outcome.mark, 'base64url').readUIntBE(0, 6);
+  };
+}
 
 /**
  * The families of keys that are read at each scrape: their dates, and what lacks the newest.

@@ -53,6 +53,11 @@ export interface UsageLine extends UsageSums {
   readonly name: string | null;
   /** Of a key: whether it was its client's active one then; else null. */
   readonly active: boolean | null;
+  /**
+   * Of a client with a budget: the share of today's that is used, whatever the report's time is; of
+   * a budget in tokens and one in dollars the greater share. Else null.
+   */
+  readonly budgetUsed: number | null;
 }
 
 /** How it is with `usage.db`. */
@@ -124,7 +129,7 @@ function lineOf(same: readonly [UsageGroup, ...UsageGroup[]], by: UsageQuery['by
   const [only] = same;
   // Nearly all are alone, and 400 days have 9,600 hours: each costs the serving thread something.
   const sums = sumsOf(same.length === 1 ? only : sumOf(same));
-  return { name: nameOf(only.name, by), active: only.active ?? null, ...sums };
+  return { name: nameOf(only.name, by), active: only.active ?? null, budgetUsed: null, ...sums };
 }
 
 /** ISO 8601 in UTC sorts as text. */

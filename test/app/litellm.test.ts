@@ -51,6 +51,7 @@ async function open(env: Record<string, string>) {
       },
       keyEvents: {
         ...{ ...count, onRotation: () => undefined, onStore: () => undefined },
+        onClientsFile: () => undefined,
         onUpstreamRotation: (trigger, outcome) => tell(`rotation by ${trigger}: ${outcome}`),
       },
     },

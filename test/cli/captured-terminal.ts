@@ -1,4 +1,4 @@
-import type { Output, Terminal } from '../../src/cli/terminal.ts';
+import type { Input, Output, Terminal } from '../../src/cli/terminal.ts';
 
 /** Of a terminal that somebody looks at. */
 export interface Looked {
@@ -7,7 +7,12 @@ export interface Looked {
 }
 
 /** A terminal that nobody looks at, unless `looked` says how; and what was written to it. */
-export function capturedTerminal(env: Terminal['env'] = {}, cwd = '.', looked?: Looked) {
+export function capturedTerminal(
+  env: Terminal['env'] = {},
+  cwd = '.',
+  looked?: Looked,
+  stdin?: () => Input,
+) {
   const written = { stdout: '', stderr: '' };
   const output = (name: 'stdout' | 'stderr'): Output => ({
     ...looked,
@@ -15,6 +20,9 @@ export function capturedTerminal(env: Terminal['env'] = {}, cwd = '.', looked?: 
       written[name] += text;
     },
   });
-  const terminal: Terminal = { env, cwd, stdout: output('stdout'), stderr: output('stderr') };
+  const terminal: Terminal = {
+    ...{ env, cwd, stdout: output('stdout'), stderr: output('stderr') },
+    ...(stdin && { stdin }),
+  };
   return { terminal, written };
 }

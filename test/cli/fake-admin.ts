@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCommandLine } from '../../src/cli/program.ts';
-import type { Time } from '../../src/cli/terminal.ts';
+import type { Input, Time } from '../../src/cli/terminal.ts';
 import type {
   ChangeView,
   ClientView,
@@ -86,6 +86,7 @@ export function fakeTime(start = NOW) {
 }
 
 export interface RunOptions {
+  readonly stdin?: () => Input;
   readonly env?: Readonly<Record<string, string>>;
   readonly looked?: Looked;
   readonly time?: Time;
@@ -96,7 +97,7 @@ export interface RunOptions {
 export async function runIn(cwd: string, line: string, options: RunOptions = {}) {
   const { env = {}, looked, time = fakeTime().time } = options;
   const never = (): AbortSignal => new AbortController().signal;
-  const { terminal, written } = capturedTerminal(env, cwd, looked);
+  const { terminal, written } = capturedTerminal(env, cwd, looked, options.stdin);
   const args = line.split(' ');
   const code = await runCommandLine(terminal, args, options.interrupts ?? never, time);
   return { code, ...written };
@@ -165,6 +166,7 @@ export const client = (over: Partial<ClientView> = {}): ClientView => ({
   limits: null,
   use: null,
   models: [],
+  unlistedModels: [],
   inFile: false,
   createdAt: ago(90 * DAY),
   expiresAt: null,

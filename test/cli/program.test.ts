@@ -30,10 +30,13 @@ const file = (name: string, text: string): string => {
   return path;
 };
 
+const SET = ['clients', 'set', 'ci'] as const;
+
 test.each([
   ['help', ['--help'], 0, 'stdout'],
   ['check-help', ['check', '--help'], 0, 'stdout'],
   ['key-show-help', ['key', 'show', '--help'], 0, 'stdout'],
+  ['key-digest-help', ['key', 'digest', '--help'], 0, 'stdout'],
   ['unknown-command', ['chek'], 2, 'stderr'],
   ['unknown-subcommand', ['key', 'shwo'], 2, 'stderr'],
   ['unknown-option', ['check', '--modle', 'x'], 2, 'stderr'],
@@ -49,6 +52,27 @@ test.each([
   ['who-help', ['who', '--help'], 0, 'stdout'],
   ['clients-help', ['clients', '--help'], 0, 'stdout'],
   ['clients-add-help', ['clients', 'add', '--help'], 0, 'stdout'],
+  ['clients-set-help', ['clients', 'set', '--help'], 0, 'stdout'],
+  ['clients-show-help', ['clients', 'show', '--help'], 0, 'stdout'],
+  ['nothing-to-set', ['clients', 'set', 'ci'], 2, 'stderr'],
+  ['no-requests', ['clients', 'set', 'ci', '--rpm', '0'], 2, 'stderr'],
+  ['negative-limit', ['clients', 'add', 'ci', '--parallel=-4'], 2, 'stderr'],
+  ['half-a-request', ['clients', 'add', 'ci', '--rpm', '0.5'], 2, 'stderr'],
+  ['sign-of-dollars', ['clients', 'add', 'ci', '--usd-per-day', '5$'], 2, 'stderr'],
+  ['tokens-in-words', ['clients', 'add', 'ci', '--tokens-per-day', 'NaN'], 2, 'stderr'],
+  ['bad-limit-mode', ['clients', 'set', 'ci', '--limit-mode', 'recrd'], 2, 'stderr'],
+  ['regular-expression', ['clients', 'set', 'ci', '--model', '^gpt-[45]'], 2, 'stderr'],
+  ['models-with-commas', ['clients', 'set', 'ci', '--model', 'mock,gpt-4o'], 2, 'stderr'],
+  ['key-in-place-of-model', ['clients', 'set', 'ci', '--model', MADE], 2, 'stderr'],
+  ['all-and-a-model', ['clients', 'set', 'ci', '--model', 'all', '--model', 'a'], 2, 'stderr'],
+  [
+    'anywhere-and-a-block',
+    [...SET, '--allow-from', '::1', '--allow-from', 'anywhere'],
+    2,
+    'stderr',
+  ],
+  ['clients-check-help', ['clients', 'check', '--help'], 0, 'stdout'],
+  ['clients-export-help', ['clients', 'export', '--help'], 0, 'stdout'],
   ['clients-disable-help', ['clients', 'disable', '--help'], 0, 'stdout'],
   ['clients-remove-help', ['clients', 'remove', '--help'], 0, 'stdout'],
   ['usage-help', ['usage', '--help'], 0, 'stdout'],

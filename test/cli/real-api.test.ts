@@ -56,6 +56,7 @@ function serve(over: Partial<KeyAdmin> = {}, upstreamOver: Partial<UpstreamAdmin
     status: noting('status', statusView()),
     clients: noting('clients', [client()]),
     client: noting('client', client()),
+    clientsFile: noting('clientsFile', { clients: [], leftOut: [] }),
     who: noting('who', whoView()),
     comebacks: noting('comebacks', []),
     rotate: noting('rotate', Promise.resolve(rotateView())),
@@ -141,6 +142,15 @@ test.each([
       BY,
     ],
   ],
+  [
+    'clients set ci --rpm 1.5k --usd-per-day none --expires never',
+    [
+      'setClient',
+      { name: 'ci', limits: { rpm: 1500, usdPerDay: undefined }, expiresInMs: undefined },
+      BY,
+    ],
+  ],
+  ['clients show ci', ['client', 'ci']],
   ['clients disable ci', ['disable', 'ci', BY]],
   ['clients enable ci', ['enable', 'ci', BY]],
   ['clients remove ci', ['remove', 'ci', false, BY]],

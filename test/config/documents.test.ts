@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'dotenv';
 import { describe, expect, it } from 'vitest';
+import { clientsSchema } from '../../scripts/clients-schema.ts';
 import {
   envExample,
   settingsTable,
@@ -9,6 +10,7 @@ import {
 } from '../../scripts/settings-documents.ts';
 import { KNOWN_NAMES, parseConfig } from '../../src/config/parse.ts';
 import { EVERY_SETTING } from '../../src/config/settings.ts';
+import { CLIENT_MEMBERS } from '../../src/store/clients-file.ts';
 
 const file = (name: string): string =>
   readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
@@ -58,5 +60,23 @@ describe('the table for docs/settings.md', () => {
 
   it('is the one in docs/settings.md: run `npm run docs`', () => {
     expect(file('docs/settings.md')).toBe(withSettingsTable(file('docs/settings.md')));
+  });
+});
+
+describe('docs/clients.schema.json', () => {
+  it('is what the code makes: run `npm run docs`', () => {
+    expect(file('docs/clients.schema.json')).toBe(clientsSchema());
+  });
+
+  it('has every member of a client, with what it is', () => {
+    const { properties } = JSON.parse(clientsSchema());
+    const { properties: members, additionalProperties } = properties.clients.additionalProperties;
+    expect(Object.keys(members)).toEqual(Object.keys(CLIENT_MEMBERS.shape));
+    expect(additionalProperties).toBe(false);
+    for (const member of Object.values<{ description?: string }>(members)) {
+      expect(member.description).toBeTruthy();
+    }
+    expect(members.limits.properties.rpm.type).toEqual(['number', 'string']);
+    expect(new RegExp(members.keys.items.pattern).test(`sha256:${'a'.repeat(64)}`)).toBe(true);
   });
 });

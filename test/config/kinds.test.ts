@@ -68,10 +68,10 @@ describe('a model', () => {
     ['mock,gpt-4o', 'one by one: say it again for each'],
     ['gpt-{4,5}', 'one by one: say it again for each'],
     ['mock|gpt-4o', 'one by one: say it again for each'],
-    ['gpt-4?', '* alone stands for something, for any characters'],
-    ['gpt-[45]', '* alone stands for something, for any characters'],
-    ['^gpt', '* alone stands for something, for any characters'],
-    ['!mock', '* alone stands for something, for any characters'],
+    ['gpt-4?', 'only * has a meaning: any characters'],
+    ['gpt-[45]', 'only * has a meaning: any characters'],
+    ['^gpt', 'only * has a meaning: any characters'],
+    ['!mock', 'only * has a meaning: any characters'],
     ['sk-0123456789abcdef', 'that is a key'],
   ])('may not be %j', (text, hint) => {
     expect(read(modelGlob, text)).toEqual(wrong(hint));

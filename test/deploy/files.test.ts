@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { DASHBOARDS } from '../../scripts/dashboards.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { PREFIX } from '../../src/telemetry/series.ts';
 import { type AlertRule, dashboard, queriesOf, RULES } from './files.ts';
 
@@ -72,6 +73,48 @@ describe('the profile `monitoring`', () => {
       expect(missing).toEqual([]);
     },
   );
+});
+
+describe('several sidecars', () => {
+  interface Service {
+    readonly image: string;
+    readonly read_only?: boolean;
+    readonly tmpfs?: unknown;
+    readonly volumes: readonly string[];
+    readonly ports?: unknown;
+    readonly environment: Readonly<Record<string, string>>;
+    readonly deploy?: { readonly replicas: number };
+  }
+  const servicesIn = (path: string): Record<string, Service> =>
+    (parse(read(path)) as { services: Record<string, Service> }).services;
+  const { sidecar, litellm, nginx } = servicesIn('deploy/replicas/docker-compose.yml');
+
+  it('keep nothing, and have nowhere to', () => {
+    expect(sidecar).toMatchObject({ read_only: true, cap_drop: ['ALL'], deploy: { replicas: 3 } });
+    expect(sidecar?.environment['SIDECAR_STATE']).toBe('none');
+    expect(sidecar?.tmpfs).toBeUndefined();
+    expect(sidecar?.volumes.filter((volume) => !volume.endsWith(':ro'))).toEqual([]);
+  });
+
+  it('alone reach LiteLLM, of the release that is supported, and nginx alone reaches them', () => {
+    expect([sidecar?.ports, litellm?.ports]).toEqual([undefined, undefined]);
+    expect(nginx?.ports).toHaveLength(1);
+    expect(litellm?.image).toBe(servicesIn('docker-compose.yml')['litellm']?.image);
+  });
+
+  it('are told to Kubernetes with the settings that docs/replicas.md has', () => {
+    const [, block = ''] = /^```yaml\n(.*?)^```/ms.exec(read('docs/replicas.md')) ?? [];
+    const { spec } = parse(block).spec.template;
+    const [{ env, securityContext }] = spec.containers;
+    expect(securityContext).toMatchObject({ readOnlyRootFilesystem: true, runAsNonRoot: true });
+    expect(env).toContainEqual({ name: 'SIDECAR_STATE', value: 'none' });
+    const settings = env.map(({ name, value }: { name: string; value: string }) => [name, value]);
+    const loaded = loadConfig({ env: Object.fromEntries(settings), cwd: '/nowhere' });
+    // The file with LiteLLM's key is not there.
+    expect(loaded.ok ? [] : loaded.mistakes.map(({ name }) => name)).toEqual([
+      'SIDECAR_UPSTREAM_KEY_FILE',
+    ]);
+  });
 });
 
 describe('queries and rules', () => {

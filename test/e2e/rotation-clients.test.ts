@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { AuditLine } from '../../src/keyring/audit.ts';
 import {
   addClient,
   adminCall,
@@ -7,7 +8,9 @@ import {
   keyFileOf,
   refused,
   rotate,
+  setClient,
   statesOf,
+  status,
 } from '../support/admin.ts';
 import { get, outcomeOf } from '../support/ask.ts';
 import type { Peer } from '../support/fake-upstream.ts';
@@ -15,6 +18,8 @@ import { createStages } from '../support/stage.ts';
 
 const stage = createStages();
 const answering = { script: (peer: Peer) => peer.answer('200 OK', '{}') };
+const MODELS = '{"object":"list","data":[{"id":"gpt-4o"},{"id":"mock"}]}';
+const listing = { script: (peer: Peer) => peer.answer('200 OK', MODELS) };
 
 describe('a named client', () => {
   it('has a key of its own, and the scopes that it was given', async () => {
@@ -72,6 +77,75 @@ describe('a named client', () => {
     expect(await outcomeOf(guest.as)).toBe('401 expired_key');
     expect((await clientOf(sidecar, 'guest')).state).toBe('expired');
     expect(await outcomeOf(sidecar)).toBe(200);
+  });
+
+  it('may do what it is set to, at once, and status warns of what is nearly used', async () => {
+    const { sidecar } = await stage(listing);
+    const ci = await addClient(sidecar, { name: 'ci', limits: { rpm: 2 }, models: ['gpt-4o*'] });
+    expect([await outcomeOf(ci.as), await outcomeOf(ci.as)]).toEqual([200, 200]);
+    expect(await outcomeOf(ci.as)).toBe('429 rate_limited');
+    const before = await clientOf(sidecar, 'ci');
+    expect(before).toMatchObject({ limits: { rpm: 2, mode: 'refuse' }, models: ['gpt-4o*'] });
+    expect(before.use?.requestsLastMinute).toBe(2);
+    expect((await status(sidecar)).warnings).toMatchObject([
+      {
+        code: 'limit_nearly_used',
+        message: 'ci has used 100 % of its requests of the last minute',
+      },
+    ]);
+    const limits = { rpm: null, usdPerDay: '0.50', mode: 'record' };
+    const set = await setClient(sidecar, 'ci', { limits, models: null, expires: '1h' });
+    expect(set.client.limits).toMatchObject({ rpm: null, usdPerDay: 0.5, mode: 'record' });
+    expect(set.notes).toEqual([
+      'rpm: 2 → none',
+      'usdPerDay: none → 0.5',
+      'limitMode: refuse → record',
+      'models: gpt-4o* → all',
+      expect.stringMatching(/^expiresAt: never → 20/),
+    ]);
+    expect(await outcomeOf(ci.as)).toBe(200);
+    expect((await status(sidecar)).warnings).toEqual([]);
+    const audit = await adminCall(sidecar, 'GET', '/api/audit');
+    const line = (audit.body as { lines: AuditLine[] }).lines.at(-1);
+    expect(line).toMatchObject({ by: 'cli:test', action: 'client-changed', client: 'ci' });
+    expect(line?.detail).toMatchObject({ rpm: '2 → none', models: 'gpt-4o* → all' });
+    await setClient(sidecar, 'ci', { allowFrom: ['192.0.2.7'] });
+    expect(await outcomeOf(ci.as)).toBe('403 address_denied');
+    const again = await setClient(sidecar, 'ci', { allowFrom: ['192.0.2.7/32'] });
+    expect(again.notes).toEqual(['it was so before']);
+  });
+
+  it('is warned of where it may use what LiteLLM does not list', async () => {
+    const { sidecar } = await stage({ ...listing, models: ['gpt-4o', 'mock'] });
+    await addClient(sidecar, { name: 'ci', models: ['gpt-4o*', 'mok'] });
+    await vi.waitFor(async () =>
+      expect((await status(sidecar)).warnings).toMatchObject([
+        {
+          code: 'models_not_listed',
+          message: 'clients may use what LiteLLM does not list: ci mok',
+        },
+      ]),
+    );
+    expect((await clientOf(sidecar, 'ci')).unlistedModels).toEqual(['mok']);
+    const models = ['gpt-5*', 'mock'];
+    const { notes } = await setClient(sidecar, 'ci', { models });
+    expect(notes.at(-1)).toBe('LiteLLM does not list: gpt-5*');
+    await setClient(sidecar, 'ci', { models: ['mo*'] });
+    expect((await status(sidecar)).warnings).toEqual([]);
+  });
+
+  it('has no limit of nothing, and no end where it is master', async () => {
+    const { sidecar } = await stage(listing);
+    const ofMaster = await refused(sidecar, '/api/clients/master', { expires: '1h' }, 'PATCH');
+    expect(ofMaster).toMatchObject({ status: 400, code: 'bad_expiry' });
+    const mode = { limits: { mode: 'record' } };
+    const no = await refused(sidecar, '/api/clients', { name: 'ci', ...mode });
+    expect(no).toMatchObject({ status: 400, code: 'bad_limits' });
+    expect(await refused(sidecar, '/api/clients/master', mode, 'PATCH')).toMatchObject({
+      code: 'bad_limits',
+    });
+    await setClient(sidecar, 'master', { limits: { rpm: 1 }, models: ['mock'] });
+    expect([await outcomeOf(sidecar), await outcomeOf(sidecar)]).toEqual([200, '429 rate_limited']);
   });
 
   it('is disabled and enabled again, and removed for good', async () => {

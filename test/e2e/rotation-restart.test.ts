@@ -5,13 +5,16 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { generateKey } from '../../src/keyring/key.ts';
 import {
+  addClient,
   adminCall,
   change,
+  clientOf,
   generationOf,
   keyFileOf,
   keyringText,
   refused,
   rotate,
+  setClient,
   statesOf,
   status,
   who,
@@ -55,6 +58,21 @@ async function tried(sidecar: Sidecar, key: string) {
 }
 
 describe('a restart', () => {
+  it('knows limits and models of clients, with a key that was made, too', async () => {
+    const { start } = await place({ LITELLM_MASTER_KEY: undefined });
+    const before = await start();
+    const limits = { rpm: 60, usdPerDay: 5, mode: 'record' };
+    await addClient(before, { name: 'ci', limits, models: ['gpt-4o*'] });
+    await setClient(before, 'master', { limits: { tokensPerDay: '2M' } });
+    await before.drain();
+    const after = await start();
+    expect(await clientOf(after, 'ci')).toMatchObject({
+      limits: { ...limits, parallel: null, tokensPerDay: null },
+      models: ['gpt-4o*'],
+    });
+    expect((await clientOf(after)).limits).toMatchObject({ tokensPerDay: 2e6, mode: 'refuse' });
+  });
+
   it('finds every key, deadline and caller as it was', async () => {
     const { key, start } = await place();
     const before = await start();

@@ -1,7 +1,8 @@
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, vi } from 'vitest';
-import { generateKey } from '../../src/keyring/key.ts';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { digestOf, generateKey, showDigest } from '../../src/keyring/key.ts';
 import type { StatusView } from '../../src/rotation/admin.ts';
 import { runIn } from '../cli/fake-admin.ts';
 import { outcomeOf, post } from '../support/ask.ts';
@@ -105,11 +106,35 @@ describe('without a state', () => {
     expect(await sidecar.metrics()).not.toContain('usage_store');
   });
 
+  it('with a clients file alone nobody is master, until a key is declared', async () => {
+    const [key, declared] = [generateKey(), generateKey()];
+    const folder = await mkdtemp(join(tmpdir(), 'clients-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const file = join(folder, 'clients.yaml');
+    await writeFile(file, `clients: {ci: {keys: ['${showDigest(digestOf(key))}']}}\n`);
+    const sidecar = await stage('', { SIDECAR_CLIENTS: file });
+    const names = async (): Promise<readonly string[]> => {
+      const { clients } = JSON.parse((await command(sidecar, 'status --json')).stdout);
+      return (clients as StatusView['clients']).map(({ name }) => name);
+    };
+    expect(await names()).toEqual(['ci']);
+    expect(await tried(sidecar, key)).toBe(200);
+    expect(await tried(sidecar, sidecar.upstreamKey)).toBe('401 unknown_key');
+    expect(sidecar.logText()).toContain('nobody is master');
+    await writeFile(join(sidecar.cwd, '.env'), `LITELLM_MASTER_KEY=${declared}\n`);
+    await vi.waitFor(async () => expect(await tried(sidecar, declared)).toBe(200), WITHIN);
+    expect(await names()).toEqual(['ci', 'master']);
+    // What a change of the file did is one line of the log, and no line for each client.
+    const lines = sidecar.logLines().filter(({ msg }) => msg === 'audit');
+    expect(lines.map(({ audit }) => (audit as { client: string }).client)).not.toContain('ci');
+  });
+
   it.each([
     'rotate',
     'rollback',
     'revoke master-1 --compromised',
     'clients add ci',
+    'clients set master --rpm 5',
     'clients disable master',
     'clients enable master',
     'clients remove master',

@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { MASTER } from '../../src/client-name.ts';
-import { fileClientFaults } from '../../src/keyring/file-clients.ts';
+import { fileClientFaults, fileClientSteps } from '../../src/keyring/file-clients.ts';
 import { checkInvariants } from '../../src/keyring/invariants.ts';
 import { digestOf } from '../../src/keyring/key.ts';
 import type { Client, FileClient } from '../../src/keyring/keyring.ts';
@@ -165,3 +166,40 @@ it.each<[string, Partial<Client>]>([
     'client ci is of the clients file, and is disabled, is removed, or has a key that is not active',
   );
 });
+
+it('a change in steps is the change as a whole', () => {
+  const client = fc.record({
+    name: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+    models: fc.constantFrom<readonly string[]>([], ['mock']),
+    second: fc.boolean(),
+  });
+  const file = fc.uniqueArray(client, { selector: ({ name }) => name });
+  const clientsOf = (
+    list: readonly { name: string; models: readonly string[]; second: boolean }[],
+  ) =>
+    list.map(({ name, models, second }) =>
+      inFile(name, second ? [`${name}1`, `${name}2`] : [`${name}1`], { models }),
+    );
+  fc.assert(
+    fc.property(file, file, fc.integer({ min: 1, max: 4 }), (before, after, most) => {
+      const [whole, inSteps] = [createMaster(), createMaster()];
+      for (const story of [whole, inSteps]) read(story, ...clientsOf(before));
+      // A key that left the file never comes back.
+      const wanted = clientsOf(after).map((each) => {
+        const kept = whole.keyring.clients.get(each.name);
+        return kept?.generations.length === 1 && each.digests.length === 2
+          ? { ...each, digests: [...each.digests.slice(0, 1), digestOf(`${each.name}3`)] }
+          : each;
+      });
+      const steps = fileClientSteps(inSteps.keyring, wanted, most);
+      const told = steps.flatMap((step) => inSteps.do(step));
+      expect([...told].sort(byText)).toEqual([...read(whole, ...wanted)].sort(byText));
+      expect(inSteps.keyring.clients).toEqual(whole.keyring.clients);
+      expect(inSteps.keyring.tombstones).toEqual(whole.keyring.tombstones);
+      for (const { clients } of steps) expect(clients.length).toBeLessThanOrEqual(most);
+    }),
+  );
+});
+
+const byText = (one: unknown, other: unknown): number =>
+  JSON.stringify(one) < JSON.stringify(other) ? -1 : 1;

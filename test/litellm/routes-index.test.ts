@@ -11,6 +11,8 @@ const routeOf = (template: string): Route => ({
   keyInQuery: false,
   keyPlace: 'bearer',
   saysUsage: 'never',
+  modelPlace: 'unknown',
+  modelPath: undefined,
 });
 
 const finder = (...patterns: string[]) => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf, generateKey } from '../../src/keyring/key.ts';
@@ -25,7 +25,12 @@ export async function playScene() {
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
-    const handed = await handoverStage({ settings: { SIDECAR_AUTO_RELOAD: 'true' } });
+    // Each has a clients file of its own, as two that should have the same have by mistake.
+    const clients = join(folder, 'handed.yaml');
+    await writeFile(clients, 'clients: {}\n');
+    const handed = await handoverStage({
+      settings: { SIDECAR_AUTO_RELOAD: 'true', SIDECAR_CLIENTS: clients },
+    });
     ends.push(handed.clear);
     const busy = await startBusy(folder, ends);
     const lonely = await startLonely(folder, ends);
@@ -55,11 +60,13 @@ interface Place {
   readonly state: string;
   readonly key: string;
 }
-type Busy = Place & { readonly published: string };
+type Busy = Place & { readonly published: string; readonly clients: string };
 
 /** In front of somebody else's LiteLLM, with a keyring that was begun years ago. */
 async function startBusy(folder: string, ends: (() => unknown)[]): Promise<Busy> {
   const [state, published] = [join(folder, 'busy'), join(folder, 'published')];
+  const clients = join(folder, 'busy.yaml');
+  await writeFile(clients, '# nobody\nclients: {}\n');
   const key = generateKey();
   await mkdir(published);
   // A folder stands where usage belongs.
@@ -76,9 +83,10 @@ async function startBusy(folder: string, ends: (() => unknown)[]): Promise<Busy>
     LITELLM_MASTER_KEY: key,
     SIDECAR_STATE: state,
     SIDECAR_PUBLISH: `leaky=file:${join(published, 'leaky')}`,
+    SIDECAR_CLIENTS: clients,
   });
   ends.push(process.stop);
-  return { process, port: portOf(process.url), state, key, published };
+  return { process, port: portOf(process.url), state, key, published, clients };
 }
 
 /** Its LiteLLM refuses its key. */
@@ -110,7 +118,11 @@ async function serveAndFail(
   prometheus: Prometheus,
   ends: (() => unknown)[],
 ): Promise<void> {
-  const { as: ci } = await addClient(busy, { name: 'ci', scopes: ['inference'], expires: '90d' });
+  const { as: ci } = await addClient(busy, {
+    ...{ name: 'ci', scopes: ['inference'], expires: '90d' },
+    // Of which one request will use more.
+    limits: { usdPerDay: 100, mode: 'record' },
+  });
   const { as: leaky } = await addClient(busy, { name: 'leaky', scopes: ['inference'] });
   // Clients and models are there before they are counted.
   for (const place of [ci, leaky]) await wish(place, { model: 'm', stream: true });
@@ -134,6 +146,7 @@ async function serveAndFail(
   leaving.request.destroy();
   await times(120, () => get({ ...ci, key: generateKey() }));
 
+  await writeFile(busy.clients, 'clients: nobody\n');
   // Where its key is published cannot be written any more.
   await rm(busy.published, { recursive: true });
   await rotate(leaky, { compromised: true }, { client: 'leaky' });

@@ -21,7 +21,13 @@ import type { UsageLine } from '../../src/usage/report.ts';
 
 const line = (name: string | null, requests: number): UsageLine => ({
   ...NO_USAGE,
-  ...{ name, active: null, requests, tokens: { ...NO_USAGE.tokens, input: 10 * requests } },
+  ...{
+    name,
+    active: null,
+    budgetUsed: null,
+    requests,
+    tokens: { ...NO_USAGE.tokens, input: 10 * requests },
+  },
 });
 const at = (iso: string): number => Date.parse(iso) / 1000;
 

@@ -36,7 +36,7 @@ const keys = await openKeys({
   clock: { now: Date.now, elapsed: () => performance.now() },
   version: '0.0.0-test',
   events: new Proxy({}, { get: () => quiet }) as KeyEvents,
-  traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE },
+  traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE, unlisted: () => [] },
   mayWrite: () => true,
 });
 const asked = { client: 'master', graceMs: undefined, force: true, idempotencyKey: undefined };

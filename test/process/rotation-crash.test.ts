@@ -75,7 +75,7 @@ async function reopen(state: string): Promise<Keys> {
     clock: systemClock,
     version: '0.0.0-test',
     events,
-    traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE },
+    traffic: { inFlight: () => 0, cut: () => 0, limitUse: () => NO_USE, unlisted: () => [] },
     mayWrite: () => true,
   });
 }

@@ -254,3 +254,29 @@ describe('many that start at the same instant with one state folder', () => {
     }
   });
 });
+
+describe('a clients file', () => {
+  it('with mistakes keeps it from starting: all of them, and exit code 64', async () => {
+    const text = 'clients:\n  ci: {keys: [sk-1234]}\n  dev: {key: x, limits: {rpm: 0}}\n';
+    const process = await serve(
+      { SIDECAR_UPSTREAM: NOWHERE, SIDECAR_CLIENTS: 'clients.yaml' },
+      (cwd) => writeFile(join(cwd, 'clients.yaml'), text),
+    );
+    expect(await process.ended).toBe(64);
+    const lines = process.stderr().split('\n');
+    expect(lines.filter((line) => line.includes('clients.yaml:'))).toEqual([
+      expect.stringContaining('  clients.yaml:2:15: ci.keys[0] must be the digest of a key'),
+      '  clients.yaml:3:3: dev has no keys',
+      '  clients.yaml:3:9: dev: there is no member key (did you mean keys?)',
+      expect.stringContaining('  clients.yaml:3:31: dev.limits.rpm must be a whole number above 0'),
+    ]);
+    expect(lines).toContain('  hint: sidecar clients check clients.yaml');
+  });
+
+  it('that is not there does so, too', async () => {
+    const settings = { SIDECAR_UPSTREAM: NOWHERE, SIDECAR_CLIENTS: '/nowhere/clients.yaml' };
+    const process = await serve(settings);
+    expect(await process.ended).toBe(64);
+    expect(process.stderr()).toContain('  /nowhere/clients.yaml: it is not there\n');
+  });
+});

@@ -17,6 +17,7 @@ const FACTS: ForwardFacts = {
   peerTrusted: false,
   endUser: undefined,
   keepAuthorization: false,
+  wantsPlain: false,
 };
 const PUBLIC: ForwardRules = {
   ...RULES,

@@ -15,7 +15,7 @@ const passed = (...fields: string[]): string[] => {
     { publicUrl: undefined, keyHeader: undefined },
     {
       ...{ requestId: 'id-1', peer: '192.0.2.9', peerTrusted: false, endUser: undefined },
-      ...{ keepAuthorization: false, trace: traceOf(head, true) },
+      ...{ keepAuthorization: false, wantsPlain: false, trace: traceOf(head, true) },
     },
   );
   return flat.flatMap((name, at) =>

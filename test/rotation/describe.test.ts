@@ -14,6 +14,7 @@ const caller = (firstAt: number, lastAt: number) => ({
 const seenIn = (use: GenerationUse | undefined) =>
   generationView('ci', ENDED, {
     ...{ now: () => 10_000, use: () => use, inFlight: () => 0, targets: () => [] },
+    unlisted: () => [],
     limitUse: () => {
       throw new Error('not asked');
     },

@@ -49,6 +49,7 @@ export const CLIENT: ClientView = {
   limits: null,
   use: null,
   models: [],
+  unlistedModels: [],
   inFile: false,
   createdAt: AT,
   expiresAt: null,
@@ -116,6 +117,7 @@ export function fakeAdmin(changes: Partial<KeyAdmin> = {}): FakeAdmin {
     status: () => note('status', [], STATUS),
     clients: () => note('clients', [], [CLIENT]),
     client: (name) => note('client', [name], CLIENT),
+    clientsFile: () => note('clientsFile', [], { clients: [], leftOut: [] }),
     who: (generation) => note('who', [generation], WHO),
     comebacks: () => note('comebacks', [], [WHO]),
     rotate: (request, by) => Promise.resolve(note('rotate', [request, by], ROTATED)),
@@ -231,13 +233,13 @@ export const USAGE: UsageReport = {
   store: { up: true, error: null, lastWrittenAt: null, pendingRows: 0 },
 };
 
-export const fakeUsage = (): UsageTeller & { readonly asked: unknown[] } => {
+export const fakeUsage = (view = USAGE): UsageTeller & { readonly asked: unknown[] } => {
   const asked: unknown[] = [];
   return {
     asked,
     report(question) {
       asked.push(question);
-      return Promise.resolve(USAGE);
+      return Promise.resolve(view);
     },
     save() {
       asked.push('save');

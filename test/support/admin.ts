@@ -102,6 +102,8 @@ export const addClient = async <S extends Place>(
     expires?: string;
     allowFrom?: string[];
     namesEndUsers?: boolean;
+    limits?: object;
+    models?: string[];
   },
 ): Promise<RotateView & { readonly as: S & { readonly key: string } }> => {
   const view = await succeed<RotateView>(sidecar, 'POST', '/api/clients', { body });
@@ -110,6 +112,9 @@ export const addClient = async <S extends Place>(
 
 export const change = (sidecar: Place, path: string, body: object = {}): Promise<ChangeView> =>
   succeed(sidecar, 'POST', `/api/${path}`, { body });
+
+export const setClient = (sidecar: Place, name: string, body: object): Promise<ChangeView> =>
+  succeed(sidecar, 'PATCH', `/api/clients/${name}`, { body });
 
 export const status = (sidecar: Place): Promise<StatusView> =>
   succeed(sidecar, 'GET', '/api/status');

@@ -46,6 +46,8 @@ export interface FakeUpstream {
   alive(alive: boolean): void;
   /** Whether it takes the key that the sidecar asks it for its models with; true at first. */
   takesKey(taken: boolean): void;
+  /** Which models it lists to that question; none at first. */
+  lists(models: readonly string[]): void;
   /** How often it was asked whether it takes that key. */
   keyQuestions(): number;
   /** Stops listening and resets what is open. */
@@ -70,13 +72,14 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
   let connections = 0;
   let isAlive = true;
   let keyTaken = true;
+  let modelList = NO_MODELS;
   let keyQuestions = 0;
 
   /** What it says to a question of the sidecar's own. */
   const answerToSidecar = (rawHead: string): string | undefined => {
     if (OWN_QUESTION.test(rawHead)) {
       keyQuestions += 1;
-      return keyTaken ? NO_MODELS : KEY_REFUSED;
+      return keyTaken ? modelList : KEY_REFUSED;
     }
     if (PROBE.test(rawHead)) return isAlive ? OK_AND_CLOSE : UNAVAILABLE;
     return undefined;
@@ -118,6 +121,11 @@ export async function startFakeUpstream(script?: Script): Promise<FakeUpstream> 
     },
     takesKey(taken) {
       keyTaken = taken;
+    },
+    lists(models) {
+      const list = JSON.stringify({ data: models.map((id) => ({ id })) });
+      const head = `HTTP/1.1 200 OK\r\ncontent-length: ${list.length}\r\nconnection: close`;
+      modelList = `${head}\r\n\r\n${list}`;
     },
     keyQuestions: () => keyQuestions,
     async stop() {

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -117,11 +118,20 @@ async function answers(url: string, child: ChildProcess, log: () => string): Pro
   }
 }
 
+/**
+ * Below those that the kernel gives away by itself (32,768 and above on Linux): one of these may be
+ * an outgoing connection's by the time that LiteLLM starts.
+ */
+const PORTS = [10_000, 30_000] as const;
+
 /** LiteLLM takes no port 0; between this and its start somebody else could take the port. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = randomInt(...PORTS);
+  const server = createServer();
+  const isFree = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (!isFree) return await freePort();
   server.close();
   await once(server, 'close');
   return port;

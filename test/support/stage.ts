@@ -21,10 +21,13 @@ export function createStages() {
       surroundings?: Surroundings;
       /** Whether LiteLLM takes the sidecar's key; it does where nothing is said. */
       takesKey?: boolean;
+      /** What it lists when the sidecar asks with that key; nothing where nothing is said. */
+      models?: readonly string[];
     } = {},
   ): Promise<Stage> => {
     const upstream = await startFakeUpstream(options.script);
     upstream.takesKey(options.takesKey ?? true);
+    upstream.lists(options.models ?? []);
     ends.push(upstream.stop);
     const sidecar = await startSidecar(upstream.port, options.settings, options.surroundings);
     ends.push(sidecar.stop);

@@ -49,6 +49,7 @@ const render = async (): Promise<string> => {
   );
   const known = { client: 'master', state: 'active' } as Parameters<typeof keyEvents.onKeyUse>[0];
   keyEvents.onKeyUse(known);
+  keyEvents.onClientsFile({ kind: 'mistaken', path: 'clients.yaml', mistakes: [] });
   return await render();
 };
 

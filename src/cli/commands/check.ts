@@ -205,7 +205,10 @@ function pick(
 ): ListedModels | GatewayProblem {
   if ('message' in listed || (named.length === 0 && listed.size > 0)) return listed;
   if (named.length > 0) return new Map(named.map((name) => [name, listed.get(name)]));
-  const hints = ["name one in the model_list of config.yaml; litellm's own log says what it read"];
+  const hints = [
+    "name one in the model_list of config.yaml; litellm's own log says what it read",
+    'with the key of a client: sidecar clients show says which models it may use',
+  ];
   return { message: 'the gateway lists no model', hints, refusal: undefined };
 }
 

@@ -65,10 +65,11 @@ async function makeToken(
 
 /** Asks on the terminal; whoever is no person has not agreed. */
 async function agrees({ stdin, stderr }: Terminal, question: string): Promise<boolean> {
-  if (stdin?.isTTY !== true) return false;
+  const input = stdin?.();
+  if (input?.isTTY !== true) return false;
   stderr.write(`${question} [y/N] `);
   // A terminal hands over a line at a time, and is let go of behind the first.
-  for await (const line of stdin) return /^y(?:es)?$/i.test(String(line).trim());
+  for await (const line of input) return /^y(?:es)?$/i.test(String(line).trim());
   return false;
 }
 

@@ -3,6 +3,7 @@ import type { ClientView, GenerationView, StatusView } from '../../rotation/admi
 import { oneLine } from '../../text/safe.ts';
 import type { AdminClient } from '../admin-client.ts';
 import type { CommandDefinition } from '../command.ts';
+import { limitLines } from '../limit-report.ts';
 import { JSON_FLAG, type JsonFlag } from '../options.ts';
 import {
   goodUntilOf,
@@ -29,8 +30,8 @@ import {
 import type { Style, Terminal } from '../terminal.ts';
 
 const HELP = `
-Shows each client's keys, until when each is good, what could not be published, how LiteLLM is, and
-what to do next.
+Shows each client's keys, until when each is good, what could not be published, what is used of
+limits, which clients the file rules, how LiteLLM is, and what to do next.
 
 Examples:
   $ sidecar status
@@ -112,6 +113,8 @@ function linesOf(view: StatusView, upstream: UpstreamView, now: number): readonl
   const error = store.error ?? 'it cannot be written';
   return [
     ...view.clients.flatMap((client) => pendingLines(client, now)),
+    ...limitLines(view.clients),
+    ...fileLines(view.clients),
     ...warningLines(view),
     ...(isAway(upstream) ? [] : [upstreamLine(upstream, now)]),
     store.up
@@ -207,6 +210,17 @@ const pendingLines = ({ name, publish }: ClientView, now: number): readonly Labe
       style: 'red',
       text: `the newest key of ${name} is not in ${pendingWords(target, now)}`,
     }));
+
+/** How many clients of the file are named. */
+const MOST_NAMED = 10;
+
+function fileLines(clients: readonly ClientView[]): readonly LabelledLine[] {
+  const names = clients.filter(({ inFile }) => inFile).map(({ name }) => name);
+  if (names.length === 0) return [];
+  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '';
+  const text = `rules ${names.slice(0, MOST_NAMED).join(', ')}${more}`;
+  return [{ label: 'clients file', style: 'dim', text }];
+}
 
 /** Only the next rotation: there may be a hundred clients, and `--json` has the dates of all. */
 function scheduleOf({ rotateEveryMs, clients }: StatusView, now: number): string {

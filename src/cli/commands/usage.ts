@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { percentOf } from '../../keyring/client-limits.ts';
 import {
   createUsageDatabase,
   USAGE_COLUMNS,
@@ -24,9 +25,9 @@ import {
 import { AdminRefusal } from '../admin-client.ts';
 import type { AdminSession, CommandContext, CommandDefinition } from '../command.ts';
 import { JSON_FLAG, type JsonFlag, parseClient, wants } from '../options.ts';
-import { showClock, showCount, showInstant } from '../phrases.ts';
+import { showClock, showCount, showInstant, showTokens } from '../phrases.ts';
 import { findStateFolder } from '../settings.ts';
-import { alignColumns } from '../table.ts';
+import { alignColumns, barOf } from '../table.ts';
 import {
   CommandError,
   EXIT,
@@ -45,6 +46,7 @@ answers; what it named no price for is counted, and never guessed.
 
   refused  the sidecar's own no         input   with what a provider read from its cache
   errors   LiteLLM answered 4xx, 5xx    output  with what a model thought and did not show
+  budget   of a client: how much is used of what it may use today, of tokens or of dollars
 
 Examples:
   $ sidecar usage
@@ -171,7 +173,6 @@ function reading<T>(
 const GAP = 2;
 const BAR = 8;
 const SHORTEST_NAME = 12;
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 async function render(report: UsageReport, terminal: Terminal): Promise<string> {
   const { by, since, until, rows, client, model } = report;
@@ -186,30 +187,44 @@ async function render(report: UsageReport, terminal: Terminal): Promise<string> 
 /** A number for each row of the table, and its title. */
 interface NumberColumn {
   readonly title: string;
-  readonly of: (sums: UsageSums) => string;
+  /** Of a row, or of the sums of all. */
+  readonly of: (sums: UsageSums | UsageLine) => string;
   /** Left out where no row has any. */
-  readonly ifAny?: (sums: UsageSums) => number;
+  readonly ifAny?: (report: UsageReport) => boolean;
 }
 
 const count = (value: number): string => value.toLocaleString('en-US');
 const COLUMNS: readonly NumberColumn[] = [
   { title: 'requests', of: ({ requests }) => count(requests) },
-  { title: 'refused', of: ({ refusals }) => count(refusals), ifAny: ({ refusals }) => refusals },
-  { title: 'errors', of: ({ errors }) => count(errors), ifAny: ({ errors }) => errors },
+  {
+    title: 'refused',
+    of: ({ refusals }) => count(refusals),
+    ifAny: ({ total }) => total.refusals > 0,
+  },
+  { title: 'errors', of: ({ errors }) => count(errors), ifAny: ({ total }) => total.errors > 0 },
   { title: 'input', of: ({ tokens }) => showTokens(tokens.input) },
   { title: 'output', of: ({ tokens }) => showTokens(tokens.output) },
   { title: 'USD', of: showDollars },
+  {
+    title: 'budget',
+    of: (sums) => ('budgetUsed' in sums ? showShare(sums.budgetUsed) : ''),
+    ifAny: ({ rows }) => rows.some(({ budgetUsed }) => budgetUsed !== null),
+  },
 ];
 
-async function tableOf({ by, rows, total }: UsageReport, terminal: Terminal): Promise<string> {
+const showShare = (share: number | null): string =>
+  share === null ? '-' : `${percentOf(share)} %`;
+
+async function tableOf(report: UsageReport, terminal: Terminal): Promise<string> {
+  const { by, rows, total } = report;
   const { stdout } = terminal;
-  const columns = COLUMNS.filter(({ ifAny }) => ifAny === undefined || ifAny(total) > 0);
+  const columns = COLUMNS.filter(({ ifAny }) => ifAny === undefined || ifAny(report));
   const lines = [...rows, total].map((sums) => columns.map(({ of }) => of(sums)));
   const numbers = toTheRight([columns.map(({ title }) => title), ...lines]);
   const names = [by, ...rows.map((row) => nameOf(row, by)), 'total'];
   const weigh = scaleOf(total);
   const most = Math.max(...rows.map(weigh));
-  const bars = ['', ...rows.map((row) => barOf(weigh(row) / most)), ''];
+  const bars = ['', ...rows.map((row) => barOf(weigh(row) / most, BAR)), ''];
 
   const left = (isLive(terminal, stdout) ? (stdout.columns ?? Infinity) : Infinity) - GAP;
   const room = left - (numbers[0]?.join(' '.repeat(GAP)).length ?? 0);
@@ -234,11 +249,6 @@ function scaleOf(total: UsageSums): (sums: UsageSums) => number {
   return ({ requests }) => requests;
 }
 
-function barOf(share: number): string {
-  const eighths = Math.round(share * BAR * 8);
-  return '█'.repeat(eighths >> 3) + (EIGHTHS[eighths & 7] ?? '');
-}
-
 function nameOf({ name, active }: UsageLine, by: UsageReport['by']): string {
   if (name === null) return '-';
   if (by === 'hour') return `${name.slice(0, 10)} ${name.slice(11, 13)}h`;
@@ -251,20 +261,6 @@ function toTheRight(rows: readonly (readonly string[])[]): readonly (readonly st
     Math.max(...rows.map((row) => row[at]?.length ?? 0)),
   );
   return rows.map((row) => row.map((text, at) => text.padStart(widths[at] ?? 0)));
-}
-
-const UNITS: readonly (readonly [number, string])[] = [
-  [1e9, 'G'],
-  [1e6, 'M'],
-  [1e3, 'k'],
-];
-
-/** `9,876`, `12.3k`, `4.56M`: three digits at least. */
-function showTokens(tokens: number): string {
-  const [size, unit] = UNITS.find(([each]) => tokens >= each) ?? [1, ''];
-  if (tokens < 10_000) return count(tokens);
-  const value = tokens / size;
-  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}${unit}`;
 }
 
 /** Cents where there are dollars, and as many digits as say something where there are not. */

@@ -64,6 +64,7 @@ const client = z.object({
     })
     .nullable(),
   models: texts,
+  unlistedModels: texts.meta({ description: 'of `models`, those that match nothing listed' }),
   inFile: z.boolean(),
   createdAt: instant,
   expiresAt: instant.nullable(),
@@ -72,6 +73,19 @@ const client = z.object({
   tombstones: whole,
   publish: z.array(target),
   nextRotationAt: instant.nullable(),
+});
+const clientsFile = z.object({
+  clients: z.array(
+    client
+      .pick({
+        ...{ name: true, scopes: true, allowFrom: true, expiresAt: true, namesEndUsers: true },
+        ...{ limits: true, models: true, inFile: true },
+      })
+      .extend({
+        keys: z.array(z.object({ id: text, digest: text, validUntil: instant.nullable() })),
+      }),
+  ),
+  leftOut: texts,
 });
 const warning = z.object({ code: text, message: text, hint: text });
 const status = z.object({
@@ -212,7 +226,13 @@ const usage = z.object({
   model: text.nullable(),
   since: instant,
   until: instant,
-  rows: z.array(z.object({ name: text.nullable(), active: z.boolean().nullable(), ...sums })),
+  rows: z.array(
+    z.object({
+      ...{ name: text.nullable(), active: z.boolean().nullable() },
+      budgetUsed: z.number().min(0).nullable(),
+      ...sums,
+    }),
+  ),
   total: z.object(sums),
   store: usageStore,
 });
@@ -267,6 +287,7 @@ export const ANSWERS = {
   'GET /api/status': status,
   'GET /api/config': config,
   'GET /api/clients': z.object({ clients: z.array(client) }),
+  'GET /api/clients-file': clientsFile,
   'POST /api/clients': rotated,
   'GET /api/clients/{name}': client,
   'PATCH /api/clients/{name}': changed,

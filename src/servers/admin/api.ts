@@ -2,8 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ConfigView } from '../../config/view.ts';
 import { HandoverError, type UpstreamAdmin } from '../../handover/contracts.ts';
 import type { UpstreamView } from '../../handover/views.ts';
-import { type Actor, AdminError, type KeyAdmin } from '../../rotation/admin.ts';
+import { limitShares } from '../../keyring/client-limits.ts';
+import { type Actor, AdminError, type ClientView, type KeyAdmin } from '../../rotation/admin.ts';
 import { nearest } from '../../text/nearest.ts';
+import type { UsageReport } from '../../usage/report.ts';
 import { isFromOwnPage } from '../operators.ts';
 import {
   type AdminRoute,
@@ -76,6 +78,7 @@ const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
   'GET /api/status': ({ admin }) => admin.status(),
   'GET /api/config': ({ settings }) => settings(),
   'GET /api/clients': ({ admin }) => ({ clients: admin.clients() }),
+  'GET /api/clients-file': ({ admin }) => admin.clientsFile(),
   'POST /api/clients': ({ admin }, { body, idempotencyKey, by }) => {
     const { name, scopes = ['inference'], expires, allowFrom = [], namesEndUsers = false } = body;
     const { limits = {}, models = [] } = body;
@@ -111,13 +114,30 @@ const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
   'GET /api/upstream/handovers/{id}': ({ upstream }, { target }) => upstream.handover(target),
   'POST /api/upstream/salt-key': ({ upstream }, { by }) => upstream.saltKey(by),
   'GET /api/audit': ({ audit }, { query }) => audit.read(query.after ?? 0, query.limit ?? 200),
-  'GET /api/usage': ({ usage }, { query }) => usage.report(query),
+  'GET /api/usage': async ({ usage, admin }, { query }) =>
+    withBudgets(await usage.report(query), admin.clients),
   'POST /api/usage/save': ({ usage }) => usage.save(),
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
   'GET /api/refusals': ({ live }) => ({ refusals: live.refused() }),
   'GET /api/tombstones': ({ admin }) => ({ tombstones: admin.comebacks() }),
   'GET /api/openapi.json': async () => (await import('./openapi.ts')).describeApi(),
 };
+
+/** A report by client, with what each has used of its budget. */
+function withBudgets(report: UsageReport, clients: KeyAdmin['clients']): UsageReport {
+  if (report.by !== 'client') return report;
+  const used = new Map(clients().map((client) => [client.name, budgetUsed(client)]));
+  const rows = report.rows.map((row) => {
+    return { ...row, budgetUsed: used.get(row.name ?? '') ?? null };
+  });
+  return { ...report, rows };
+}
+
+function budgetUsed({ limits, use }: ClientView): number | null {
+  if (limits === null || use === null) return null;
+  const { tokensPerDay = null, usdPerDay = null } = limitShares(limits, use);
+  return tokensPerDay === null ? usdPerDay : Math.max(tokensPerDay, usdPerDay ?? 0);
+}
 
 interface AdminApiOptions extends AdminParts {
   /** Told of a verb that failed for an unknown reason; its caller gets 500 without it. */

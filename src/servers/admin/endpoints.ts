@@ -4,6 +4,7 @@ import type { HandoverView, SaltKeyView, UpstreamView } from '../../handover/vie
 import type { AuditLine, AuditVerdict } from '../../keyring/audit.ts';
 import type {
   ChangeView,
+  ClientsFileView,
   ClientView,
   RotateView,
   StatusView,
@@ -60,6 +61,10 @@ export const ENDPOINTS = {
   'GET /api/clients': {
     about: 'every client and its keys',
     answers: shape<{ readonly clients: readonly ClientView[] }>(),
+  },
+  'GET /api/clients-file': {
+    about: 'the clients, with the digests of their keys, as a clients file has them',
+    answers: shape<ClientsFileView>(),
   },
   'POST /api/clients': {
     about:

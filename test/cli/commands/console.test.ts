@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCommandLine } from '../../../src/cli/program.ts';
-import type { Terminal } from '../../../src/cli/terminal.ts';
 import { digestOf } from '../../../src/keyring/key.ts';
 import { createAdminApi } from '../../../src/servers/admin/api.ts';
 import { createOpsServer } from '../../../src/servers/ops.ts';
@@ -51,10 +50,14 @@ const run = async (port: number, args: readonly string[] = [], typed?: string, e
     { SIDECAR_OPS_HOST: '127.0.0.1', SIDECAR_OPS_PORT: String(port), ...env },
     cwd,
   );
-  const stdin: Terminal['stdin'] = Object.assign(new PassThrough(), { isTTY: typed !== undefined });
-  if (typed !== undefined) (stdin as unknown as PassThrough).write(typed);
+  const input = Object.assign(new PassThrough(), { isTTY: typed !== undefined });
+  if (typed !== undefined) input.write(typed);
   const never = () => new AbortController().signal;
-  const code = await runCommandLine({ ...terminal, stdin }, ['console', ...args], never);
+  const code = await runCommandLine(
+    { ...terminal, stdin: () => input },
+    ['console', ...args],
+    never,
+  );
   return { code, ...written };
 };
 

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runIn } from '../fake-admin.ts';
 
@@ -115,4 +117,58 @@ test('key show: after a rollback it says why there is none', async () => {
     `the sidecar does not keep the key of master (${cwd}/state/keys/master)`,
   );
   expect(stderr).toContain('`sidecar rotate` makes a new one');
+});
+
+/** What a program writes; on a terminal, what a person types. */
+function stdin(pieces: readonly string[], isTTY = false) {
+  const modes: boolean[] = [];
+  const input = Object.assign(Readable.from(pieces), {
+    isTTY,
+    setRawMode: (raw: boolean) => modes.push(raw),
+  });
+  return { modes, stdin: () => input };
+}
+
+const DIGEST = createHash('sha256').update(DECLARED).digest('hex');
+
+test.each([
+  [[DECLARED]],
+  [[`${DECLARED}\n`]],
+  [[' ', DECLARED.slice(0, 9), DECLARED.slice(9), '\r\n']],
+])('key digest: of what stands on stdin: %j', async (pieces) => {
+  const result = await runIn(cwd, 'key digest', stdin(pieces));
+  expect(result).toEqual({ code: 0, stdout: `sha256:${DIGEST}\n`, stderr: '' });
+});
+
+test.each([
+  ['', /^sidecar: there is no key on stdin\n$/],
+  ['sk-1234', /cannot guard the gateway: it is a value that everybody knows/],
+  [`"${DECLARED}"`, /it begins or ends with a quote/],
+  [`${DECLARED}\n${OTHER}\n`, /one key is one word/],
+  ['ab'.repeat(500_000), /it repeats one or two characters/],
+])('key digest: refuses %.20j, and does not repeat it', async (text, words) => {
+  const { code, stdout, stderr } = await runIn(cwd, 'key digest', stdin([text]));
+  expect([code, stdout]).toEqual([1, '']);
+  expect(stderr).toMatch(words);
+  expect(stderr).not.toContain(DECLARED);
+});
+
+test('key digest: on a terminal it asks, and shows nothing of what is typed', async () => {
+  const typed = stdin([...`oops\u007f\u007f\u007f\u007f${DECLARED}`, '\r', 'more'], true);
+  const result = await runIn(cwd, 'key digest', typed);
+  expect(result).toEqual({ code: 0, stdout: `sha256:${DIGEST}\n`, stderr: 'key: \n' });
+  expect(typed.modes).toEqual([true, false]);
+});
+
+test('key digest: Ctrl-C ends it, and the terminal is as it was', async () => {
+  const typed = stdin(['sk-', '\u0003'], true);
+  const result = await runIn(cwd, 'key digest', typed);
+  expect(result).toEqual({ code: 130, stdout: '', stderr: 'key: \nsidecar: nothing was read\n' });
+  expect(typed.modes).toEqual([true, false]);
+});
+
+test('key digest: takes no key from the command line', async () => {
+  const { code, stdout, stderr } = await run(`key digest ${DECLARED}`);
+  expect([code, stdout]).toEqual([2, '']);
+  expect(stderr).not.toContain(DECLARED);
 });

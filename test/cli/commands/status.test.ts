@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { UpstreamView } from '../../../src/handover/views.ts';
-import type { StatusView } from '../../../src/rotation/admin.ts';
+import type { ClientView, StatusView } from '../../../src/rotation/admin.ts';
 import {
   type Asked,
   ago,
@@ -67,6 +67,39 @@ test('status is one screen, with whatever an operator should know', async () => 
   expect([code, stderr]).toEqual([0, '']);
   expect(asked.map(({ what }) => what)).toEqual(['GET /api/status', 'GET /api/upstream']);
   await expect(stdout).toMatchFileSnapshot('../transcripts/status.txt');
+});
+
+const limited = (
+  name: string,
+  usdToday: number,
+  usdPerDay: number,
+  over: Partial<ClientView> = {},
+): ClientView =>
+  client({
+    name,
+    limits: { rpm: 60, parallel: null, tokensPerDay: null, usdPerDay, mode: 'refuse' },
+    use: {
+      ...{ requestsLastMinute: 6, inFlight: 0, tokensToday: 0, usdToday },
+      ...{ reservedTokens: 0, reservedUsd: 0 },
+    },
+    ...over,
+  });
+
+test('what is used of limits stands in status, the most used first, and whom the file rules', async () => {
+  const many = Array.from({ length: 14 }, (_, at) =>
+    limited(`c${at}`, at + 0.25, 50, { inFile: true }),
+  );
+  const clients = [client(), ...many, limited('ci', 6.5, 5)];
+  const { stdout } = await runAgainst(answering(statusView({ clients })), 'status');
+  const lines = stdout.split('\n');
+  expect(lines.filter((line) => line.startsWith('limits: '))).toEqual([
+    'limits: ci: 6 of 60 requests a minute, $6.50 of $5 a day',
+    ...[13, 12, 11, 10, 9, 8, 7, 6, 5].map(
+      (at) => `limits: c${at}: 6 of 60 requests a minute, $${at}.25 of $50 a day`,
+    ),
+    'limits: and 5 more with less in use: sidecar clients list',
+  ]);
+  expect(lines).toContain('clients file: rules c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 4 more');
 });
 
 test('on a terminal it has colours and keeps to the width', async () => {

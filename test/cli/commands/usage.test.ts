@@ -9,7 +9,7 @@ import { usageRow } from '../../usage/rows.ts';
 import { ago, DAY, NOW, problem, runAgainst, runIn } from '../fake-admin.ts';
 
 const line = (over: Partial<UsageLine> = {}): UsageLine => ({
-  ...{ name: 'ci', active: null, requests: 1204, refusals: 0, errors: 0 },
+  ...{ name: 'ci', active: null, budgetUsed: null, requests: 1204, refusals: 0, errors: 0 },
   ...{ metered: 1200, unmetered: 0, unpriced: 0, costUsd: 12.3456 },
   tokens: { input: 1_234_567, output: 9876, cached: 500, cacheWrite: 0, reasoning: 7 },
   ...over,
@@ -46,6 +46,14 @@ batch         20        0  12.3k    150k  0.000123
 -              3        3      0       0         -
 total      2,431        3  1.23M   9,876     17.35
 `);
+});
+
+test('the share of today’s budget stands beside who has one', async () => {
+  const rows = [line({ budgetUsed: 0.626 }), line({ name: 'master', costUsd: 5 })];
+  const { stdout } = await runAgainst([200, report({ rows })], 'usage');
+  expect(stdout).toMatch(/^client .* USD {2}budget$/m);
+  expect(stdout).toMatch(/^ci .* 12\.35 {4}62 % {2}█+/m);
+  expect(stdout).toMatch(/^master .* 5\.00 {7}- {2}█/m);
 });
 
 test('what it is asked for goes to the sidecar, and stands above the table', async () => {

@@ -3,8 +3,9 @@ import { createServer, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HandoverError, type UpstreamAdmin } from '../../../src/handover/contracts.ts';
-import { AdminError, type KeyAdmin } from '../../../src/rotation/admin.ts';
+import { AdminError, type ClientView, type KeyAdmin } from '../../../src/rotation/admin.ts';
 import { createAdminApi } from '../../../src/servers/admin/api.ts';
+import type { UsageReport } from '../../../src/usage/report.ts';
 import {
   ask,
   askRaw,
@@ -34,11 +35,12 @@ afterEach(() => {
 const start = async (
   changes: Partial<KeyAdmin> = {},
   upstreamChanges: Partial<UpstreamAdmin> = {},
+  report: UsageReport = USAGE,
 ) => {
   const admin = fakeAdmin(changes);
   const upstream = fakeUpstream(upstreamChanges);
   const audit = fakeAudit();
-  const usage = fakeUsage();
+  const usage = fakeUsage(report);
   const onError = vi.fn();
   const live = fakeLive();
   const parts = { admin, upstream, audit, usage, live };
@@ -57,6 +59,7 @@ const start = async (
   };
 };
 
+const NO_AMOUNTS = { rpm: null, parallel: null, tokensPerDay: null, usdPerDay: null };
 const BY = 'cli:alice';
 const NO_FLAGS = { graceMs: undefined, compromised: false, force: false };
 
@@ -244,6 +247,31 @@ describe('each endpoint', () => {
     expect(usage.asked).toEqual([asked]);
   });
 
+  it('GET /api/usage says by client how much of a budget is used', async () => {
+    const use = { requestsLastMinute: 9, inFlight: 9, tokensToday: 50, usdToday: 4 };
+    const budgets = { tokensPerDay: 100, usdPerDay: 5 };
+    const clientWith = (name: string, limits: object | null): ClientView => ({
+      ...{ ...CLIENT, name },
+      limits: limits && { ...NO_AMOUNTS, mode: 'refuse', ...limits },
+      use: { ...use, reservedTokens: 0, reservedUsd: 0 },
+    });
+    const clients = [
+      clientWith('both', budgets),
+      clientWith('tokens', { tokensPerDay: 100 }),
+      clientWith('dollars', { usdPerDay: 5 }),
+      clientWith('rpm', { rpm: 1, parallel: 1 }),
+      clientWith('free', null),
+    ];
+    const names = [...clients.map(({ name }) => name), 'gone', null];
+    const rows = names.map((name) => ({ ...USAGE.total, name, active: null, budgetUsed: null }));
+    const { port } = await start({ clients: () => clients }, {}, { ...USAGE, by: 'client', rows });
+    const usedIn = async () => {
+      const { json } = await ask({ port }, 'GET /api/usage?by=client');
+      return (json as unknown as UsageReport).rows.map(({ budgetUsed }) => budgetUsed);
+    };
+    expect(await usedIn()).toEqual([0.8, 0.5, 0.8, null, null, null, null]);
+  });
+
   it('POST /api/usage/save answers how it went', async () => {
     const { usage, port } = await start();
     const { status, json } = await ask({ port }, 'POST /api/usage/save');
@@ -361,7 +389,7 @@ describe('mistakes', () => {
     [patch, { limits: { rmp: 60 } }, 'limits: unknown field rmp; did you mean rpm?'],
     [patch, { limits: 60 }, /^limits: must be an object, such as /],
     [patch, { models: 'mock' }, /^models: must be a list, such as /],
-    [patch, { models: ['mock', 'gpt-4o?'] }, /^models\[1\]: .*; \* alone stands for something/],
+    [patch, { models: ['mock', 'gpt-4o?'] }, /^models\[1\]: .*; only \* has a meaning/],
     [patch, { models: ['mock,gpt-4o'] }, /^models\[0\]: must be the name .*; one by one/],
     [patch, { models: [''] }, /^models\[0\]: must be the name of a model/],
     [patch, { scopes: ['full'] }, /^unknown field scopes; known: expires, allowFrom, /],
@@ -533,7 +561,7 @@ describe('paths and methods', () => {
     expect([status, json['code']]).toEqual([404, 'not_found']);
     const hints = json['hints'] as string[];
     expect(hints[0]).toBe(`did you mean ${near}?`);
-    expect(hints).toHaveLength(1 + 27);
+    expect(hints).toHaveLength(1 + 28);
     expect(hints.join('\n')).toContain('POST /api/generations/{id}/revoke');
     expect(admin.calls).toEqual([]);
   });
@@ -543,7 +571,7 @@ describe('paths and methods', () => {
     const { status, text, json } = await ask({ port }, `GET /api/${KEY}/${KEY}`);
     expect(status).toBe(404);
     expect(text).not.toContain(KEY);
-    expect(json['hints']).toHaveLength(27);
+    expect(json['hints']).toHaveLength(28);
   });
 
   it.each([
