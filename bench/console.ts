@@ -1,20 +1,23 @@
 /**
  * What does the console cost? A request that the live view counts, in nanoseconds; the processor
- * time of an idle sidecar with five pages open; and throughput without them and with them, in turns.
- * A page is what the browser asks for: the live figures, and the status each 5 s.
+ * time of an idle sidecar with five pages open; throughput without them and with them, in turns; and
+ * how long a Chromium takes from its navigation to the first figures. But for that, a page is what
+ * the browser asks for: the live figures, and the status each 5 s.
  * `npm run build` first, then `node scripts/run-ts.js bench/console.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLiveRecorder, type LiveExchange } from '../src/usage/live.ts';
 import { runJson } from './harness/load.ts';
 import { processorNs } from './harness/machine.ts';
-import { freePort, inFolder, startProgram } from './harness/processes.ts';
+import { atEnd, freePort, inFolder, startProgram } from './harness/processes.ts';
 import { least, median } from './harness/report.ts';
 import { startSidecar } from './harness/sidecar.ts';
 
 const TOKEN = 'a-token-of-the-bench-0123456789';
 const KEY = 'sk-a-key-of-the-bench-0123456789abcdefghijklmnopqrst';
-const [PAGES, TURNS, IDLE_MS] = [5, 8, 20_000];
+const [PAGES, TURNS, IDLE_MS, LOADS] = [5, 8, 20_000, 15];
+/** Until a start and its compiler are through. */
+const SETTLE_MS = 10_000;
 const [ROUNDS, REQUESTS] = [300, 2000];
 
 const line = (what: string, figure: string): unknown =>
@@ -76,6 +79,32 @@ function openPages(origin: string, count: number): () => void {
   return () => closed.abort();
 }
 
+/** Milliseconds from Chromium's navigation to the figures of `#/now`; each load begins anew. */
+async function firstViews(origin: string): Promise<readonly number[]> {
+  const { chromium } = await import('playwright-core');
+  const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  atEnd(() => browser.close());
+  const times: number[] = [];
+  for (let nth = 0; nth < LOADS; nth += 1) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    // As text: what runs in the page is none of this program's.
+    await page.addInitScript(`
+      sessionStorage.setItem('sidecar-admin-token', ${JSON.stringify(TOKEN)});
+      const seen = new MutationObserver(() => {
+        if (document.querySelector('.tile')) window.firstView ??= performance.now();
+      });
+      seen.observe(document, { childList: true, subtree: true });`);
+    await page.goto(`${origin}/#/now`);
+    await page.locator('.tile').first().waitFor();
+    times.push(Number(await page.evaluate('window.firstView')));
+    await context.close();
+  }
+  await browser.close();
+  return times;
+}
+
 line('a request that is counted, while nobody looks', counting(false));
 line('  while somebody does', counting(true));
 
@@ -97,6 +126,7 @@ await inFolder(async (folder) => {
     return (processorNs(pids) - before) / (IDLE_MS * 1e6);
   };
   const percent = (share: number): string => `${(share * 100).toFixed(2)} % of a core`;
+  await sleep(SETTLE_MS);
   line('an idle sidecar', percent(await idle()));
   const close = openPages(origin, PAGES);
   await sleep(2000);
@@ -128,4 +158,7 @@ await inFolder(async (folder) => {
     `${ratio(({ alone, seen }) => seen.perSecond / alone.perSecond)} ×`,
   );
   line('  by processor time of a request', `${ratio(({ alone, seen }) => alone.us / seen.us)} ×`);
+  const loads = await firstViews(origin);
+  const slowest = `slowest of ${LOADS} ${Math.max(...loads).toFixed(0)} ms`;
+  line('navigation to the first figures in Chromium', `${median(loads).toFixed(0)} ms, ${slowest}`);
 });

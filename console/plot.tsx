@@ -50,7 +50,7 @@ export function Plot(props: PlotProps) {
   return (
     <figure class="plot">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <span class="plot-time">{time === undefined ? '' : showTime(time)}</span>
       </figcaption>
       <ul class="legend">

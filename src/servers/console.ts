@@ -57,8 +57,13 @@ const SAFE = {
 const FOR_EVER = 'public, max-age=31536000, immutable';
 const ASK_AGAIN = 'no-cache';
 
+interface PageFile {
+  readonly bytes: Buffer;
+  /** For `ETag`. */
+  readonly tag: string;
+}
 /** The files of the page by name: of `main.js` there is `main.js.br`, too. */
-type Files = ReadonlyMap<string, Buffer>;
+type PageFiles = ReadonlyMap<string, PageFile>;
 
 const NOT_BUILT = 'the console is not built: npm run build';
 const NOT_FOUND = 'not found';
@@ -75,8 +80,8 @@ export const isConsolePath = (path: string): boolean =>
  */
 export function createConsole({ folder, isOpen, onError }: ConsoleOptions) {
   const first = isOpen ? 'index.html' : 'no-token.html';
-  let reading: Promise<Files> | undefined;
-  const read = async (): Promise<Files | undefined> => {
+  let reading: Promise<PageFiles> | undefined;
+  const read = async (): Promise<PageFiles | undefined> => {
     reading ??= readAll(folder);
     try {
       return await reading;
@@ -100,42 +105,46 @@ export function createConsole({ folder, isOpen, onError }: ConsoleOptions) {
     }
     const files = await read();
     const name = path === '/' ? first : path.slice('/console/'.length);
-    const bytes = files?.get(name);
+    const plain = files?.get(name);
     const type = TYPES[/\.(\w+)$/.exec(name)?.[1] ?? ''];
     // The pages themselves have one address, and nobody asks for a compressed file by its name.
     const isThere = type !== undefined && (path === '/') === name.endsWith('.html');
     if (files === undefined) sayPlainly(request, response, 503, NOT_BUILT);
-    else if (bytes === undefined || !isThere) sayPlainly(request, response, 404, NOT_FOUND);
-    else sendFile(request, response, { files, name, bytes, type });
+    else if (plain === undefined || !isThere) sayPlainly(request, response, 404, NOT_FOUND);
+    else sendFile(request, response, { files, name, plain, type });
   };
 }
 
-async function readAll(folder: URL): Promise<Files> {
+async function readAll(folder: URL): Promise<PageFiles> {
   const path = fileURLToPath(folder);
   const names = await readdir(path);
-  return new Map(
-    await Promise.all(names.map(async (name) => [name, await readFile(join(path, name))] as const)),
-  );
+  const all = names.map(async (name): Promise<[string, PageFile]> => {
+    const bytes = await readFile(join(path, name));
+    return [name, { bytes, tag: tagOf(bytes) }];
+  });
+  return new Map(await Promise.all(all));
 }
 
+const tagOf = (bytes: Buffer): string =>
+  `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
+
 interface Found {
-  readonly files: Files;
+  readonly files: PageFiles;
   readonly name: string;
-  readonly bytes: Buffer;
+  readonly plain: PageFile;
   readonly type: string;
 }
 
 function sendFile(
   request: IncomingMessage,
   response: ServerResponse,
-  { files, name, bytes, type }: Found,
+  { files, name, plain, type }: Found,
 ): void {
   const { 'accept-encoding': accepted, 'if-none-match': known } = request.headers;
   const [coding, ending] = CODINGS.find(
     ([each, end]) => takes(accepted, each) && files.has(name + end),
   ) ?? [undefined, ''];
-  const body = files.get(name + ending) ?? bytes;
-  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+  const { bytes, tag } = files.get(name + ending) ?? plain;
   const isKnown = known?.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
   response.writeHead(isKnown ? 304 : 200, {
     ...SAFE,
@@ -144,12 +153,12 @@ function sendFile(
     vary: 'accept-encoding',
     ...(!isKnown && {
       'content-type': type,
-      'content-length': body.length,
+      'content-length': bytes.length,
       ...(coding !== undefined && { 'content-encoding': coding }),
     }),
     ...(carriesBody(request) && { connection: 'close' }),
   });
-  response.end(isKnown ? undefined : body);
+  response.end(isKnown ? undefined : bytes);
 }
 
 /** Whether a browser takes a compression (RFC 9110 §12.5.3): it names it, and not with `q=0`. */

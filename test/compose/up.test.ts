@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { ask } from '../servers/fake-admin.ts';
 import { recordKey } from '../support/key-ledger.ts';
 import { createStack, run, type Stack, succeeded, UP } from './stack.ts';
 import { normalise, printedBy, readTranscript, scriptOf } from './transcript.ts';
@@ -219,7 +220,9 @@ describe('with nothing set', () => {
 
 describe('with a key and a provider in .env', () => {
   const key = 'sk-declared-by-the-operator-0123456789';
+  const token = 'the-token-of-the-operator-0123456789';
   const env = `LITELLM_MASTER_KEY=${key}
+SIDECAR_ADMIN_TOKEN=${token}
 NVIDIA_NIM_API_KEY=nvapi-of-the-operator
 NVIDIA_NIM_API_BASE=http://provider:8080/v1
 `;
@@ -238,6 +241,21 @@ NVIDIA_NIM_API_BASE=http://provider:8080/v1
     const seen = await stack.compose(['exec', '-T', 'litellm', 'sh', '-c', EVERYTHING]);
     expect(seen.stdout).toContain('NVIDIA_NIM_API_KEY=nvapi-of-the-operator');
     expect(seen.stdout).not.toContain(key);
+  });
+
+  it('one setting opens the console, and two places say where it is', async () => {
+    const origin = await stack.url(4001);
+    const page = await fetch(`${origin}/`);
+    const script = / src="([^"]+)"/.exec(await page.text())?.[1] ?? '';
+    expect([page.status, (await fetch(`${origin}/${script}`)).status]).toEqual([200, 200]);
+    const { port } = new URL(origin);
+    const headers = { authorization: `Bearer ${token}`, origin };
+    expect((await ask({ port: Number(port) }, 'GET /api/status', { headers })).status).toBe(200);
+    const asked = await stack.compose(['exec', '-T', 'sidecar', 'sidecar', 'console']);
+    expect([asked.code, asked.stdout.trim()]).toEqual([0, 'http://127.0.0.1:4001/']);
+    const log = succeeded(await stack.compose(['logs', '--no-log-prefix', 'sidecar']));
+    expect(log).toMatch(/"console":"http:\/\/127\.0\.0\.1:4001\/".*"msg":"ready"/);
+    expect(log + asked.stdout + asked.stderr).not.toContain(token);
   });
 
   it("serves OpenAI's SDK for Python, streaming included", async () => {
