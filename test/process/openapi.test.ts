@@ -122,6 +122,7 @@ it('every endpoint answers as openapi.json says', async ({ onTestFinished }) => 
   });
   await post({ port: stage.port, key: String(made['key']) }, '{"model":"first","messages":[]}');
   await done('GET /api/clients');
+  await done('GET /api/clients-file');
   await done('GET /api/clients/{name}', { target: 'ci' });
   const refusedRevoke = await ask('POST /api/generations/{id}/revoke', {
     target: 'ci-1',
