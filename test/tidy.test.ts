@@ -231,7 +231,7 @@ describe('the code is tidy', () => {
     expect(declaredIn(pages)).toEqual({});
   });
 
-  it('takes for the page nothing but types of src, and never makes HTML of a text', () => {
+  it('takes for the page two packages and types of src, and never makes HTML of a text', () => {
     const values = pages.flatMap(({ path, text }) =>
       [...text.matchAll(/^(?:import|export)(?! type\b)[^;]*?from '[^']*\/src\/[^']*'/gm)].map(
         ([found]) => `${path}: ${found}`,
@@ -242,7 +242,11 @@ describe('the code is tidy', () => {
         code(text),
       ),
     );
+    const packages = pages.flatMap(({ imports }) =>
+      imports.filter((name) => !name.includes('/') || !/^(?:console|src)\//.test(name)),
+    );
     expect(values).toEqual([]);
+    expect([...new Set(packages.map(packageOf))].sort()).toEqual(['preact', 'uplot']);
     expect(html.map(({ path }) => path)).toEqual([]);
     expect(pages.length).toBeGreaterThan(10);
   });

@@ -226,6 +226,37 @@ test('what cannot be done is not offered, and it is said why', async () => {
   expect(tab.faults()).toEqual([]);
 });
 
+test('a client of the clients file is shown, and changed in the file alone', async () => {
+  const keys = ['b', 'c'].map((digit) => `sha256:${digit.repeat(64)}`);
+  const text = JSON.stringify({ clients: { web: { keys, models: ['gpt-4o*'] } } });
+  const files = { 'clients.yaml': text };
+  const filed = await smallStage(browser, { SIDECAR_CLIENTS: './clients.yaml' }, files);
+  onTestFinished(() => filed.clear());
+  const tab = await filed.open('keys');
+  const card = cardOf(tab, 'web');
+  await card.getByText('The clients file rules it').waitFor();
+  await card.getByText('models gpt-4o*').waitFor();
+  expect(await card.locator('.key-head').count()).toBe(2);
+  expect(await card.getByRole('button').count()).toBe(0);
+  expect(await cardOf(tab, 'master').getByRole('button', { name: 'Rotate' }).count()).toBe(1);
+  expect(tab.faults()).toEqual([]);
+});
+
+test('a page that is older than its sidecar says so, and loads the new one at a press', async () => {
+  const tab = await openKeys();
+  const { page } = tab;
+  await page.evaluate(() => Object.assign(window, { isOld: true }));
+  await page.route('**/api/status', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), version: '99.0.0' } });
+  });
+  await page.getByText('The sidecar is version 99.0.0 by now.').waitFor();
+  await page.unroute('**/api/status');
+  await page.getByRole('button', { name: 'Load its page' }).click();
+  await page.waitForFunction(() => !('isOld' in window));
+  await page.getByRole('heading', { name: 'master' }).waitFor();
+});
+
 test('a server that hangs is one that is lost', async () => {
   const tab = await openKeys();
   tab.expectFailures();

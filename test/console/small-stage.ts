@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
@@ -40,8 +40,10 @@ function answerAsLitellm(peer: Peer): void {
 export async function smallStage(
   browser: Browser,
   settings: Readonly<Record<string, string>> = {},
+  files: Readonly<Record<string, string>> = {},
 ): Promise<SmallStage> {
   const home = await mkdtemp(join(tmpdir(), 'sidecar-page-'));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
   const upstream = await startFakeUpstream(answerAsLitellm);
   const token = generateKey();
   recordKey(token);
