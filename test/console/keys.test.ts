@@ -226,6 +226,27 @@ test('what cannot be done is not offered, and it is said why', async () => {
   expect(tab.faults()).toEqual([]);
 });
 
+test.each(['a clipboard', 'none, as on an origin that is not secure'])(
+  'a key is copied where the browser has %s',
+  async (what) => {
+    const name = what.startsWith('a') ? 'copied' : 'copied-too';
+    await stage.addClient(name);
+    const tab = await openKeys();
+    const { page } = tab;
+    if (name === 'copied') await page.context().grantPermissions(['clipboard-write']);
+    else await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: null }));
+    await press(tab, name, 'Rotate');
+    await confirm(tab, 'Rotate');
+    await dialogOf(tab).getByRole('button', { name: 'Copy the key' }).click();
+    await dialogOf(tab).getByText('Copied', { exact: true }).waitFor();
+    const key = await takeKey(tab);
+    const field = page.getByLabel('Find a client');
+    await field.focus();
+    await page.keyboard.press('Control+V');
+    expect((await field.inputValue()) === key).toBe(true);
+  },
+);
+
 test('a client of the clients file is shown, and changed in the file alone', async () => {
   const keys = ['b', 'c'].map((digit) => `sha256:${digit.repeat(64)}`);
   const text = JSON.stringify({ clients: { web: { keys, models: ['gpt-4o*'] } } });
