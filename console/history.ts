@@ -154,7 +154,13 @@ export function sumSince({ bins, at }: History, since: number): Bin {
 }
 
 /** Of the last ten seconds, what there is of them: how much a second. */
-export function rateNow({ recent }: History, pick: (second: LiveBin) => number): number {
+export function rateNow(history: History, pick: (counts: LiveCounts) => number): number {
+  const { recent, at } = history;
+  // Who has just come has seen no second yet, and has what was before.
+  if (recent.length === 0) {
+    const { ms, ...counts } = sumSince(history, startOf(at) - BIN_MS);
+    return (1000 * pick(counts)) / ms;
+  }
   const ms = recent.reduce((sum, each) => sum + each.ms, 0);
   return ms === 0 ? 0 : (1000 * recent.reduce((sum, each) => sum + pick(each), 0)) / ms;
 }

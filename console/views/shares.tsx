@@ -31,12 +31,16 @@ export function Shares({ history }: { history: History }) {
   const sum = useMemo(() => sumSince(history, history.at - HISTORY_MS), [history]);
   if (sum.requests === 0) return <NothingYet />;
   return (
-    <div class="tables">
-      <FiguresTable title="Clients, 15 minutes" figures={sum.byClient} columns={NUMBERS} />
-      <FiguresTable title="Models, 15 minutes" figures={sum.byModel} columns={OF_MODELS} />
-      <ReasonsTable title="Errors by reason" counts={sum.errorsByReason} />
-      <ReasonsTable title="Refusals by reason" counts={sum.refusalsByReason} />
-    </div>
+    <>
+      <div class="tables">
+        <FiguresTable title="Clients, 15 minutes" figures={sum.byClient} columns={NUMBERS} />
+        <FiguresTable title="Models, 15 minutes" figures={sum.byModel} columns={OF_MODELS} />
+      </div>
+      <div class="plots">
+        <ReasonsTable title="Errors by reason" counts={sum.errorsByReason} />
+        <ReasonsTable title="Refusals by reason" counts={sum.refusalsByReason} />
+      </div>
+    </>
   );
 }
 

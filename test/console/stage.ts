@@ -150,6 +150,8 @@ async function build(endings: (() => Promise<unknown>)[]): Promise<ConsoleStage>
 interface Question {
   readonly path: string;
   readonly body: object;
+  /** After the first piece of the answer: then nobody knows what was used. */
+  readonly leaves?: true;
 }
 
 const chat = (model: string, use: string, more: object = {}): Question => ({
@@ -168,21 +170,31 @@ const QUESTIONS: Readonly<Record<ClientName, readonly Question[]>> = {
     chat(METERED.unpriced, meter({ input: 80, output: 40 })),
     chat(METERED.limited, meter({})),
   ],
-  staging: [embed(meter({ input: 400 })), chat(METERED.o3, meter({ input: 300, reasoning: 90 }))],
+  staging: [
+    embed(meter({ input: 400 })),
+    chat(METERED.o3, meter({ input: 300, output: 160, reasoning: 90 })),
+  ],
   web: [
     chat(METERED.openai, meter({ input: 250, output: 80, pieces: 12, pace: 60 }), { stream: true }),
     chat(METERED.claude, meter({ input: 600, output: 210, cached: 200 }), { stream: true }),
+    { ...chat(METERED.openai, meter({ pieces: 90, pace: 50 }), { stream: true }), leaves: true },
   ],
 };
 
-/** Milliseconds between an answer and the next question of a client. */
-const REST_MS = 250;
+/** Milliseconds between an answer and the next question of a client: more and less by turns. */
+const restMs = (client: ClientName): number =>
+  300 + 220 * Math.sin(Date.now() / 70_000 + CLIENTS.indexOf(client));
 
 /** The clients at work; one request in twelve comes with a key that nobody knows. */
 function createTraffic(url: () => string, keyOf: (client: ClientName) => string) {
   let running: Promise<unknown> = Promise.resolve();
   let ending = new AbortController();
-  const ask = async ({ path, body }: Question, client: ClientName, key: string): Promise<void> => {
+  const ask = async (
+    { path, body, leaves }: Question,
+    client: ClientName,
+    key: string,
+  ): Promise<void> => {
+    const leaving = new AbortController();
     const asked = fetch(`${url()}${path}`, {
       method: 'POST',
       headers: {
@@ -191,10 +203,17 @@ function createTraffic(url: () => string, keyOf: (client: ClientName) => string)
         'user-agent': `${client}-worker/1.${client.length}`,
       },
       body: JSON.stringify(body),
-      signal: ending.signal,
+      signal: AbortSignal.any([ending.signal, leaving.signal]),
     });
     // A sidecar that a test restarts is away, and who is limited tries again.
-    await asked.then((answer) => answer.arrayBuffer()).catch(() => undefined);
+    const answer = await asked.catch(() => undefined);
+    if (leaves === true) {
+      await answer?.body
+        ?.getReader()
+        .read()
+        .catch(() => undefined);
+      leaving.abort();
+    } else await answer?.arrayBuffer().catch(() => undefined);
   };
   const work = async (client: ClientName): Promise<void> => {
     for (let round = 0; !ending.signal.aborted; round += 1) {
@@ -203,7 +222,7 @@ function createTraffic(url: () => string, keyOf: (client: ClientName) => string)
       const isStranger = client === 'ci' && round % 12 === 11;
       await ask(question, client, isStranger ? 'sk-nobody-knows-this-one' : keyOf(client));
       await new Promise((wake) => {
-        setTimeout(wake, REST_MS);
+        setTimeout(wake, restMs(client));
       });
     }
   };

@@ -62,6 +62,8 @@ describe('the history of a live stream', () => {
     ]);
     expect(sumSince(history, NOON).requests).toBe(12);
     expect(rateNow(history, requests)).toBe(5);
+    const first = told(event(NOON + 1000, {}, { history: [bin(NOON - 2000, { requests: 12 })] }));
+    expect(rateNow(first, requests)).toBe(2);
   });
 
   it('adds up names and reasons, whatever they are called', () => {
