@@ -148,25 +148,6 @@ describe('keys, from the page', () => {
     expect(await button.isDisabled()).toBe(true);
     expect(await keptKeys('shared')).toEqual(['shared-2 active', 'shared-1 retiring']);
   });
-
-  test('by the keyboard alone', async () => {
-    await stage.addClient('typist');
-    const { page, ...tab } = await openKeys();
-    const focused = () => page.evaluate(() => document.activeElement?.textContent ?? '');
-    await page.getByLabel('Find a client').focus();
-    await page.keyboard.type('typist');
-    for (let steps = 0; (await focused()) !== 'Rotate typist'; steps += 1) {
-      expect(steps).toBeLessThan(20);
-      await page.keyboard.press('Tab');
-    }
-    await page.keyboard.press('Enter');
-    await page.getByRole('dialog').waitFor();
-    await page.keyboard.press('Escape');
-    await page.locator('dialog').waitFor({ state: 'detached' });
-    expect(await focused()).toBe('Rotate typist');
-    expect(await keptKeys('typist')).toEqual(['typist-1 active']);
-    expect(tab.faults()).toEqual([]);
-  });
 });
 
 test('the audit shows what was done, looks through it, and says whether the chain holds', async () => {
