@@ -4,6 +4,7 @@ import { csvOf } from './csv.ts';
 import { showOnAxis } from './numbers.ts';
 import { TableFrame } from './parts.tsx';
 import { stacked } from './usage-steps.ts';
+import { inUtc } from './words.ts';
 
 /** A line, or one of the layers of stacked bars. */
 export interface PlotSeries {
@@ -28,7 +29,7 @@ interface PlotProps {
   /** The same as short as the axis needs it. */
   readonly showTick: (seconds: number) => string;
   /** Where the points are days or months, which are those of UTC. */
-  readonly inUtc?: boolean;
+  readonly isUtc?: boolean;
   /** Its time under the pointer is that of all plots with the same word. */
   readonly together?: string;
   /** Of the CSV, without its end. */
@@ -51,7 +52,9 @@ export function Plot(props: PlotProps) {
     <figure class="plot">
       <figcaption>
         <h2>{title}</h2>
-        <span class="plot-time">{time === undefined ? '' : showTime(time)}</span>
+        <span class="plot-time" title={time === undefined ? '' : inUtc(isoOf(time))}>
+          {time === undefined ? '' : showTime(time)}
+        </span>
       </figcaption>
       <ul class="legend">
         {series.map(({ label, colour, values }) => (
@@ -66,6 +69,8 @@ export function Plot(props: PlotProps) {
     </figure>
   );
 }
+
+const isoOf = (seconds: number): string => new Date(seconds * 1000).toISOString();
 
 const shown = (value: number | null | undefined, show: PlotProps['show']): string =>
   value === null || value === undefined ? '–' : show(value);
@@ -87,7 +92,7 @@ function Behind(props: PlotProps) {
   const save = (): void => {
     const head = [timeTitle.toLowerCase(), ...series.map(({ label }) => label)];
     const rows = times.map((time, at) => [
-      new Date(time * 1000).toISOString(),
+      isoOf(time),
       ...series.map(({ values }) => values[at] ?? null),
     ]);
     saveFile(`${file}.csv`, csvOf([head, ...rows]));
@@ -144,7 +149,7 @@ function rowOf(
   const time = times[at] ?? 0;
   return (
     <tr key={time}>
-      <th scope="row" title={new Date(time * 1000).toISOString()}>
+      <th scope="row" title={inUtc(isoOf(time))}>
         {showTime(time)}
       </th>
       {series.map(({ label, values }) => (
@@ -166,7 +171,7 @@ function useDrawing(
   const isDark = useDark();
   const shape = JSON.stringify([
     props.series.map(({ label, colour }) => [label, colour]),
-    [props.kind, props.inUtc, isDark],
+    [props.kind, props.isUtc, isDark],
   ]);
   const data = dataOf(props);
   useEffect(() => {
@@ -206,7 +211,7 @@ function dataOf({ kind, times, series }: PlotProps): uPlot.AlignedData {
 }
 
 function optionsOf(
-  { kind, series, showTick, inUtc = false, together, showOnAxis: onAxis = showOnAxis }: PlotProps,
+  { kind, series, showTick, isUtc = false, together, showOnAxis: onAxis = showOnAxis }: PlotProps,
   element: HTMLElement,
   onPoint: (index: number | null) => void,
 ): uPlot.Options {
@@ -231,7 +236,7 @@ function optionsOf(
       points: { show: !isBars },
     },
     hooks: { setCursor: [({ cursor }) => onPoint(cursor.idx ?? null)] },
-    ...(inUtc && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC') }),
+    ...(isUtc && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC') }),
     scales: {
       x: isBars ? { range: withHalfBars } : {},
       // From 0, or a small change would look like a large one.

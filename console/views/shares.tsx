@@ -44,12 +44,11 @@ export function Shares({ history }: { history: History }) {
   );
 }
 
-/** The traffic port of an installation that changed nothing; the page is told of no other. */
-const FIRST_REQUEST = `curl ${location.protocol}//${location.hostname}:4000/v1/models \\
-  -H "Authorization: Bearer $KEY"`;
-
 /** What an empty view begins with. */
 export function NothingYet({ when = 'in the last 15 minutes' }: { when?: string }) {
+  const { answer } = usePolled('GET /api/config', {}, 60_000);
+  const settingOf = (name: string): string =>
+    answer?.settings.find((each) => each.name === name)?.value ?? '';
   return (
     <section class="card">
       <h2>Nothing {when}</h2>
@@ -57,9 +56,17 @@ export function NothingYet({ when = 'in the last 15 minutes' }: { when?: string 
         Ask something through the sidecar, with the key of a client, from{' '}
         <code>sidecar key show</code> or <a href="#/keys">Keys</a>:
       </p>
-      <CopyLine text={FIRST_REQUEST} />
+      <CopyLine text={firstRequest(settingOf)} />
     </section>
   );
+}
+
+/** To where clients are told that the sidecar is; else to its port, where this page came from. */
+function firstRequest(settingOf: (name: string) => string): string {
+  const port = settingOf('SIDECAR_PORT') || '4000';
+  const here = `${location.protocol}//${location.hostname}:${port}`;
+  const url = settingOf('SIDECAR_PUBLIC_URL').replace(/\/$/, '') || here;
+  return `curl ${url}/v1/models -H "Authorization: Bearer $KEY"`;
 }
 
 interface FiguresTableProps {

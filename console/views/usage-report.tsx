@@ -125,7 +125,7 @@ function Plots({ answers }: { answers: UsageAnswers }) {
   };
   const plot = {
     kind: 'bars',
-    ...{ times, inUtc: step !== 'hour', together: 'usage', timeTitle: step },
+    ...{ times, isUtc: step !== 'hour', together: 'usage', timeTitle: step },
     showTime: (time: number) => stepWords(step, time),
     showTick: (time: number) => tickWords(step, time),
   } as const;

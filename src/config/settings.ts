@@ -183,7 +183,7 @@ export const SETTINGS = {
       name: 'SIDECAR_OPS_PORT',
       kind: port,
       default: '4001',
-      help: 'the port of /livez, /readyz and /metrics',
+      help: 'the port of /livez, /readyz, /metrics and the console',
     },
     /** In lower case. */
     opsNames: {
@@ -200,7 +200,7 @@ export const SETTINGS = {
     adminToken: {
       name: 'SIDECAR_ADMIN_TOKEN',
       kind: optional(tokenSecret),
-      help: 'opens the admin API on the ops port to who presents it; not set: its socket alone',
+      help: 'opens the console and the admin API on the ops port; not set: the socket alone',
     },
     /** A path in it is what stands in front of `rootPath`. */
     publicUrl: {

@@ -17,7 +17,7 @@ describe('the figures of the console, in front of a real LiteLLM with three clie
     stage = await consoleStage();
     browser = await openBrowser();
     stage.startTraffic();
-    tab = await openTab(browser, stage.origin);
+    tab = await openTab(browser, stage.origin, { timezoneId: 'Africa/Johannesburg' });
     await logIn(tab, stage.origin, stage.token);
   });
   afterAll(async () => {
@@ -96,6 +96,33 @@ describe('the figures of the console, in front of a real LiteLLM with three clie
       expect(first).toEqual(expect.arrayContaining(['POST /v1/chat/completions', '127.0.0.1']));
       expect(first.join(' ')).toMatch(/401 \w+_key .*ci-worker/);
     }, SOON);
+  });
+
+  test('it says how LiteLLM is, and each time is local with UTC on hover', async () => {
+    const line = await tab.page.locator('.litellm-line').innerText();
+    expect(line).toMatch(/^ready\s+LiteLLM in slot a answers/);
+    const time = tab.page.getByLabel('Requests that were refused last').locator('time').first();
+    const iso = (await time.getAttribute('datetime')) ?? '';
+    expect(await time.getAttribute('title')).toBe(`${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`);
+    // The browser of these tests is two hours ahead.
+    const local = new Date(Date.parse(iso) + 2 * 3_600_000).toISOString();
+    expect(await time.innerText()).toContain(local.slice(11, 19));
+  });
+
+  test('figures are told only while somebody looks', async () => {
+    const { page } = tab;
+    const isLive = (request: { url(): string }): boolean => request.url().endsWith('/api/live');
+    const see = (hidden: boolean) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, 'hidden', { value, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+      }, hidden);
+    const ended = page.waitForEvent('requestfailed', isLive);
+    await see(true);
+    await ended;
+    const begun = page.waitForRequest(isLive);
+    await see(false);
+    await begun;
   });
 
   test('once all is over, Now counts what `sidecar usage` counts', async () => {

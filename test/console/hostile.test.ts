@@ -88,6 +88,17 @@ describe('the console, where others mean it ill or nothing goes well', () => {
     expect(tab.faults()).toEqual([]);
   });
 
+  test('an empty console says what to ask first, of where clients find the sidecar', async () => {
+    const { origin } = await begin({ SIDECAR_PUBLIC_URL: 'https://llm.example.com' });
+    const tab = await visit(origin);
+    await logIn(tab, origin, TOKEN);
+    await tab.page.getByText('curl https://llm.example.com/v1/models -H').waitFor();
+    await goTo(tab, 'usage');
+    await tab.page.getByText('Nothing was counted').waitFor();
+    await tab.page.getByText('curl https://llm.example.com/v1/models -H').waitFor();
+    expect(tab.faults()).toEqual([]);
+  });
+
   test('a token that was changed while the page was open is asked for anew', async () => {
     const port = String(await freePort());
     const first = await begin({ SIDECAR_OPS_PORT: port });

@@ -43,7 +43,7 @@ describe("LiteLLM's metrics on the ops port", () => {
     expect(head).toContain(`authorization: Bearer ${sidecar.upstreamKey}`);
     expect(head).toContain(`accept: ${accept}`);
     expect(head).not.toContain('mine');
-    expect(await (await ask(sidecar, {}, '/')).text()).toContain('/litellm/metrics');
+    expect(await (await ask(sidecar, {}, '/nothing')).text()).toContain('/litellm/metrics');
   });
 
   it('answer GET and HEAD alone', async () => {

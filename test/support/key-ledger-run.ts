@@ -22,6 +22,7 @@ const LEAST: Readonly<Record<string, Partial<Record<Artefact['kind'] | 'key', nu
   e2e: { key: 400, log: 150, metrics: 150, 'error body': 150, audit: 150, keyring: 250, usage: 50 },
   process: { key: 30, log: 15, audit: 40, keyring: 80, usage: 3 },
   litellm: { key: 3, log: 1, metrics: 1, 'error body': 10, audit: 1, keyring: 1 },
+  console: { key: 25, log: 10, metrics: 8, 'error body': 10, audit: 10, keyring: 20, usage: 4 },
   compose: { key: 10, log: 2, metrics: 1, 'error body': 15, audit: 2, keyring: 3, usage: 1 },
 };
 
