@@ -6,6 +6,7 @@
  * `npm run build` first, then `node scripts/run-ts.js bench/console.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../src/clock.ts';
 import { createLiveRecorder, type LiveExchange } from '../src/usage/live.ts';
 import { runJson } from './harness/load.ts';
 import { processorNs } from './harness/machine.ts';
@@ -48,7 +49,7 @@ const exchange = (nth: number): LiveExchange => ({
 const CLIENTS = Array.from({ length: 10 }, (_, nth) => `client-${nth}`);
 
 function counting(isWatched: boolean): string {
-  const recorder = createLiveRecorder(Date.now);
+  const recorder = createLiveRecorder(systemClock);
   const rounds = Array.from({ length: ROUNDS }, () => {
     const events = Array.from({ length: REQUESTS }, (_, nth) => exchange(nth));
     if (isWatched) recorder.take();

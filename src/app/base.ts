@@ -45,6 +45,6 @@ export const buildBase = ({ clock, version, nodeVersion }: AppOptions) => {
       ...{ routeGroups: ROUTE_GROUPS, modelGroups: MODEL_GROUPS },
     }),
     /** The last 15 minutes, for whoever looks. */
-    live: createLiveRecorder(clock.now),
+    live: createLiveRecorder(clock),
   };
 };

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import { cut, printable, redact } from '../text/safe.ts';
 import type { UsageEvent } from './totals.ts';
 
@@ -97,19 +98,15 @@ interface OpenBin {
   readonly models: Map<string, Row>;
 }
 
-export type LiveRecorder = ReturnType<typeof createLiveRecorder>;
-
 /**
  * Counts requests for whoever looks: 15 minutes in bins of 5 seconds all the time, at a tenth of a
  * microsecond a request, and what comes between two looks while somebody does.
- *
- * @param now milliseconds since the epoch
  */
-export function createLiveRecorder(now: () => number) {
+export function createLiveRecorder({ now, elapsed }: Clock) {
   const clientOf = createNames(MOST_CLIENTS);
   const modelOf = createNames(MOST_MODELS);
   let bin = openBin(startOfBin(now()));
-  let since: OpenBin | undefined;
+  let since: { readonly bin: OpenBin; readonly began: number } | undefined;
   let ended: { readonly from: number; readonly bin: LiveBin }[] = [];
   const refused = createRefused();
 
@@ -130,14 +127,16 @@ export function createLiveRecorder(now: () => number) {
       const client = clientOf(exchange.client);
       const model = modelOf(exchange.model);
       count(bin, exchange, client, model);
-      if (since !== undefined) count(since, exchange, client, model);
+      if (since !== undefined) count(since.bin, exchange, client, model);
       if (exchange.refusal !== undefined) refused.note(exchange, at);
     },
     /** What ended since the last `take`; after `rest`, nothing yet. */
     take(): LiveBin {
-      const at = now();
-      const taken = closedBin(since ?? openBin(at), Math.max(0, at - (since?.from ?? at)));
-      since = openBin(at);
+      const began = elapsed();
+      // A wall clock that jumps changes no rate.
+      const ms = Math.round(began - (since?.began ?? began));
+      const taken = closedBin(since?.bin ?? openBin(now()), ms);
+      since = { bin: openBin(now()), began };
       return taken;
     },
     /** Nobody looks any more. */

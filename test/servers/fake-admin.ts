@@ -181,7 +181,11 @@ export const LIVE: Omit<LiveEvent, 'history' | 'second'> = {
 
 /** The stream as it is, of a recorder that nobody feeds. */
 export const fakeLive = (changes: Partial<LiveSources> = {}) =>
-  createLiveStream({ ...createLiveRecorder(() => Date.parse(AT)), read: () => LIVE, ...changes });
+  createLiveStream({
+    ...createLiveRecorder({ now: () => Date.parse(AT), elapsed: () => 0 }),
+    read: () => LIVE,
+    ...changes,
+  });
 
 export const SALT: SaltKeyView = { saltKey: 'the-salt-key-of-the-fake' };
 

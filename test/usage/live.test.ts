@@ -4,8 +4,8 @@ import { exchange } from './live-exchange.ts';
 
 const BEGIN = Date.parse('2026-11-29T12:00:00.000Z');
 const start = () => {
-  const clock = { now: BEGIN };
-  const recorder = createLiveRecorder(() => clock.now);
+  const clock = { now: BEGIN, elapsed: 0 };
+  const recorder = createLiveRecorder({ now: () => clock.now, elapsed: () => clock.elapsed });
   return { clock, ...recorder };
 };
 const tokens = { input: 100, output: 20, cached: 0, cacheWrite: 0, reasoning: 0 };
@@ -89,17 +89,30 @@ describe('the live recorder', () => {
 
   it('takes what came between two looks, once', () => {
     const { clock, add, take, rest } = start();
+    const pass = (ms: number): void => {
+      clock.now += ms;
+      clock.elapsed += ms;
+    };
     add(exchange({}));
     expect(take()).toMatchObject({ requests: 0, ms: 0 });
-    clock.now += 1003;
+    pass(1003);
     add(exchange({}));
     expect(take()).toMatchObject({ requests: 1, ms: 1003, at: '2026-11-29T12:00:00.000Z' });
-    clock.now += 1000;
+    pass(1000);
     expect(take()).toMatchObject({ requests: 0, ms: 1000, firstChunkMs: null });
     rest();
     add(exchange({}));
-    clock.now += 1000;
+    pass(1000);
     expect(take()).toMatchObject({ requests: 0, ms: 0 });
+  });
+
+  it('knows how long it looked, whatever became of the clock meanwhile', () => {
+    const { clock, add, take } = start();
+    take();
+    clock.now -= 3_600_000;
+    clock.elapsed += 1000.4;
+    add(exchange({}));
+    expect(take()).toMatchObject({ requests: 1, ms: 1000 });
   });
 
   it('knows the median and the 95th of a hundred of first chunks', () => {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
 import { createAdminApi } from '../../../src/servers/admin/api.ts';
 import { createLiveStream, type LiveEvent } from '../../../src/servers/admin/live.ts';
 import { createLiveRecorder } from '../../../src/usage/live.ts';
@@ -14,7 +15,7 @@ afterEach(() => {
 });
 
 const start = async () => {
-  const recorder = createLiveRecorder(() => Date.now());
+  const recorder = createLiveRecorder(systemClock);
   const rest = vi.fn(recorder.rest);
   const live = createLiveStream({ ...recorder, rest, read: () => LIVE });
   const parts = { admin: fakeAdmin(), upstream: fakeUpstream(), audit: fakeAudit() };
