@@ -274,6 +274,7 @@ describe('a client that may use some models only, before a real LiteLLM', () => 
     ['it stands in the query', `{"model":"mock",${MESSAGES}}`, '/v1/chat/completions?model=evil'],
     ['it is a fallback', `{"model":"mock-fails","fallbacks":["evil"],${MESSAGES}}`],
     ['it is one of several', `{"model":"mock,evil",${MESSAGES}}`],
+    ['it is a deployment', `{"model":"mock","deployment_id":"evil",${MESSAGES}}`],
     ['a provider would try others', `{"model":"mock","models":["evil"],${MESSAGES}}`],
     ['so, in another way', `{"model":"mock","extra_body":{"models":["evil"]},${MESSAGES}}`],
     [
