@@ -30,13 +30,13 @@ export function useLive() {
       setLive((before) => ({ history: afterEvent(before?.history, event), last: event }));
     };
     const openLive = (signal: AbortSignal) => api.open('api/live', { signal });
-    return whileSeen((signal) => watch(openLive, signal, hear, setProblem));
+    return beginWhenSeen((signal) => watch(openLive, signal, hear, setProblem));
   }, [api, isThere]);
   return { live, problem };
 }
 
 /** Begins something whenever the page is seen, and ends it when it is not; gives the end of all. */
-function whileSeen(begin: (signal: AbortSignal) => Promise<void>): () => void {
+function beginWhenSeen(begin: (signal: AbortSignal) => Promise<void>): () => void {
   let looking = new AbortController();
   const onChange = (): void => {
     looking.abort();

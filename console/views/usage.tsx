@@ -1,8 +1,8 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { UsageReport } from '../../src/usage/report.ts';
-import { type Api, ApiProblem, ServerLost } from '../api.ts';
+import type { Api, ApiProblem } from '../api.ts';
 import { Field, Refused } from '../parts.tsx';
-import { useSession, type ViewProps } from '../session.tsx';
+import { useSession, type ViewProps, whileSeen } from '../session.tsx';
 import type { Step } from '../usage-steps.ts';
 import { plainText } from '../words.ts';
 import { Answered, type UsageAnswers } from './usage-report.tsx';
@@ -73,30 +73,15 @@ const EVERY_MS = 30_000;
 function useAnswers(choice: Choice) {
   const { api, isThere } = useSession();
   const [answers, setAnswers] = useState<Asked>();
-  const [problem, setProblem] = useState<Error>();
+  const [problem, setProblem] = useState<ApiProblem>();
+  // Two choices are the same if they read the same.
   const question = JSON.stringify(choice);
-  const asked = useRef(choice);
-  asked.current = choice;
   useEffect(() => {
     if (!isThere) return undefined;
-    const ended = new AbortController();
-    const refresh = async (): Promise<void> => {
-      if (document.hidden) return;
-      try {
-        setAnswers(await ask(api, asked.current, ended.signal));
-        setProblem(undefined);
-      } catch (error) {
-        if (ended.signal.aborted || error instanceof ServerLost) return;
-        if (!(error instanceof ApiProblem)) throw error;
-        setProblem(error);
-      }
-    };
-    void refresh();
-    const timer = setInterval(() => void refresh(), EVERY_MS);
-    return () => {
-      ended.abort();
-      clearInterval(timer);
-    };
+    const asked = JSON.parse(question) as Choice;
+    return whileSeen(EVERY_MS, setProblem, async (signal) => {
+      setAnswers(await ask(api, asked, signal));
+    });
   }, [api, isThere, question]);
   return { answers, problem };
 }

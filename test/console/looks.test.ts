@@ -10,8 +10,8 @@ import { CLIENTS, type ConsoleStage, consoleStage } from './stage.ts';
 const PICTURES = fileURLToPath(new URL('../../.local/screenshots/', import.meta.url));
 /** Where the picture of the README goes, if one is wanted: `npm run screenshots`. */
 const README_PICTURE = process.env['CONSOLE_PICTURE'];
-/** Milliseconds of traffic before pictures are made; the README's one shows a full history. */
-const TRAFFIC_MS = 5000;
+/** Requests before there is enough to look at; the README's picture shows a full history. */
+const ENOUGH = 60;
 const README_TRAFFIC_MS = 15.5 * 60_000;
 
 const SIZES = [
@@ -34,9 +34,9 @@ describe('the console to look at', () => {
     // A key that is on its way out, one that came back, and a handover.
     await stage.cli('rotate', 'ci', '--grace', '2h');
     await stage.cli('upstream', 'reload', '--dry-run', '--wait');
-    await new Promise((wake) => {
-      setTimeout(wake, TRAFFIC_MS);
-    });
+    while (stage.sidecar().accessLines().length < ENOUGH) {
+      await stage.sidecar().nextLine(({ msg }) => msg === 'request');
+    }
   });
   afterAll(async () => {
     await browser?.close();
@@ -158,8 +158,8 @@ describe('the console to look at', () => {
     console.log(
       `first view of a fresh load: ${times.map((each) => each.toFixed(0)).join(', ')} ms`,
     );
-    // 300 ms on a machine that does nothing else.
-    expect(times[0]).toBeLessThan(1000);
+    // The best of five: the others are the machine's, which does other things too.
+    expect(times[0]).toBeLessThan(300);
   });
 
   const picture = async (): Promise<void> => {
