@@ -166,7 +166,7 @@ describe('the console to look at', () => {
     await new Promise((wake) => {
       setTimeout(wake, README_TRAFFIC_MS);
     });
-    const viewport = { width: 1280, height: 690 };
+    const viewport = { width: 1280, height: 608 };
     const tab = await openTab(browser, stage.origin, { viewport, deviceScaleFactor: 1 });
     await logIn(tab, stage.origin, stage.token);
     await tab.page.getByLabel('By client').check();
