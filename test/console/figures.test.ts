@@ -117,12 +117,17 @@ describe('the figures of the console, in front of a real LiteLLM with three clie
         Object.defineProperty(document, 'hidden', { value, configurable: true });
         document.dispatchEvent(new Event('visibilitychange'));
       }, hidden);
+    let count = 0;
+    page.on('request', (request) => {
+      if (isLive(request)) count += 1;
+    });
     const ended = page.waitForEvent('requestfailed', isLive);
     await see(true);
     await ended;
     const begun = page.waitForRequest(isLive);
     await see(false);
     await begun;
+    expect(count).toBe(1);
   });
 
   test('once all is over, Now counts what `sidecar usage` counts', async () => {

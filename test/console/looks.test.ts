@@ -96,14 +96,34 @@ describe('the console to look at', () => {
   test('axe finds nothing in the dialogs, either', async () => {
     const tab = await openTab(browser, stage.origin, { colorScheme: 'dark' });
     await logIn(tab, stage.origin, stage.token, 'keys');
-    const buttons = ['Add a client', 'Rotate ci', 'Roll back ci', 'Revoke ci-1', 'Change web'];
-    for (const name of [...buttons, 'Disable web', 'Remove web']) {
+    const ofKeys = ['Add a client', 'Rotate ci', 'Roll back ci', 'Revoke ci-1', 'Change web'];
+    const looked = async (name: string): Promise<void> => {
       await tab.page.getByRole('button', { name, exact: true }).click();
       const dialog = tab.page.getByRole('dialog');
       await dialog.waitFor();
       expect({ name, found: await violations(tab) }).toEqual({ name, found: [] });
       await dialog.getByRole('button', { name: 'Cancel' }).click();
       await tab.page.locator('dialog').waitFor({ state: 'detached' });
+    };
+    for (const name of [...ofKeys, 'Disable web', 'Remove web']) await looked(name);
+    await goTo(tab, 'litellm');
+    for (const name of ['Reload', 'Dry run', "Rotate LiteLLM's key"]) await looked(name);
+    await tab.close();
+  });
+
+  test('axe finds nothing in the tables behind the plots, either', async () => {
+    const tab = await openTab(browser, stage.origin);
+    await logIn(tab, stage.origin, stage.token);
+    for (const view of ['now', 'usage'] as const) {
+      await goTo(tab, view);
+      await settled(tab, view);
+      const tables = await tab.page.locator('figure summary').all();
+      for (const summary of tables) await summary.click();
+      await tab.page
+        .locator('figure table')
+        .nth(tables.length - 1)
+        .waitFor();
+      expect({ view, found: await violations(tab) }).toEqual({ view, found: [] });
     }
     await tab.close();
   });
@@ -166,7 +186,7 @@ describe('the console to look at', () => {
     await new Promise((wake) => {
       setTimeout(wake, README_TRAFFIC_MS);
     });
-    const viewport = { width: 1280, height: 690 };
+    const viewport = { width: 1280, height: 608 };
     const tab = await openTab(browser, stage.origin, { viewport, deviceScaleFactor: 1 });
     await logIn(tab, stage.origin, stage.token);
     await tab.page.getByLabel('By client').check();

@@ -93,8 +93,8 @@ describe('the history of a live stream', () => {
   it('weighs the median of two times by their streams, and takes the slower of the slow', () => {
     const { firstChunkMs } = sumSince(
       told(
-        event(NOON + 1000, { firstChunkMs: { p50: 100, p95: 900, count: 3 } }),
-        event(NOON + 2000, { firstChunkMs: { p50: 200, p95: 300, count: 1 } }),
+        event(NOON + 1000, { firstChunkMs: { p50: 100, p95: 300, count: 3 } }),
+        event(NOON + 2000, { firstChunkMs: { p50: 200, p95: 900, count: 1 } }),
         event(NOON + 3000, {}),
       ),
       NOON,
