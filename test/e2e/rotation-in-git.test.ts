@@ -101,7 +101,7 @@ describe('a rotation in git, as docs/clients.md has it', () => {
       return client;
     });
 
-    const hash = await gauge('hash');
+    const one = await gauge('hash');
 
     // 1. A key and its digest.
     digests.new = succeeded(await shell(commands[0] ?? '')).trim();
@@ -116,7 +116,8 @@ describe('a rotation in git, as docs/clients.md has it', () => {
     await vi.waitFor(async () => expect(await tried(keys.new)).toBe(200), WITHIN);
     expect(await tried(keys.old)).toBe(200);
 
-    await vi.waitFor(async () => expect(await gauge('hash')).not.toBe(hash), WITHIN);
+    await vi.waitFor(async () => expect(await gauge('hash')).not.toBe(one), WITHIN);
+    const two = await gauge('hash');
 
     // 3. The client moves, and from then on nobody comes with the old key.
     presented = keys.new;
@@ -132,13 +133,14 @@ describe('a rotation in git, as docs/clients.md has it', () => {
     expect(shown).toMatch(/^ +ci-1 +active /m);
     const { generation } = JSON.parse(succeeded(await shell('sidecar who ci-1 --json'))) as WhoView;
     expect(Date.parse(generation.lastUsedAt ?? '')).toBeLessThanOrEqual(moved);
-    const metrics = await sidecar.metrics();
-    const lastUse = (id: string): number => {
+    const lastUse = async (id: string): Promise<number> => {
       const family = 'litellm_sidecar_key_last_used_timestamp_seconds';
       const row = new RegExp(`^${family}{client="ci",generation="${id}"} (\\S+)`, 'm');
-      return Number(row.exec(metrics)?.[1]);
+      return Number(row.exec(await sidecar.metrics())?.[1]);
     };
-    expect(lastUse('ci-2')).toBeGreaterThan(lastUse('ci-1'));
+    await vi.waitFor(async () => {
+      expect(await lastUse('ci-2')).toBeGreaterThan(await lastUse('ci-1'));
+    }, WITHIN);
 
     // 4. The old one goes.
     await write(yaml[2]);
@@ -147,6 +149,8 @@ describe('a rotation in git, as docs/clients.md has it', () => {
     expect(await tried(keys.new)).toBe(200);
     over = true;
     await client;
+    // A scrape is cached for a second.
+    await vi.waitFor(async () => expect(await gauge('hash')).not.toBe(two), WITHIN);
     expect([...outcomes.keys()]).toEqual([200]);
     expect(
       succeeded(await shell('git log --format=%s'))

@@ -12,7 +12,7 @@ describe('a LiteLLM that is killed while it serves', () => {
       const answer = await fetch(`http://127.0.0.1:${stage.opsPort}/metrics`);
       return /^\w*upstream_up\{slot="a"\} (\d)$/m.exec(await answer.text())?.[1] ?? '';
     };
-    expect(await up()).toBe('1');
+    await vi.waitFor(async () => expect(await up()).toBe('1'), 5000);
     const killed = stage.pidAt('a');
     process.kill(killed, 'SIGKILL');
     const early = get(stage);
