@@ -123,10 +123,14 @@ async function answers(url: string, child: ChildProcess, log: () => string): Pro
  * an outgoing connection's by the time that LiteLLM starts.
  */
 const PORTS = [10_000, 30_000] as const;
+/** Nobody in this process gets one twice: the two slots of a sidecar must differ. */
+const given = new Set<number>();
 
 /** LiteLLM takes no port 0; between this and its start somebody else could take the port. */
 export async function freePort(): Promise<number> {
   const port = randomInt(...PORTS);
+  if (given.has(port)) return await freePort();
+  given.add(port);
   const server = createServer();
   const isFree = await new Promise<boolean>((resolve) => {
     server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
