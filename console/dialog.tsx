@@ -105,7 +105,9 @@ export function NewKey({ made }: { made: RotateView }) {
           : `${generation.id} is the key of ${client} now.`}
       </p>
       {key === null ? (
-        <p>A newer key has come since: this one is not shown any more.</p>
+        <p>
+          It is not shown any more: a newer one has come, or it was made more than ten minutes ago.
+        </p>
       ) : (
         <>
           <div class="key">

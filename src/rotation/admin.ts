@@ -146,7 +146,7 @@ export interface RotateView {
   /** The generations before it that are still good, or were until now; newest first. */
   readonly previous: readonly GenerationView[];
   readonly publish: readonly TargetView[];
-  /** The new key; null where an answer is given again and a newer key has come since. */
+  /** The new key; null in a repeated answer, 10 minutes later or once a newer key has come. */
   readonly key: string | null;
   /** The same `Idempotency-Key` was answered before: nothing was made now. */
   readonly replayed: boolean;

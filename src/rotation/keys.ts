@@ -111,7 +111,7 @@ export async function openKeys(options: KeysOptions) {
   const { now, onward, sure } = clock;
   const publisher = openPublisher(options, keeper, now);
   const takeCut = followChanges(options, keeper, publisher);
-  const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs });
+  const rotator = createRotator({ keeper, keyFiles, publisher, maxGraceMs, now });
   for (const note of await rotator.recover()) events.onNote(note);
 
   const declared = createDeclaredKeys({ keeper, rotator, graceMs });

@@ -37,7 +37,7 @@ type RotationToNewKey = Omit<Rotation, 'key' | 'origin' | 'source'>;
 export interface RotationResult {
   readonly client: string;
   readonly number: number;
-  /** Null where a newer key has come since, or its file is gone. */
+  /** Null where it was made too long ago, a newer key has come since, or its file is gone. */
   readonly key: Secret | null;
   readonly replayed: boolean;
   /** Ids of generations that were revoked as compromised. */
@@ -50,6 +50,8 @@ interface RotatorOptions {
   readonly publisher: Publisher;
   /** The longest grace, in milliseconds. */
   readonly maxGraceMs: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 }
 
 export type Rotator = ReturnType<typeof createRotator>;
@@ -95,16 +97,18 @@ export function createRotator(options: RotatorOptions) {
 
 function rotateOnce(options: RotatorOptions) {
   /** By client: a call that repeats the one under way waits for the answer to that one. */
-  const underWay = new Map<string, { digest: string; result: Promise<RotationResult> }>();
+  const underWay = new Map<string, Idempotency & { result: Promise<RotationResult> }>();
   return async (rotation: RotationToNewKey, by: Actor): Promise<RotationResult> => {
     const { client, idempotency } = rotation;
     if (idempotency === undefined) return await rotateToNew(options, rotation, by);
     const same = underWay.get(client);
-    if (same?.digest === idempotency.digest) return { ...(await same.result), replayed: true };
+    if (same !== undefined && isRepeated(same, idempotency)) {
+      return { ...(await same.result), replayed: true };
+    }
     const before = await answeredBefore(options, client, idempotency);
     if (before !== undefined) return before;
     const result = rotateToNew(options, rotation, by);
-    underWay.set(client, { digest: idempotency.digest, result });
+    underWay.set(client, { ...idempotency, result });
     const forget = (): void => {
       if (underWay.get(client)?.result === result) underWay.delete(client);
     };
@@ -149,27 +153,37 @@ async function activate(
   return { number, events: [...staged, ...events] };
 }
 
+/** Whether a request is one that came before. Throws where its key was that of another request. */
+function isRepeated(known: Idempotency, { digest, fingerprint }: Idempotency): boolean {
+  if (known.digest !== digest) return false;
+  if (known.fingerprint === fingerprint) return true;
+  const hint = 'make a new one for each rotation; use it again only to try the same one again';
+  const message = 'this Idempotency-Key was used for another request';
+  throw new AdminError('idempotency_mismatch', message, { hints: [hint] });
+}
+
+/**
+ * How long after it was made a key is in the answers to repeated requests: it is shown once, and an
+ * `Idempotency-Key` may be guessed. Milliseconds.
+ */
+const SHOWN_AGAIN_MS = 10 * 60_000;
+
 /** The answer that an idempotency key was given before; undefined: it is new to this client. */
 async function answeredBefore(
-  { keeper, keyFiles }: RotatorOptions,
+  { keeper, keyFiles, now }: RotatorOptions,
   name: string,
   idempotency: Idempotency,
 ): Promise<RotationResult | undefined> {
   const client = keeper.keyring().clients.get(name);
   const known = client?.idempotency;
-  if (known?.digest !== idempotency.digest) return undefined;
-  if (known.fingerprint !== idempotency.fingerprint) throw idempotencyMismatch();
+  if (known === undefined || !isRepeated(known, idempotency)) return undefined;
   const { number } = known;
-  const digest = findGeneration(keeper.keyring(), name, number)?.digest;
-  const kept = await keyFiles.read(name);
-  const key = kept !== undefined && digestOf(kept.reveal()) === digest ? kept : null;
+  const made = findGeneration(keeper.keyring(), name, number);
+  const isNew = made !== undefined && now() - made.createdAt <= SHOWN_AGAIN_MS;
+  const kept = isNew ? await keyFiles.read(name) : undefined;
+  const key = kept !== undefined && digestOf(kept.reveal()) === made?.digest ? kept : null;
   return { client: name, number, key, replayed: true, revoked: [] };
 }
-
-const idempotencyMismatch = (): AdminError =>
-  new AdminError('idempotency_mismatch', 'this Idempotency-Key was used for another request', {
-    hints: ['make a new one for each rotation; use it again only to try the same one again'],
-  });
 
 /** Ids of the generations that were revoked as compromised. */
 export const compromisedIn = (events: readonly KeyringEvent[]): readonly string[] =>

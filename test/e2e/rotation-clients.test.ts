@@ -238,4 +238,18 @@ describe('an Idempotency-Key', () => {
     expect(other.status).toBe(422);
     expect(Object.keys(await statesOf(sidecar))).toHaveLength(2);
   });
+
+  it('does not pass a leaked key off as rotated by somebody else at the same time', async () => {
+    const { sidecar } = await stage(answering);
+    const headers = { 'idempotency-key': 'both-at-once' };
+    const bodies = [{ compromised: false }, { compromised: true }];
+    const answers = await Promise.all(
+      bodies.map((body) =>
+        adminCall(sidecar, 'POST', '/api/clients/master/rotate', { body, headers }),
+      ),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 422]);
+    const no = answers.find(({ status }) => status === 422);
+    expect(no?.body).toMatchObject({ code: 'idempotency_mismatch' });
+  });
 });

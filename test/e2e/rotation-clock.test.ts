@@ -49,6 +49,20 @@ async function tried(sidecar: Sidecar, key: string | null) {
   return response.headers['x-sidecar-refusal'] ?? response.statusCode;
 }
 
+describe('a key that was made', () => {
+  it('is in repeated answers for ten minutes', async () => {
+    const { start } = await place();
+    const { sidecar, time } = await start();
+    const again = () => rotate(sidecar, {}, { headers: { 'idempotency-key': 'guessable' } });
+    const { key } = await again();
+    time.passed = 9 * 60_000;
+    expect(await again()).toMatchObject({ key, replayed: true });
+    time.passed = 11 * 60_000;
+    const late = await again();
+    expect(late).toMatchObject({ key: null, replayed: true, generation: { id: 'master-2' } });
+  });
+});
+
 describe('a client that expired', () => {
   it('stays so at a start with an old clock, and when the clock is right again', async () => {
     const { start } = await place();
