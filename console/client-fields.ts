@@ -72,8 +72,10 @@ export function changesOf(before: ClientFields, after: ClientFields): ClientChan
   const amounts = AMOUNTS.filter((amount) => before[amount].trim() !== after[amount].trim()).map(
     (amount) => [amount, after[amount].trim() === '' ? null : after[amount].trim()],
   );
-  const isModeNew = before.mode !== after.mode;
+  // What this form holds no amount of may have one by now, by somebody else: no limit is taken off
+  // but those that were cleared here, and nothing is said of the mode.
   const isLimited = AMOUNTS.some((amount) => after[amount].trim() !== '');
+  const isModeNew = isLimited && before.mode !== after.mode;
   const limits = { ...Object.fromEntries(amounts), ...(isModeNew && { mode: after.mode }) };
   const differs = (name: 'allowFrom' | 'models'): boolean =>
     listOf(before[name]).join() !== listOf(after[name]).join();
@@ -84,6 +86,6 @@ export function changesOf(before: ClientFields, after: ClientFields): ClientChan
     ...(differs('allowFrom') && { allowFrom: listOf(after.allowFrom) }),
     ...(differs('models') && { models: listOf(after.models) }),
     ...(before.namesEndUsers !== after.namesEndUsers && { namesEndUsers: after.namesEndUsers }),
-    ...(Object.keys(limits).length > 0 && { limits: isLimited ? limits : null }),
+    ...(Object.keys(limits).length > 0 && { limits }),
   };
 }

@@ -160,7 +160,10 @@ describe('the form of a client', () => {
   it('sends of a change that alone which differs', () => {
     expect(changesOf(before, before)).toEqual({});
     expect(changesOf(before, { ...before, rpm: '' })).toEqual({ limits: { rpm: null } });
-    expect(changesOf(before, { ...before, rpm: '', usdPerDay: ' ' })).toEqual({ limits: null });
+    const cleared = { ...before, rpm: '', usdPerDay: ' ' };
+    const none = { rpm: null, usdPerDay: null };
+    expect(changesOf(before, cleared)).toEqual({ limits: none });
+    expect(changesOf(before, { ...cleared, mode: 'record' })).toEqual({ limits: none });
     expect(changesOf(before, { ...before, mode: 'record' })).toEqual({
       limits: { mode: 'record' },
     });
