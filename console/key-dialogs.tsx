@@ -7,6 +7,8 @@ import {
   activeIn,
   type Ending,
   endedBy,
+  endingOf,
+  type Graces,
   isInUse,
   type KeyVerb,
   retiringIn,
@@ -63,7 +65,8 @@ export function RotateDialog({ client, current, onActed, onClose }: KeyDialogPro
   const [grace, setGrace] = useState('');
   const [force, setForce] = useState(false);
   const [isUnsure, setUnsure] = useState(false);
-  const verb = { kind: 'rotate', ending } as const;
+  const graces = useGraces(grace);
+  const verb = { kind: 'rotate', ending: endingOf(ending, graces.grace) } as const;
   const newer = current.generations[0]?.id;
   const isOld = newer !== client.generations[0]?.id && !isUnsure;
 
@@ -85,7 +88,7 @@ export function RotateDialog({ client, current, onActed, onClose }: KeyDialogPro
     <ActDialog
       title={`Rotate the key of ${client.name}`}
       confirm={ending === 'leaked' ? 'Rotate, revoke and cut' : 'Rotate'}
-      danger={ending !== 'grace'}
+      danger={verb.ending !== 'grace'}
       ready={!isOld && isReady(verb, current, force)}
       act={rotate}
       done={(made) => <Rotated made={made} />}
@@ -101,7 +104,7 @@ export function RotateDialog({ client, current, onActed, onClose }: KeyDialogPro
           onInput={setGrace}
         />
       )}
-      <Consequences verb={verb} client={current} grace={grace} force={force} setForce={setForce} />
+      <Consequences client={current} {...{ verb, graces, force, setForce }} />
       {isOld && (
         <p class="notice care" role="alert">
           {newer} was made since this was opened, by somebody else. Close this, and look again.
@@ -235,8 +238,8 @@ export function Changed({ view, said }: { view: ChangeView; said: string }) {
 interface ConsequencesProps {
   readonly verb: KeyVerb;
   readonly client: ClientView;
-  /** What was written into the field; '' is the setting's. */
-  readonly grace?: string;
+  /** Of a rotation. */
+  readonly graces?: Graces;
   readonly force: boolean;
   readonly setForce: (force: boolean) => void;
 }
@@ -248,15 +251,20 @@ const usedKeys = (verb: KeyVerb, client: ClientView): readonly GenerationView[] 
 const isReady = (verb: KeyVerb, client: ClientView, force: boolean): boolean =>
   !wantsForce(verb) || force || usedKeys(verb, client).length === 0;
 
-/** What will happen, and who would break. */
-function Consequences({ verb, client, grace = '', force, setForce }: ConsequencesProps) {
+/** The spans that rule a rotation; `written`: what stands in its field, '' for the setting's. */
+function useGraces(written: string): Graces {
   const { answer } = usePolled('GET /api/config', {}, 60_000);
   const settingOf = (name: string): string =>
     answer?.settings.find((each) => each.name === name)?.value ?? name;
-  const graces = {
-    grace: grace.trim() === '' ? settingOf('SIDECAR_GRACE') : grace.trim(),
-    maxGrace: settingOf('SIDECAR_MAX_GRACE'),
-  };
+  const grace = written.trim() === '' ? settingOf('SIDECAR_GRACE') : written.trim();
+  return { grace, maxGrace: settingOf('SIDECAR_MAX_GRACE') };
+}
+
+const NO_GRACES: Graces = { grace: '', maxGrace: '' };
+
+/** What will happen, and who would break. */
+function Consequences(props: ConsequencesProps) {
+  const { verb, client, graces = NO_GRACES, force, setForce } = props;
   const used = usedKeys(verb, client);
   return (
     <>

@@ -16,6 +16,10 @@ export const retiringIn = ({ generations }: ClientView): readonly GenerationView
 /** What becomes of the keys before the new one. */
 export type Ending = 'grace' | 'at-once' | 'leaked';
 
+/** The ending that is meant: a grace of nothing (`0`, `0h`) is an end at once. */
+export const endingOf = (chosen: Ending, grace: string): Ending =>
+  chosen === 'grace' && /^0(?:0*(?:ms|[smhd]))?$/.test(grace.trim()) ? 'at-once' : chosen;
+
 /** A verb for keys, with what it depends on. */
 export type KeyVerb =
   | { readonly kind: 'rotate'; readonly ending: Ending }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { changesOf, EMPTY_FIELDS, fieldsOf, newClientOf } from '../../console/client-fields.ts';
 import {
   endedBy,
+  endingOf,
   isInUse,
   type KeyVerb,
   rotationKeyOf,
@@ -54,6 +55,16 @@ describe('what a verb will do is said before', () => {
       'master-3 stays good for 1d after the new key is first used with success, and for 30d at most.',
       'master-2 keeps the end it has.',
     ]);
+  });
+
+  it.each([
+    ...[...['0', '0s', '00h', ' 0 '].map((grace) => ['grace', grace, 'at-once'] as const)],
+    ...[...['', '10s', '1d', '0x', '00'].map((grace) => ['grace', grace, 'grace'] as const)],
+    ...[['leaked', '0', 'leaked'] as const, ['at-once', '7d', 'at-once'] as const],
+  ])('takes %s with “%s” for %s', (chosen, grace, ending) => {
+    expect(endingOf(chosen, grace)).toBe(ending);
+    const said = whatWillHappen(rotate(endingOf(chosen, grace)), CLIENT, { ...GRACES, grace });
+    expect(said.includes('master-3 ends at once.')).toBe(ending === 'at-once');
   });
 
   it('counts what a leaked key has under way', () => {
