@@ -1,4 +1,9 @@
 import type { LiveEvent } from '../src/servers/admin/live.ts';
+import {
+  type FirstChunkPercentiles,
+  type FirstChunkStep,
+  percentilesOf,
+} from '../src/usage/first-chunks.ts';
 import type { FirstChunks, LiveBin, LiveCounts } from '../src/usage/live.ts';
 
 // The last 15 minutes as the live view draws them, in bins of 5 seconds. Pure: what time it is
@@ -8,9 +13,10 @@ export const BIN_MS = 5000;
 export const HISTORY_MS = 15 * 60_000;
 
 type Sums = { -readonly [Field in keyof LiveCounts]: number };
-/** Figures of one name, such as a client; of clients nobody knows how long their streams took. */
+/** Figures of one name, such as a client. */
 export interface Figures extends Sums {
-  firstChunkMs: FirstChunks | null;
+  /** Streams by the step of time that they took to their first chunk; of clients none. */
+  firstChunks: Map<number, number> | undefined;
 }
 
 /** What ended within 5 seconds, or within longer where bins are added up. */
@@ -71,7 +77,7 @@ function gathered(history: readonly LiveBin[]): Bin[] {
 
 const emptyFigures = (): Figures => ({
   ...{ requests: 0, refusals: 0, errors: 0, tokensIn: 0, tokensOut: 0, costUsd: 0 },
-  firstChunkMs: null,
+  firstChunks: undefined,
 });
 
 const emptyBin = (at: number): Bin => ({
@@ -81,7 +87,7 @@ const emptyBin = (at: number): Bin => ({
 });
 
 const copyOf = (bin: Bin): Bin => ({
-  ...bin,
+  ...figuresCopy(bin),
   refusalsByReason: new Map(bin.refusalsByReason),
   errorsByReason: new Map(bin.errorsByReason),
   byClient: figuresCopied(bin.byClient),
@@ -89,17 +95,23 @@ const copyOf = (bin: Bin): Bin => ({
 });
 
 const figuresCopied = (figures: ReadonlyMap<string, Figures>): Map<string, Figures> =>
-  new Map(Array.from(figures, ([name, each]) => [name, { ...each }]));
+  new Map(Array.from(figures, ([name, each]) => [name, figuresCopy(each)]));
+
+const figuresCopy = <F extends Figures>(figures: F): F => ({
+  ...figures,
+  firstChunks: figures.firstChunks && new Map(figures.firstChunks),
+});
 
 function addTo(bin: Bin, more: LiveBin): void {
   bin.ms += more.ms;
-  addFigures(bin, more);
+  addFigures(bin, more, stepsIn(more.firstChunkMs));
   for (const field of ['refusalsByReason', 'errorsByReason'] as const) {
     for (const [reason, count] of Object.entries(more[field])) addCount(bin[field], reason, count);
   }
   for (const field of ['byClient', 'byModel'] as const) {
     for (const [name, counts] of Object.entries(more[field])) {
-      addFigures(figuresIn(bin[field], name), { firstChunkMs: null, ...counts });
+      const { firstChunkMs } = { firstChunkMs: null, ...counts };
+      addFigures(figuresIn(bin[field], name), counts, stepsIn(firstChunkMs));
     }
   }
 }
@@ -115,38 +127,39 @@ function figuresIn(all: Map<string, Figures>, name: string): Figures {
   return figures;
 }
 
-function addFigures(into: Figures, more: Readonly<Figures>): void {
+function addFigures(into: Figures, more: LiveCounts, steps: Iterable<FirstChunkStep>): void {
   into.requests += more.requests;
   into.refusals += more.refusals;
   into.errors += more.errors;
   into.tokensIn += more.tokensIn;
   into.tokensOut += more.tokensOut;
   into.costUsd += more.costUsd;
-  into.firstChunkMs = together(into.firstChunkMs, more.firstChunkMs);
+  for (const [end, count] of steps) {
+    into.firstChunks ??= new Map();
+    into.firstChunks.set(end, (into.firstChunks.get(end) ?? 0) + count);
+  }
 }
 
-/**
- * Percentiles of two times that are one, as far as they can be known without each stream: the
- * median between theirs by the number of streams, and the slower of the 95th.
- */
-function together(one: FirstChunks | null, other: FirstChunks | null): FirstChunks | null {
-  if (one === null || other === null) return one ?? other;
-  const count = one.count + other.count;
-  const p50 = Math.round((one.p50 * one.count + other.p50 * other.count) / count);
-  return { p50, p95: Math.max(one.p95, other.p95), count };
-}
+const stepsIn = (told: FirstChunks | null): readonly FirstChunkStep[] =>
+  told === null ? [] : Object.entries(told.upTo).map(([end, count]) => [Number(end), count]);
+
+/** How long streams took to their first chunk; null: none began. */
+export const firstChunkOf = ({ firstChunks = new Map() }: Figures): FirstChunkPercentiles | null =>
+  percentilesOf(firstChunks);
 
 /** All that ended since an instant, as one bin. */
 export function sumSince({ bins, at }: History, since: number): Bin {
   const sum = emptyBin(since);
   for (const bin of bins) {
     if (bin.at + BIN_MS <= since) continue;
-    addFigures(sum, bin);
+    addFigures(sum, bin, bin.firstChunks ?? []);
     for (const field of ['refusalsByReason', 'errorsByReason'] as const) {
       for (const [reason, count] of bin[field]) addCount(sum[field], reason, count);
     }
     for (const field of ['byClient', 'byModel'] as const) {
-      for (const [name, each] of bin[field]) addFigures(figuresIn(sum[field], name), each);
+      for (const [name, each] of bin[field]) {
+        addFigures(figuresIn(sum[field], name), each, each.firstChunks ?? []);
+      }
     }
   }
   sum.ms = Math.max(1, at - since);

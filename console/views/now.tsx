@@ -5,6 +5,7 @@ import {
   type BinValue,
   columnsOf,
   type Figures,
+  firstChunkOf,
   HISTORY_MS,
   type History,
   largest,
@@ -91,7 +92,7 @@ function Tiles({ live: { history, last } }: { live: Live }) {
   const { inFlight, streams, websockets, held } = last.now;
   const tokensIn = rateNow(history, (second) => second.tokensIn);
   const tokensOut = rateNow(history, (second) => second.tokensOut);
-  const chunk = minute.firstChunkMs;
+  const chunk = firstChunkOf(minute);
   const underWay = [
     `${countWords(streams, 'stream')}, ${countWords(websockets, 'WebSocket')}`,
     ...(held > 0 ? [`${showCount(held)} held`] : []),
@@ -225,8 +226,8 @@ interface Line {
 }
 
 const FIRST_CHUNK: readonly Line[] = [
-  { label: 'p50', pick: ({ firstChunkMs }) => firstChunkMs?.p50 ?? null },
-  { label: 'p95', pick: ({ firstChunkMs }) => firstChunkMs?.p95 ?? null },
+  { label: 'p50', pick: (bin) => firstChunkOf(bin)?.p50 ?? null },
+  { label: 'p95', pick: (bin) => firstChunkOf(bin)?.p95 ?? null },
 ];
 const FAILURES: readonly Line[] = [
   { label: 'errors', pick: perSecond(({ errors }) => errors) },

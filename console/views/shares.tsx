@@ -1,5 +1,5 @@
 import { useMemo } from 'preact/hooks';
-import { type Figures, HISTORY_MS, type History, sumSince } from '../history.ts';
+import { type Figures, firstChunkOf, HISTORY_MS, type History, sumSince } from '../history.ts';
 import { showCount, showTokens, showUsd } from '../numbers.ts';
 import { CopyLine, Instant, Refused, Stranger, TableFrame } from '../parts.tsx';
 import { usePolled } from '../session.tsx';
@@ -13,6 +13,9 @@ export const nameWords = (name: string): string => (name === '-' ? '(none)' : na
 /** What a column shows of a row, to the right. */
 type NumberColumn = readonly [title: string, show: (figures: Figures) => string];
 
+const showCountIfAny = (count: number | undefined): string =>
+  count === undefined ? '–' : showCount(count);
+
 const NUMBERS: readonly NumberColumn[] = [
   ['requests', ({ requests }) => showCount(requests)],
   ['errors', ({ errors }) => showCount(errors)],
@@ -23,8 +26,8 @@ const NUMBERS: readonly NumberColumn[] = [
 ];
 const OF_MODELS: readonly NumberColumn[] = [
   ...NUMBERS.filter(([title]) => title !== 'refused'),
-  ['p50 ms', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showCount(firstChunkMs.p50))],
-  ['p95 ms', ({ firstChunkMs }) => (firstChunkMs === null ? '–' : showCount(firstChunkMs.p95))],
+  ['p50 ms', (figures) => showCountIfAny(firstChunkOf(figures)?.p50)],
+  ['p95 ms', (figures) => showCountIfAny(firstChunkOf(figures)?.p95)],
 ];
 
 export function Shares({ history }: { history: History }) {

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { cut, printable, redact } from '../text/safe.ts';
+import { type FirstChunkPercentiles, percentilesOf, STEP_ENDS, stepOf } from './first-chunks.ts';
 import type { UsageEvent } from './totals.ts';
 
 /** A request that is over, as far as the live view shows it. */
@@ -24,11 +25,10 @@ export interface LiveCounts {
   readonly costUsd: number;
 }
 
-/** How long streams took to their first chunk, in milliseconds; of a model's last 500 at most. */
-export interface FirstChunks {
-  readonly p50: number;
-  readonly p95: number;
-  readonly count: number;
+/** How long streams took to their first chunk, in milliseconds. */
+export interface FirstChunks extends FirstChunkPercentiles {
+  /** How many by the end of their step, which add up as percentiles do not: `{"101": 3}`. */
+  readonly upTo: Readonly<Record<string, number>>;
 }
 
 /** What ended within a short time. */
@@ -74,7 +74,6 @@ const MOST_MODELS = 100;
 const LONGEST_NAME = 200;
 const OTHER = 'other';
 const NOBODY = '-';
-const MOST_SAMPLES = 500;
 const MOST_REFUSED = 100;
 
 /** What is counted of each client and each model, by these places. */
@@ -84,9 +83,8 @@ const [REQUESTS, REFUSALS, ERRORS, TOKENS_IN, TOKENS_OUT, COST] = [0, 1, 2, 3, 4
 interface Row {
   /** Doubles in a row of their own: in fields of an object each sum would be a new number. */
   readonly counts: Float64Array;
-  /** Of a model: milliseconds, the last 500. */
-  readonly firstChunks: number[];
-  streams: number;
+  /** Of a model that streamed: how many there were of each step. */
+  firstChunks: Uint32Array | undefined;
 }
 
 /** All that ends is counted once by its client, so that these have the sum. */
@@ -103,8 +101,8 @@ interface OpenBin {
  * microsecond a request, and what comes between two looks while somebody does.
  */
 export function createLiveRecorder({ now, elapsed }: Clock) {
-  const clientOf = createNames(MOST_CLIENTS);
-  const modelOf = createNames(MOST_MODELS);
+  const clients = createNames(MOST_CLIENTS);
+  const models = createNames(MOST_MODELS);
   let bin = openBin(startOfBin(now()));
   let since: { readonly bin: OpenBin; readonly began: number } | undefined;
   let ended: { readonly from: number; readonly bin: LiveBin }[] = [];
@@ -113,7 +111,9 @@ export function createLiveRecorder({ now, elapsed }: Clock) {
   const roll = (at: number): void => {
     if (bin.clients.size > 0) ended.push({ from: bin.from, bin: closedBin(bin, LIVE_BIN_MS) });
     // A clock that was set back leaves bins that are in the future.
-    ended = ended.filter(({ from }) => from > at - HISTORY_MS && from <= at);
+    const isHeld = (from: number): boolean => from > at - HISTORY_MS && from <= at;
+    ended = ended.filter(({ from }) => isHeld(from));
+    for (const each of [clients, models]) each.forget(isHeld);
     bin = openBin(startOfBin(at));
   };
   const isOver = (at: number): boolean => at >= bin.from + LIVE_BIN_MS || at < bin.from;
@@ -124,8 +124,8 @@ export function createLiveRecorder({ now, elapsed }: Clock) {
       if (exchange.generation === NOBODY && exchange.refusal === undefined) return;
       const at = now();
       if (isOver(at)) roll(at);
-      const client = clientOf(exchange.client);
-      const model = modelOf(exchange.model);
+      const client = clients.nameOf(exchange.client, bin.from);
+      const model = models.nameOf(exchange.model, bin.from);
       count(bin, exchange, client, model);
       if (since !== undefined) count(since.bin, exchange, client, model);
       if (exchange.refusal !== undefined) refused.note(exchange, at);
@@ -159,7 +159,7 @@ const startOfBin = (at: number): number => at - (at % LIVE_BIN_MS);
 
 const openRow = (): Row => ({
   counts: new Float64Array(COUNTED.length),
-  ...{ firstChunks: [], streams: 0 },
+  firstChunks: undefined,
 });
 
 const openBin = (from: number): OpenBin => ({
@@ -176,7 +176,7 @@ function count(bin: OpenBin, exchange: LiveExchange, client: string, model: stri
   if (refusal === undefined) {
     const row = rowOf(bin.models, model);
     countIn(row.counts, exchange, false, fault);
-    if (firstChunkMs >= 0) row.firstChunks[row.streams++ % MOST_SAMPLES] = firstChunkMs;
+    if (firstChunkMs >= 0) addFirstChunk(row, firstChunkMs);
   } else if (isRefusal) bin.refused.set(refusal, (bin.refused.get(refusal) ?? 0) + 1);
   if (fault !== undefined) bin.failed.set(fault, (bin.failed.get(fault) ?? 0) + 1);
 }
@@ -207,6 +207,12 @@ const add = (counts: Float64Array, place: number, much: number): void => {
   counts[place] = (counts[place] as number) + much;
 };
 
+function addFirstChunk(row: Row, ms: number): void {
+  row.firstChunks ??= new Uint32Array(STEP_ENDS.length);
+  const step = stepOf(ms);
+  row.firstChunks[step] = (row.firstChunks[step] as number) + 1;
+}
+
 function rowOf(rows: Map<string, Row>, name: string): Row {
   const known = rows.get(name);
   if (known !== undefined) return known;
@@ -215,16 +221,30 @@ function rowOf(rows: Map<string, Row>, name: string): Row {
   return row;
 }
 
-/** Names that may be shown: the first so many that are met, and `other` for the rest. */
+/**
+ * Names that may be shown: the first so many that are met, and `other` for the rest. A name is let
+ * go once no bin can have it any more.
+ */
 function createNames(most: number) {
-  const known = new Map([['', NOBODY]]);
-  return (name: string): string => {
-    const shown = known.get(name);
-    if (shown !== undefined) return shown;
-    if (known.size > most) return OTHER;
-    const safe = cut(redact(printable(name.slice(0, 2 * LONGEST_NAME + 2))), LONGEST_NAME).trim();
-    known.set(name, safe);
-    return safe;
+  const known = new Map<string, { readonly shown: string; usedIn: number }>();
+  return {
+    /** @param from when the bin began that it is for */
+    nameOf(name: string, from: number): string {
+      if (name === '') return NOBODY;
+      const met = known.get(name);
+      if (met !== undefined) {
+        met.usedIn = from;
+        return met.shown;
+      }
+      if (known.size >= most) return OTHER;
+      const short = name.slice(0, 2 * LONGEST_NAME + 2);
+      const shown = cut(redact(printable(short)), LONGEST_NAME).trim();
+      known.set(name, { shown, usedIn: from });
+      return shown;
+    },
+    forget(isHeld: (from: number) => boolean): void {
+      for (const [name, { usedIn }] of known) if (!isHeld(usedIn)) known.delete(name);
+    },
   };
 }
 
@@ -248,11 +268,14 @@ function closedBin({ from, refused, failed, clients, models }: OpenBin, ms: numb
 }
 
 function firstChunksOf(rows: readonly Row[]): FirstChunks | null {
-  const sorted = Float64Array.from(rows.flatMap(({ firstChunks }) => firstChunks)).sort();
-  if (sorted.length === 0) return null;
-  const at = (share: number): number => Math.round(sorted[Math.floor(share * sorted.length)] ?? 0);
-  const count = rows.reduce((sum, { streams }) => sum + streams, 0);
-  return { p50: at(0.5), p95: at(0.95), count };
+  const streamed = rows.flatMap(({ firstChunks }) => firstChunks ?? []);
+  if (streamed.length === 0) return null;
+  const steps = STEP_ENDS.map((end, step): [number, number] => [
+    end,
+    streamed.reduce((sum, counts) => sum + (counts[step] as number), 0),
+  ]).filter(([, count]) => count > 0);
+  const percentiles = percentilesOf(steps);
+  return percentiles && { ...percentiles, upTo: Object.fromEntries(steps) };
 }
 
 /** Keeps the last that were refused; one more costs two writes. */

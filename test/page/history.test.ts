@@ -4,6 +4,8 @@ import {
   BIN_MS,
   columnsOf,
   createEventReader,
+  type Figures,
+  firstChunkOf,
   HISTORY_MS,
   type History,
   largest,
@@ -12,7 +14,8 @@ import {
   sumSince,
 } from '../../console/history.ts';
 import type { LiveEvent } from '../../src/servers/admin/live.ts';
-import type { LiveBin } from '../../src/usage/live.ts';
+import { createLiveRecorder, type LiveBin } from '../../src/usage/live.ts';
+import { exchange } from '../usage/live-exchange.ts';
 
 /** A multiple of five seconds. */
 const NOON = Date.parse('2026-11-29T12:00:00Z');
@@ -90,16 +93,40 @@ describe('the history of a live stream', () => {
     expect(second.bins.at(-1)?.requests).toBe(2);
   });
 
-  it('weighs the median of two times by their streams, and takes the slower of the slow', () => {
-    const { firstChunkMs } = sumSince(
-      told(
-        event(NOON + 1000, { firstChunkMs: { p50: 100, p95: 300, count: 3 } }),
-        event(NOON + 2000, { firstChunkMs: { p50: 200, p95: 900, count: 1 } }),
-        event(NOON + 3000, {}),
-      ),
-      NOON,
-    );
-    expect(firstChunkMs).toEqual({ p50: 125, p95: 900, count: 4 });
+  it('reads percentiles of a quarter of an hour from its streams, not from those of its bins', () => {
+    const clock = { now: NOON - HISTORY_MS };
+    const { add, history, take } = createLiveRecorder({
+      ...{ now: () => clock.now, elapsed: () => clock.now },
+    });
+    // A bin in ten has one stream that is slow, and each other one six that are fast.
+    for (let nth = 0; nth < 180; nth++, clock.now += BIN_MS) {
+      const times = nth % 10 === 7 ? [20_000] : Array<number>(6).fill(100);
+      for (const firstChunkMs of times) add(exchange({ firstChunkMs }));
+    }
+    const first = { ...event(NOON, {}, { history: history() }), second: take() };
+    const live = told(first, event(NOON + 1000, { firstChunkMs: null }));
+    const sum = sumSince(live, NOON - HISTORY_MS);
+    const read = firstChunkOf(sum);
+    expect(read?.count).toBe(984);
+    for (const each of [read?.p50 ?? 0, read?.p95 ?? 0])
+      expect(Math.abs(each - 87)).toBeLessThan(15);
+    expect(firstChunkOf(sum.byModel.get('gpt-4o') as Figures)).toEqual(read);
+    expect(firstChunkOf(sum.byClient.get('master') as Figures)).toBe(null);
+  });
+
+  it('adds up first chunks of one second and the next', () => {
+    const [fast, slow] = [{ '101': 3 }, { '101': 1, '1361': 4 }].map((upTo) => ({
+      ...{ p50: 0, p95: 0, count: 0, upTo },
+    }));
+    const one = told(event(NOON + 1000, { firstChunkMs: fast ?? null }));
+    const both = afterEvent(one, event(NOON + 2000, { firstChunkMs: slow ?? null }));
+    expect([one, both].map(({ bins }) => [...(bins.at(-1)?.firstChunks ?? [])])).toEqual([
+      [[101, 3]],
+      [
+        [101, 4],
+        [1361, 4],
+      ],
+    ]);
   });
 
   it('forgets what is older than 15 minutes, and begins anew with a new stream', () => {

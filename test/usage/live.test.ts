@@ -24,7 +24,7 @@ describe('the live recorder', () => {
       ...{ at: '2026-11-29T12:00:00.000Z', requests: 2, tokensIn: 200, tokensOut: 40 },
       costUsd: 0.25,
       byClient: { master: { ...used, costUsd: 0.25 }, ci: { ...used, costUsd: 0 } },
-      byModel: { 'gpt-4o': { requests: 2, firstChunkMs: { p50: 120, p95: 120, count: 1 } } },
+      byModel: { 'gpt-4o': { requests: 2, firstChunkMs: { count: 1, upTo: { '136': 1 } } } },
     });
   });
 
@@ -120,9 +120,38 @@ describe('the live recorder', () => {
     take();
     // Not in their order.
     for (let at = 0; at < 100; at++) add(exchange({ firstChunkMs: ((at * 37) % 100) + 1 }));
-    expect(take().firstChunkMs).toEqual({ p50: 51, p95: 96, count: 100 });
-    for (let at = 0; at < 2000; at++) add(exchange({ firstChunkMs: at < 1500 ? 1 : 9 }));
-    expect(take().firstChunkMs).toEqual({ p50: 9, p95: 9, count: 2000 });
+    expect(take().firstChunkMs).toMatchObject({ p50: 50, p95: 96, count: 100 });
+    for (const ms of [0, 5, 5.1, 90_000, 120_000, 600_000]) {
+      add(exchange({ firstChunkMs: ms, model: `m${ms}` }));
+    }
+    const { firstChunkMs, byModel } = take();
+    expect(firstChunkMs).toEqual({
+      ...{ p50: 7, p95: 116_999, count: 6 },
+      upTo: { '5': 2, '7': 1, '99996': 1, '120000': 2 },
+    });
+    expect(byModel['m5.1']?.firstChunkMs).toEqual({ p50: 6, p95: 7, count: 1, upTo: { '7': 1 } });
+  });
+
+  it('lets a name go once none of the 15 minutes has it', () => {
+    const { clock, add, history } = start();
+    for (let at = 0; at < 100; at++) add(exchange({ client: `c${at}`, model: `m${at}` }));
+    const namesNow = (seconds: number) => {
+      clock.now = BEGIN + seconds * 1000;
+      add(exchange({ client: 'new', model: 'newer' }));
+      const { byClient = {}, byModel = {} } = history().at(-1) ?? {};
+      return [byClient, byModel].map((names) => Object.keys(names).join());
+    };
+    // One that is still asked for keeps its name.
+    clock.now = BEGIN + 600_000;
+    add(exchange({ client: 'c0', model: 'm0' }));
+    expect(namesNow(899)).toEqual(['other', 'other']);
+    expect(namesNow(900)).toEqual(['new', 'newer']);
+    clock.now = BEGIN + 905_000;
+    for (let at = 60; at < 160; at++) add(exchange({ client: `c${at}`, model: `m${at}` }));
+    add(exchange({ client: 'c0', model: 'm0' }));
+    const { byClient = {}, byModel = {} } = history().at(-1) ?? {};
+    expect([byClient, byModel].map((names) => Object.keys(names).length)).toEqual([50, 100]);
+    expect([byClient['c0']?.requests, byModel['m0']?.requests]).toEqual([1, 1]);
   });
 
   it('shows 50 clients and 100 models by name, and makes no name up of a bad one', () => {

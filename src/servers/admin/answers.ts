@@ -241,7 +241,9 @@ const counts = {
   ...{ requests: whole, refusals: whole, errors: whole },
   ...{ tokensIn: whole, tokensOut: whole, costUsd: dollars },
 };
-const firstChunks = z.object({ p50: spanMs, p95: spanMs, count: whole }).nullable();
+const firstChunks = z
+  .object({ p50: spanMs, p95: spanMs, count: whole, upTo: z.record(text, whole) })
+  .nullable();
 const bin = z.object({
   ...{ at: instant, ms: spanMs, ...counts, firstChunkMs: firstChunks },
   refusalsByReason: z.record(text, whole),
