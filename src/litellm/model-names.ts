@@ -13,10 +13,14 @@ export type ModelFault = { readonly model: string } | { readonly why: string };
 type Meaning = 'model' | 'list' | 'closed' | 'body';
 
 /**
- * Every name under which LiteLLM takes a model from the top of a request (1.104.9, 1.108.5,
+ * The names under which LiteLLM itself takes a model from the top of a request (1.104.9, 1.108.5,
  * 1.110.2): auth/auth_utils.py, route_llm_request.py, router_utils/fallback_event_handlers.py,
  * `deployment_id` and `context_window_fallback_dict` in main.py and utils.py, `extra_body` in
- * llms/openai/openai.py; `models` is OpenRouter's own list of fallbacks.
+ * llms/openai/openai.py; `models` is OpenRouter's own list of fallbacks. From `model_id` on they
+ * are of single providers (llms/*), where they go before the model that the Router chose: of
+ * Bedrock, SageMaker and Vertex AI, SageMaker, SAP, OCI, Riva, Azure's agents, LangGraph. Not here
+ * is what LiteLLM refuses in every body (`deployment_url`, `nvcf_function_id`, `api_base`), what
+ * names a version of the same model, and what a provider reads that LiteLLM only passes on.
  */
 const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['model', 'model'],
@@ -35,6 +39,14 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['router_settings_override', 'closed'],
   ['litellm_params', 'closed'],
   ['prompt_id', 'closed'],
+  ['model_id', 'closed'],
+  ['hf_model_name', 'closed'],
+  ['fallback_sap_modules', 'closed'],
+  ['oci_endpoint_id', 'closed'],
+  ['oci_serving_mode', 'closed'],
+  ['riva_model_name', 'closed'],
+  ['agent_id', 'closed'],
+  ['assistant_id', 'closed'],
 ]);
 
 /** Whether a member by this name may say which model is used. */
