@@ -68,15 +68,15 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
     const answer = await fetch(path, asked).catch(() => undefined);
     // Who asked does not want the answer any more, and that says nothing of the server.
     if (answer === undefined && init.signal?.aborted) throw init.signal.reason;
-    if (answer === undefined) {
+    const problem = answer?.ok === false ? await problemIn(answer) : undefined;
+    if (answer === undefined || problem === 'nobody') {
       presence.lost();
       throw new ServerLost();
     }
     presence.found();
     clock.noteDate(answer.headers.get('date'));
-    if (answer.ok) return answer;
-    const problem = await problemIn(answer);
-    if (answer.status === 401 || problem.problem.code === 'too_many_failures') onRefused(problem);
+    if (problem === undefined) return answer;
+    if (isShut(problem)) onRefused(problem);
     throw problem;
   };
 
@@ -116,8 +116,8 @@ function createPresence(onThere: ApiOptions['onThere']) {
   let isThere = true;
   let isClosed = false;
   const look = async (): Promise<void> => {
-    const signal = AbortSignal.timeout(LOOK_MS);
-    const found = await fetch('livez', { signal, cache: 'no-store' }).catch(() => undefined);
+    const asked = { signal: AbortSignal.timeout(LOOK_MS), cache: 'no-store' } as const;
+    const found = await fetch('livez', asked).catch(() => undefined);
     if (found?.ok) tell(true);
     else if (!isClosed) setTimeout(look, LOOK_EVERY_MS);
   };
@@ -162,7 +162,8 @@ function addressOf<R extends AdminRoute>(
   const [method = '', pattern = ''] = route.split(' ');
   const path = pattern.slice(1).replace(/\{\w+\}/, encodeURIComponent(target));
   const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
-  const search = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]));
+  const texts = pairs.map(([name, value]): [string, string] => [name, String(value)]);
+  const search = new URLSearchParams(texts);
   return { method, path: pairs.length === 0 ? path : `${path}?${search}` };
 }
 
@@ -174,10 +175,23 @@ function contentOf<R extends AdminRoute>({ body, idempotencyKey }: Sent<R>): Req
   return { headers, body: body === undefined ? null : JSON.stringify(body) };
 }
 
+/** What a proxy answers with where the sidecar behind it does not (RFC 9110 §15.6.3 to 15.6.5). */
+const NOBODY_BEHIND: readonly number[] = [502, 503, 504];
+
 /** What stands in a refusal; one that is no problem document comes from somebody else. */
-async function problemIn(answer: Response): Promise<ApiProblem> {
-  const isProblem = answer.headers.get('content-type')?.startsWith('application/problem+json');
+async function problemIn(answer: Response): Promise<ApiProblem | 'nobody'> {
+  const { status, headers } = answer;
+  const isProblem = headers.get('content-type')?.startsWith('application/problem+json');
+  if (!isProblem && NOBODY_BEHIND.includes(status)) return 'nobody';
   const problem = isProblem ? ((await answer.json().catch(() => null)) as Problem | null) : null;
-  const fallback = { code: 'failed', detail: `the answer was ${answer.status}` } as const;
-  return new ApiProblem(answer.status, problem ?? fallback);
+  const fallback = { code: 'failed', detail: `the answer was ${status}` } as const;
+  return new ApiProblem(status, problem ?? fallback);
 }
+
+/** Whether the token opens nothing any more. */
+const isShut = (refusal: ApiProblem): boolean =>
+  refusal.status === 401 || refusal.problem.code === 'too_many_failures' || hasNoToken(refusal);
+
+/** Whether a refusal is that of an ops port without a token: it has no such path, in plain text. */
+export const hasNoToken = ({ status, problem }: ApiProblem): boolean =>
+  status === 404 && problem.code === 'failed';

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { ApiProblem, createApi } from './api.ts';
+import { ApiProblem, createApi, hasNoToken } from './api.ts';
 import { Refused, TextField } from './parts.tsx';
 
 const TOKEN = 'sidecar-admin-token';
@@ -29,6 +29,11 @@ interface LoginProps {
   readonly onToken: (token: string) => void;
 }
 
+const NOT_TAKEN =
+  'The token is not taken any more: it was changed, or the sidecar was. Enter the new one.';
+const NO_TOKEN =
+  'The sidecar has no token any more. Set SIDECAR_ADMIN_TOKEN, restart it, and enter the value.';
+
 /** Asks for the admin token until the sidecar takes it. */
 export function Login({ refusal, onToken }: LoginProps) {
   const [token, setToken] = useState('');
@@ -46,7 +51,7 @@ export function Login({ refusal, onToken }: LoginProps) {
       <h1>litellm-sidecar</h1>
       {refusal !== undefined && error === undefined && (
         <p class="notice care" role="alert">
-          The token is not taken any more: it was changed, or the sidecar was. Enter the new one.
+          {hasNoToken(refusal) ? NO_TOKEN : NOT_TAKEN}
         </p>
       )}
       <form
@@ -83,8 +88,7 @@ async function tryToken(token: string): Promise<Error | undefined> {
     await api.call('GET /api/status');
     return undefined;
   } catch (error) {
-    // The ops port without a token has no such path, and says so in plain text.
-    if (error instanceof ApiProblem && error.status === 404) {
+    if (error instanceof ApiProblem && hasNoToken(error)) {
       return new Error('this sidecar has no token: set SIDECAR_ADMIN_TOKEN, and restart it');
     }
     return error as Error;
