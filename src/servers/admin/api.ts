@@ -151,6 +151,7 @@ const FROM_ELSEWHERE: Problem = {
   code: 'origin_refused',
   detail:
     'a request of a web page that this port did not serve: its console alone may use this API',
+  hints: ['a proxy in front must pass Host on as the browser sent it, with its port'],
 };
 
 export type AdminApi = ReturnType<typeof createAdminApi>;

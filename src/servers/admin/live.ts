@@ -46,7 +46,7 @@ export interface LiveSources {
 const EVERY_MS = 1000;
 /** Of the 32 connections that one address may have, the others stay for requests. */
 const MOST_WATCHERS = 16;
-/** Bytes that wait for a reader, beyond which its seconds are dropped. */
+/** Bytes that wait for a reader beside its first event, beyond which its stream ends. */
 const MOST_WAITING = 1024 * 1024;
 
 const HEAD = {
@@ -61,14 +61,19 @@ export type LiveStream = ReturnType<typeof createLiveStream>;
 
 /** The live figures, once a second, and only while somebody looks. */
 export function createLiveStream(sources: LiveSources) {
-  const watchers = new Set<ServerResponse>();
+  /** Each with the bytes that may wait for it. */
+  const watchers = new Map<ServerResponse, number>();
   let timer: NodeJS.Timeout | undefined;
   let stopping = false;
 
   const tick = (): LiveEvent => {
     const event: LiveEvent = { ...sources.read(), second: sources.take() };
     const text = frame(event);
-    for (const each of watchers) if (each.writableLength < MOST_WAITING) each.write(text);
+    for (const [each, mayWait] of watchers) {
+      // One that missed a second would show too little. It may come again, for a new history.
+      if (each.writableLength >= mayWait) each.end();
+      else if (!each.writableEnded) each.write(text);
+    }
     return event;
   };
   const leave = (response: ServerResponse): void => {
@@ -92,15 +97,16 @@ export function createLiveStream(sources: LiveSources) {
       response.once('close', () => leave(response));
       const { second, ...rest } = tick();
       const nothing = { ...sources.take(), at: second.at };
-      response.write(frame({ ...rest, history: sources.history(), second: nothing }));
-      watchers.add(response);
+      const first = frame({ ...rest, history: sources.history(), second: nothing });
+      response.write(first);
+      watchers.set(response, first.length + MOST_WAITING);
       timer ??= setInterval(tick, EVERY_MS).unref();
       return undefined;
     },
     /** Ends every stream, and begins none any more. */
     end(): void {
       stopping = true;
-      for (const each of watchers) each.end();
+      for (const each of watchers.keys()) each.end();
     },
   };
 }

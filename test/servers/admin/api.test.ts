@@ -531,6 +531,9 @@ describe('what a web page could send', () => {
     for (const route of ['GET /api/status', 'POST /api/clients/ci/rotate', 'OPTIONS /api/status']) {
       const { status, json, headers } = await ask({ port }, route, { headers: { origin } });
       expect([status, json['code']]).toEqual([403, 'origin_refused']);
+      expect(json['hints']).toEqual([
+        expect.stringContaining('a proxy in front must pass Host on'),
+      ]);
       expect(Object.keys(headers).join()).not.toContain('access-control');
     }
     expect(admin.calls).toEqual([]);

@@ -44,6 +44,7 @@ const watch = async (port: number) => {
       return value;
     },
     ended: async () => (await events.next()).done,
+    rest: events,
     close: () => request.destroy(),
   };
 };
@@ -57,6 +58,11 @@ async function* eventsOf(response: IncomingMessage): AsyncGenerator<LiveEvent, u
   }
   return undefined;
 }
+
+const sumOf = (events: readonly LiveEvent[]): number =>
+  events
+    .flatMap(({ history = [], second }) => [...history, second])
+    .reduce((sum, { requests }) => sum + requests, 0);
 
 describe('GET /api/live', () => {
   it('tells at once of the 15 minutes before, and then each second', async () => {
@@ -85,9 +91,8 @@ describe('GET /api/live', () => {
     const { recorder, port } = await start();
     const pages = [await watch(port)];
     const told = [0, 0, 0];
-    const count = (at: number, { history = [], second }: LiveEvent): void => {
-      const all = [...history, second].reduce((sum, { requests }) => sum + requests, 0);
-      told[at] = (told[at] ?? 0) + all;
+    const count = (at: number, event: LiveEvent): void => {
+      told[at] = (told[at] ?? 0) + sumOf([event]);
     };
     count(0, (await pages[0]?.next()) as LiveEvent);
     for (const at of [1, 2]) {
@@ -120,7 +125,7 @@ describe('GET /api/live', () => {
     later.close();
   });
 
-  it('drops the seconds of who does not read, and tells the others', async () => {
+  it('ends the stream of who does not read, who misses no second, and tells the others', async () => {
     const { recorder, port, server } = await start();
     const sockets: { writableLength: number }[] = [];
     server.on('connection', (socket) => sockets.push(socket));
@@ -128,6 +133,7 @@ describe('GET /api/live', () => {
     for (const model of names) recorder.add(exchange({ model }));
     const lazy = await watch(port);
     lazy.response.pause();
+    let told = 100;
     const eager = await watch(port);
     await eager.next();
     let most = 0;
@@ -135,6 +141,7 @@ describe('GET /api/live', () => {
     for (let at = 0; at < 12; at++) {
       for (let times = 0; times < 30; times++) {
         for (const model of names) recorder.add(exchange({ model }));
+        told += 100;
         const page = await watch(port);
         page.close();
       }
@@ -142,8 +149,13 @@ describe('GET /api/live', () => {
     }
     expect(most).toBeLessThan(2 * 1024 * 1024);
     await eager.next();
-    lazy.close();
-    eager.close();
+    // It reads all that was sent, and then that there is no more.
+    const events = [await lazy.next()];
+    for await (const event of lazy.rest) events.push(event);
+    expect(sumOf(events)).toBeLessThan(told);
+    const again = await watch(port);
+    expect(sumOf([await again.next()])).toBe(told);
+    for (const page of [again, eager]) page.close();
   }, 30_000);
 
   it('has 16 readers at most, and room again when one leaves', async () => {
