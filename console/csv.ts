@@ -30,6 +30,27 @@ export const usageCsv = ({ by, rows }: Pick<UsageReport, 'rows'> & { readonly by
     }),
   ]);
 
+/** A column of the table behind a plot. */
+export interface PlotColumn {
+  readonly label: string;
+  /** The name in full, where the label is cut. */
+  readonly name?: string;
+  /** One for each of the plot's times; null: nobody knows. */
+  readonly values: readonly (number | null)[];
+}
+
+export const nameIn = ({ label, name = label }: PlotColumn): string => name;
+
+/** @param times in seconds since the epoch */
+export const plotCsv = (title: string, times: readonly number[], columns: readonly PlotColumn[]) =>
+  csvOf([
+    [title.toLowerCase(), ...columns.map(nameIn)],
+    ...times.map((time, at) => [
+      new Date(time * 1000).toISOString(),
+      ...columns.map(({ values }) => values[at] ?? null),
+    ]),
+  ]);
+
 /** Rows as RFC 4180 wants them. */
 export const csvOf = (rows: readonly Row[]): string =>
   rows.map((row) => `${row.map(cellOf).join()}\r\n`).join('');

@@ -1,18 +1,15 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import { csvOf } from './csv.ts';
+import { nameIn, type PlotColumn, plotCsv } from './csv.ts';
 import { showOnAxis } from './numbers.ts';
 import { TableFrame } from './parts.tsx';
 import { stacked } from './usage-steps.ts';
-import { inUtc } from './words.ts';
+import { inUtc, plainText } from './words.ts';
 
 /** A line, or one of the layers of stacked bars. */
-export interface PlotSeries {
-  readonly label: string;
+export interface PlotSeries extends PlotColumn {
   /** A colour of style.css, from 1 to 6. */
   readonly colour: number;
-  /** One for each of the plot's times; null: nobody knows. */
-  readonly values: readonly (number | null)[];
 }
 
 interface PlotProps {
@@ -57,10 +54,10 @@ export function Plot(props: PlotProps) {
         </span>
       </figcaption>
       <ul class="legend">
-        {series.map(({ label, colour, values }) => (
-          <li key={label}>
-            <span class={`swatch c${colour}`} />
-            {label} <b>{shown(values[at], show)}</b>
+        {series.map((each) => (
+          <li key={nameIn(each)} title={plainText(nameIn(each))}>
+            <span class={`swatch c${each.colour}`} />
+            {each.label} <b>{shown(each.values[at], show)}</b>
           </li>
         ))}
       </ul>
@@ -89,14 +86,7 @@ function inWords({ title, series, show }: PlotProps): string {
 function Behind(props: PlotProps) {
   const { title, times, series, show, showTime, file, timeTitle = 'Time' } = props;
   const [open, setOpen] = useState(false);
-  const save = (): void => {
-    const head = [timeTitle.toLowerCase(), ...series.map(({ label }) => label)];
-    const rows = times.map((time, at) => [
-      isoOf(time),
-      ...series.map(({ values }) => values[at] ?? null),
-    ]);
-    saveFile(`${file}.csv`, csvOf([head, ...rows]));
-  };
+  const save = (): void => saveFile(`${file}.csv`, plotCsv(timeTitle, times, series));
   return (
     <details class="behind" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
@@ -112,9 +102,9 @@ function Behind(props: PlotProps) {
               <thead>
                 <tr>
                   <th scope="col">{timeTitle}</th>
-                  {series.map(({ label }) => (
-                    <th key={label} scope="col" class="number">
-                      {label}
+                  {series.map((each) => (
+                    <th key={nameIn(each)} scope="col" class="number">
+                      {each.label}
                     </th>
                   ))}
                 </tr>
@@ -152,9 +142,9 @@ function rowOf(
       <th scope="row" title={inUtc(isoOf(time))}>
         {showTime(time)}
       </th>
-      {series.map(({ label, values }) => (
-        <td key={label} class="number">
-          {shown(values[at], show)}
+      {series.map((each) => (
+        <td key={nameIn(each)} class="number">
+          {shown(each.values[at], show)}
         </td>
       ))}
     </tr>

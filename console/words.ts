@@ -49,3 +49,14 @@ export function plainText(text: string, longest = LONGEST): string {
   const characters = Array.from(flat.slice(0, 2 * longest + 2));
   return characters.length > longest ? `${characters.slice(0, longest - 1).join('')}…` : flat;
 }
+
+/** Characters of a label beside a plot. */
+const LONGEST_LABEL = 40;
+
+/** A stranger's name beside a plot. Two models often differ at their ends: the middle is cut. */
+export function labelOf(name: string): string {
+  const characters = Array.from(plainText(name, 1000));
+  if (characters.length <= LONGEST_LABEL) return characters.join('');
+  const half = LONGEST_LABEL / 2;
+  return `${characters.slice(0, half - 1).join('')}…${characters.slice(-half).join('')}`;
+}

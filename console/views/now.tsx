@@ -18,7 +18,7 @@ import { showCount, showMs, showRate, showShare, showUsd } from '../numbers.ts';
 import { Mark, Refused } from '../parts.tsx';
 import { Plot, type PlotSeries } from '../plot.tsx';
 import type { ViewProps } from '../session.tsx';
-import { countWords, inLocalTime, plainText } from '../words.ts';
+import { countWords, inLocalTime, labelOf } from '../words.ts';
 import { nameWords, Refusals, Shares } from './shares.tsx';
 
 /** What is going on: this moment, the last 15 minutes, and who was refused last. */
@@ -144,9 +144,11 @@ function Plots({ history, startedAt }: PlotsProps) {
   const draw = (lines: readonly Line[]) => {
     const picks = lines.map(({ pick }) => pick);
     const { times, values } = columnsOf(history, startedAt, picks);
-    const series = lines.map(
-      ({ label }, at): PlotSeries => ({ label, colour: at + 1, values: values[at] ?? [] }),
-    );
+    const series = lines.map(({ pick: _, ...names }, at) => ({
+      ...names,
+      colour: at + 1,
+      values: values[at] ?? [],
+    }));
     return { times, series, kind: 'lines', showTime, showTick, together: 'now' } as const;
   };
   const [requests, tokens] = splitLines(history, split);
@@ -220,8 +222,7 @@ const showTime = (seconds: number): string =>
 
 const showTick = (seconds: number): string => showTime(seconds).slice(0, 5);
 
-interface Line {
-  readonly label: string;
+interface Line extends Pick<PlotSeries, 'label' | 'name'> {
   readonly pick: BinValue;
 }
 
@@ -274,7 +275,8 @@ function linesOf(
   const sumOf = (bin: Bin, has: (name: string) => boolean): number =>
     Array.from(bin[split]).reduce((sum, [name, each]) => sum + (has(name) ? weigh(each) : 0), 0);
   const lines = names.map((name) => ({
-    label: plainText(nameWords(name), 40),
+    label: labelOf(nameWords(name)),
+    name: nameWords(name),
     pick: perSecond((bin) => sumOf(bin, (each) => each === name)),
   }));
   if (all.size <= names.length) return lines;

@@ -5,7 +5,7 @@ import { showCost, showCount, showShare, showTokens, showUsd } from '../numbers.
 import { Stranger, TableFrame } from '../parts.tsx';
 import { Plot, type PlotSeries, saveFile } from '../plot.tsx';
 import { monthsOf, type Step, sumsAt, timesOf, without } from '../usage-steps.ts';
-import { countWords, inLocalTime, inUtc, plainText } from '../words.ts';
+import { countWords, inLocalTime, inUtc, labelOf, plainText } from '../words.ts';
 import { NothingYet, nameWords } from './shares.tsx';
 
 /** What the sidecar answered to a choice of the view Usage. */
@@ -115,7 +115,7 @@ function Plots({ answers }: { answers: UsageAnswers }) {
     const parts = answers.parts.map(({ report }) => sumsAt(times, rowsOf(report)).map(pick));
     const others = without(all, parts);
     const named = answers.parts.map(({ name }, at) => ({
-      ...{ label: plainText(name, 40), colour: at + 1, values: parts[at] ?? [] },
+      ...{ label: labelOf(name), name, colour: at + 1, values: parts[at] ?? [] },
     }));
     if (parts.length > 0 && others.every((each) => each === 0)) return named;
     return [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { csvOf, usageCsv } from '../../console/csv.ts';
+import { csvOf, plotCsv, usageCsv } from '../../console/csv.ts';
 import {
   showCost,
   showMs,
@@ -16,6 +16,7 @@ import {
   timesOf,
   without,
 } from '../../console/usage-steps.ts';
+import { labelOf } from '../../console/words.ts';
 import { USAGE_COLUMNS } from '../../src/store/usage-database.ts';
 import type { UsageLine } from '../../src/usage/report.ts';
 
@@ -113,5 +114,34 @@ describe('numbers', () => {
     [showShare(0, 0), '0 %'],
   ])('%s is %s', (shown, wanted) => {
     expect(shown).toBe(wanted);
+  });
+});
+
+describe('a plot of models with long names', () => {
+  const names = ['20240620-v1:0', '20241022-v2:0'].map(
+    (end) => `bedrock/anthropic.claude-3-5-sonnet-${end}`,
+  );
+
+  it('has labels by which they can be told apart', () => {
+    const labels = names.map(labelOf);
+    expect(labels).toEqual([
+      'bedrock/anthropic.c…sonnet-20240620-v1:0',
+      'bedrock/anthropic.c…sonnet-20241022-v2:0',
+    ]);
+    expect(labelOf('x'.repeat(40))).toBe('x'.repeat(40));
+    expect(labelOf(`${'x'.repeat(200)}\u202e`)).toBe(`${'x'.repeat(19)}…${'x'.repeat(19)}�`);
+  });
+
+  it('has their names in full in its CSV', () => {
+    const columns = names.map((name, at) => ({ label: labelOf(name), name, values: [at, null] }));
+    const all = { label: 'all others', values: [3, 4] };
+    expect(plotCsv('Time', [0, 5], [...columns, all])).toBe(
+      [
+        `time,${names.join()},all others`,
+        '1970-01-01T00:00:00.000Z,0,1,3',
+        '1970-01-01T00:00:05.000Z,,,4',
+        '',
+      ].join('\r\n'),
+    );
   });
 });
