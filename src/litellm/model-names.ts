@@ -62,7 +62,10 @@ const DEEPEST = 32;
 
 /** Compares all that one request names with what its client may use. */
 export class ModelJudge {
-  /** Something named the model itself. */
+  /**
+   * The model itself was named, by a path, or as `model` at the top of a query or body: LiteLLM
+   * chooses one by itself where only another name has one, as for moderations.
+   */
   isNamed = false;
   readonly #mayUse: MayUseModel;
 
@@ -70,9 +73,14 @@ export class ModelJudge {
     this.#mayUse = mayUse;
   }
 
-  /** Judges the model itself. With commas LiteLLM asks each of several models. */
+  /** Judges the model itself. */
   model(name: string): ModelFault | undefined {
     if (name !== '') this.isNamed = true;
+    return this.#models(name);
+  }
+
+  /** With commas LiteLLM asks each of several models. */
+  #models(name: string): ModelFault | undefined {
     const names = name.includes(',') ? name.split(',').map((each) => each.trim()) : [name];
     const denied = names.find((each) => !this.#mayUse(each));
     return denied === undefined ? undefined : { model: denied };
@@ -85,7 +93,9 @@ export class ModelJudge {
     if (depth > DEEPEST) return { why: `"${name}" is nested too deeply` };
     switch (meaning) {
       case 'model':
-        if (typeof value === 'string') return this.model(value);
+        if (typeof value === 'string') {
+          return name === 'model' && depth === 0 ? this.model(value) : this.#models(value);
+        }
         if (name === 'target_model_names') return this.#each(name, value, depth);
         return { why: `"${name}" is no text` };
       case 'list':
@@ -103,8 +113,9 @@ export class ModelJudge {
     const base = bracket < 0 ? name : name.slice(0, bracket);
     const meaning = MEANINGS.get(base);
     if (meaning === undefined) return undefined;
+    if (name === 'model') return this.model(text);
     const isPlain = bracket < 0 || name === `${base}[]`;
-    if (isPlain && (meaning === 'model' || base === 'models')) return this.model(text);
+    if (isPlain && (meaning === 'model' || base === 'models')) return this.#models(text);
     return { why: `the field "${base}" may choose another model` };
   }
 

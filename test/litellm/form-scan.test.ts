@@ -73,6 +73,9 @@ describe('a form', () => {
       denied('evil'),
     ],
     ['with a list', form(field('model[]', 'evil')), denied('evil')],
+    ['with a list alone', form(field('model[]', 'whisper-1')), 'none'],
+    ['with models alone', form(field('models', 'whisper-1')), 'none'],
+    ['with a deployment alone', form(field('deployment_id', 'whisper-1')), 'none'],
     ['with several in one', form(field('model', 'whisper-1,evil')), denied('evil')],
     ['with a line in its model', form(field('model', 'whisper-1\r\n--X')), 'passes'],
     [
