@@ -41,7 +41,7 @@ export function fileClients(
   { clients: wanted, rest }: FileClientsCommand,
   now: number,
 ): Transition {
-  const [fault] = fileClientFaults(keyring, wanted);
+  const [fault] = fileClientFaults(keyring, wanted, rest);
   if (fault !== undefined) {
     return refuse(fault.code, `client ${fault.client} of the clients file: ${fault.message}`);
   }
@@ -108,16 +108,25 @@ interface Made {
   readonly events: readonly KeyringEvent[];
 }
 
-/** Everything that keeps these clients from being as the file has them. */
+/**
+ * Everything that keeps these clients from being as the file has them.
+ *
+ * @param rest names of others that stand in the file, too
+ */
 export function fileClientFaults(
   keyring: Keyring,
   wanted: readonly FileClient[],
+  rest?: ReadonlySet<string>,
 ): readonly FileClientFault[] {
   const holders = holdersOf(keyring);
+  const names = new Set(wanted.map(({ name }) => name));
+  const hasLeft = (holder: string): boolean =>
+    keyring.clients.get(holder)?.inFile === true && !names.has(holder) && !rest?.has(holder);
   return wanted.flatMap((each) => {
     const { name: client, digests } = each;
     const keys = digests.flatMap((digest) => {
-      const fault = keyFault(keyring, holders.get(digest) ?? client, client, digest);
+      const holder = holders.get(digest) ?? client;
+      const fault = endedFault(keyring, digest) ?? holderFault(holder, client, hasLeft);
       if (fault === undefined) holders.set(digest, client);
       return fault === undefined ? [] : [{ ...fault, client, digest }];
     });
@@ -138,22 +147,26 @@ function clientFault({ name, digests: { length } }: FileClient): Fault | undefin
   return { code: 'too_many_generations', message };
 }
 
-function keyFault(
-  { tombstones }: Keyring,
+function endedFault({ tombstones }: Keyring, digest: string): Fault | undefined {
+  const ended = tombstones.get(digest);
+  if (ended === undefined) return undefined;
+  const id = idOf(ended.client, ended.number);
+  return {
+    code: 'key_is_tombstone',
+    message: `this key was ${id}, and is ${ended.state} for good`,
+  };
+}
+
+/** @param hasLeft whether a client that the file ruled stands there no more */
+function holderFault(
   holder: string,
   client: string,
-  digest: string,
+  hasLeft: (holder: string) => boolean,
 ): Fault | undefined {
-  const ended = tombstones.get(digest);
-  if (ended !== undefined) {
-    const id = idOf(ended.client, ended.number);
-    return {
-      code: 'key_is_tombstone',
-      message: `this key was ${id}, and is ${ended.state} for good`,
-    };
-  }
   if (holder === client) return undefined;
-  return { code: 'key_of_another_client', message: `this key is one of ${holder}` };
+  const advice = `a key does not move to another name, give ${client} a new one`;
+  const more = hasLeft(holder) ? `, which stands in the file no more: ${advice}` : '';
+  return { code: 'key_of_another_client', message: `this key is one of ${holder}${more}` };
 }
 
 /** Whose each key is that is valid, or about to be. */

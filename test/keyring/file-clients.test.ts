@@ -154,6 +154,23 @@ it('all faults are told, and nothing is carried out', () => {
   expect(story.keyring).toBe(keyring);
 });
 
+it('a key does not move to another name: that is told where its client left the file', () => {
+  const story = createMaster();
+  read(story, inFile('ci', ['c1']), inFile('dev', ['d1']));
+  const told = (clients: readonly FileClient[], rest?: ReadonlySet<string>) =>
+    fileClientFaults(story.keyring, clients, rest).map(({ message }) => message);
+  const [renamed, dev] = [inFile('ci2', ['c1']), inFile('dev', ['d1'])];
+  const gone =
+    'this key is one of ci, which stands in the file no more: a key does not move to another ' +
+    'name, give ci2 a new one';
+  expect(told([renamed, dev])).toEqual([gone]);
+  expect(told([renamed], new Set(['ci', 'dev']))).toEqual(['this key is one of ci']);
+  expect(told([renamed, dev, inFile('ci', ['c2'])])).toEqual(['this key is one of ci']);
+  story.add('cmd');
+  story.rotate('cmd', 'k1');
+  expect(told([inFile('ci2', ['k1'])])).toEqual(['this key is one of cmd']);
+});
+
 it.each<[string, Partial<Client>]>([
   ['is disabled', { disabled: true }],
   ['is removed', { removed: true }],
