@@ -18,6 +18,7 @@ import type * as z from 'zod';
 import { isClientName, MASTER } from '../client-name.ts';
 import { type FileClient, SCOPES, type Scope } from '../keyring/keyring.ts';
 import { nearest } from '../text/nearest.ts';
+import { createPlaces } from '../text/place.ts';
 import { oneLine, redact } from '../text/safe.ts';
 import { CLIENT_MEMBERS, membersAt } from './clients-file.ts';
 
@@ -113,6 +114,9 @@ const HEAD = new RegExp(
 /** A line that is neither blank nor a comment: how deep it stands, and how it begins. */
 const CONTENT = /^( *)([^\s#])/gm;
 
+/** Behind these a line begins for a regular expression, and none for YAML: a comment goes on. */
+const NO_LINE_OF_YAML = /[\u2028\u2029]|\r(?!\n)/;
+
 /**
  * Where the lines of each client begin and end. A block mapping's next key stands as deep as its
  * first one, and whatever belongs to a value stands deeper (YAML 1.2.2, §8.2.2). Undefined: the
@@ -120,7 +124,7 @@ const CONTENT = /^( *)([^\s#])/gm;
  */
 function partsOf(text: string): (readonly [start: number, end: number])[] | undefined {
   const head = HEAD.exec(text)?.[0];
-  if (head === undefined) return undefined;
+  if (head === undefined || NO_LINE_OF_YAML.test(text)) return undefined;
   const starts: number[] = [];
   let depth = 0;
   CONTENT.lastIndex = head.length;
@@ -155,21 +159,17 @@ function toText(
     }
   }
   slips.sort((one, other) => one.offset - other.offset);
+  const placeOf = createPlaces(text);
   return {
     clients,
-    mistakes: slips.map(({ offset, message }) => mistakeAt(text, offset, message)),
+    mistakes: slips.map(({ offset, message }) => ({ ...placeOf(offset), message })),
   };
 }
 
-/** A mistake at a place of a text. */
-export function mistakeAt(text: string, offset: number, message: string): ClientsFileMistake {
-  const before = text.slice(0, offset);
-  const start = before.lastIndexOf('\n') + 1;
-  return { line: before.split('\n').length, column: offset - start + 1, message };
-}
-
 const OPTIONS: ParseOptions & DocumentOptions & SchemaOptions = {
-  ...{ version: '1.2', stringKeys: true, strict: true, uniqueKeys: true },
+  ...{ version: '1.2', stringKeys: true, strict: true },
+  // The parser compares each name with all before it; `brokenIn` does that by a set.
+  uniqueKeys: false,
   // Silent, it would say nothing of a second document either.
   ...{ logLevel: 'error', prettyErrors: false },
   // One for all pieces: to make one takes as long as to read a client.
@@ -199,8 +199,10 @@ function brokenIn(document: Document.Parsed): Slip[] {
   const [first] = [...document.errors, ...document.warnings];
   if (first !== undefined) {
     const { code, message, pos } = first;
+    // Behind a colon the parser repeats what stands there, which may be a key in the wrong place.
+    const [plain = ''] = message.split(/(?<=\w): /, 1);
+    const words = /call stack/.test(message) ? TOO_DEEP : oneLine(redact(plain), 120);
     // What comes behind is mostly said of the same fault.
-    const words = /call stack/.test(message) ? TOO_DEEP : oneLine(redact(message), 120);
     return [{ offset: pos[0], message: YAML_FAULTS[code] ?? `this is no YAML: ${words}` }];
   }
   const slips: Slip[] = [];
@@ -208,6 +210,14 @@ function brokenIn(document: Document.Parsed): Slip[] {
     Alias: (_key, { range }) => {
       const message = 'an alias stands for what is written elsewhere: write it out here';
       slips.push({ offset: range?.[0] ?? 0, message });
+    },
+    Map(_key, { items }) {
+      const names = new Set<string>();
+      for (const { key } of items) {
+        const name = nameIn(key);
+        if (names.has(name)) slips.push({ offset: offsetOf(key), message: TWICE });
+        names.add(name);
+      }
     },
   });
   return slips;
@@ -219,10 +229,11 @@ const TOO_DEEP = 'it is nested too deeply';
 /** What the parser would say in many words, or by repeating what stands there. */
 const YAML_FAULTS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: 'there is a tab: only spaces indent YAML',
-  DUPLICATE_KEY: TWICE,
   BAD_ALIAS: 'an alias stands for what is written elsewhere: write it out here',
   MULTIPLE_DOCS: 'a second document begins here: the file holds one',
   NON_STRING_KEY: 'a name must be a text',
+  BAD_DIRECTIVE: 'no directive is read: leave it out',
+  BAD_DQ_ESCAPE: 'this is no escape sequence of YAML: write a backslash twice',
   TAG_RESOLVE_FAILED: 'this tag is not known: leave it out',
 };
 
@@ -337,10 +348,10 @@ function nameFaults(name: string): string[] {
 }
 
 /** Of issues with one value the first alone: a text that is no list has too many items, too. */
-const firstOfEach = (issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] =>
-  issues.filter(
-    ({ path }, at) => issues.findIndex((each) => each.path.join() === path.join()) === at,
-  );
+function firstOfEach(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const seen = new Set<string>();
+  return issues.filter(({ path }) => seen.size < seen.add(path.join()).size);
+}
 
 /** What one issue of zod says to people, and where. */
 function slipsOf(issue: z.core.$ZodIssue, value: unknown, client: string, offset: number): Slip[] {
@@ -351,12 +362,10 @@ function slipsOf(issue: z.core.$ZodIssue, value: unknown, client: string, offset
   const where = words.join('.').replaceAll('.[', '[');
   if (issue.code !== 'unrecognized_keys') return [{ offset: at, message: `${where} ${message}` }];
   const known = membersAt(path);
+  const places = new Map((isMap(place) ? place.items : []).map(({ key }) => [nameIn(key), key]));
   return issue.keys.map((name) => {
-    const pair = isMap(place)
-      ? place.items.find(({ key }) => isScalar(key) && key.value === name)
-      : undefined;
     const message = `${where}: ${unknownName(name, known)}`;
-    return { offset: offsetOf(pair?.key) || at, message };
+    return { offset: offsetOf(places.get(name)) || at, message };
   });
 }
 

@@ -6,12 +6,12 @@ import { keyTextFault } from '../config/kinds.ts';
 import { readText } from '../config/text-file.ts';
 import { checkDeclaredKey, digestOf, showDigest } from '../keyring/key.ts';
 import type { FileClient } from '../keyring/keyring.ts';
+import { createPlaces } from '../text/place.ts';
 import { createWatch, type Watch, type WatchOptions } from '../watch.ts';
 import { readDigest } from './clients-file.ts';
 import {
   type ClientsFileMistake,
   createClientsReader,
-  mistakeAt,
   type WrittenClient,
 } from './clients-text.ts';
 
@@ -53,18 +53,27 @@ export function openClientsFile(path: string) {
       const mark = hash('sha256', [text, ...keys.marks].join('\0'), 'base64url');
       const mistakes = [...written.mistakes, ...keys.mistakes];
       if (mistakes.length > 0) return faulty(mistakes, mark);
-      const mistake: ClientsReading['mistake'] = (name, digest, message) => {
-        const { offset = 0 } = written.clients.find((each) => each.name === name) ?? {};
-        const at = digest === undefined ? -1 : placeOf(text.slice(offset), digest);
-        return mistakeAt(text, offset + Math.max(at, 0), `${name}: ${message}`);
-      };
-      return { clients: keys.clients, mistakes, mistake, mark };
+      return { clients: keys.clients, mistakes, mistake: mistakeIn(text, written.clients), mark };
     },
   };
 }
 
+/** Makes mistakes in the clients of a text, each of which is only looked for among its own lines. */
+function mistakeIn(text: string, clients: readonly WrittenClient[]): ClientsReading['mistake'] {
+  const placeOf = createPlaces(text);
+  let lines: ReadonlyMap<string, readonly [start: number, end: number | undefined]> | undefined;
+  return (name, digest, message) => {
+    lines ??= new Map(
+      clients.map(({ name: each, offset }, at) => [each, [offset, clients[at + 1]?.offset]]),
+    );
+    const [start, end] = lines.get(name) ?? [0, 0];
+    const at = digest === undefined ? -1 : offsetIn(text.slice(start, end), digest);
+    return { ...placeOf(start + Math.max(at, 0)), message: `${name}: ${message}` };
+  };
+}
+
 /** Where a digest stands in a text, in either of its forms; below 0: in a file with keys. */
-const placeOf = (text: string, digest: string): number =>
+const offsetIn = (text: string, digest: string): number =>
   text.search(new RegExp(`sha256:(?:${showDigest(digest).slice(7)}|${digest})`, 'i'));
 
 function faulty(mistakes: readonly ClientsFileMistake[], mark: string): ClientsReading {
@@ -82,6 +91,7 @@ async function readKeyFiles(path: string, text: string, written: readonly Writte
     files: [] as string[],
     marks: [] as string[],
   };
+  const placeOf = createPlaces(text);
   for (const client of written) {
     if (client.keysFile === undefined) {
       found.clients.push(client);
@@ -96,7 +106,8 @@ async function readKeyFiles(path: string, text: string, written: readonly Writte
     found.clients.push({ ...client, digests });
     const isAbsent = 'fault' in file && file.kind === 'missing';
     for (const fault of faults) {
-      const mistake = mistakeAt(text, client.offset, `${client.name}.keys_file: ${fault}`);
+      const message = `${client.name}.keys_file: ${fault}`;
+      const mistake = { ...placeOf(client.offset), message };
       found.mistakes.push(isAbsent ? { ...mistake, isAbsentKeysFile: true } : mistake);
     }
   }

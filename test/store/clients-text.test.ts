@@ -1,3 +1,5 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -223,6 +225,41 @@ describe('a mistake in it', () => {
     expect((await mistakesOf(texts[0] ?? ''))[0]).toContain('make a new one');
   });
 
+  it('repeats nothing of what is no YAML, which may be a secret of any form', async () => {
+    const secret = 'SEKRET-tok_9f8e7d6c5b';
+    const texts = [
+      `clients:\n  ci:\n    keys: |${secret}\n      x\n`,
+      `clients:\n  ci:\n    keys: "\\U${secret}"\n`,
+      `clients:\n  ci:\n    keys: %${secret}\n`,
+      `clients:\n  ci:\n    keys: "${secret}\n`,
+      `clients:\n  ci:\n    keys: ${secret}: ${secret}\n`,
+      `clients:\n  ci:\n    keys: [x] ${secret}\n`,
+      `clients:\n  ci:\n    keys: !<${secret}> [x]\n`,
+      `%${secret} x\n---\nclients: {}\n`,
+      `%YAML ${secret}\n---\nclients: {}\n`,
+    ];
+    const told = await Promise.all(texts.map(mistakesOf));
+    expect(told.map((each) => each.length)).toEqual(texts.map(() => 1));
+    expect(told.flat().join('\n')).not.toContain('SEKRET');
+    expect(told[0]).toEqual([
+      '3:12 this is no YAML: Block scalar header includes extra characters',
+    ]);
+  });
+
+  it('is each of 30,000, and holds up nobody for long', { timeout: 60_000 }, async () => {
+    const names = Array.from({ length: 30_000 }, (_, at) => `c${at}`);
+    const text = `clients:\n${names.map((name) => `  ${name}: {}\n`).join('')}`;
+    const turns = monitorEventLoopDelay({ resolution: 1 });
+    turns.enable();
+    const { mistakes } = await read(text);
+    await setTimeout(2);
+    turns.disable();
+    expect(mistakes).toHaveLength(names.length);
+    expect(mistakes.at(-1)).toEqual({ line: 30_001, column: 3, message: 'c29999 has no keys' });
+    // All lines before each of them took 11 s.
+    expect(turns.max / 1e6).toBeLessThan(5000);
+  });
+
   it('is an alias, which could make a little text a very large one', async () => {
     const levels = Array.from({ length: 9 }, (_, at) => {
       const before = at === 0 ? 'lol' : `*a${at - 1}`;
@@ -240,6 +277,15 @@ describe('a mistake in it', () => {
       expect.stringMatching(/nested too deeply|this is no YAML/),
     ]);
   });
+});
+
+it.each([['\u2028'], ['\u2029'], ['\r']])('a comment goes on behind %j', async (mark) => {
+  const hidden = `  hidden: {keys: ["${OTHER}"], scopes: [full]}`;
+  const text = `clients:\n  ci: # a job${mark}${hidden}\n    keys: [${KEY}]\n`;
+  for (const each of [text, `clients:\n  ci: {keys: [${KEY}]}\n  # a job${mark}${hidden}\n`]) {
+    const { clients, mistakes } = await read(each);
+    expect([clients.map(({ name }) => name), mistakes]).toEqual([['ci'], []]);
+  }
 });
 
 describe('a file that is read again', () => {
@@ -271,6 +317,8 @@ const line = fc.constantFrom(
     `      - ${KEY}`,
     '',
     '# a comment',
+    `# a comment\u2028  hid: {keys: [${OTHER}]}`,
+    `  # a comment\r  den: {keys: [${OTHER}]}`,
   ],
   ...[
     `    keys: [${OTHER}]`,

@@ -64,3 +64,24 @@ it('a byte order mark is no part of it', async () => {
   const { clients, mistakes } = await openClientsFile(path).read();
   expect([clients.length, mistakes]).toEqual([1, []]);
 });
+
+it('a mistake in a client stands in its lines, at its key where that is written there', async () => {
+  const path = join(folder(), 'clients.yaml');
+  const [one, two] = [generateKey(), generateKey()];
+  await writeFile(path, `clients:\n${entry('ci', one)}${entry('dev', two)}  by: {keys_file: k}\n`);
+  await writeFile(join(folder(), 'k'), one);
+  const { mistake } = await openClientsFile(path).read();
+  const at = (name: string, key?: string) => {
+    const { line, column } = mistake(name, key && digestOf(key), 'no');
+    return `${line}:${column}`;
+  };
+  expect([
+    at('ci', one),
+    at('ci', two),
+    at('dev', two),
+    at('dev'),
+    at('by', one),
+    at('by'),
+  ]).toEqual([...['2:16', '2:3', '3:17', '3:3', '4:3', '4:3']]);
+  expect(mistake('dev', digestOf(two), 'no').message).toBe('dev: no');
+});
