@@ -58,7 +58,7 @@ export function openClientsFile(path: string) {
   };
 }
 
-/** Makes mistakes in the clients of a text, each of which is only looked for among its own lines. */
+/** Makes mistakes in the clients of a text: each is looked for among its own lines alone. */
 function mistakeIn(text: string, clients: readonly WrittenClient[]): ClientsReading['mistake'] {
   const placeOf = createPlaces(text);
   let lines: ReadonlyMap<string, readonly [start: number, end: number | undefined]> | undefined;
