@@ -26,10 +26,10 @@ const ended = {
     tokens: { input: 900, output: 120, cached: 0, cacheWrite: 0, reasoning: 0 },
     costUsd: 0.0021,
   },
-  usageFault: undefined,
+  ...{ usageFault: undefined, unsaid: false, responseBytes: 4000, chunks: 0 },
 };
 for (const { client } of keys) {
-  totals.addToday({ client, ...ended } as UsageEvent);
+  totals.addToday({ client, ...ended } as unknown as UsageEvent);
 }
 
 /** As many fields as LiteLLM's answers have, by names of its lengths. */
@@ -43,7 +43,7 @@ function measure(dialect: Dialect, stamps: boolean): number {
     const lease = limiter.enter(keys[at % CLIENTS] as unknown as KnownKey, dialect, true);
     if (lease === undefined || isRefusal(lease)) throw new Error('it was refused');
     if (stamps) lease.stamp(heads[at] ?? [], dialect, undefined);
-    lease.end(ended);
+    lease.end(ended, 3000);
   }
   return Number(process.hrtime.bigint() - from) / REQUESTS;
 }
@@ -62,7 +62,7 @@ globalThis.gc?.();
 const before = process.memoryUsage().heapUsed;
 for (const key of many) {
   const lease = limiter.enter(key as unknown as KnownKey, 'openai', true);
-  if (lease !== undefined && !isRefusal(lease)) lease.end(ended);
+  if (lease !== undefined && !isRefusal(lease)) lease.end(ended, 3000);
 }
 globalThis.gc?.();
 const bytes = (process.memoryUsage().heapUsed - before) / many.length;

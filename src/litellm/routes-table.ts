@@ -13,9 +13,10 @@ export type KeyPlace = 'bearer' | 'google' | 'basic' | 'beside';
 
 /**
  * Whether a POST to a route, or its WebSocket, is answered with a usage: `always`, where an answer
- * without is worth a note, `maybe`, as it depends on model, provider or settings, or `never`.
+ * without is worth a note, `maybe`, as it depends on model, provider or settings, `unsaid`, where
+ * models are used that it says nothing of, or `never`.
  */
-export type SaysUsage = 'always' | 'maybe' | 'never';
+export type SaysUsage = 'always' | 'maybe' | 'unsaid' | 'never';
 
 /**
  * Where a request names its model: in its `body` (which may be a form), in its `path` (and perhaps

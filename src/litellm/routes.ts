@@ -139,6 +139,9 @@ const MAY_SAY_USAGE: ReadonlySet<string> = new Set([
   ...['interactions', 'realtime', 'images', 'videos', 'audio', 'moderations', 'rerank', 'ocr'],
   ...['decisions', 'search'],
 ]);
+/** Groups that have models work later, or elsewhere; of the assistants' those that run one. */
+const USES_UNSAID: ReadonlySet<string> = new Set(['batches', 'fine_tuning', 'a2a']);
+const RUNS = /\/runs$/;
 /** They count what a request would use, or end one. */
 const USES_NOTHING = /(?:count_tokens|:countTokens|\/input_tokens|\/cancel)$/;
 
@@ -283,5 +286,6 @@ function saysUsageOf(kind: RouteClass, group: string, template: string): SaysUsa
   if (kind === 'passthrough') return 'maybe';
   if (kind !== 'inference' || USES_NOTHING.test(template)) return 'never';
   if (SAY_USAGE.has(group)) return 'always';
-  return MAY_SAY_USAGE.has(group) ? 'maybe' : 'never';
+  if (MAY_SAY_USAGE.has(group)) return 'maybe';
+  return USES_UNSAID.has(group) || RUNS.test(template) ? 'unsaid' : 'never';
 }

@@ -1,8 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { WatchedClock } from '../clock.ts';
+import type { Refusal } from '../refusal.ts';
 import type { Connection, Connections } from './connections.ts';
 import type { UpstreamErrorKind } from './record.ts';
+import { refusals } from './refuse.ts';
+import type { Upload } from './upload.ts';
 
 /** What it means for a request that it could not be sent, or was not answered. */
 type UpstreamFailure =
@@ -45,6 +48,23 @@ const isProtocolError = (code: string): boolean =>
   code === 'UND_ERR_HEADERS_OVERFLOW' ||
   code.startsWith('ERR_INVALID_') ||
   code.startsWith('ERR_HTTP_');
+
+/** Why a request without an answer has had its time; undefined: there is time left. */
+export function overdue(
+  now: number,
+  attempt: Attempt | undefined,
+  upload: Upload | undefined,
+  limits: { readonly answerTimeoutMs: number; readonly uploadIdleMs: number },
+): Refusal | undefined {
+  const { answerTimeoutMs, uploadIdleMs } = limits;
+  if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
+    return refusals.uploadStalled();
+  }
+  const sentAt = attempt?.sentAt ?? -1;
+  if (answerTimeoutMs === 0 || sentAt < 0) return undefined;
+  const isLate = now - Math.max(sentAt, upload?.lastAt ?? 0) > answerTimeoutMs;
+  return isLate ? refusals.answerLate() : undefined;
+}
 
 /** Who hears what comes of an attempt: the exchange, or whoever listens in front of it. */
 export interface AttemptOwner {

@@ -5,7 +5,7 @@ import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { Refusal, RefusalCode } from '../refusal.ts';
 import { soon } from '../turns.ts';
 import { writeAnswerHead } from './answer-head.ts';
-import { Attempt, type AttemptOwner, readFailure } from './attempt.ts';
+import { Attempt, type AttemptOwner, overdue, readFailure } from './attempt.ts';
 import { breakOff, discardOrClose, whenClosed } from './client-connection.ts';
 import type { Cors } from './cors.ts';
 import type { Decision } from './decide.ts';
@@ -26,7 +26,7 @@ import {
   tellFirstAnswer,
 } from './record.ts';
 import { refusals, refuseRequest } from './refuse.ts';
-import { createTap, saysUsage, type Tap, type TapOwner } from './tap.ts';
+import { createTap, saysUsage, type Tap, type TapOwner, usesUntold } from './tap.ts';
 import type { Upload } from './upload.ts';
 import { type KeyTrier, KeyTry, provesKey, type UpstreamKey } from './upstream-keys.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
@@ -85,6 +85,7 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
   model = '';
   usage: Usage | undefined;
   usageFault: UsageFault | undefined;
+  unsaid = false;
   firstChunkMs = -1;
   lastChunkMs = -1;
   chunks = 0;
@@ -319,23 +320,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
 
   tick(now: number): void {
     if (this.firstByteMs >= 0) return;
-    const reason = this.#overdue(now);
+    const reason = overdue(now, this.#attempt, this.#admitted.upload, this.#context);
     if (reason === undefined) return;
     if (reason.code === 'upstream_timeout') this.#context.events.onUpstreamError('timeout');
     this.abandon(reason);
-  }
-
-  /** Why a request without an answer has had its time; undefined: there is time left. */
-  #overdue(now: number): Refusal | undefined {
-    const { answerTimeoutMs, uploadIdleMs } = this.#context;
-    const { upload } = this.#admitted;
-    if (uploadIdleMs > 0 && upload?.waitsForClient && now - upload.lastAt > uploadIdleMs) {
-      return refusals.uploadStalled();
-    }
-    const sentAt = this.#attempt?.sentAt ?? -1;
-    if (answerTimeoutMs === 0 || sentAt < 0) return undefined;
-    const isLate = now - Math.max(sentAt, upload?.lastAt ?? 0) > answerTimeoutMs;
-    return isLate ? refusals.answerLate() : undefined;
   }
 
   /** Gives up on LiteLLM; the client is told when undici has let go. */
@@ -381,7 +369,10 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     }
     // LiteLLM has it, and may have used some by now.
     const isUnanswered = !response.headersSent && (this.#attempt?.sentAt ?? -1) >= 0;
-    if (isUnanswered && saysUsage(decision.route, method) === 'always') this.usageFault = 'cut';
+    const says = saysUsage(decision.route, method);
+    if (isUnanswered && says === 'always') this.usageFault = 'cut';
+    const { refusal } = this;
+    this.unsaid = usesUntold(says, { isUnanswered, refusal, status: this.#status });
     // Tokens cost money, and nobody reads them any more.
     this.#attempt?.cancel(new Error('the client left'));
     this.#waitsIn?.leave(this);
@@ -389,12 +380,17 @@ export class Exchange implements Live, Waiter, AttemptOwner, KeyTrier, TapOwner,
     else this.#tap.end(this.#answered, this, () => this.#finish(durationMs));
   }
 
+  get #status(): number {
+    const { headersSent, statusCode } = this.#admitted.response;
+    return headersSent ? statusCode : 0;
+  }
+
   #finish(durationMs: number): void {
-    const { response, upload, caller, lease } = this.#admitted;
+    const { upload, caller, lease } = this.#admitted;
     this.#unregister();
-    const status = response.headersSent ? response.statusCode : 0;
-    const seen = { status, durationMs, requestBytes: upload?.bytes ?? 0 };
+    const requestBytes = upload?.bytes ?? 0;
+    const seen = { status: this.#status, durationMs, requestBytes };
     this.#context.events.onExchangeEnd(recordOf(caller, this, seen));
-    lease?.end(this);
+    lease?.end(this, requestBytes);
   }
 }

@@ -5,8 +5,13 @@ import type { LimitName } from '../refusal.ts';
 interface Budget {
   /** Of one request, by the client's own last ones; NaN: none of them said what it used. */
   mean: number;
-  /** Requests of `day` that used something and did not say how much. */
+  /**
+   * What requests of `day` are taken to have used that did not say it. An amount, and no number of
+   * requests: else a client could make it smaller afterwards, by many small ones.
+   */
   unsaid: number;
+  /** How many those are. */
+  silent: number;
   /** The day (UTC) that `unsaid` is of, in milliseconds since the epoch. */
   day: number;
 }
@@ -21,6 +26,8 @@ export interface Meter {
   spending: number;
   readonly tokens: Budget;
   readonly usd: Budget;
+  /** The same mean of those that said both: dollars by tokens is the price of a token. */
+  readonly priced: { tokens: number; usd: number };
   /** Requests that were let in, by minutes that each begin with a request, for those who look. */
   readonly minutes: { startedAt: number; current: number; before: number };
 }
@@ -29,6 +36,15 @@ export interface Meter {
 export interface SpentToday {
   readonly tokens: number;
   readonly costUsd: number;
+}
+
+/** What there is to see of a request that may have used something, and did not say what. */
+interface Silent {
+  /** Of its body; of a WebSocket what went up. */
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  /** Events of a stream; 0: none were counted. */
+  readonly chunks: number;
 }
 
 /** A day (UTC) and what the client used of it. `day` is its begin, in ms since the epoch. */
@@ -54,7 +70,10 @@ const UNKNOWN_SHARE = 1 / 16;
 /** How much of the mean each request makes: a change shows after about as many. */
 const WEIGHT = 1 / 8;
 
-const newBudget = (): Budget => ({ mean: Number.NaN, unsaid: 0, day: 0 });
+/** Bytes of English text that make a token; of any other text, and of JSON, fewer do. */
+const TOKEN_BYTES = 4;
+
+const newBudget = (): Budget => ({ mean: Number.NaN, unsaid: 0, silent: 0, day: 0 });
 
 export const newMeter = (): Meter => ({
   fullAt: Number.NEGATIVE_INFINITY,
@@ -62,6 +81,7 @@ export const newMeter = (): Meter => ({
   spending: 0,
   tokens: newBudget(),
   usd: newBudget(),
+  priced: { tokens: 0, usd: 0 },
   minutes: { startedAt: Number.NEGATIVE_INFINITY, current: 0, before: 0 },
 });
 
@@ -109,17 +129,21 @@ function standingOf(
 ): 'spent' | 'reserved' | undefined {
   if (cap === undefined) return undefined;
   const each = estimateOf(budget, cap);
-  const gone = used + unsaidOf(budget, day) * each;
+  const gone = used + unsaidOf(budget, day);
   if (gone >= cap) return 'spent';
   return spending > 0 && gone + (spending + 1) * each > cap ? 'reserved' : undefined;
 }
 
-const estimateOf = ({ mean }: Budget, cap: number): number =>
+/** Of one request; where there is no budget, there is nothing of which it could be a share. */
+const estimateOf = ({ mean }: Budget, cap = 0): number =>
   Number.isNaN(mean) ? cap * UNKNOWN_SHARE : mean;
 
-/** Those of a day: what was unsaid yesterday counts no more. */
-export const unsaidOf = (budget: Budget, day: number): number =>
-  budget.day === day ? budget.unsaid : 0;
+/** That of a day: what was unsaid yesterday counts no more. */
+const unsaidOf = (budget: Budget, day: number): number => (budget.day === day ? budget.unsaid : 0);
+
+/** Requests of a day that did not say what they used. */
+export const silentOf = (budget: Budget, day: number): number =>
+  budget.day === day ? budget.silent : 0;
 
 /** What is kept back of a budget: for requests in flight, and for those that did not say. */
 export const reservedOf = (
@@ -127,10 +151,7 @@ export const reservedOf = (
   cap: number | undefined,
   spending: number,
   day: number,
-): number => {
-  const each = cap === undefined && Number.isNaN(budget.mean) ? 0 : estimateOf(budget, cap ?? 0);
-  return (spending + unsaidOf(budget, day)) * each;
-};
+): number => spending * estimateOf(budget, cap) + unsaidOf(budget, day);
 
 /** Counts a request that was let in. One beyond the bucket, which is only recorded, empties it. */
 export function noteBegin(
@@ -159,15 +180,51 @@ export function noteEnd(meter: Meter, spends: boolean): void {
   if (spends) meter.spending -= 1;
 }
 
-/** Learns what one request used. */
-export function learn(budget: Budget, used: number): void {
-  const { mean } = budget;
-  budget.mean = Number.isNaN(mean) ? used : mean + (used - mean) * WEIGHT;
+const meanWith = (mean: number, latest: number): number => mean + (latest - mean) * WEIGHT;
+
+const learn = (budget: Budget, used: number): void => {
+  budget.mean = Number.isNaN(budget.mean) ? used : meanWith(budget.mean, used);
+};
+
+/** Learns what one request used; what has no price counts as none. */
+export function noteSaid(meter: Meter, tokens: number, costUsd: number | undefined): void {
+  learn(meter.tokens, tokens);
+  learn(meter.usd, costUsd ?? 0);
+  if (tokens === 0 || costUsd === undefined) return;
+  const { priced } = meter;
+  const isFirst = priced.tokens === 0;
+  priced.tokens = isFirst ? tokens : meanWith(priced.tokens, tokens);
+  priced.usd = isFirst ? costUsd : meanWith(priced.usd, costUsd);
 }
 
-/** Counts one that used something and did not say how much. */
-export function noteUnsaid(budget: Budget, day: number): void {
-  budget.unsaid = unsaidOf(budget, day) + 1;
+/**
+ * Counts a request that may have used something and did not say how much: as what went over the
+ * wire would make it, and at least as a mean one.
+ *
+ * @param costUsd its price, where that alone is known
+ */
+export function noteUnsaid(
+  meter: Meter,
+  { tokensPerDay, usdPerDay }: Pick<ClientLimits, 'tokensPerDay' | 'usdPerDay'>,
+  { requestBytes, responseBytes, chunks }: Silent,
+  costUsd: number | undefined,
+  day: number,
+): void {
+  const { tokens, usd, priced } = meter;
+  const read = requestBytes / TOKEN_BYTES;
+  const seen = read + (chunks > 0 ? chunks : responseBytes / TOKEN_BYTES);
+  const used = Math.max(estimateOf(tokens, tokensPerDay), seen);
+  keepBack(tokens, used, day);
+  if (costUsd !== undefined) learn(usd, costUsd);
+  else {
+    const price = priced.tokens === 0 ? 0 : priced.usd / priced.tokens;
+    keepBack(usd, Math.max(estimateOf(usd, usdPerDay), used * price), day);
+  }
+}
+
+function keepBack(budget: Budget, amount: number, day: number): void {
+  budget.unsaid = unsaidOf(budget, day) + amount;
+  budget.silent = silentOf(budget, day) + 1;
   budget.day = day;
 }
 

@@ -16,20 +16,20 @@ import {
 } from './limit-fields.ts';
 import {
   bucketOf,
-  learn,
   type Meter,
   newMeter,
   noteBegin,
   noteEnd,
+  noteSaid,
   noteUnsaid,
   type Reached,
   reachedBy,
   requestsLastMinute,
   reservedOf,
   type SpentToday,
-  unsaidOf,
+  silentOf,
 } from './limit-meter.ts';
-import type { ExchangeRecord } from './record.ts';
+import type { ExchangeEnd } from './record.ts';
 
 interface LimitsOptions {
   /** Milliseconds since the epoch, on the clock by which usage is counted. */
@@ -51,7 +51,13 @@ export interface Lease {
    */
   stamp(fields: string[], dialect: Dialect, reader: string | undefined): void;
   /** To be called once, after what was used is counted. */
-  end(ended: Pick<ExchangeRecord, 'usage' | 'usageFault'>): void;
+  end(ended: EndedRequest, requestBytes: number): void;
+}
+
+/** What a lease has to know of its request, which is over. */
+interface EndedRequest extends Pick<ExchangeEnd, 'usage' | 'responseBytes' | 'chunks'> {
+  /** It may have used something that nobody said. */
+  readonly unsaid: boolean;
 }
 
 /** The limits of all clients, each with a meter of its own. */
@@ -163,7 +169,7 @@ class LimitedClient {
   #leaseOf(spends: boolean): Lease {
     return {
       stamp: (fields, dialect, reader) => this.#stamp(fields, dialect, reader),
-      end: (ended) => this.#end(spends, ended),
+      end: (ended, requestBytes) => this.#end(spends, ended, requestBytes),
     };
   }
 
@@ -180,20 +186,17 @@ class LimitedClient {
     return spends ? this.#spending : this.#reading;
   }
 
-  #end(spends: boolean, { usage, usageFault }: Parameters<Lease['end']>[0]): void {
+  #end(spends: boolean, ended: EndedRequest, requestBytes: number): void {
     noteEnd(this.meter, spends);
     if (!spends) return;
-    const { tokens, usd } = this.meter;
-    if (usageFault !== undefined) {
+    const { usage, unsaid, responseBytes, chunks } = ended;
+    if (unsaid) {
+      const seen = { requestBytes, responseBytes, chunks };
       const day = dayOf(this.#options.now());
-      noteUnsaid(tokens, day);
-      // Beside a fault there may be a price without tokens.
-      if (usage?.costUsd === undefined) noteUnsaid(usd, day);
-      else learn(usd, usage.costUsd);
+      noteUnsaid(this.meter, this.limits, seen, usage?.costUsd, day);
     } else if (usage !== undefined) {
-      learn(tokens, usage.tokens.input + usage.tokens.output);
-      // What has no price counts as none, so nothing is reserved for it either.
-      learn(usd, usage.costUsd ?? 0);
+      const { input, output } = usage.tokens;
+      noteSaid(this.meter, input + output, usage.costUsd);
     }
   }
 
@@ -262,9 +265,9 @@ class LimitedClient {
     }
     const time = this.#options.now();
     const end = dayOf(time) + DAY_MS;
-    const unsaid = unsaidOf(isTokens ? this.meter.tokens : this.meter.usd, dayOf(time));
+    const silent = silentOf(isTokens ? this.meter.tokens : this.meter.usd, dayOf(time));
     const counted =
-      unsaid === 0 ? '' : ` (${several(unsaid, 'answer')} did not say it, and count a mean each)`;
+      silent === 0 ? '' : ` (${several(silent, 'answer')} did not say it, and count by their size)`;
     const message = `the ${whole} of this client for today are used${counted}`;
     return {
       message: `${message}: more from ${instantOf(end)} on`,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { LimitMode } from '../keyring/client-limits.ts';
 import type { KnownKey } from '../keyring/snapshot.ts';
+import type { SaysUsage } from '../litellm/routes-table.ts';
 import type { Usage, UsageFault } from '../litellm/usage.ts';
 import type { LimitName, RefusalCode } from '../refusal.ts';
 import { mayHoldKey, oneLine, withoutKeys } from '../text/safe.ts';
@@ -222,6 +223,9 @@ const cutUserAgent = (text: string): string =>
     ? text
     : Buffer.from(text.slice(0, MOST_USER_AGENT), 'utf16le').toString('utf16le');
 
+/** Whether there may be a usage in an answer. */
+export const mayTell = (says: SaysUsage): boolean => says === 'always' || says === 'maybe';
+
 export function callerRecord(
   id: string,
   { method, userAgent }: Pick<Head, 'method' | 'userAgent'>,
@@ -236,7 +240,7 @@ export function callerRecord(
     method,
     group: decision.route.group,
     template: decision.route.template,
-    asksModel: method === 'POST' && decision.route.saysUsage !== 'never',
+    asksModel: method === 'POST' && mayTell(decision.route.saysUsage),
     address,
     userAgent: userAgent === undefined ? '' : cutUserAgent(userAgent),
   };

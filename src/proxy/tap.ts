@@ -10,8 +10,10 @@ import {
 } from '../litellm/usage.ts';
 import { EventUsage } from '../litellm/usage-events.ts';
 import { JsonUsage } from '../litellm/usage-json.ts';
+import type { RefusalCode } from '../refusal.ts';
 import { decoderOf } from './content-coding.ts';
 import type { AnswerHead } from './headers.ts';
+import { isSuccess, mayTell } from './record.ts';
 
 /** Bytes of an answer, decoded, that are looked at: a bomb is a thousand times its size. */
 const MOST_DECODED = 32 * 1024 * 1024;
@@ -29,6 +31,8 @@ let decoders = 0;
 export interface TapOwner {
   usage: Usage | undefined;
   usageFault: UsageFault | undefined;
+  /** Whether it may have used something that nobody said: limits count it all the same. */
+  unsaid: boolean;
   chunks: number;
   /** Changed where another model went on with a stream. */
   model: string;
@@ -40,7 +44,25 @@ export const saysUsage = (route: Route, method: string): SaysUsage =>
 
 /** @returns undefined where the answer says no usage: it costs nothing then */
 export const createTap = (says: SaysUsage, head: TappedHead): Tap | undefined =>
-  says === 'never' ? undefined : new Tap(head, says === 'always');
+  mayTell(says) ? new Tap(head, says === 'always') : undefined;
+
+/** Refusals of a request that LiteLLM had, and may be working on still. */
+const AFTER_SENT: ReadonlySet<RefusalCode | undefined> = new Set([
+  ...(['upstream_timeout', 'upstream_failed'] as const),
+]);
+
+/** Whether a request may have used something of which there is no answer that could tell. */
+export const usesUntold = (
+  says: SaysUsage,
+  end: {
+    /** LiteLLM had it, and the client left before an answer began. */
+    readonly isUnanswered: boolean;
+    readonly refusal: RefusalCode | undefined;
+    readonly status: number;
+  },
+): boolean =>
+  says !== 'never' &&
+  (end.isUnanswered || AFTER_SENT.has(end.refusal) || (says === 'unsaid' && isSuccess(end.status)));
 
 /** What a tap has to know of an answer's head. */
 type TappedHead = Pick<AnswerHead, 'eventStream' | 'encoding' | 'cost'>;
@@ -80,17 +102,17 @@ export class Tap {
    */
   end(whole: boolean, owner: TapOwner, done: () => void): void {
     if (this.#decoding === undefined) {
-      this.#tell(this.#reader.end(whole), owner);
+      this.#tell(this.#reader.end(whole), whole, owner);
       done();
     } else {
       this.#decoding.end(whole, (reading) => {
-        this.#tell(reading, owner);
+        this.#tell(reading, whole, owner);
         done();
       });
     }
   }
 
-  #tell(reading: UsageReading, owner: TapOwner): void {
+  #tell(reading: UsageReading, whole: boolean, owner: TapOwner): void {
     const { chunks, model } = this.#reader;
     owner.chunks = chunks;
     if (model !== '') owner.model = model;
@@ -101,6 +123,7 @@ export class Tap {
     }
     const { fault } = reading;
     if (this.#isExpected || fault === 'invalid') owner.usageFault = fault;
+    owner.unsaid = owner.usageFault !== undefined || fault === 'cut' || !whole;
     // A picture has a price and perhaps no tokens, and what could not be read may have one, too.
     const costUsd = costOf(this.#cost, undefined, this.#eventStream) ?? 0;
     if (costUsd > 0) owner.usage = { tokens: NO_TOKENS, costUsd };

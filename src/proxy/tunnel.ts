@@ -48,6 +48,7 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   readonly model = '';
   usage: Usage | undefined;
   usageFault: UsageFault | undefined;
+  unsaid = false;
   firstChunkMs = -1;
   lastChunkMs = -1;
   chunks = 0;
@@ -229,8 +230,10 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
   #onClose(): void {
     const { caller, route, startedAt, lease } = this.#admitted;
     const { events, elapsed } = this.#context;
-    if (this.#status === 101 && route.saysUsage !== 'never') this.usageFault = 'websocket';
+    this.unsaid = this.#status === 101 && route.saysUsage !== 'never';
+    if (this.unsaid) this.usageFault = 'websocket';
     if (this.#status === 0 && this.outcome === 'answered') this.outcome = 'client_aborted';
+    const requestBytes = this.#attempt?.gate.bytesUp ?? 0;
     this.#attempt?.abort();
     this.#waitsIn?.leave(this);
     this.#unregister();
@@ -238,9 +241,9 @@ export class Tunnel implements Live, Waiter, ExchangeEnd {
       recordOf(caller, this, {
         status: this.#status,
         durationMs: elapsed() - startedAt,
-        requestBytes: this.#attempt?.gate.bytesUp ?? 0,
+        requestBytes,
       }),
     );
-    lease?.end(this);
+    lease?.end(this, requestBytes);
   }
 }

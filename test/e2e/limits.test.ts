@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import type { Script } from '../support/fake-upstream.ts';
 import type { Sidecar } from '../support/sidecar.ts';
 import { createStages, eventually, series } from '../support/stage.ts';
 import { sayUsage } from '../support/usage.ts';
-import { accept, closed, opened, openWebSocket, refused } from '../support/websocket.ts';
+import { accept, closed, message, opened, openWebSocket, refused } from '../support/websocket.ts';
 
 const stage = createStages();
 
@@ -222,18 +223,100 @@ describe('a budget', () => {
     expect((await post(ci)).response.statusCode).toBe(429);
   });
 
-  it('is held by who breaks off before the usage comes', async () => {
-    const { sidecar, ci, upstream } = await start({ usdPerDay: 1 }, null);
-    for (let nth = 0; nth < 16; nth += 1) {
-      const asked = ask(ci, { method: 'POST', path: '/v1/chat/completions' });
-      asked.request.end('{}');
-      await upstream.next();
+  it.each([...['/v1/chat/completions', '/v1/images/generations']])(
+    'is held by who leaves %s before the answer',
+    async (path) => {
+      const { sidecar, ci, upstream } = await start({ usdPerDay: 1 }, null);
+      for (let nth = 0; nth < 16; nth += 1) {
+        const asked = ask(ci, { method: 'POST', path });
+        asked.request.end('{}');
+        await upstream.next();
+        asked.request.destroy();
+        await linesOf(sidecar, nth + 1);
+      }
+      const { response, text } = await post(ci);
+      expect(response.headers['x-should-retry']).toBe('false');
+      expect(text).toContain('16 answers did not say it, and count by their size');
+    },
+  );
+});
+
+describe('what does not say what it used', () => {
+  const EVENTS = ['content-type: text/event-stream', 'transfer-encoding: chunked'];
+  /** As LiteLLM does: a stream that somebody leaves, a picture that takes long, a batch, tokens. */
+  const say: Script = async (peer) => {
+    const body = (await peer.body).toString();
+    if (body.includes('"stream"')) {
+      peer.head('200 OK', ...EVENTS);
+      peer.chunk('data: {"choices":[{"delta":{"content":"word"}}]}\n\n');
+    } else if (/batches|runs|jobs|a2a/.test(peer.target)) {
+      peer.answer('200 OK', '{"id":"x","status":"queued"}', 'Content-Type: application/json');
+    } else if (!/images/.test(peer.target)) await sayUsage(peer);
+  };
+  const BODY = JSON.stringify({ stream: true, text: 'a'.repeat(4000) });
+  const startAll = async (settings = {}) => {
+    const { sidecar } = await stage({ script: say, settings });
+    const scopes = ['inference', 'passthrough'];
+    const limits = { tokensPerDay: 5000, usdPerDay: 100 };
+    const { as: ci } = await addClient(sidecar, { name: 'ci', scopes, limits });
+    const use = async () =>
+      ((await adminCall(sidecar, 'GET', '/api/clients/ci')).body as ClientView).use;
+    /** Asks, and leaves at the first word of the answer. */
+    const leave = async (path: string, lines: number) => {
+      const asked = ask(ci, { method: 'POST', path });
+      asked.request.end(BODY);
+      await once(await asked.answer, 'data');
       asked.request.destroy();
-      await linesOf(sidecar, nth + 1);
+      await linesOf(sidecar, lines);
+    };
+    return { sidecar, ci, use, leave };
+  };
+
+  it.each(['/v1/chat/completions', '/anthropic/v1/messages', '/v1/images/generations'])(
+    'counts by its size, however small the mean is: a stream of %s that is left',
+    async (path) => {
+      const { sidecar, ci, use, leave } = await startAll();
+      await post(ci);
+      for (let nth = 0; nth < 8; nth += 1) await leave(path, nth + 2);
+      const refused = (await linesOf(sidecar, 9))?.filter(({ limit }) => limit !== undefined);
+      // A thousand tokens and more each: the fifth goes over.
+      expect(refused).toHaveLength(3);
+      const { reservedTokens = 0, reservedUsd = 0, tokensToday } = (await use()) ?? {};
+      expect(reservedTokens).toBeGreaterThanOrEqual(5000);
+      expect(reservedUsd).toBeCloseTo((reservedTokens * 0.001) / 30);
+      for (let nth = 0; nth < 3; nth += 1) expect((await post(ci)).response.statusCode).toBe(429);
+      expect(tokensToday).toBe(30);
+    },
+  );
+
+  it('counts where LiteLLM had it, and answers too late', async () => {
+    const { sidecar, ci, use } = await startAll({ SIDECAR_ANSWER_TIMEOUT: '100ms' });
+    await post(ci);
+    const { response } = await post(ci, '{}', { path: '/v1/images/generations' });
+    expect(response.statusCode).toBe(504);
+    await linesOf(sidecar, 2);
+    expect((await use())?.reservedTokens).toBe(30);
+  });
+
+  it.each([...['/v1/batches', '/v1/fine_tuning/jobs', '/v1/threads/t/runs', '/a2a/agent']])(
+    'counts where models work later: %s',
+    async (path) => {
+      const { sidecar, ci, use } = await startAll();
+      await post(ci);
+      await post(ci, '{}', { path });
+      await linesOf(sidecar, 2);
+      expect((await use())?.reservedTokens).toBe(30);
+    },
+  );
+
+  it('costs nothing where a whole answer of another kind says no usage', async () => {
+    const { sidecar, ci, use } = await startAll();
+    await post(ci);
+    for (const path of ['/v1/files', '/v1/batches/b/cancel', '/v1/threads']) {
+      await post(ci, '{}', { path });
     }
-    const { response, text } = await post(ci);
-    expect(response.headers['x-should-retry']).toBe('false');
-    expect(text).toContain('16 answers did not say it');
+    await linesOf(sidecar, 4);
+    expect((await use())?.reservedTokens).toBe(0);
   });
 });
 
@@ -251,6 +334,22 @@ describe('a WebSocket', () => {
     expect(response.statusCode).toBe(429);
     expect(response.headers['x-should-retry']).toBe('false');
     expect(text).toContain('usd_per_day: the $0.1');
+  });
+
+  it('counts by what went both ways, where that is more', async () => {
+    const { sidecar, ci, upstream } = await start({ tokensPerDay: 10_000 }, null);
+    const socket = openWebSocket(ci);
+    const server = await accept(await upstream.next());
+    await opened(socket);
+    socket.send('a'.repeat(4000));
+    expect(await message(server)).toHaveLength(4000);
+    server.send('b'.repeat(8000));
+    expect(await message(socket)).toHaveLength(8000);
+    server.close();
+    await linesOf(sidecar, 1);
+    const { use } = (await adminCall(sidecar, 'GET', '/api/clients/ci')).body as ClientView;
+    expect(use?.reservedTokens).toBeGreaterThan(3000);
+    expect(use?.reservedTokens).toBeLessThan(3050);
   });
 });
 

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { ClientLimits } from '../../src/keyring/client-limits.ts';
 import {
   bucketOf,
-  learn,
   newMeter,
   noteBegin,
   noteEnd,
+  noteSaid,
   noteUnsaid,
   reachedBy,
   requestsLastMinute,
@@ -164,11 +164,12 @@ function spender(usdPerDay: number) {
     end(cost: number) {
       costUsd += cost;
       noteEnd(meter, true);
-      learn(meter.usd, cost);
+      noteSaid(meter, 0, cost);
     },
     endUnsaid(day = DAY) {
       noteEnd(meter, true);
-      noteUnsaid(meter.usd, day);
+      const nothing = { requestBytes: 0, responseBytes: 0, chunks: 0 };
+      noteUnsaid(meter, limits, nothing, undefined, day);
     },
   };
 }
@@ -260,6 +261,52 @@ describe('a budget', () => {
     expect(reserved()).toBe(0.75);
     expect(begin()).toBe('spent');
     expect(begin(DAY + 86_400_000)).toBeUndefined();
+  });
+
+  it('is never passed by more than what is under way, whoever says what it used', () => {
+    const MOST = 5000;
+    const step = fc.record({
+      ...{ begins: fc.boolean(), says: fc.boolean() },
+      // Now and then many tiny ones: by them a client makes its mean small.
+      tokens: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOST })),
+      inBody: fc.boolean(),
+    });
+    const given = [
+      fc.integer({ min: 1, max: 50_000 }),
+      fc.integer({ min: 1, max: 6 }),
+      fc.array(step, { minLength: 50, maxLength: 600 }),
+    ] as const;
+    fc.assert(
+      fc.property(...given, (tokensPerDay, parallel, steps) => {
+        const meter = newMeter();
+        const limits = limitsOf({ tokensPerDay, parallel });
+        const used = { said: 0, all: 0 };
+        const end = ({ says, tokens, inBody }: (typeof steps)[number]): void => {
+          noteEnd(meter, true);
+          used.all += tokens;
+          if (says) {
+            used.said += tokens;
+            noteSaid(meter, tokens, undefined);
+            return;
+          }
+          const before = reservedOf(meter.tokens, tokensPerDay, 0, DAY);
+          const [requestBytes, chunks] = inBody ? [tokens * 4, 0] : [0, tokens];
+          const seen = { requestBytes, responseBytes: 0, chunks };
+          noteUnsaid(meter, limits, seen, undefined, DAY);
+          const kept = reservedOf(meter.tokens, tokensPerDay, 0, DAY) - before;
+          expect(kept).toBeGreaterThanOrEqual(tokens - 1e-6);
+        };
+        for (const each of steps) {
+          const kept = reservedOf(meter.tokens, tokensPerDay, 0, DAY);
+          const today = { day: DAY, used: { tokens: used.said, costUsd: 0 } };
+          const isLetIn = each.begins && reachedBy(meter, limits, 0, today) === undefined;
+          if (isLetIn) noteBegin(meter, undefined, 0, true);
+          else if (!each.begins && meter.inFlight > 0) end(each);
+          expect(reservedOf(meter.tokens, tokensPerDay, 0, DAY)).toBeGreaterThanOrEqual(kept);
+          expect(used.all).toBeLessThan(tokensPerDay + parallel * MOST);
+        }
+      }),
+    );
   });
 
   it('forgets what a request cost within some dozens', () => {

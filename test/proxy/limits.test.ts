@@ -48,7 +48,8 @@ function setUp(amounts: Partial<ClientLimits>) {
   };
 }
 
-const SAID_NOTHING = { usage: undefined, usageFault: undefined };
+const SAID_NOTHING = { usage: undefined, unsaid: false, responseBytes: 0, chunks: 0 };
+const UNSAID = { ...SAID_NOTHING, unsaid: true };
 const ofFields = (fields: readonly string[] = []): Record<string, string> =>
   Object.fromEntries(
     fields.flatMap((name, at) => (at % 2 === 0 ? [[name, fields[at + 1] ?? '']] : [])),
@@ -83,7 +84,7 @@ describe('a refusal', () => {
       retryAfter: 1,
       fields: [],
     });
-    first.end(SAID_NOTHING);
+    first.end(SAID_NOTHING, 0);
     lease();
   });
 
@@ -122,14 +123,36 @@ describe('a refusal', () => {
 
   it('says how many answers did not say what they used', () => {
     const { lease, refusal } = setUp({ tokensPerDay: 1600 });
-    for (let nth = 0; nth < 16; nth += 1) lease().end({ usage: undefined, usageFault: 'cut' });
+    for (let nth = 0; nth < 16; nth += 1) lease().end(UNSAID, 0);
     expect(refusal().message).toMatch(
-      /are used \(16 answers did not say it, and count a mean each\): /,
+      /are used \(16 answers did not say it, and count by their size\): /,
     );
   });
 });
 
 describe('a request', () => {
+  it('that does not say what it used counts by what went over the wire', () => {
+    const { lease, limiter } = setUp({ tokensPerDay: 100_000, usdPerDay: 1 });
+    const tiny = { tokens: { ...TOKENS, input: 6, output: 4 }, costUsd: 0.001 };
+    lease().end({ ...SAID_NOTHING, usage: tiny }, 40);
+    const kept = () => {
+      const { reservedTokens, reservedUsd } = limiter.useOf('ci');
+      return [reservedTokens, Number(reservedUsd.toFixed(6))];
+    };
+    // The body's 1000 tokens and 50 events, at the price of a token, a hundredth of a cent.
+    lease().end({ ...UNSAID, responseBytes: 9000, chunks: 50 }, 4000);
+    expect(kept()).toEqual([1050, 0.105]);
+    // Of what has no events the bytes count.
+    lease().end({ ...UNSAID, responseBytes: 400 }, 400);
+    expect(kept()).toEqual([1250, 0.125]);
+    // One so small that the mean is more.
+    lease().end({ ...UNSAID }, 4);
+    expect(kept()).toEqual([1260, 0.126]);
+    // And it stays, however little the next ones use.
+    for (let nth = 0; nth < 50; nth += 1) lease().end({ ...SAID_NOTHING, usage: tiny }, 40);
+    expect(kept()).toEqual([1260, 0.126]);
+  });
+
   it('of a client without limits is neither counted nor given a lease', () => {
     const { limiter } = setUp({});
     expect(limiter.enter(knownKey('free'), 'openai', true)).toBeUndefined();
@@ -154,13 +177,13 @@ describe('a request', () => {
 
   it('with a price beside a fault counts by it', () => {
     const { lease, limiter } = setUp({ tokensPerDay: 1000, usdPerDay: 1 });
-    lease().end({ usage: { tokens: { ...TOKENS }, costUsd: 0.1 }, usageFault: 'absent' });
+    lease().end({ ...UNSAID, usage: { tokens: TOKENS, costUsd: 0.1 } }, 0);
     expect(limiter.useOf('ci')).toMatchObject({ reservedUsd: 0, reservedTokens: 62.5 });
   });
 
   it('without a price is counted as nothing, and nothing is reserved for the next', () => {
     const { lease, limiter } = setUp({ usdPerDay: 1 });
-    lease().end({ usage: { tokens: { ...TOKENS }, costUsd: undefined }, usageFault: undefined });
+    lease().end({ ...SAID_NOTHING, usage: { tokens: TOKENS, costUsd: undefined } }, 0);
     lease();
     expect(limiter.useOf('ci')).toMatchObject({ inFlight: 1, reservedUsd: 0 });
   });
@@ -178,7 +201,7 @@ describe('a client whose limits change', () => {
     change({ parallel: 4 });
     expect(refusal().limit).toBe('parallel');
     // What was let in before the change is over for the same meter.
-    for (const each of leases) each.end(SAID_NOTHING);
+    for (const each of leases) each.end(SAID_NOTHING, 0);
     lease();
   });
 
@@ -190,9 +213,9 @@ describe('a client whose limits change', () => {
     limiter.keep(() => false);
     expect(limiter.useOf('ci').inFlight).toBe(0);
     const second = lease();
-    first.end(SAID_NOTHING);
+    first.end(SAID_NOTHING, 0);
     expect(limiter.useOf('ci').inFlight).toBe(1);
-    second.end(SAID_NOTHING);
+    second.end(SAID_NOTHING, 0);
   });
 });
 
@@ -201,7 +224,7 @@ describe('the fields of an answer', () => {
     const { lease, spent, time } = setUp({ rpm: 60, tokensPerDay: 2_000_000 });
     const before = lease('openai');
     spent.set('ci', { tokens: 100, costUsd: 0 });
-    before.end({ usage: { tokens: TOKENS, costUsd: undefined }, usageFault: undefined });
+    before.end({ ...SAID_NOTHING, usage: { tokens: TOKENS, costUsd: undefined } }, 0);
     time.now += 1;
     const fields: string[] = [];
     lease('openai').stamp(fields, 'openai', undefined);

@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import * as zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { createTap, type TapOwner } from '../../src/proxy/tap.ts';
+import { createTap, type TapOwner, usesUntold } from '../../src/proxy/tap.ts';
 import { readAnswer } from '../support/answers.ts';
 
 const head = (encoding = '', eventStream = false, cost = '') => ({ encoding, eventStream, cost });
 const JSON_BODY = readAnswer('chat-json').body;
 const SSE_BODY = readAnswer('chat-sse').body;
 const TOKENS = { input: 120, output: 30, cached: 40, cacheWrite: 0, reasoning: 0 };
-const FOUND = { usage: { tokens: TOKENS }, usageFault: undefined };
-const FAULT = (usageFault: string) => ({ usage: undefined, usageFault });
+const FOUND = { usage: { tokens: TOKENS }, usageFault: undefined, unsaid: false };
+const FAULT = (usageFault: string) => ({ usage: undefined, usageFault, unsaid: true });
+const newOwner = (model = ''): TapOwner => ({
+  ...{ usage: undefined, usageFault: undefined, unsaid: false, chunks: 0, model },
+});
 
 /** What a tap tells of these pieces of an answer. */
 async function told(
@@ -17,7 +20,7 @@ async function told(
   of: ReturnType<typeof head>,
   { whole = true, says = 'always' as 'always' | 'maybe' } = {},
 ): Promise<TapOwner> {
-  const owner: TapOwner = { usage: undefined, usageFault: undefined, chunks: 0, model: 'mock' };
+  const owner = newOwner('mock');
   const tap = createTap(says, of);
   for (const piece of pieces) tap?.read(piece);
   await new Promise<void>((resolve) => {
@@ -40,13 +43,32 @@ const ENCODINGS: [string, (body: Buffer) => Buffer][] = [
 if ('zstdCompressSync' in zlib)
   ENCODINGS.push(['zstd', zlib.zstdCompressSync as typeof zlib.gzipSync]);
 
+describe('a request of which no answer can tell what it used', () => {
+  const ok = { isUnanswered: false, refusal: undefined, status: 200 };
+  const left = { ...ok, isUnanswered: true, status: 0 };
+  const late = { ...ok, refusal: 'upstream_timeout', status: 504 } as const;
+  const brokenOff = { ...ok, refusal: 'upstream_failed', status: 502 } as const;
+  const refused = { ...ok, refusal: 'model_denied', status: 403 } as const;
+  const failed = { ...ok, status: 500 };
+  it.each([
+    ['always', [left, late, brokenOff], [ok, refused, failed]],
+    ['maybe', [left, late, brokenOff], [ok, refused, failed]],
+    ['unsaid', [left, late, brokenOff, ok], [refused, failed]],
+    ['never', [], [left, late, brokenOff, ok, refused, failed]],
+  ] as const)('where its answer says a usage %s', (says, may, not) => {
+    for (const end of may) expect(usesUntold(says, end), JSON.stringify(end)).toBe(true);
+    for (const end of not) expect(usesUntold(says, end), JSON.stringify(end)).toBe(false);
+  });
+});
+
 describe('a tap', () => {
   it('is none where the answer says no usage', () => {
     expect(createTap('never', head())).toBeUndefined();
+    expect(createTap('unsaid', head())).toBeUndefined();
   });
 
   it('tells of an answer at once what it says', () => {
-    const owner: TapOwner = { usage: undefined, usageFault: undefined, chunks: 0, model: '' };
+    const owner = newOwner();
     let done = 0;
     const tap = createTap('always', head('', true));
     tap?.read(SSE_BODY);
@@ -72,10 +94,22 @@ describe('a tap', () => {
 
   it('misses no usage where there need not be one, and notes a lie', async () => {
     const maybe = { says: 'maybe' } as const;
-    expect(await told([], head(), maybe)).toMatchObject({ usageFault: undefined });
-    expect(await told([], head('lzw'), maybe)).toMatchObject({ usageFault: undefined });
+    const free = { usageFault: undefined, unsaid: false };
+    expect(await told([], head(), maybe)).toMatchObject(free);
+    expect(await told([], head('lzw'), maybe)).toMatchObject(free);
+    expect(await told([Buffer.from('{"data":[]}')], head(), maybe)).toMatchObject(free);
     const lie = [Buffer.from('{"usage":{"input_tokens":-1}}')];
     expect(await told(lie, head(), maybe)).toMatchObject(FAULT('invalid'));
+  });
+
+  it('knows of what was left that it may have used something, wherever it may say so', async () => {
+    const maybe = { says: 'maybe', whole: false } as const;
+    const left = { usage: undefined, usageFault: undefined, unsaid: true };
+    expect(await told([JSON_BODY.subarray(0, 40)], head(), maybe)).toMatchObject(left);
+    expect(await told([SSE_BODY.subarray(0, 40)], head('', true), maybe)).toMatchObject(left);
+    expect(await told([JSON_BODY], head('lzw'), maybe)).toMatchObject(left);
+    // The usage had come.
+    expect(await told([SSE_BODY], head('', true), maybe)).toMatchObject(FOUND);
   });
 
   it.each(ENCODINGS)('decodes %s aside', async (encoding, encode) => {
@@ -90,7 +124,7 @@ describe('a tap', () => {
     ['gzip', zlib.gzipSync],
     ['deflate', zlib.deflateSync],
   ])('is not waited for where something stands behind the end of %s', async (encoding, encode) => {
-    const owner: TapOwner = { usage: undefined, usageFault: undefined, chunks: 0, model: '' };
+    const owner = newOwner();
     const tap = createTap('always', head(encoding));
     tap?.read(Buffer.concat([encode(JSON_BODY), Buffer.from('\0\0behind')]));
     // It is decoded before the answer ends.
