@@ -47,6 +47,8 @@ const LOOK_EVERY_MS = 1000;
 const LOOK_MS = 3000;
 /** What is asked is there at once; a change may wait for a slow disk. Milliseconds. */
 const PATIENCE_MS = { GET: 10_000, change: 40_000 } as const;
+/** A report may read millions of rows, after others that were asked for before. Milliseconds. */
+const REPORT_MS = 60_000;
 
 /**
  * Asks the admin API of the server that this page came from. It ends by `close`; nothing is stored
@@ -55,6 +57,10 @@ const PATIENCE_MS = { GET: 10_000, change: 40_000 } as const;
 export function createApi({ token, onRefused, onThere }: ApiOptions) {
   const clock = createServerClock();
   const presence = createPresence(onThere);
+  const lost = (): ServerLost => {
+    presence.lost();
+    return new ServerLost();
+  };
 
   /**
    * The answer to a request, once its head is there; its body may go on for ever.
@@ -69,10 +75,7 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
     // Who asked does not want the answer any more, and that says nothing of the server.
     if (answer === undefined && init.signal?.aborted) throw init.signal.reason;
     const problem = answer?.ok === false ? await problemIn(answer) : undefined;
-    if (answer === undefined || problem === 'nobody') {
-      presence.lost();
-      throw new ServerLost();
-    }
+    if (answer === undefined || problem === 'nobody') throw lost();
     presence.found();
     clock.noteDate(answer.headers.get('date'));
     if (problem === undefined) return answer;
@@ -83,7 +86,7 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
   /** A request to a route of the admin API; rejects as `open` does. */
   const call = async <R extends AdminRoute>(route: R, sent: Sent<R> = {}): Promise<AnswerOf<R>> => {
     const { method, path } = addressOf(route, sent);
-    const patience = AbortSignal.timeout(PATIENCE_MS[method === 'GET' ? 'GET' : 'change']);
+    const patience = AbortSignal.timeout(patienceFor(route));
     try {
       const signal = sent.signal ? AbortSignal.any([sent.signal, patience]) : patience;
       const answer = await open(path, { method, signal, ...contentOf(sent) });
@@ -93,8 +96,7 @@ export function createApi({ token, onRefused, onThere }: ApiOptions) {
     } catch (error) {
       if (error instanceof ApiProblem || sent.signal?.aborted) throw error;
       // It hangs, or broke off in the middle.
-      presence.lost();
-      throw new ServerLost();
+      throw isReport(route) && patience.aborted ? tooLong() : lost();
     }
   };
 
@@ -154,6 +156,20 @@ function createServerClock() {
     },
   };
 }
+
+const isReport = (route: AdminRoute): boolean => route === 'GET /api/usage';
+
+function patienceFor(route: AdminRoute): number {
+  if (isReport(route)) return REPORT_MS;
+  return PATIENCE_MS[route.startsWith('GET ') ? 'GET' : 'change'];
+}
+
+/** That a report takes its time says nothing of the server. */
+const tooLong = (): ApiProblem =>
+  new ApiProblem(504, {
+    ...{ code: 'failed', detail: `a report took longer than ${REPORT_MS / 1000} s` },
+    hints: ['a shorter period is added up sooner'],
+  });
 
 function addressOf<R extends AdminRoute>(
   route: R,

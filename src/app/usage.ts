@@ -33,9 +33,12 @@ export function openUsage(
   });
   const isOn = keepMs > 0;
   const reader: UsageTeller = {
-    report({ by = 'client', since = SINCE, client, model }) {
+    report({ by = 'client', since = SINCE, client, model }, isWanted) {
       const query = { by, from: secondsOf(since, now()), client, model };
-      if (isOn) return ledger.report(query).then((all) => ({ ...all, store: told(all.store) }));
+      if (isOn) {
+        const report = ledger.report(query, isWanted);
+        return report.then((all) => ({ ...all, store: told(all.store) }));
+      }
       return Promise.resolve(reportOf(query, [], { now: now(), store: SWITCHED_OFF }));
     },
     save: () => (isOn ? ledger.save().then(told) : Promise.resolve(SWITCHED_OFF)),

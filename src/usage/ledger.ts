@@ -81,8 +81,8 @@ export function createUsageLedger(options: UsageLedgerOptions) {
     /** Writes now; resolves to how it went. */
     save: () => save().then(store),
     /** The sums of file and memory; of memory alone where the file cannot be read. */
-    report: (query: UsageQuery): Promise<UsageReport> =>
-      inTurn(() => readReport(options, query, { batches, store })),
+    report: (query: UsageQuery, isWanted = () => true): Promise<UsageReport> =>
+      inTurn(() => readReport(options, query, { batches, store, isWanted })),
     reading: (): UsageStoreReading => {
       return {
         isBehind: error !== undefined,
@@ -103,12 +103,23 @@ export function createUsageLedger(options: UsageLedgerOptions) {
   };
 }
 
-/** Where the file cannot be read, the report is of what is in memory, and says so. */
+interface ReportSources {
+  readonly batches: Batches;
+  readonly store: () => UsageStoreView;
+  /** Asked when its turn has come: whether somebody still waits for the report. */
+  readonly isWanted: () => boolean;
+}
+
+/**
+ * Where the file cannot be read, the report is of what is in memory, and says so. Where nobody
+ * wants it any more it is of nothing, so that no other and no write waits for it.
+ */
 async function readReport(
   { ask, now }: UsageLedgerOptions,
   query: UsageQuery,
-  { batches, store }: { readonly batches: Batches; readonly store: () => UsageStoreView },
+  { batches, store, isWanted }: ReportSources,
 ): Promise<UsageReport> {
+  if (!isWanted()) return reportOf(query, [], { now: now(), store: store() });
   try {
     const { groups, lastWrite } = await ask('read', query);
     // A batch that is in the file though nobody heard of it is not added to what the file says.

@@ -68,3 +68,15 @@ it.each([
     expect(told).toEqual(wanted);
   },
 );
+
+it('waits a minute for a report, and takes none that takes longer for a lost server', async () => {
+  const { api, told } = await page(() => undefined);
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.abort());
+  onTestFinished(() => void timeout.mockRestore());
+  const detail = 'a report took longer than 60 s';
+  await expect(api.call('GET /api/usage')).rejects.toMatchObject({ problem: { detail } });
+  expect(timeout).toHaveBeenLastCalledWith(60_000);
+  expect(told).toEqual([]);
+  await expect(api.call('GET /api/status')).rejects.toBeInstanceOf(ServerLost);
+  expect(told).toEqual(['lost']);
+});

@@ -107,6 +107,17 @@ describe('the ledger', () => {
     expect(report.store).toMatchObject({ up: false, error: 'it is locked', pendingRows: 1 });
   });
 
+  it('reads nothing for who has left before its turn came', async () => {
+    const { ledger, add, asked } = open();
+    add(usageEvent());
+    let isThere = true;
+    const reports = [ledger.report(ALL), ledger.report(ALL, () => isThere)];
+    isThere = false;
+    const [first, second] = await Promise.all(reports);
+    expect(asked).toEqual(['read']);
+    expect([first?.total.requests, second?.total.requests]).toEqual([1, 0]);
+  });
+
   it('writes many rows in several batches', async () => {
     const { ledger, add, asked, database } = open();
     for (let key = 0; key < 1201; key += 1) add(usageEvent({ generation: `ci-${key}` }));

@@ -38,7 +38,11 @@ export interface AuditReader {
 
 /** Requests, tokens and cost by hour, as far as they are read from outside. */
 export interface UsageTeller {
-  report(question: ReadOf<'GET /api/usage', 'query'>): Promise<AnswerOf<'GET /api/usage'>>;
+  /** Rows are read for who still wants them when it is their turn. */
+  report(
+    question: ReadOf<'GET /api/usage', 'query'>,
+    isWanted?: () => boolean,
+  ): Promise<AnswerOf<'GET /api/usage'>>;
   save(): Promise<AnswerOf<'POST /api/usage/save'>>;
 }
 
@@ -64,6 +68,8 @@ interface AdminCall<R extends AdminRoute> {
   /** Where the endpoint takes one. */
   readonly idempotencyKey: string | undefined;
   readonly by: Actor;
+  /** Whether the caller is still there to hear the answer. */
+  readonly isWanted: () => boolean;
 }
 
 /** Carries out what a route asks for; rejects with `AdminError` or `HandoverError`. */
@@ -114,8 +120,8 @@ const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
   'GET /api/upstream/handovers/{id}': ({ upstream }, { target }) => upstream.handover(target),
   'POST /api/upstream/salt-key': ({ upstream }, { by }) => upstream.saltKey(by),
   'GET /api/audit': ({ audit }, { query }) => audit.read(query.after ?? 0, query.limit ?? 200),
-  'GET /api/usage': async ({ usage, admin }, { query }) =>
-    withBudgets(await usage.report(query), admin.clients),
+  'GET /api/usage': async ({ usage, admin }, { query, isWanted }) =>
+    withBudgets(await usage.report(query, isWanted), admin.clients),
   'POST /api/usage/save': ({ usage }) => usage.save(),
   'GET /api/audit/verify': ({ audit }) => audit.verify(),
   'GET /api/refusals': ({ live }) => ({ refusals: live.refused() }),
@@ -185,7 +191,7 @@ export function createAdminApi(options: AdminApiOptions) {
     const { route, target } = found;
     if (isStream(route)) return watch(request, response, query);
     return carryOut(options, route, {
-      ...{ target, fields: body.fields, query, by },
+      ...{ target, fields: body.fields, query, by, isWanted: () => !response.destroyed },
       idempotencyKey: headers['idempotency-key']?.toString(),
     });
   };
@@ -232,6 +238,7 @@ async function carryOut<R extends PlainRoute>(
   {
     target,
     by,
+    isWanted,
     ...unread
   }: Omit<AdminCall<R>, 'body' | 'query'> & { fields: object; query: string },
 ): Promise<AdminAnswer | Problem> {
@@ -243,7 +250,7 @@ async function carryOut<R extends PlainRoute>(
   const idempotencyKey = readIdempotencyKey(key, mistakes);
   if (mistakes.length > 0) return mistaken(mistakes);
   // The schemas are those that the row names, and so are the types of the route.
-  const call = { target, by, body, query, idempotencyKey };
+  const call = { target, by, isWanted, body, query, idempotencyKey };
   const handler: Handler<R> = HANDLERS[route];
   return jsonAnswer(row.status ?? 200, await handler(parts, call as AdminCall<R>));
 }

@@ -247,6 +247,21 @@ describe('each endpoint', () => {
     expect(usage.asked).toEqual([asked]);
   });
 
+  it('GET /api/usage is not wanted any more once its caller has left', async () => {
+    const { usage, port } = await start();
+    const wants: (() => boolean)[] = [];
+    usage.report = (_, isWanted = () => true) => {
+      wants.push(isWanted);
+      return new Promise(() => undefined);
+    };
+    const left = new AbortController();
+    const answer = fetch(`http://127.0.0.1:${port}/api/usage`, { signal: left.signal });
+    await vi.waitFor(() => expect(wants.map((isWanted) => isWanted())).toEqual([true]));
+    left.abort();
+    await expect(answer).rejects.toThrow();
+    await vi.waitFor(() => expect(wants.map((isWanted) => isWanted())).toEqual([false]));
+  });
+
   it('GET /api/usage says by client how much of a budget is used', async () => {
     const use = { requestsLastMinute: 9, inFlight: 9, tokensToday: 50, usdToday: 4 };
     const budgets = { tokensPerDay: 100, usdPerDay: 5 };
