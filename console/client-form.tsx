@@ -36,6 +36,7 @@ export function AddClientDialog({ onActed, onClose }: FormProps) {
       confirm="Add it"
       ready={fields.name.trim() !== '' && fields.scopes.length > 0}
       act={() => api.call('POST /api/clients', { body: newClientOf(fields), idempotencyKey })}
+      repeatable
       done={(made) => <NewKey made={made} />}
       {...{ onActed, onClose }}
     >

@@ -13,6 +13,8 @@ interface ActDialogProps<T> {
   /** Whether all is there that the verb wants. */
   readonly ready?: boolean;
   readonly act: () => Promise<T>;
+  /** Whether a second press asks for what the first did, and no more: by its `Idempotency-Key`. */
+  readonly repeatable?: boolean;
   /** What was done. It is kept for as long as the dialog is open, and nowhere else. */
   readonly done: (result: T) => ComponentChildren;
   /** Told at once when something was done, or was not. */
@@ -20,9 +22,13 @@ interface ActDialogProps<T> {
   readonly onClose: () => void;
 }
 
+/** What to do where no answer came. */
+const PRESS_AGAIN = 'press again, and it is done once at most.';
+const LOOK_FIRST = 'look at what is shown before you press again.';
+
 /** Asks before something is done, does it, and shows what was done or why not. */
 export function ActDialog<T>(props: ActDialogProps<T>) {
-  const { title, children, confirm, danger = false, ready = true } = props;
+  const { title, children, confirm, danger = false, ready = true, repeatable = false } = props;
   const [state, setState] = useState<{ result?: { value: T }; error?: Error; acting?: true }>({});
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -57,7 +63,7 @@ export function ActDialog<T>(props: ActDialogProps<T>) {
           }}
         >
           {children}
-          <Refused error={state.error} />
+          <Refused error={state.error} afterLoss={repeatable ? PRESS_AGAIN : LOOK_FIRST} />
           <div class="buttons">
             <button
               type="submit"

@@ -91,6 +91,7 @@ export function RotateDialog({ client, current, onActed, onClose }: KeyDialogPro
       danger={verb.ending !== 'grace'}
       ready={!isOld && isReady(verb, current, force)}
       act={rotate}
+      repeatable
       done={(made) => <Rotated made={made} />}
       onActed={onActed}
       onClose={onClose}
@@ -155,14 +156,17 @@ export function ClientVerbDialog(props: KeyDialogProps & { readonly kind: PlainV
   const verb = { kind };
   const { title, confirm, danger } = PLAIN[kind];
   const target = client.name;
-  const act = (): Promise<ChangeView> =>
-    kind === 'remove'
-      ? api.call('DELETE /api/clients/{name}', {
-          target,
-          query: force ? { force: 'true' } : {},
-        })
-      : api.call(`POST /api/clients/{name}/${kind}`, { target });
-  const isOld = activeIn(current)?.id !== activeIn(client)?.id && kind === 'rollback';
+  const from = activeIn(client)?.id;
+  const act = (): Promise<ChangeView> => {
+    if (kind === 'remove') {
+      const query = force ? { force: 'true' as const } : {};
+      return api.call('DELETE /api/clients/{name}', { target, query });
+    }
+    if (kind !== 'rollback') return api.call(`POST /api/clients/{name}/${kind}`, { target });
+    // Pressed twice, it would go back two keys.
+    return api.call('POST /api/clients/{name}/rollback', { target, body: { from } });
+  };
+  const isOld = activeIn(current)?.id !== from && kind === 'rollback';
   return (
     <ActDialog
       title={`${title} ${client.name}`}

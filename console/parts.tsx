@@ -106,8 +106,14 @@ export function TableFrame({ label, children }: { label: string; children: Compo
   );
 }
 
+interface RefusedProps {
+  readonly error: Error | undefined;
+  /** Of a change: what to do where nobody knows whether it was made. */
+  readonly afterLoss?: string;
+}
+
 /** Why something was not done, with what to do about it. */
-export function Refused({ error }: { error: Error | undefined }) {
+export function Refused({ error, afterLoss }: RefusedProps) {
   if (error === undefined) return null;
   const problem = error instanceof ApiProblem ? error.problem : undefined;
   const { hints = [], mistakes = [] } = problem ?? {};
@@ -118,8 +124,8 @@ export function Refused({ error }: { error: Error | undefined }) {
         {plainText(error.message)}
         {problem && <code class="code">{problem.code}</code>}
       </p>
-      {error instanceof ServerLost && (
-        <p>Whether it was done is not known: press again, and it is done once at most.</p>
+      {error instanceof ServerLost && afterLoss !== undefined && (
+        <p>Whether it was done is not known: {afterLoss}</p>
       )}
       {lines.length > 0 && (
         <ul>

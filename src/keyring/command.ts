@@ -72,7 +72,8 @@ export type Command =
   /** LiteLLM answered a request with this generation, which starts the clocks of older ones. */
   | { readonly kind: 'firstUse'; readonly client: string; readonly number: number }
   | { readonly kind: 'revoke'; readonly generation: string; readonly compromised: boolean }
-  | { readonly kind: 'rollback'; readonly client: string }
+  /** `from`: the id of the active key that it is for; undefined: for whichever it is. */
+  | { readonly kind: 'rollback'; readonly client: string; readonly from?: string | undefined }
   | { readonly kind: 'disable' | 'enable' | 'remove'; readonly client: string }
   /** A declared key is the active one already, and is only remembered. */
   | { readonly kind: 'remember'; readonly source: DeclaredSource; readonly digest: string };
@@ -132,6 +133,7 @@ export const KEYRING_ERRORS = [
   'key_of_another_client',
   'already_ended',
   'nothing_to_roll_back',
+  'not_the_active_key',
   'no_rollback_after_compromise',
 ] as const;
 export type KeyringErrorCode = (typeof KEYRING_ERRORS)[number];

@@ -174,13 +174,17 @@ export const unstage = (keyring: Keyring, name: string): Transition =>
 const nothingStaged = ({ name }: Client): Refused =>
   refuse('nothing_staged', `no rotation of ${name} is under way`);
 
+type Rollback = Extract<Command, { kind: 'rollback' }>;
+
 /** Makes the newest retiring generation active again, and revokes the one that replaced it. */
-export const rollback = (keyring: Keyring, name: string, now: number): Transition =>
-  withClient(keyring, name, (client) => {
+export const rollback = (keyring: Keyring, command: Rollback, now: number): Transition =>
+  withClient(keyring, command.client, (client) => {
+    const { name } = client;
     if (client.staged !== undefined) return underWay(client);
     const active = activeOf(client);
     if (client.disabled || active === undefined) return disabledFault(client, active);
     const from = idOf(name, active.number);
+    if (command.from !== undefined && command.from !== from) return anotherActive(name, from);
     const fresh = `\`sidecar rotate ${name}\` makes a new key`;
     if (active.afterCompromise) {
       const message = `the keys before ${from} were revoked as compromised`;
@@ -200,6 +204,14 @@ export const rollback = (keyring: Keyring, name: string, now: number): Transitio
     const ended = [tombstoneOf(name, active, 'revoked', now)];
     return changed(keyring, { ...client, generations: [...older, again] }, events, ended);
   });
+
+/** Whoever asked twice, or after somebody else, would go back one key too far. */
+const anotherActive = (name: string, active: string): Refused =>
+  refuse(
+    'not_the_active_key',
+    `the active key of ${name} is ${active} by now: nothing was rolled back`,
+    `look at \`sidecar status\`, and roll ${active} back if that is what you want`,
+  );
 
 function disabledFault(client: Client, active: Generation | undefined): Refused {
   const { name, disabledByHand } = client;

@@ -99,7 +99,7 @@ function carryOut(keyring: Keyring, command: Command, now: number): Transition {
     case 'revoke':
       return revoke(keyring, command, now);
     case 'rollback':
-      return rollback(keyring, command.client, now);
+      return rollback(keyring, command, now);
     case 'disable':
       return disable(keyring, command.client);
     case 'enable':

@@ -218,7 +218,8 @@ export interface KeyAdmin {
   /** Ended keys that were presented since, with those callers alone; the latest first. */
   comebacks(): readonly WhoView[];
   rotate(request: RotateRequest, by: Actor): Promise<RotateView>;
-  rollback(client: string, by: Actor): Promise<ChangeView>;
+  /** `from`: refused where another key than this one is active; undefined: whichever it is. */
+  rollback(client: string, from: string | undefined, by: Actor): Promise<ChangeView>;
   revoke(request: RevokeRequest, by: Actor): Promise<ChangeView>;
   addClient(request: AddClientRequest, by: Actor): Promise<RotateView>;
   setClient(request: SetClientRequest, by: Actor): Promise<ChangeView>;

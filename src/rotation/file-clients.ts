@@ -229,7 +229,7 @@ export function outsideFile(admin: KeyAdmin, path: string, keyring: () => Keyrin
     rotate: (request, by) => unlessInFile(request.client, () => admin.rotate(request, by)),
     addClient: (request, by) => unlessInFile(request.name, () => admin.addClient(request, by)),
     setClient: (request, by) => unlessInFile(request.name, () => admin.setClient(request, by)),
-    rollback: (name, by) => unlessInFile(name, () => admin.rollback(name, by)),
+    rollback: (name, from, by) => unlessInFile(name, () => admin.rollback(name, from, by)),
     disable: (name, by) => unlessInFile(name, () => admin.disable(name, by)),
     enable: (name, by) => unlessInFile(name, () => admin.enable(name, by)),
     remove: (name, force, by) => unlessInFile(name, () => admin.remove(name, force, by)),

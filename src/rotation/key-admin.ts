@@ -62,11 +62,10 @@ interface KeyAdminOptions {
 export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
   const { keeper, sources, onNotRotated } = options;
   const verb =
-    (kind: 'disable' | 'enable' | 'remove' | 'rollback') =>
+    (kind: 'disable' | 'enable' | 'remove') =>
     (client: string, by: Actor): Promise<ChangeView> =>
       change(options, { kind, client }, client, by);
   const remove = verb('remove');
-  const rollback = verb('rollback');
   const clients = (): readonly ClientView[] => {
     const keyring = keeper.keyring();
     const ended = tombstonesByClient(keyring);
@@ -88,8 +87,8 @@ export function createKeyAdmin(options: KeyAdminOptions): KeyAdmin {
     rotate: (request, by) => tellUnlessDone(onNotRotated, by, () => rotate(options, request, by)),
     addClient: (request, by) =>
       tellUnlessDone(onNotRotated, by, () => addClient(options, request, by)),
-    async rollback(name, by) {
-      const view = await rollback(name, by);
+    async rollback(name, from, by) {
+      const view = await change(options, { kind: 'rollback', client: name, from }, name, by);
       return { ...view, notes: [...view.notes, ...(await republish(options, name))] };
     },
     async revoke({ generation: id, force, compromised }, by) {

@@ -8,6 +8,7 @@ import { createAdminClient } from '../../src/cli/admin-client.ts';
 import { explainUnanswered } from '../../src/cli/admin-door.ts';
 import {
   changeView,
+  client,
   fakeTime,
   problem,
   type Reply,
@@ -123,11 +124,20 @@ test('it asks once more, and not again', async () => {
 });
 
 test.each([
-  ...['rollback', 'revoke master-1', 'clients disable ci', 'clients remove ci'],
+  ...['revoke master-1', 'clients disable ci', 'clients remove ci'],
   ...['upstream rotate', 'upstream reload'],
 ])('%s is not sent twice: done twice it would be another thing', async (line) => {
   const { code, asked } = await runAgainst(() => cut, line);
   expect([code, asked.length]).toEqual([69, 1]);
+});
+
+test('a rollback is not sent twice, which asks first from which key', async () => {
+  const { code, asked } = await runAgainst(
+    ({ what }) => (what.startsWith('GET ') ? [200, client()] : cut),
+    'rollback',
+  );
+  expect(code).toBe(69);
+  expect(asked.map(({ what }) => what.split(' ')[0])).toEqual(['GET', 'POST']);
 });
 
 test('a question is asked again', async () => {
@@ -144,7 +154,7 @@ test('a sidecar that starts is waited for', async () => {
   const { time, slept } = fakeTime();
   const { code, stderr, asked } = await runAgainst(
     (_, nth) => (nth < 6 ? STARTING : [200, changeView()]),
-    'rollback',
+    'clients disable master',
     { time },
   );
   expect([code, asked.length]).toEqual([0, 6]);

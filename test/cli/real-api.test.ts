@@ -120,7 +120,6 @@ test.each([
       BY,
     ],
   ],
-  ['rollback', ['rollback', 'master', BY]],
   [
     'revoke master-2 --compromised',
     ['revoke', { generation: 'master-2', force: false, compromised: true }, BY],
@@ -173,6 +172,13 @@ test.each([
   ['upstream reload', [['upstream.reload', { dryRun: false }, BY], LOOK, LOOK, LOOK]],
   ['upstream reload --dry-run', [['upstream.reload', { dryRun: true }, BY], LOOK, LOOK, LOOK]],
   ['status', [['status'], ['upstream.status']]],
+  [
+    'rollback',
+    [
+      ['client', 'master'],
+      ['rollback', 'master', 'master-3', BY],
+    ],
+  ],
 ] as const)(
   '%s asks as it was meant, and looks until it has what it waits for',
   async (line, made) => {

@@ -209,7 +209,7 @@ describe('the console, where others mean it ill or nothing goes well', () => {
     const { dialog, press, close } = await openRotation(tab);
     await first.drain();
     await press();
-    await dialog.getByText('Whether it was done is not known').waitFor();
+    await dialog.getByText('Whether it was done is not known: press again').waitFor();
     const second = await begin(place);
     await press();
     await dialog.getByText('master-2 is the key of master now').waitFor();
@@ -218,6 +218,30 @@ describe('the console, where others mean it ill or nothing goes well', () => {
       'master-2',
       'master-1',
     ]);
+  });
+
+  test('a rollback whose answer is lost is for the key that was shown, and wants a look', async () => {
+    const sidecar = await begin();
+    const rotate = () =>
+      adminCall(sidecar, 'POST', '/api/clients/master/rotate', { body: { grace: '1h' } });
+    await rotate();
+    await rotate();
+    const tab = await visit(sidecar.origin);
+    tab.expectFailures();
+    await logIn(tab, sidecar.origin, TOKEN, 'keys');
+    await tab.page.getByRole('button', { name: 'Roll back master', exact: true }).click();
+    const sent: unknown[] = [];
+    await tab.page.route('**/rollback', async (route) => {
+      sent.push(route.request().postDataJSON());
+      await route.fetch();
+      await route.abort();
+    });
+    const dialog = tab.page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Roll back', exact: true }).click();
+    await dialog.getByText('look at what is shown before you press again').waitFor();
+    expect(sent).toEqual([{ from: 'master-3' }]);
+    await dialog.getByText('master has another key by now').waitFor();
+    expect(await dialog.getByRole('button', { name: 'Roll back' }).isDisabled()).toBe(true);
   });
 
   test('who presses Rotate while the sidecar is draining has a key, or is told why not', async () => {

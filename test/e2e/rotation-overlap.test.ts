@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import {
   addClient,
+  adminCall,
   change,
   clientOf,
   generationOf,
@@ -132,6 +133,20 @@ describe('a rollback', () => {
     expect(notes.join(' ')).toContain('master-2');
     await expect(keyFileOf(sidecar)).rejects.toThrow('ENOENT');
     expect(await outcomeOf(first.as)).toBe(200);
+  });
+
+  it('that is sent twice goes back one key where it says from which', async () => {
+    const { sidecar } = await stage(answering);
+    await rotate(sidecar);
+    await rotate(sidecar);
+    const from = 'master-3';
+    const path = '/api/clients/master/rollback';
+    const answers = await Promise.all(
+      [1, 2].map(() => adminCall(sidecar, 'POST', path, { body: { from } })),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
+    expect(await refused(sidecar, path, { from })).toMatchObject({ code: 'not_the_active_key' });
+    expect(await statesOf(sidecar)).toMatchObject({ 'master-2': 'active', 'master-1': 'retiring' });
   });
 
   it('is refused where nothing retires, and after a compromise', async () => {

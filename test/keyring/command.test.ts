@@ -55,6 +55,7 @@ const COMMANDS: readonly Command[] = [
   ...[staging(MASTER, 'busy 2'), staging('old', 'off 1'), revoke('master-1'), revoke('master-9')],
   ...[verb('disable', 'filed'), adding('filed'), revoke('filed-1'), staging('filed', 'new')],
   ...[verb('rollback', MASTER), verb('rollback', 'ends'), verb('rollback', 'off')],
+  { kind: 'rollback', client: MASTER, from: 'sk-a8fj3k2l9sdf' },
 ];
 
 const faults = (): KeyringFault[] => {

@@ -258,6 +258,20 @@ describe('a rollback', () => {
     });
   });
 
+  it('that is for another key than the active one is not made: pressed twice, it is made once', () => {
+    const story = createMaster();
+    story.rotate(MASTER, 'm2');
+    story.rotate(MASTER, 'm3');
+    const back = { kind: 'rollback', client: MASTER, from: 'master-3' } as const;
+    story.do(back);
+    expect(story.refused(back)).toEqual({
+      code: 'not_the_active_key',
+      message: 'the active key of master is master-2 by now: nothing was rolled back',
+      hints: ['look at `sidecar status`, and roll master-2 back if that is what you want'],
+    });
+    expect(story.states(MASTER)).toBe('retiring active revoked');
+  });
+
   it('waits for a rotation that is under way', () => {
     const story = createMaster();
     story.rotate(MASTER, 'm2');

@@ -124,7 +124,7 @@ export function fakeAdmin(changes: Partial<KeyAdmin> = {}): FakeAdmin {
     addClient: (request, by) => Promise.resolve(note('addClient', [request, by], ROTATED)),
     revoke: (request, by) => Promise.resolve(note('revoke', [request, by], CHANGED)),
     setClient: (request, by) => Promise.resolve(note('setClient', [request, by], CHANGED)),
-    rollback: change('rollback'),
+    rollback: (client, from, by) => Promise.resolve(note('rollback', [client, from, by], CHANGED)),
     disable: change('disable'),
     enable: change('enable'),
     remove: (client, force, by) => Promise.resolve(note('remove', [client, force, by], CHANGED)),

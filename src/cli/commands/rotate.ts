@@ -1,5 +1,6 @@
 import { MASTER } from '../../client-name.ts';
 import type { ChangeView } from '../../rotation/admin.ts';
+import type { AdminClient } from '../admin-client.ts';
 import { type AdminSession, type CommandDefinition, showResult } from '../command.ts';
 import { renderChange, renderRotation } from '../key-report.ts';
 import { waitForOlderKeys } from '../older-keys.ts';
@@ -30,7 +31,8 @@ grace, 69 no sidecar runs, 73 the state folder cannot be written, 130 Ctrl-C
 
 const ROLLBACK_HELP = `
 The newest key that is still retiring is active again, and the one that replaced it is revoked. Not
-after --compromised: what has leaked never comes back.
+after --compromised: what has leaked never comes back. It is for the key that is active when it
+begins: where that is another one before it is done, nothing is.
 
 Examples:
   $ sidecar rollback
@@ -94,7 +96,7 @@ export const rollbackCommand: CommandDefinition = (program, { show }) => {
     .option(...JSON_FLAG)
     .addHelpText('after', ROLLBACK_HELP)
     .action((name: string, flags: JsonFlag) =>
-      show(flags, (api) => api('POST /api/clients/{name}/rollback', { name }), renderRollback),
+      show(flags, (api) => rollBack(api, name), renderRollback),
     );
 };
 
@@ -128,6 +130,12 @@ async function rotate(session: AdminSession, name: string, flags: RotateFlags): 
   );
   // Ctrl-C is asked for once there is something to wait for.
   return wait ? await waitForOlderKeys(session, view, session.interrupts()) : code;
+}
+
+async function rollBack(api: AdminClient, name: string): Promise<ChangeView> {
+  const { generations } = await api('GET /api/clients/{name}', { name });
+  const from = generations.find(({ state }) => state === 'active')?.id;
+  return await api('POST /api/clients/{name}/rollback', { name, body: { from } });
 }
 
 function renderRollback(view: ChangeView, terminal: Terminal, now: number): string {

@@ -104,7 +104,8 @@ const HANDLERS: { readonly [R in PlainRoute]: Handler<R> } = {
     const request = { client: target, graceMs: grace, compromised, force, idempotencyKey };
     return admin.rotate(request, by);
   },
-  'POST /api/clients/{name}/rollback': ({ admin }, { target, by }) => admin.rollback(target, by),
+  'POST /api/clients/{name}/rollback': ({ admin }, { target, body, by }) =>
+    admin.rollback(target, body.from, by),
   'POST /api/clients/{name}/disable': ({ admin }, { target, by }) => admin.disable(target, by),
   'POST /api/clients/{name}/enable': ({ admin }, { target, by }) => admin.enable(target, by),
   'POST /api/generations/{id}/revoke': ({ admin }, { target, body, by }) => {

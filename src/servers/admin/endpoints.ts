@@ -95,7 +95,8 @@ export const ENDPOINTS = {
     answers: shape<RotateView>(),
   },
   'POST /api/clients/{name}/rollback': {
-    about: 'the key before the newest is active again',
+    about: 'the key before the active one is active again: from, the active key that this is for',
+    body: 'rollback',
     answers: shape<ChangeView>(),
   },
   'POST /api/clients/{name}/disable': {

@@ -127,6 +127,7 @@ export const FIELDS = {
     compromised: flag.optional(),
     force: flag.optional(),
   }),
+  rollback: z.strictObject({ from: text.optional() }),
   revocation: z.strictObject({ force: flag.optional(), compromised: flag.optional() }),
   reload: z.strictObject({ dryRun: flag.optional() }),
   removal: z.strictObject({

@@ -35,6 +35,7 @@ const STATUS_OF = {
   key_of_another_client: 409,
   already_ended: 409,
   nothing_to_roll_back: 409,
+  not_the_active_key: 409,
   no_rollback_after_compromise: 409,
   in_use: 409,
   handover_under_way: 409,

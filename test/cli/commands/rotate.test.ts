@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import {
+  type Asked,
   ago,
   ahead,
   changeView,
@@ -8,6 +9,7 @@ import {
   HOUR,
   MINUTE,
   problem,
+  type Reply,
   retiring,
   rotateView,
   runAgainst,
@@ -120,13 +122,19 @@ test('rollback names the key that is active again', async () => {
     client: client({ generations: [retiring({ state: 'active', validUntil: null })] }),
     notes: ['file:/k could not be written'],
   });
-  const { code, stdout, asked } = await runAgainst([200, back], 'rollback');
+  const answer = ({ what }: Asked): Reply => [200, what.startsWith('GET ') ? client() : back];
+  const { code, stdout, asked } = await runAgainst(answer, 'rollback');
   expect(code).toBe(0);
-  expect(asked[0]).toMatchObject({ what: 'POST /api/clients/master/rollback', body: undefined });
+  expect(asked.map(({ what }) => what)).toEqual([
+    'GET /api/clients/master',
+    'POST /api/clients/master/rollback',
+  ]);
+  // It goes back from the key that was active, and from no other.
+  expect(asked[1]?.body).toEqual({ from: 'master-3' });
   expect(stdout).toMatch(/^master-2 is the key of master again\n/);
   expect(stdout).toContain('  file:/k could not be written\n');
-  const json = await runAgainst([200, back], 'rollback staging --json');
-  expect(json.asked[0]?.what).toBe('POST /api/clients/staging/rollback');
+  const json = await runAgainst(answer, 'rollback staging --json');
+  expect(json.asked[1]?.what).toBe('POST /api/clients/staging/rollback');
   expect(JSON.parse(json.stdout)).toEqual(back);
 });
 

@@ -87,7 +87,14 @@ describe('each endpoint', () => {
       ROTATED,
       ['rotate', { ...rotation, graceMs: 0 }, BY],
     ],
-    ['POST /api/clients/ci/rollback', {}, 200, CHANGED, ['rollback', 'ci', BY]],
+    ['POST /api/clients/ci/rollback', {}, 200, CHANGED, ['rollback', 'ci', undefined, BY]],
+    [
+      'POST /api/clients/ci/rollback',
+      { from: 'ci-3' },
+      200,
+      CHANGED,
+      ['rollback', 'ci', 'ci-3', BY],
+    ],
     ['POST /api/clients/ci/disable', {}, 200, CHANGED, ['disable', 'ci', BY]],
     ['POST /api/clients/ci/enable', {}, 200, CHANGED, ['enable', 'ci', BY]],
     [
@@ -618,6 +625,7 @@ describe('what a verb rejects with', () => {
     ['client_exists', 409],
     ['too_many_generations', 409],
     ['no_rollback_after_compromise', 409],
+    ['not_the_active_key', 409],
     ['idempotency_mismatch', 422],
     ['publish_failed', 500],
     ['store_unavailable', 503],
