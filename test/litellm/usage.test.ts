@@ -312,6 +312,10 @@ describe('in a stream of events', () => {
   it.each([
     ['fallback', `{${CHUNK},"model":"gpt"}`, `{${CHUNK},"model":"fallback",${SAID}}`],
     ['', `{${CHUNK},"model":"gpt"}`, `{${CHUNK},"model":"gpt",${SAID}}`],
+    // What is nested names no model of the stream's, wherever it stands.
+    ['', `{"metadata":{"model":"mine"},"model":"gpt"}`, `{${CHUNK},"model":"gpt",${SAID}}`],
+    ['', `{"x":"{","model":"gpt"}`, `{${CHUNK},"model":"gpt",${SAID}}`],
+    ['', `{"model":"g\\u0070t"}`, `{${CHUNK},"model":"gpt",${SAID}}`],
     // Azure's first event names none.
     ['', `{${CHUNK},"model":""}\n\ndata: {"model":"gpt"}`, `{${CHUNK},"model":"gpt",${SAID}}`],
     ['', `{${CHUNK},"model":"gpt"}`, `{${CHUNK},"model":"a\\nb",${SAID}}`],
