@@ -79,7 +79,8 @@ describe('what is done in the console, while three clients use a real LiteLLM', 
     const dialog = await open('Rotate web');
     // Who would have to move stands there before anything happens.
     await dialog.getByText('web-worker/1.3').waitFor();
-    await dialog.getByLabel('Grace').fill('4s');
+    // Longer than the page takes to look again, so that it sees the deadline.
+    await dialog.getByLabel('Grace').fill('12s');
     await press(dialog, 'Rotate');
     await dialog.getByText('web-2 is the key of web now').waitFor();
     const key = await keyIn(dialog);
