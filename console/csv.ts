@@ -1,32 +1,18 @@
-import type { UsageCounts } from '../src/store/usage-database.ts';
+import { USAGE_COLUMNS, USAGE_FIELDS } from '../src/store/usage-columns.ts';
 import type { UsageReport } from '../src/usage/report.ts';
-
-/** Names and order of the columns of `sidecar usage --csv`, which are those of `usage.db`. */
-const COLUMNS = {
-  requests: 'requests',
-  refusals: 'refusals',
-  errors: 'errors',
-  metered: 'metered',
-  unmetered: 'unmetered',
-  unpriced: 'unpriced',
-  input: 'input_tokens',
-  output: 'output_tokens',
-  cached: 'cached_tokens',
-  cacheWrite: 'cache_write_tokens',
-  reasoning: 'reasoning_tokens',
-  costUsd: 'cost_usd',
-} as const satisfies Record<keyof UsageCounts, string>;
 
 type Row = readonly (string | number | boolean | null)[];
 
 /** The rows of a usage report, byte by byte as `sidecar usage --csv` writes them. */
 export const usageCsv = ({ by, rows }: Pick<UsageReport, 'rows'> & { readonly by: string }) =>
   csvOf([
-    [by, ...(by === 'key' ? ['active'] : []), ...Object.values(COLUMNS)],
+    [by, ...(by === 'key' ? ['active'] : []), ...Object.values(USAGE_COLUMNS)],
     ...rows.map(({ name, active, tokens, ...sums }) => {
       const counts = { ...sums, ...tokens };
-      const fields = Object.keys(COLUMNS) as (keyof UsageCounts)[];
-      return [...(by === 'key' ? [name, active] : [name]), ...fields.map((field) => counts[field])];
+      return [
+        ...(by === 'key' ? [name, active] : [name]),
+        ...USAGE_FIELDS.map((field) => counts[field]),
+      ];
     }),
   ]);
 

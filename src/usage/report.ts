@@ -1,7 +1,7 @@
 import { type Reading, readSpan } from '../config/units.ts';
+import type { UsageCounts } from '../store/usage-columns.ts';
 import {
   hourOf,
-  type UsageCounts,
   type UsageGroup,
   type UsageQuery,
   type UsageRow,

@@ -1,5 +1,6 @@
 import type { Usage, UsageFault } from '../litellm/usage.ts';
-import { hourOf, USAGE_FIELDS, type UsageCounts, type UsageRow } from '../store/usage-database.ts';
+import { USAGE_FIELDS, type UsageCounts } from '../store/usage-columns.ts';
+import { hourOf, type UsageRow } from '../store/usage-database.ts';
 import { cut, printable, redact } from '../text/safe.ts';
 
 /** A request that is over, as far as it is counted; the traffic path has more of it. */

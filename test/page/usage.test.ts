@@ -17,7 +17,7 @@ import {
   without,
 } from '../../console/usage-steps.ts';
 import { labelOf } from '../../console/words.ts';
-import { USAGE_COLUMNS } from '../../src/store/usage-database.ts';
+import { USAGE_COLUMNS } from '../../src/store/usage-columns.ts';
 import type { UsageLine } from '../../src/usage/report.ts';
 
 const line = (name: string | null, requests: number): UsageLine => ({

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { USAGE_FIELDS } from '../../src/store/usage-columns.ts';
 import {
   createUsageDatabase,
-  USAGE_FIELDS,
   USAGE_GROUPS,
   type UsageGroup,
   type UsageRow,

@@ -2,10 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { percentOf } from '../../keyring/client-limits.ts';
+import { USAGE_COLUMNS, USAGE_FIELDS } from '../../store/usage-columns.ts';
 import {
   createUsageDatabase,
-  USAGE_COLUMNS,
-  USAGE_FIELDS,
   USAGE_GROUPS,
   type UsagePlace,
   type UsageRow,
